@@ -1,12 +1,12 @@
 """Scores of an estimate against its reference; each named by its exact definition.
 
-All take keyword-only `reference` and `estimate`, (…, channels, samples), give one number
-per leading index and run on any device in the precision given.
+All take keyword-only `reference` and `estimate`, (…, channels, samples), give one
+number per leading index and run on any device in the precision given.
 
-    name     range, dB      a silent reference   known for
-    usdr     -inf … 100     NaN: undefined       one number a track (MDX, BSRNN: "uSDR")
-    nsdr     finite         a finite penalty     the MDX challenge's formula to the letter
-    si_sdr   -inf … 100     NaN: undefined       speech separation; blind to gain
+    name     range, dB     a silent reference   known for
+    usdr     -inf … 100    NaN: undefined       one number a track (BSRNN's "uSDR")
+    nsdr     finite        a finite penalty     the MDX challenge's formula, literally
+    si_sdr   -inf … 100    NaN: undefined       speech separation; blind to gain
 
 Notebook: 04.
 """
