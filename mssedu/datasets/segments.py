@@ -1,0 +1,151 @@
+"""Random training segments: an endless supply of new mixtures from a few songs.
+
+    seed, item ──▶ generator ──▶ track and position of each stem ──▶ read
+               ──▶ gain, channel flip, sign flip ──▶ sources (stems, channels, samples)
+
+Item i depends on (seed, i) and on nothing else: not on the order of reading, the
+number of workers or what was read before. So a run resumes at any item, and two
+machines agree. Give it tracks `in_memory()` where they fit: compressed files are
+decoded from their start for each read. Notebook: 05.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mssedu.augment import flip_channels, flip_sign, random_gain
+from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.datasets.track import Track
+
+
+class RandomSegments(Dataset[Tensor]):
+    """Map-style data set of n_items random segments; plain state, so it pickles.
+
+    Args:
+        tracks: all with these stems, of one sample rate and channel count. A track is
+            drawn with a probability proportional to its duration.
+        stems: names and order of the stems of an item.
+        segment: seconds of an item; a shorter track is followed by zeros.
+        n_items: items of one pass; batch size times steps for a whole training run.
+        seed: any whole number ≥ 0; another seed gives other items.
+        remix: draw track and position of each stem independently; else together.
+        gain_db: smallest and largest random gain of a stem, dB; none if None.
+        channel_flip: probability that a stem's channels swap.
+        sign_flip: probability that a stem's sign changes.
+        min_active_db: draw again while a stem's RMS lies below this level, dB relative
+            to full scale, at most `MAX_DRAWS` times: the last draw is taken as it is.
+
+    Raises:
+        InputError: no tracks, an unknown stem, differing formats, a value out of range.
+    """
+
+    MAX_DRAWS = 10  # some songs have no bass at all; each draw costs one read
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        stems: Sequence[str],
+        segment: float,
+        n_items: int,
+        *,
+        seed: int,
+        remix: bool = True,
+        gain_db: tuple[float, float] | None = (-10.0, 6.0),
+        channel_flip: float = 0.5,
+        sign_flip: float = 0.5,
+        min_active_db: float | None = None,
+    ):
+        _check_tracks(tracks, stems)
+        check_range("RandomSegments", "n_items", n_items, 1)
+        check_range("RandomSegments", "seed", seed, 0)
+        check_range("RandomSegments", "channel_flip", channel_flip, 0, 1)
+        check_range("RandomSegments", "sign_flip", sign_flip, 0, 1)
+        self.sample_rate = tracks[0].sample_rate
+        self.channels = tracks[0].channels
+        check_range("RandomSegments", "segment", segment, 1 / self.sample_rate)
+        if gain_db is not None:
+            check_range("RandomSegments", "gain_db[1]", gain_db[1], gain_db[0])
+        self.tracks, self.stems = tuple(tracks), tuple(stems)
+        self.segment, self.n_items, self.seed = segment, n_items, seed
+        self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
+        self.channel_flip, self.sign_flip = channel_flip, sign_flip
+
+    def __len__(self) -> int:
+        return self.n_items
+
+    def __getitem__(self, item: int) -> Tensor:
+        """Sources of one item, (stems, channels, samples); their sum is its mixture."""
+        if not 0 <= item < self.n_items:  # ends `for sources in segments`
+            remedy = "Raise n_items for a longer run."
+            wanted = f"item 0 … {self.n_items - 1}"
+            raise IndexError(message("RandomSegments", wanted, item, remedy))
+        generator = item_generator(self.seed, item)
+        if self.remix:
+            sources = torch.cat([self._draw((s,), generator) for s in self.stems])
+        else:
+            sources = self._draw(self.stems, generator)
+        if self.gain_db is not None:
+            sources = random_gain(sources, *self.gain_db, generator=generator)
+        sources = flip_channels(sources, self.channel_flip, generator=generator)
+        return flip_sign(sources, self.sign_flip, generator=generator)
+
+    def _draw(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
+        """Stems of one track at one position, drawn until they are active."""
+        for _ in range(self.MAX_DRAWS):
+            sources = self._read(stems, generator)
+            if self.min_active_db is None or _level_db(sources) >= self.min_active_db:
+                break
+        return sources
+
+    def _read(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
+        """Stems of a random track from a random position, padded to the segment."""
+        sizes = torch.tensor([track.n_samples for track in self.tracks]).double()
+        choice = torch.multinomial(sizes, 1, generator=generator)
+        track = self.tracks[int(choice)]
+        length = round(self.segment * self.sample_rate)
+        starts = max(track.n_samples - length, 0) + 1
+        first = int(torch.randint(starts, (1,), generator=generator))
+        start = first / self.sample_rate
+        audio = torch.stack([track.stem(s, start, self.segment) for s in stems])
+        return torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
+
+
+def item_generator(seed: int, item: int) -> torch.Generator:
+    """Random generator of one item: a function of seed and item alone.
+
+    NumPy's SeedSequence mixes the two numbers well, so neighbouring items and seeds
+    are unrelated.
+
+    Example:
+        >>> a, b = item_generator(0, 7), item_generator(0, 7)
+        >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
+        True
+    """
+    state = np.random.SeedSequence((seed, item)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def _level_db(sources: Tensor) -> float:
+    """RMS of the quietest stem, dB relative to full scale."""
+    power = sources.square().mean((-2, -1)).min()
+    return float(10 * torch.log10(power))
+
+
+def _check_tracks(tracks: Sequence[Track], stems: Sequence[str]) -> None:
+    where = "RandomSegments"
+    if not tracks or not stems:
+        got = f"{len(tracks)} tracks and {len(stems)} stems"
+        remedy = "Load some with mssedu.load_dataset."
+        raise InputError(message(where, "at least one track and stem", got, remedy))
+    for track in tracks:
+        for stem in stems:
+            check_name(f"{where}, track {track.name!r}", "stem", stem, track.stems)
+    formats = {(track.sample_rate, track.channels) for track in tracks}
+    if len(formats) > 1:
+        got = ", ".join(f"{rate} Hz × {n} channels" for rate, n in sorted(formats))
+        remedy = "Convert the others with mssedu.audio.resample and match_channels."
+        wanted = "tracks of one sample rate and channel count"
+        raise InputError(message(where, wanted, got, remedy))
