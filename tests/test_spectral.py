@@ -1,0 +1,166 @@
+"""STFT and back: exact for every length, and right about tones and energy."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mssedu.checks import InputError
+from mssedu.spectral import covers, istft, n_frames, stft
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    length=st.integers(1, 3000),
+    half=st.sampled_from([1, 2, 8, 50, 128, 500]),
+    share=st.floats(0.01, 0.5),
+    normalized=st.booleans(),
+)
+def test_reconstruction_at_every_length(length, half, share, normalized):
+    n_fft = 2 * half
+    hop_length = max(1, int(share * n_fft))
+    if not covers(torch.hann_window(n_fft), hop_length):
+        hop_length = 1
+    audio = torch.randn(2, length, dtype=torch.float64)
+    spectrogram = stft(audio, n_fft, hop_length, normalized=normalized)
+    assert spectrogram.shape == (2, half + 1, n_frames(length, n_fft, hop_length))
+    back = istft(spectrogram, hop_length, length=length, normalized=normalized)
+    torch.testing.assert_close(back, audio, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("length", [1, 2, 1023, 1024, 1025, 44100])
+def test_reconstruction_in_float32(length):
+    audio = torch.randn(2, length)
+    back = istft(stft(audio), length=length)
+    torch.testing.assert_close(back, audio, atol=1e-5, rtol=0)
+
+
+def test_reconstruction_with_reflection_and_another_window():
+    window = torch.hamming_window(512, dtype=torch.float64)
+    audio = torch.randn(2, 5000, dtype=torch.float64)
+    spectrogram = stft(audio, 512, 256, window=window, pad_mode="reflect")
+    back = istft(spectrogram, 256, length=5000, window=window)
+    torch.testing.assert_close(back, audio, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("lead", [(), (2,), (3, 4, 2)])
+def test_leading_axes_are_kept(lead):
+    audio = torch.randn(*lead, 3000)
+    spectrogram = stft(audio, 512, 128)
+    assert spectrogram.shape == (*lead, 257, 24)
+    back = istft(spectrogram, 128, length=3000)
+    torch.testing.assert_close(back, audio, atol=1e-5, rtol=0)
+
+
+def test_silence_stays_exactly_silent():
+    spectrogram = stft(torch.zeros(2, 5000))
+    assert spectrogram.eq(0).all()
+    assert istft(spectrogram, length=5000).eq(0).all()
+
+
+@pytest.mark.parametrize("bin_index", [2, 7, 100, 511])
+def test_tone_peaks_at_its_bin(bin_index):
+    t = torch.arange(8192, dtype=torch.float64)
+    tone = torch.cos(2 * math.pi * bin_index / 1024 * t)
+    magnitude = stft(tone, 1024, 256).abs()
+    inner = magnitude[:, 4:-4]  # frames that lie wholly inside the tone
+    assert inner.argmax(0).eq(bin_index).all()
+    # A cosine of amplitude 1 under a window of sum n_fft / 2 gives n_fft / 4.
+    torch.testing.assert_close(
+        inner[bin_index], torch.full((inner.shape[1],), 256.0).double()
+    )
+
+
+def test_frames_are_centered():
+    audio = torch.zeros(4096)
+    audio[1024] = 1.0
+    energy = stft(audio, 512, 128).abs().square().sum(0)
+    assert energy.argmax() == 1024 // 128
+    first = torch.zeros(4096)
+    first[0] = 1.0
+    torch.testing.assert_close(stft(first, 512, 128).abs()[:, 0], torch.ones(257))
+
+
+def test_linearity():
+    a, b = torch.randn(2, 2, 4000, dtype=torch.float64)
+    got = stft(2.0 * a - 3.0 * b, 512, 128)
+    torch.testing.assert_close(got, 2.0 * stft(a, 512, 128) - 3.0 * stft(b, 512, 128))
+
+
+def test_normalized_transform_keeps_the_energy():
+    audio = torch.randn(6000, dtype=torch.float64)
+    audio[:512] = audio[-512:] = 0  # the ends lie under fewer windows than the rest
+    power = stft(audio, 512, 128, normalized=True).abs().square()
+    both_sides = 2 * power.sum() - power[0].sum() - power[-1].sum()
+    # Each sample is seen under a summed squared Hann window of 3/8 · 512/128.
+    want = 1.5 * audio.square().sum()
+    torch.testing.assert_close(both_sides, want, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant"])
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("length", [2000, 2048, 2049])
+@pytest.mark.parametrize("hop_length", [128, 100, 64])
+def test_same_as_torch_at_customary_overlap(pad_mode, normalized, length, hop_length):
+    audio = torch.randn(2, length)
+    want = torch.stft(
+        audio,
+        512,
+        hop_length,
+        window=torch.hann_window(512),
+        center=True,
+        pad_mode=pad_mode,
+        normalized=normalized,
+        return_complex=True,
+    )
+    got = stft(audio, 512, hop_length, pad_mode=pad_mode, normalized=normalized)
+    torch.testing.assert_close(got, want)
+
+
+def test_gradients_flow_both_ways():
+    audio = torch.randn(2, 3000, requires_grad=True)
+    istft(stft(audio, 512, 128), 128, length=3000).square().sum().backward()
+    torch.testing.assert_close(audio.grad, 2 * audio.detach(), atol=1e-4, rtol=0)
+
+
+def test_covers_knows_which_windows_leave_gaps():
+    assert covers(torch.ones(512), 512)
+    assert covers(torch.hann_window(512), 256)
+    assert not covers(torch.hann_window(512), 512)
+
+
+@pytest.mark.parametrize("n_fft", [0, 1, 511])
+def test_odd_or_empty_transforms_are_refused(n_fft):
+    with pytest.raises(
+        InputError, match=rf"stft: expected an even n_fft ≥ 2, got {n_fft}"
+    ):
+        stft(torch.zeros(100), n_fft, 1)
+
+
+@pytest.mark.parametrize("hop_length", [0, 513])
+def test_hops_outside_the_window_are_refused(hop_length):
+    with pytest.raises(InputError, match=r"stft: expected hop_length in \[1, 512\]"):
+        stft(torch.zeros(1000), 512, hop_length)
+    with pytest.raises(InputError, match=r"istft: expected hop_length in \[1, 512\]"):
+        istft(torch.zeros(257, 9, dtype=torch.complex64), hop_length, length=9)
+
+
+def test_too_few_samples_are_refused():
+    with pytest.raises(InputError, match=r"stft: expected audio \(…, samples ≥ 1\)"):
+        stft(torch.zeros(2, 0), 512, 128)
+    with pytest.raises(InputError, match=r"samples ≥ 257\) for pad_mode 'reflect'"):
+        stft(torch.zeros(2, 256), 512, 128, pad_mode="reflect")
+
+
+def test_lengths_beyond_the_frames_are_refused():
+    spectrogram = stft(torch.zeros(2, 1000), 512, 128)
+    with pytest.raises(InputError, match=r"istft: expected length in \[1, 1152\], got"):
+        istft(spectrogram, 128, length=1153)
+
+
+def test_windows_with_gaps_are_refused():
+    spectrogram = stft(torch.zeros(2, 1000), 512, 512)
+    with pytest.raises(InputError, match="every sample under a window, got hop_length"):
+        istft(spectrogram, 512, length=1000)
