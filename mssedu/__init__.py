@@ -21,7 +21,7 @@ _FUNCTIONS = {
     "load_model": "mssedu.checkpoint",
     "load_track": "mssedu.datasets.layouts",
     "separate": "mssedu.separate",
-    "separate_file": "mssedu.separate",
+    "separate_file": "mssedu.separate_files",
 }
 _MODULES = {
     *("audio", "augment", "blocks", "checkpoint", "checks", "datasets", "doctor"),

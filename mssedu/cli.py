@@ -1,0 +1,335 @@
+"""The command `mssedu`: each subcommand is one function below, its flags its arguments.
+
+Nothing heavy is imported before a command runs, so that --help is instant. Exit codes:
+0 all done, 1 some files failed, 2 wrong usage, 3 this machine lacks something, 130
+interrupted.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import rich.markup
+import tyro
+from rich.console import Console
+
+from mssedu.checks import InputError, MssEduError, check_name, message
+from mssedu.train_config import TrainConfig
+
+out = Console()
+err = Console(stderr=True)
+
+Model = Annotated[Path, tyro.conf.arg(aliases=["-m"], metavar="CHECKPOINT")]
+Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
+DEMO_FOLDER = Path("runs/demo")
+
+
+def demo(folder: Path = DEMO_FOLDER) -> int:
+    """Train a small model on five CC0 songs, separate the sixth, score and show it.
+
+    Args:
+        folder: where stems, figures, scores.json and report.html go; an earlier demo
+            there is replaced.
+    """
+    from mssedu.demo import CONFIG, run_demo
+
+    if (folder / "report.html").exists():
+        out.print(f"Replacing the earlier demo in {folder}")
+    with _bar("training") as update:
+
+        def progress(step: int, steps: int, loss: float, score: float | None) -> None:
+            valid = "" if score is None else f", validation {score:.1f} dB"
+            update(step, steps, f"loss {loss:.3f}{valid}")
+
+        done = run_demo(folder, config=CONFIG, log=out.print, progress=progress)
+    out.print(done.scores.table(), highlight=False)
+    out.print(f"Trained in {done.train_seconds:.0f} s. Now open:")
+    out.print(f"  {done.folder / 'report.html'}  to hear and see it, in a browser")
+    out.print("  mssedu lab  for the notebooks, starting with 00")
+    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {done.folder}")
+    return 0
+
+
+def lab(folder: Path | None = None) -> int:
+    """Open JupyterLab on the notebooks.
+
+    Args:
+        folder: to open; the notebooks/ folder of this repository if not given.
+    """
+    folder = _notebooks() if folder is None else folder
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    return subprocess.run(command, check=False).returncode
+
+
+def train(
+    data: Annotated[Path, tyro.conf.Positional],
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")],
+    run_dir: Path = Path("runs/train"),
+    valid_data: Path | None = None,
+    in_memory: bool = False,
+    resume: bool = False,
+    allow_config_change: bool = False,
+) -> int:
+    """Train a model on a folder of songs with stems.
+
+    Args:
+        data: a data set with splits train and valid, or songs for training only.
+        config: all settings of the training.
+        run_dir: where checkpoints, curves and history go.
+        valid_data: songs for validation; the split valid of data if not given.
+        in_memory: decode all songs once and keep them (21 MB a stem-minute).
+        resume: go on with the run in run_dir.
+        allow_config_change: resume although the settings differ.
+    """
+    from mssedu.datasets.layouts import load_dataset
+    from mssedu.registry import create_model
+    from mssedu.train import fit
+
+    if (run_dir / "last.safetensors").exists() and not resume:
+        remedy = "Go on with --resume, or choose another --run-dir."
+        raise InputError(message("train", "a new run folder", run_dir, remedy))
+    songs = load_dataset(data, stems=config.stems)
+    if valid_data is None:
+        train_songs = [song for song in songs if song.split in (None, "train")]
+        valid_songs = [song for song in songs if song.split == "valid"]
+    else:
+        train_songs, valid_songs = songs, load_dataset(valid_data, stems=config.stems)
+    if in_memory:
+        train_songs = [song.in_memory() for song in train_songs]
+    model = create_model(config.model, config.preset, stems=config.stems)
+    with _bar("training") as update:
+
+        def progress(step: int, steps: int, loss: float, score: float | None) -> None:
+            valid = "" if score is None else f", validation {score:.2f} dB"
+            update(step, steps, f"loss {loss:.4f}{valid}")
+
+        result = fit(
+            model,
+            train_songs,
+            valid_songs or None,
+            config,
+            run_dir,
+            resume=resume,
+            allow_config_change=allow_config_change,
+            log=out.print,
+            progress=progress,
+        )
+    out.print(f"Best weights: {result.checkpoint}")
+    return 0
+
+
+def separate(
+    files: Files,
+    model: Model = DEMO_FOLDER,
+    out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("separated"),
+    template: str = "{track}/{stem}.{ext}",
+    ext: Literal["wav", "flac", "ogg", "mp3"] = "wav",
+    subtype: Literal["int16", "int24", "float32"] = "int16",
+    exists: Literal["refuse", "skip", "overwrite"] = "refuse",
+    segment: float | None = None,
+    overlap: float = 0.25,
+    batch_size: int = 1,
+    device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
+) -> int:
+    """Take songs apart: a file per stem, at the song's own rate and exact length.
+
+    Args:
+        files: songs, folders (searched to the bottom) or patterns.
+        model: checkpoint file or run folder; the demo's model if not given.
+        out_dir: folder of the results.
+        template: path of a stem below it.
+        ext: file format.
+        subtype: sample format; float32 (wav) keeps values beyond full scale.
+        exists: what to do where results are there already.
+        segment: seconds computed at once; the model's own if not given.
+        overlap: share of a segment that the next covers too, 0 <= overlap < 1.
+        batch_size: segments computed at once.
+        device: auto, cpu, cuda, mps.
+    """
+    from mssedu.checkpoint import load_model
+    from mssedu.preflight import pick_device
+    from mssedu.separate_files import find_files, separate_file, track_names
+
+    if not files:
+        raise InputError(
+            message("separate", "files", "none", "Name at least one song.")
+        )
+    found, missing = find_files(files)
+    for name in missing:
+        name_text = rich.markup.escape(str(name))
+        err.print(f"[red]missing[/]  {name_text}: no such file, and no music below it")
+    network = load_model(model)
+    failed, target = len(missing), pick_device(device)
+    for file, track in track_names(found).items():
+        try:
+            with _bar(track) as update:
+                done = separate_file(
+                    *(network, file, out_dir),
+                    track=track,
+                    template=template,
+                    ext=ext,
+                    subtype=subtype,
+                    exists=exists,
+                    segment=segment,
+                    overlap=overlap,
+                    batch_size=batch_size,
+                    device=target,
+                    progress=update,
+                )
+        except (MssEduError, OSError) as error:
+            failed += 1
+            err.print(f"[red]failed[/]   {rich.markup.escape(f'{file}: {error}')}")
+            continue
+        if done is None:
+            out.print(f"skipped  {track}: finished before")
+            continue
+        gain = f", all stems {done.gain_db:.1f} dB" if done.gain_db else ""
+        silent = ", input silent" if done.sum_residual_db is None else ""
+        out.print(f"done     {track}: {done.speed:.1f} x real time{gain}{silent}")
+    out.print(
+        f"{len(found) + len(missing) - failed} of {len(found) + len(missing)} done"
+    )
+    return 1 if failed else 0
+
+
+def evaluate(
+    data: Annotated[Path, tyro.conf.Positional],
+    model: Model = DEMO_FOLDER,
+    split: str | None = None,
+    save: Path | None = None,
+    segment: float | None = None,
+    overlap: float = 0.25,
+    device: str = "auto",
+) -> int:
+    """Score a model on songs with stems, beside silence, mixture and oracle.
+
+    Args:
+        data: a data set of any layout.
+        model: checkpoint file or run folder; the demo's model if not given.
+        split: train, valid or test; all songs if not given.
+        save: JSON file to write the scores of every track to.
+        segment: seconds computed at once; the model's own if not given.
+        overlap: share of a segment that the next covers too, 0 <= overlap < 1.
+        device: auto, cpu, cuda, mps.
+    """
+    from mssedu.checkpoint import load_model
+    from mssedu.datasets.layouts import load_dataset
+    from mssedu.evaluate import evaluate as run
+    from mssedu.preflight import pick_device
+
+    if save is not None and save.exists():
+        remedy = "Choose another name, or remove it first."
+        raise InputError(message("evaluate", "a new file", save, remedy))
+    network = load_model(model).to(pick_device(device))
+    tracks = load_dataset(data, split, stems=network.config.stems)
+    with _bar("evaluating") as update:
+        scores = run(network, tracks, segment=segment, overlap=overlap, progress=update)
+    out.print(scores.table(), highlight=False)
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        out.print(f"Scores of every track: {scores.save(save)}")
+    return 0
+
+
+def models() -> int:
+    """List the models, their presets and sizes."""
+    from rich.table import Table
+
+    from mssedu.registry import MODELS, create_model
+
+    table = Table("model", "preset", "stems", "parameters", "segment, s")
+    for name, entry in MODELS.items():
+        for preset, config in entry.presets.items():
+            network = create_model(name, preset)
+            size = sum(parameter.numel() for parameter in network.parameters())
+            row = (name, preset, " ".join(config.stems), f"{size:,}")
+            table.add_row(*row, f"{config.segment:.1f}")
+    out.print(table)
+    return 0
+
+
+def doctor(segment: float = 10.0) -> int:
+    """Look at this machine and tell what is missing, with the command that mends it.
+
+    Args:
+        segment: seconds of audio that a model is to be given at once on the GPU.
+    """
+    from mssedu.doctor import diagnose, exit_code, report
+
+    findings = diagnose(segment)
+    print(report(findings))
+    return exit_code(findings)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[..., None]]:
+    """A progress bar with time left: yields update(done, total, note)."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[note]}"),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=err) as bar:
+        task = bar.add_task(rich.markup.escape(label), total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=rich.markup.escape(note))
+
+        yield update
+
+
+def _notebooks() -> Path:
+    folder = Path(__file__).parent.parent / "notebooks"
+    if not folder.is_dir():
+        remedy = "Clone the repository, or name a folder: mssedu lab --folder PATH."
+        raise InputError(message("lab", "the notebooks of a clone", folder, remedy))
+    return folder
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "demo": demo,
+    "lab": lab,
+    "train": train,
+    "separate": separate,
+    "evaluate": evaluate,
+    "models": models,
+    "doctor": doctor,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; errors that the user can mend are one line, not a traceback.
+
+    Only the chosen command's flags are built: that keeps every --help instant.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        out.print(_overview(), highlight=False)
+        return 0 if args else 2
+    try:
+        command = COMMANDS[check_name("mssedu", "command", args[0], COMMANDS)]
+        return tyro.cli(command, prog=f"mssedu {args[0]}", args=args[1:])
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        return 130
+    except MssEduError as error:
+        err.print("[red]error[/]", rich.markup.escape(str(error)))
+        return error.exit_code
+
+
+def _overview() -> str:
+    """The commands, a line each."""
+    lines = ["usage: mssedu COMMAND [--help] …", ""]
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").partition("\n")[0]
+        lines.append(f"  {name:<10} {summary}")
+    return "\n".join(lines)

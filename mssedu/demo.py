@@ -1,0 +1,178 @@
+"""The demo: train a small model on five songs, separate the sixth, hear and score it.
+
+    data/train ──fit──▶ model ──separate──▶ stems of the held-out song ──▶ report.html
+
+Everything it does is a call that a notebook or your own script can make.
+"""
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mssedu.audio import save_audio
+from mssedu.checkpoint import load_model
+from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.datasets.track import Track
+from mssedu.evaluate import Evaluation, evaluate
+from mssedu.figures import scores_figure, spectrogram_figure
+from mssedu.registry import create_model
+from mssedu.report import Page, write_report
+from mssedu.separate import separate
+from mssedu.train import fit
+from mssedu.train_config import TrainConfig
+
+CONFIG = TrainConfig(
+    model="open_unmix",
+    preset="tiny",
+    steps=400,
+    batch_size=4,
+    segment=3.0,
+    loss="waveform_l1",
+    learning_rate=3e-3,
+    schedule="cosine",
+    valid_every=200,
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo has made."""
+
+    folder: Path
+    track: str
+    scores: Evaluation
+    train_seconds: float
+
+
+def run_demo(
+    folder: str | Path = "runs/demo",
+    *,
+    config: TrainConfig = CONFIG,
+    log: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int, float, float | None], None] | None = None,
+) -> Demo:
+    """Train, separate, score and write stems, figures, scores.json and report.html.
+
+    Args:
+        folder: what it writes into; files of an earlier demo are replaced.
+        config: of the training; the default takes some two minutes on two CPU cores.
+        log: is given a sentence before each stage.
+        progress: as in `mssedu.train.fit`.
+
+    Raises:
+        DatasetError: the songs in data/ are not there.
+    """
+    folder = Path(folder)
+    torch.manual_seed(config.seed)
+    songs = load_dataset(demo_data())
+    by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
+    log("Reading the songs")
+    train_songs = [song.in_memory() for song in by_split["train"]]
+    model = create_model(config.model, config.preset, stems=config.stems)
+    log(f"Training {config.model} ({config.preset}) on {_names(train_songs)}")
+    started = time.perf_counter()
+    result = fit(
+        model, train_songs, by_split["valid"], config, folder, progress=progress
+    )
+    train_seconds = time.perf_counter() - started
+    (song,) = by_split["test"]
+    log(f"Separating {song.name}, which the model has never heard")
+    trained = load_model(result.checkpoint)
+    estimate = separate(trained, song.mixture())
+    scores = evaluate(trained, [song], estimates=lambda track: estimate)
+    log("Writing stems, figures and the report")
+    _write(folder, song, trained, estimate, scores, config, train_seconds)
+    return Demo(folder, song.name, scores, train_seconds)
+
+
+_SPLITS = ("train", "valid", "test")
+
+
+def _write(
+    folder: Path,
+    song: Track,
+    model: nn.Module,
+    estimate: Tensor,
+    scores: Evaluation,
+    config: TrainConfig,
+    train_seconds: float,
+) -> None:
+    """Stems, figures, scores.json and report.html."""
+    for name in ("stems", "figures"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    stems = scores.stems
+    estimates = dict(zip(stems, estimate, strict=True))
+    references = {stem: song.stem(stem) for stem in stems}
+    for stem, audio in estimates.items():
+        path = folder / "stems" / f"{stem}.wav"
+        save_audio(path, audio, song.sample_rate, subtype="float32")
+    rows = scores.tracks[song.name]
+    document = {"track": song.name, "definition": scores.definition, "rows": rows}
+    (folder / "scores.json").write_text(json.dumps(document, indent=2), "utf-8")
+    figures = _figures(song, estimates, references, rows)
+    for number, figure in enumerate(figures.values(), 1):
+        figure.savefig(folder / "figures" / f"{number}_{_FIGURE_NAMES[number - 1]}.png")
+    parameters = sum(p.numel() for p in model.parameters())
+    minutes = config.steps * config.batch_size * config.segment / 60
+    page = Page(
+        title=f"{song.name}, taken apart",
+        summary=(
+            f"A small {config.model} with {parameters:,} parameters heard {minutes:.0f} "
+            f"minutes of random mixtures in {train_seconds:.0f} seconds of training, "
+            "then took apart a song that it had never heard. It cannot be good yet; the "
+            "point is that all of it happened in front of you."
+        ),
+        definition=scores.definition,
+        rows=rows,
+        mixture=song.mixture(),
+        estimates=estimates,
+        references=references,
+        sample_rate=song.sample_rate,
+        figures=figures,
+        facts=_facts(config, train_seconds),
+    )
+    write_report(folder / "report.html", page)
+
+
+_FIGURE_NAMES = ("spectrograms", "scores")
+
+
+def _figures(song: Track, estimates: dict, references: dict, rows: dict) -> dict:
+    """Caption -> figure, in the order of `_FIGURE_NAMES`."""
+    span = slice(0, round(10 * song.sample_rate))
+    panels = {"mixture": song.mixture()[:, span]}
+    for stem, audio in estimates.items():
+        panels[f"{stem}, true"] = references[stem][:, span]
+        panels[f"{stem}, estimate"] = audio[:, span]
+    return {
+        "The first ten seconds: what was mixed, and what the model made of it.": (
+            spectrogram_figure(panels, song.sample_rate, columns=2)
+        ),
+        "Scores of each stem; silence scores 0 dB.": scores_figure(rows),
+    }
+
+
+def _facts(config: TrainConfig, train_seconds: float) -> dict[str, str]:
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    return {
+        "training": ", ".join(f"{name} {value}" for name, value in changed.items()),
+        "training took": f"{train_seconds:.0f} s",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}",
+        "music": "“Everything is Free” by Software-Entwicklungskit, CC0 1.0",
+    }
+
+
+def _names(tracks: list[Track]) -> str:
+    return ", ".join(track.name for track in tracks)

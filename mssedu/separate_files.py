@@ -1,0 +1,243 @@
+"""From a music file to one file per stem, and a report of what was done to it.
+
+    file ─load─▶ (channels, samples) ─resample─▶ separate ─back─▶ {track}/{stem}.wav
+                                                            └▶ {track}/separation.json
+
+The stems come out at the input's sample rate, channels and exact length. Integer
+formats cannot hold values beyond ±1: if a stem needs it, all stems of the track are
+lowered by one joint gain, so that they still add up, and the report says by how much.
+Notebook: 12.
+"""
+
+import contextlib
+import glob
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mssedu
+from mssedu.audio import (
+    READABLE_SUFFIXES,
+    load_audio,
+    match_channels,
+    resample,
+    save_audio,
+)
+from mssedu.checks import AudioFileError, InputError, check_finite, message
+from mssedu.contract import config_of
+from mssedu.separate import Progress, separate
+
+Exists = Literal["refuse", "skip", "overwrite"]
+
+
+@dataclass(frozen=True)
+class Separation:
+    """What was done to one file; separation.json holds the same."""
+
+    track: str  # name, as used in the paths of the stems
+    stems: dict[str, str]  # stem -> file, relative to the output folder
+    sample_rate: int  # Hz, of input and stems
+    channels: int
+    samples: int
+    model_rate: int  # Hz, what the model worked at
+    segment: float  # seconds of a chunk
+    overlap: float
+    gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
+    peak: float  # largest absolute sample of all stems before that gain
+    sum_residual_db: float | None  # energy of mixture - sum of stems; None: all silent
+    seconds: float  # taken, from reading to the last stem written
+    speed: float  # seconds of audio per second
+    mssedu: str = mssedu.__version__
+
+
+def separate_file(
+    model: nn.Module,
+    path: str | Path,
+    out_dir: str | Path,
+    *,
+    track: str | None = None,
+    template: str = "{track}/{stem}.{ext}",
+    ext: str = "wav",
+    subtype: str = "int16",
+    exists: Exists = "refuse",
+    segment: float | None = None,
+    overlap: float = 0.25,
+    batch_size: int = 1,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Separation | None:
+    """Separate a file and write its stems below `out_dir`.
+
+    Args:
+        track: name to use in the template; the file's name without suffix if None.
+        template: path of a stem below out_dir.
+        ext: wav, flac, ogg or mp3.
+        subtype: int16, int24 or float32 (wav only), which keeps values beyond ±1.
+        exists: what to do if output is there: "refuse", "skip" finished tracks (returns
+            None; unfinished ones are done again), or "overwrite".
+        segment, overlap, batch_size, device, progress: as in `mssedu.separate`.
+
+    Raises:
+        AudioFileError: unreadable input, or output that exists.
+        InputError: more than two channels, NaN in the file, a bad template or option.
+    """
+    started, path, out_dir = time.perf_counter(), Path(path), Path(out_dir)
+    track = track_name(path) if track is None else track
+    config = config_of(model)
+    stems = config.stems
+    paths = {stem: _fill(template, track, stem, ext) for stem in stems}
+    report = out_dir / _fill(template, track, "separation", "json")
+    outputs = [out_dir / p for p in paths.values()] + [report]
+    if _finished(outputs, exists):
+        return None
+    audio, rate = load_audio(path)
+    check_finite(str(path), audio, rate)
+    report.unlink(missing_ok=True)  # the mark of completeness is written last
+    estimate = _separate_at(
+        *(model, audio, rate),
+        segment=segment,
+        overlap=overlap,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    peak = float(estimate.abs().max())
+    gain = 1.0 if subtype == "float32" or peak <= 1 else 1 / peak
+    for stem, stem_audio in zip(stems, estimate, strict=True):
+        target = out_dir / paths[stem]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(target, stem_audio * gain, rate, subtype=subtype)
+    seconds = time.perf_counter() - started
+    done = Separation(
+        track=track,
+        stems={stem: str(p.as_posix()) for stem, p in paths.items()},
+        sample_rate=rate,
+        channels=audio.shape[0],
+        samples=audio.shape[1],
+        model_rate=config.sample_rate,
+        segment=config.segment if segment is None else segment,
+        overlap=overlap,
+        gain_db=round(20 * math.log10(gain), 3),
+        peak=peak,
+        sum_residual_db=_residual_db(audio, estimate),
+        seconds=round(seconds, 3),
+        speed=round(audio.shape[1] / rate / seconds, 2),
+    )
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(asdict(done), indent=2, ensure_ascii=False), "utf-8")
+    return done
+
+
+def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Music files behind names, folders and patterns, each once, and what is missing.
+
+    Folders are searched with all their subfolders; patterns (*, ?, [..]) are expanded
+    here too, because the Windows shell does not.
+
+    Returns:
+        files in the order given (sorted within a folder), and names without a file.
+    """
+    found: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
+    missing = []
+    for name in map(Path, paths):
+        if name.is_dir():
+            hits = sorted(p for p in name.rglob("*") if _is_music(p))
+        elif name.exists():
+            hits = [name]
+        else:
+            names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
+            hits = [path for path in map(Path, sorted(names)) if _is_music(path)]
+        if not hits:
+            missing.append(name)
+        for hit in hits:
+            found.setdefault(hit.resolve(), hit)
+    return list(found.values()), missing
+
+
+def track_names(files: Iterable[Path]) -> dict[Path, str]:
+    """A different track name for each file: its own name, if need be with its folder's.
+
+    Example:
+        >>> names = track_names([Path("a/song.wav"), Path("b/song.wav")])
+        >>> list(names.values())
+        ['song (a)', 'song (b)']
+    """
+    files = list(files)
+    names = {file: track_name(file) for file in files}
+    for extra in (lambda f: f.resolve().parent.name, lambda f: f.suffix[1:]):
+        count = Counter(name.casefold() for name in names.values())
+        for file, name in names.items():
+            if count[name.casefold()] > 1:
+                names[file] = f"{name} ({extra(file)})"
+    taken: Counter[str] = Counter()
+    for file, name in names.items():
+        taken[name.casefold()] += 1
+        if taken[name.casefold()] > 1:
+            names[file] = f"{name} {taken[name.casefold()]}"
+    return names
+
+
+def track_name(path: Path) -> str:
+    """File name without suffix; the .stem of MUSDB18's .stem.mp4 goes too."""
+    return path.stem.removesuffix(".stem")
+
+
+def _separate_at(model: nn.Module, audio: Tensor, rate: int, **options: Any) -> Tensor:
+    """(channels, samples) at any rate to (stems, channels, samples) at the same."""
+    config = config_of(model)
+    if audio.shape[0] > 2:
+        got = f"{audio.shape[0]} channels"
+        remedy = "Mix it down first, or pick two channels."
+        raise InputError(message("separate_file", "mono or stereo", got, remedy))
+    mixture = match_channels(audio, config.channels)
+    mixture = resample(mixture, rate, config.sample_rate)
+    estimate = separate(model, mixture, **options)
+    estimate = resample(estimate, config.sample_rate, rate)
+    missing = audio.shape[1] - estimate.shape[-1]  # rates round: a sample at the most
+    return match_channels(F.pad(estimate, (0, missing)), audio.shape[0])
+
+
+def _finished(outputs: list[Path], exists: Exists) -> bool:
+    """Whether to leave this track alone; raises if it may not be touched."""
+    present = [path for path in outputs if path.exists()]
+    if exists == "skip":
+        return len(present) == len(outputs)
+    if present and exists == "refuse":
+        remedy = "Overwrite or skip it (--exists overwrite, --exists skip)."
+        text = message("separate_file", "no output yet", present[0], remedy)
+        raise AudioFileError(text)
+    return False
+
+
+def _fill(template: str, track: str, stem: str, ext: str) -> Path:
+    path = None
+    with contextlib.suppress(
+        KeyError, IndexError, ValueError
+    ):  # unknown {name}, lone {
+        path = Path(template.format(track=track, stem=stem, ext=ext))
+    if path is None or "{stem}" not in template or path.is_absolute():
+        wanted = "a relative path with {stem}, and {track} and {ext} if you like"
+        remedy = "The default is {track}/{stem}.{ext}."
+        raise InputError(message("template", wanted, repr(template), remedy))
+    return path
+
+
+def _residual_db(mixture: Tensor, estimate: Tensor) -> float | None:
+    energy = float(mixture.double().square().sum())
+    rest = float((mixture - estimate.sum(0)).double().square().sum())
+    if energy == 0:
+        return None
+    return round(10 * math.log10(max(rest / energy, 1e-30)), 2)
+
+
+def _is_music(path: Path) -> bool:
+    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()

@@ -1,0 +1,178 @@
+"""Chunked inference: exact for identity, whatever the length, overlap and batch."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mssedu.checks import InputError
+from mssedu.separate import chunk_starts, chunk_weight, separate
+
+RATE = 100  # Hz: a segment of 1 s is 100 samples
+
+
+class Gains(nn.Module):
+    """Each stem is the mixture times a constant: the identity for a gain of 1."""
+
+    def __init__(self, *gains, segment=1.0):
+        super().__init__()
+        self.gains = nn.Parameter(torch.tensor(gains))
+        names = tuple(f"stem {i}" for i in range(len(gains)))
+        self.config = SimpleNamespace(
+            stems=names, sample_rate=RATE, channels=2, segment=segment
+        )
+        self.lengths = []
+
+    def forward(self, mixture):
+        self.lengths.append(mixture.shape[-1])
+        assert not self.training
+        return self.gains[:, None, None] * mixture[:, None]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    samples=st.one_of(st.integers(1, 450), st.sampled_from([99, 100, 101, 175, 176])),
+    overlap=st.floats(0, 0.95),
+    batch_size=st.integers(1, 5),
+)
+def test_identity_at_every_length_overlap_and_batch(samples, overlap, batch_size):
+    mixture = torch.randn(2, samples)
+    model = Gains(1.0, -0.5)
+    estimate = separate(model, mixture, overlap=overlap, batch_size=batch_size)
+    expected = torch.stack([mixture, -0.5 * mixture])
+    torch.testing.assert_close(estimate, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4095, 4096, 4097, 3 * 3072, 3 * 3072 + 1])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.95])
+def test_identity_at_the_edges_of_the_grid(samples, overlap):
+    mixture = torch.rand(2, samples) * 2 - 1
+    estimate = separate(Gains(1.0, segment=40.96), mixture, overlap=overlap)
+    assert (estimate[0] - mixture).abs().max() <= 1e-6
+
+
+def test_batch_size_changes_nothing():
+    torch.manual_seed(0)
+    model = Gains(1.0)
+    model.forward = nn.Sequential(  # a model whose output depends on the place
+        nn.Conv1d(2, 2, 9, padding=4), nn.Tanh(), nn.Unflatten(1, (1, 2))
+    ).forward
+    mixture = torch.randn(2, 1234)
+    results = [separate(model, mixture, batch_size=size) for size in (1, 2, 7, 100)]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-6, rtol=0)
+
+
+def test_every_chunk_is_full_and_covers_the_song():
+    for samples in range(1, 60):
+        for overlap in (0.0, 0.25, 0.9, 0.99):
+            length = min(20, samples)
+            starts = chunk_starts(samples, length, overlap)
+            covered = torch.zeros(samples)
+            for start in starts:
+                assert 0 <= start <= samples - length
+                covered[start : start + length] += 1
+            assert covered.min() >= 1
+            assert starts == sorted(set(starts))
+
+
+def test_weight_is_positive_and_symmetric():
+    for length in (1, 2, 3, 10, 1001):
+        weight = chunk_weight(length)
+        assert weight.min() > 0
+        assert weight.max() == 1
+        assert torch.equal(weight, weight.flip(0))
+
+
+def test_seams_of_a_model_with_context_fade():
+    """A long filter in chunks errs where it lacks context; overlap mends it."""
+    model = Gains(1.0)
+    kernel = torch.randn(1, 1, 31)
+
+    def filtered(mixture):
+        flat = mixture.reshape(-1, 1, mixture.shape[-1])
+        return nn.functional.conv1d(flat, kernel, padding=15).reshape(
+            mixture.shape[0], 1, 2, -1
+        )
+
+    model.forward = filtered
+    mixture = torch.randn(2, 2000)
+    whole = filtered(mixture[None])[0]
+    hard = (separate(model, mixture, overlap=0.0) - whole).square().mean()
+    soft = (separate(model, mixture, overlap=0.5) - whole).square().mean()
+    assert soft < hard / 10
+
+
+def test_silence_stays_silence():
+    assert not separate(Gains(1.0, 2.0), torch.zeros(2, 333)).any()
+
+
+def test_model_mode_and_input_are_left_alone():
+    model, mixture = Gains(1.0).train(), torch.randn(2, 333)
+    before = mixture.clone()
+    estimate = separate(model, mixture)
+    assert model.training
+    assert torch.equal(mixture, before)
+    assert not estimate.requires_grad
+    assert separate(model.eval(), mixture) is not None
+    assert not model.training
+
+
+def test_progress_and_segment():
+    model, calls = Gains(1.0), []
+    separate(
+        model,
+        torch.randn(2, 500),
+        segment=2,
+        overlap=0.5,
+        progress=lambda *done: calls.append(done),
+    )
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert set(model.lengths) == {200}
+
+
+def test_double_precision_stays():
+    mixture = torch.randn(2, 333).double()
+    estimate = separate(Gains(1.0).double(), mixture)
+    assert estimate.dtype == torch.float64
+    assert (estimate[0] - mixture).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"overlap": 1.0}, r"overlap in \[0, 1\)"),
+        ({"overlap": -0.1}, r"overlap in \[0, 1\)"),
+        ({"segment": 0.0}, r"segment in \(0"),
+        ({"batch_size": 0}, r"batch_size in \[1"),
+    ],
+)
+def test_ranges(options, text):
+    with pytest.raises(InputError, match=text):
+        separate(Gains(1.0), torch.zeros(2, 100), **options)
+
+
+def test_wrong_shapes_and_values():
+    with pytest.raises(InputError, match=r"expected a float mixture \(batch, 2"):
+        separate(Gains(1.0), torch.zeros(1, 100))
+    with pytest.raises(InputError, match="Give at least one sample"):
+        separate(Gains(1.0), torch.zeros(2, 0))
+    mixture = torch.zeros(2, 300)
+    mixture[1, 150] = torch.nan
+    with pytest.raises(InputError, match=r"first at sample 150 \(1.500 s\)"):
+        separate(Gains(1.0), mixture)
+
+
+def test_nan_from_the_model_names_the_chunk():
+    model = Gains(1.0)
+    model.gains.data[:] = torch.nan
+    with pytest.raises(InputError, match=r"chunk 0.00 … 1.00 s"):
+        separate(model, torch.ones(2, 250))
+
+
+def test_a_model_without_config_is_told():
+    with pytest.raises(InputError, match="Conv1d without stems, sample_rate"):
+        separate(nn.Conv1d(2, 2, 1), torch.ones(2, 250))
