@@ -1,0 +1,193 @@
+"""Training losses: how far an estimate is from its reference, as one number.
+
+All take keyword-only `estimate` and `reference`, (batch, stems, channels, samples),
+return a scalar whose gradient is finite on silence too, and stand in `LOSSES` under the
+name that recipes and the CLI use.
+
+    name                    compares                        known for
+    waveform_l1             samples                         Demucs
+    waveform_mse            samples, large errors most      the loss that usdr follows
+    si_sdr_loss             direction, blind to gain        Conv-TasNet
+    spectrogram_l1          real and imaginary parts        Band-split RNN
+    magnitude_l1            magnitudes, blind to phase      Spleeter
+    multi_resolution_stft   samples + five spectrograms     BS-RoFormer
+
+Notebook: 05.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mssedu.checks import InputError, message
+from mssedu.spectral import stft
+
+FLOOR = 1e-8  # mean power at -80 dB re full scale: below it, a stem counts as silent
+
+
+def waveform_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
+    """Mean absolute difference of the samples.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+
+    Returns:
+        scalar ≥ 0, in units of amplitude.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Example:
+        >>> zeros = torch.zeros(1, 4, 2, 100)
+        >>> waveform_l1(estimate=zeros + 0.5, reference=zeros)
+        tensor(0.5000)
+    """
+    _check_pair("waveform_l1", estimate, reference)
+    return (estimate - reference).abs().mean()
+
+
+def waveform_mse(*, estimate: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared difference of the samples.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+
+    Returns:
+        scalar ≥ 0, in units of power.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    _check_pair("waveform_mse", estimate, reference)
+    return (estimate - reference).square().mean()
+
+
+def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
+    """Negative scale-invariant SDR, mean over batch and stems.
+
+    Equal to -`mssedu.metrics.si_sdr` on audible stems. On a silent one, where SI-SDR is
+    undefined, a floor of -80 dB makes the loss push the estimate towards silence.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+
+    Returns:
+        scalar, dB; the lower the better.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing ideal time-frequency
+    magnitude masking for speech separation".
+    """
+    _check_pair("si_sdr_loss", estimate, reference)
+    energy = reference.square().mean((-2, -1), keepdim=True)
+    scale = (reference * estimate).mean((-2, -1), keepdim=True) / (energy + FLOOR)
+    target = scale * reference
+    signal = target.square().mean((-2, -1)) + FLOOR
+    distortion = (target - estimate).square().mean((-2, -1)) + FLOOR
+    return 10 * torch.log10(distortion / signal).mean()
+
+
+def spectrogram_l1(
+    *,
+    estimate: Tensor,
+    reference: Tensor,
+    n_fft: int = 4096,
+    hop_length: int = 1024,
+    magnitude: bool = False,
+) -> Tensor:
+    """Mean absolute difference of the spectrograms.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+        n_fft: window length, samples, even.
+        hop_length: samples between frames.
+        magnitude: compare magnitudes; else real and imaginary parts, phase included.
+
+    Returns:
+        scalar ≥ 0; the STFT keeps energy, so window lengths compare.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Source: Luo and Yu 2023, "Music source separation with band-split RNN".
+    """
+    _check_pair("spectrogram_l1", estimate, reference)
+    estimate = stft(estimate, n_fft, hop_length, normalized=True)
+    reference = stft(reference, n_fft, hop_length, normalized=True)
+    if magnitude:
+        return (estimate.abs() - reference.abs()).abs().mean()
+    return torch.view_as_real(estimate - reference).abs().mean()
+
+
+def magnitude_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
+    """`spectrogram_l1` of the magnitudes: free in phase, as masking models are.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+
+    Returns:
+        scalar ≥ 0.
+
+    Source: Hennequin, Khlif, Voituret, Moussallam 2020, "Spleeter: a fast and efficient
+    music source separation tool with pre-trained models".
+    """
+    return spectrogram_l1(estimate=estimate, reference=reference, magnitude=True)
+
+
+def multi_resolution_stft(
+    *,
+    estimate: Tensor,
+    reference: Tensor,
+    n_ffts: tuple[int, ...] = (4096, 2048, 1024, 512, 256),
+) -> Tensor:
+    """`waveform_l1` plus `spectrogram_l1` at several window lengths.
+
+    Long windows see pitch, short ones see attacks; no single window sees both.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape.
+        n_ffts: window lengths, samples, even; each with a hop of a quarter.
+
+    Returns:
+        scalar ≥ 0.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Source: Lu, Wang, Kong, Hung 2023, "Music source separation with band-split RoPE
+    transformer".
+    """
+    total = waveform_l1(estimate=estimate, reference=reference)
+    for n_fft in n_ffts:
+        total = total + spectrogram_l1(
+            estimate=estimate, reference=reference, n_fft=n_fft, hop_length=n_fft // 4
+        )
+    return total
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "waveform_l1": waveform_l1,
+    "waveform_mse": waveform_mse,
+    "si_sdr_loss": si_sdr_loss,
+    "spectrogram_l1": spectrogram_l1,
+    "magnitude_l1": magnitude_l1,
+    "multi_resolution_stft": multi_resolution_stft,
+}
+
+
+def _check_pair(where: str, estimate: Tensor, reference: Tensor) -> None:
+    if estimate.shape == reference.shape and estimate.ndim == 4:
+        return
+    got = f"estimate {tuple(estimate.shape)} and reference {tuple(reference.shape)}"
+    remedy = "Bring both to the same batch, stems, channels and length."
+    wanted = "two (batch, stems, channels, samples) alike"
+    raise InputError(message(where, wanted, got, remedy))

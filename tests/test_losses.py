@@ -1,0 +1,119 @@
+"""Losses against closed forms and against the metrics; silence must not break them."""
+
+import pytest
+import torch
+
+from mssedu.checks import InputError
+from mssedu.losses import (
+    LOSSES,
+    multi_resolution_stft,
+    si_sdr_loss,
+    spectrogram_l1,
+    waveform_l1,
+    waveform_mse,
+)
+from mssedu.metrics import si_sdr, usdr
+
+SHAPE = (2, 3, 2, 5000)  # batch, stems, channels, samples
+
+
+@pytest.fixture
+def noise():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, *SHAPE, generator=generator)
+
+
+def test_waveform_losses_of_a_constant_error_are_known():
+    reference = torch.zeros(SHAPE)
+    estimate = reference - 0.5
+    assert waveform_l1(estimate=estimate, reference=reference) == 0.5
+    assert waveform_mse(estimate=estimate, reference=reference) == 0.25
+
+
+def test_mse_falls_as_usdr_rises(noise):
+    reference, error = noise
+    estimates = [reference + size * error for size in (0.1, 0.3, 1.0)]
+    losses = [waveform_mse(estimate=e, reference=reference) for e in estimates]
+    scores = [usdr(estimate=e, reference=reference).mean() for e in estimates]
+    assert losses == sorted(losses)
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_si_sdr_loss_is_the_negative_metric_on_audible_stems(noise):
+    reference, error = noise
+    estimate = 0.3 * reference + 0.2 * error
+    metric = si_sdr(estimate=estimate, reference=reference).mean()
+    loss = si_sdr_loss(estimate=estimate, reference=reference)
+    torch.testing.assert_close(loss, -metric, atol=1e-3, rtol=0)
+
+
+def test_si_sdr_loss_is_blind_to_gain(noise):
+    reference, error = noise
+    estimate = reference + error
+    loud = si_sdr_loss(estimate=4 * estimate, reference=reference)
+    soft = si_sdr_loss(estimate=estimate, reference=reference)
+    torch.testing.assert_close(loud, soft, atol=1e-4, rtol=0)
+
+
+def test_magnitudes_are_blind_to_sign_and_complex_spectrograms_are_not(noise):
+    reference = noise[0]
+    inverted = -reference
+    loss = LOSSES["magnitude_l1"](estimate=inverted, reference=reference)
+    assert loss < 1e-6
+    assert spectrogram_l1(estimate=inverted, reference=reference) > 0.5
+
+
+def test_window_lengths_weigh_alike_on_noise(noise):
+    reference, estimate = noise.repeat(1, 1, 1, 1, 8)  # long against the longest window
+    losses = [
+        spectrogram_l1(
+            estimate=estimate, reference=reference, n_fft=n, hop_length=n // 4
+        )
+        for n in (256, 4096)
+    ]
+    torch.testing.assert_close(losses[0], losses[1], rtol=0.1, atol=0)
+
+
+def test_multi_resolution_is_the_sum_of_its_parts(noise):
+    reference, estimate = noise
+    pair = {"estimate": estimate, "reference": reference}
+    parts = [
+        waveform_l1(**pair),
+        spectrogram_l1(**pair, n_fft=512, hop_length=128),
+        spectrogram_l1(**pair, n_fft=256, hop_length=64),
+    ]
+    total = multi_resolution_stft(**pair, n_ffts=(512, 256))
+    torch.testing.assert_close(total, sum(parts))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_perfect_estimate_has_the_lowest_loss(name, noise):
+    reference, error = noise
+    perfect = LOSSES[name](estimate=reference, reference=reference)
+    assert perfect < LOSSES[name](estimate=reference + 0.1 * error, reference=reference)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("silent", ["estimate", "reference", "both"])
+def test_gradient_is_finite_on_silence(name, silent, noise):
+    reference = torch.zeros(SHAPE) if silent != "estimate" else noise[0]
+    estimate = torch.zeros(SHAPE) if silent != "reference" else noise[1]
+    estimate.requires_grad_()
+    value = LOSSES[name](estimate=estimate, reference=reference)
+    value.backward()
+    assert value.ndim == 0
+    assert value.isfinite()
+    assert estimate.grad.isfinite().all()
+
+
+def test_a_silent_reference_pulls_the_estimate_to_silence(noise):
+    estimate, reference = noise[0], torch.zeros(SHAPE)
+    loud = si_sdr_loss(estimate=estimate, reference=reference)
+    soft = si_sdr_loss(estimate=0.1 * estimate, reference=reference)
+    torch.testing.assert_close(loud - soft, torch.tensor(20.0), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_shapes_must_agree(name):
+    with pytest.raises(InputError, match=r"expected two \(batch, stems, channels"):
+        LOSSES[name](estimate=torch.zeros(1, 2, 1, 9), reference=torch.zeros(2, 1, 9))

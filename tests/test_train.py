@@ -1,0 +1,439 @@
+"""The training loop: exact resume, honest scores, and no run lost to NaN.
+
+Three synthetic songs in memory (a low hum against noise, 8 kHz) and a Spleeter of a few
+thousand parameters with dropout, so that the random state matters too.
+"""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from mssedu import train
+from mssedu.checkpoint import load_model, read_checkpoint
+from mssedu.checks import (
+    CheckpointError,
+    DatasetError,
+    InputError,
+    MssEduError,
+    SetupError,
+)
+from mssedu.datasets.track import Track
+from mssedu.losses import waveform_l1
+from mssedu.registry import create_model
+from mssedu.train import TrainConfig, fit, learning_rate_at, train_step
+from mssedu.validation import validate
+
+STEMS = ("hum", "hiss")
+RATE = 8000
+CONFIG = TrainConfig(
+    stems=STEMS,
+    preset="tiny",
+    steps=6,
+    batch_size=2,
+    segment=0.3,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    schedule="cosine",
+    ema_decay=0.9,
+    valid_every=2,
+    device="cpu",
+)
+
+
+def song(seed, seconds=1.0, stems=STEMS):
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(int(seconds * RATE)) / RATE
+    hum = 0.3 * torch.sin(2 * math.pi * (80 + 20 * seed) * time).expand(2, -1)
+    sources = {stems[0]: hum}
+    for stem in stems[1:]:
+        sources[stem] = 0.1 * torch.randn(hum.shape, generator=generator)
+    return Track.from_audio(f"song {seed}", sources, RATE)
+
+
+TRAIN, VALID = [song(0), song(1, 0.7)], [song(2)]
+
+
+def model(seed=0, stems=STEMS, dropout=0.2):
+    torch.manual_seed(seed)
+    return create_model(
+        *("spleeter", "tiny", stems),
+        **{"sample_rate": RATE, "n_fft": 512, "hop_length": 128, "dropout": dropout},
+        **{"bins": 64, "frames": 32, "filters": (2, 4)},
+    )
+
+
+def change(**changes):
+    return dataclasses.replace(CONFIG, **changes)
+
+
+def weights(run_dir, name="last"):
+    """Every tensor of a checkpoint: weights, average, optimizer and random state."""
+    checkpoint = read_checkpoint(run_dir / f"{name}.safetensors")
+    return {**checkpoint.weights, **checkpoint.tensors}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def scores_of(history):
+    """What a history says, without the seconds, which no seed fixes."""
+    return [(h["step"], h["loss"], h["usdr"], h["stems"]) for h in history]
+
+
+class StopError(Exception):
+    """Stands for Ctrl-C, a kill or a power cut."""
+
+
+def stop_at(last_step):
+    def progress(step, total, loss, valid):
+        if step == last_step:
+            raise StopError
+
+    return progress
+
+
+def run(run_dir, config=CONFIG, valid=VALID, **options):
+    return fit(model(), TRAIN, valid, config, run_dir, **options)
+
+
+# ---- one step
+
+
+def test_a_step_lowers_the_loss_of_its_batch():
+    net, config = model(dropout=0.0).train(), change(clip_norm=0.0)
+    sources = torch.stack([track.sources(0.0, 0.3) for track in TRAIN])
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = [
+        train_step(net, sources, optimizer, config, waveform_l1) for _ in range(8)
+    ]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1e-3])
+def test_clipping_bounds_the_gradient(clip_norm):
+    net = model().train()
+    sources = torch.stack([track.sources(0.0, 0.3) for track in TRAIN])
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    train_step(net, sources, optimizer, change(clip_norm=clip_norm), waveform_l1)
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    assert norm <= 1.001e-3 if clip_norm else norm > 1e-2
+
+
+def _nan_loss(*, estimate, reference):
+    return estimate.sum() * math.nan
+
+
+def _infinite_gradient(*, estimate, reference):
+    return (estimate - estimate.detach()).abs().sum().sqrt()  # d sqrt(x)/dx at 0
+
+
+@pytest.mark.parametrize("loss", [_nan_loss, _infinite_gradient])
+def test_a_step_without_finite_gradient_changes_no_weight(loss):
+    net = model().train()
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    sources = torch.stack([track.sources(0.0, 0.3) for track in TRAIN])
+    optimizer = torch.optim.Adam(net.parameters())
+    assert math.isnan(train_step(net, sources, optimizer, CONFIG, loss))
+    assert_same(before, dict(net.named_parameters()))
+
+
+def test_nan_in_the_data_does_not_reach_batch_norm():
+    net = model().train()
+    sources = torch.full((2, 2, 2, 2400), math.nan)
+    optimizer = torch.optim.Adam(net.parameters())
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    assert math.isnan(train_step(net, sources, optimizer, CONFIG, waveform_l1))
+    assert_same(before, net.state_dict())
+
+
+def test_learning_rate_rises_then_falls_along_half_a_cosine():
+    config = change(steps=12, warmup_steps=2, learning_rate=1.0)
+    rates = [learning_rate_at(step, config) for step in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[7] == pytest.approx(0.5)
+    assert learning_rate_at(12, config) == pytest.approx(0.0, abs=1e-12)
+
+
+# ---- a run
+
+
+def test_a_run_leaves_what_its_head_promises(tmp_path):
+    lines, calls = [], []
+    result = run(
+        tmp_path / "a", log=lines.append, progress=lambda *call: calls.append(call)
+    )
+    assert {path.name for path in (tmp_path / "a").iterdir()} >= {
+        *("config.json", "history.jsonl", "tensorboard"),
+        *("last.safetensors", "last.json", "best.safetensors", "best.json"),
+    }
+    document = json.loads((tmp_path / "a" / "config.json").read_text("utf-8"))
+    assert document["train_tracks"] == ["song 0", "song 1"]
+    assert document["usdr_without_model"] == result.baselines
+    text = (tmp_path / "a" / "history.jsonl").read_text("utf-8")
+    assert [json.loads(line) for line in text.splitlines()] == result.history
+    assert [entry["step"] for entry in result.history] == [2, 4, 6]
+    assert [call[:2] for call in calls] == [(step, 6) for step in range(1, 7)]
+    assert calls[0][3] is None
+    assert calls[-1][3] == result.history[-1]["usdr"]
+    assert lines[0].startswith("spleeter, ")
+    assert "silence 0.00 dB" in lines[0]
+    assert "step 6: loss" in " ".join(lines)
+
+
+def test_best_is_the_entry_with_the_highest_score_and_loads_as_a_model(tmp_path):
+    result = run(tmp_path)
+    scores = {entry["step"]: entry["usdr"] for entry in result.history}
+    assert result.score == scores[result.step] == max(scores.values())
+    again = validate(load_model(tmp_path), VALID, STEMS)
+    assert float(again.nanmean()) == pytest.approx(result.score, abs=1e-4)
+    facts = read_checkpoint(tmp_path).facts
+    assert facts["weights"] == "running average"
+    assert facts["scores"]["usdr"] == result.score
+    assert facts["train_config"]["learning_rate"] == CONFIG.learning_rate
+
+
+def test_same_seed_same_numbers_another_seed_others(tmp_path):
+    first, second = run(tmp_path / "a"), run(tmp_path / "b")
+    other = run(tmp_path / "c", change(seed=1))
+    assert scores_of(first.history) == scores_of(second.history)
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert scores_of(first.history) != scores_of(other.history)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("stopped_at", [3, 5])  # between two checkpoints
+def test_stopped_and_resumed_is_bit_for_bit_as_if_never_stopped(
+    tmp_path, ema_decay, stopped_at
+):
+    config = change(ema_decay=ema_decay)
+    whole = run(tmp_path / "whole", config)
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", config, progress=stop_at(stopped_at))
+    torch.rand(7)  # the resumed process has another random state
+    steps = []
+    parts = fit(
+        model(seed=5),  # and other first weights
+        *(TRAIN, VALID, config, tmp_path / "parts"),
+        resume=True,
+        progress=lambda step, *_: steps.append(step),
+    )
+    assert steps == list(range(stopped_at, 7))  # the step after the last checkpoint
+    assert scores_of(parts.history) == scores_of(whole.history)
+    assert (parts.score, parts.step) == (whole.score, whole.step)
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    assert_same(
+        weights(tmp_path / "parts", "best"), weights(tmp_path / "whole", "best")
+    )
+
+
+def test_n_steps_and_n_more_are_2n_steps(tmp_path):
+    config = change(schedule="constant")
+    run(tmp_path / "whole", config)
+    run(tmp_path / "parts", dataclasses.replace(config, steps=4))
+    run(tmp_path / "parts", config, resume=True, allow_config_change=True)
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_a_finished_run_resumes_to_its_result(tmp_path):
+    first = run(tmp_path)
+    again = run(tmp_path, resume=True)
+    assert again == first
+
+
+def test_worker_processes_change_no_number(tmp_path):
+    alone = run(tmp_path / "a", change(steps=2))
+    helped = run(tmp_path / "b", change(steps=2, n_workers=2))
+    assert scores_of(alone.history) == scores_of(helped.history)
+
+
+def test_another_config_is_refused_with_the_difference(tmp_path):
+    run(tmp_path, change(steps=2))
+    config = change(steps=2, learning_rate=0.1, gain_db=(0.0, 0.0))
+    text = r"gain_db: \[-10.0, 6.0\] -> \[0.0, 0.0\], learning_rate: 0.01 -> 0.1\. "
+    with pytest.raises(CheckpointError, match=text + ".*allow_config_change=True"):
+        run(tmp_path, config, resume=True)
+    lines = []
+    run(tmp_path, config, resume=True, allow_config_change=True, log=lines.append)
+    assert "learning_rate: 0.01 -> 0.1" in lines[0]
+
+
+def test_the_average_can_be_switched_on_and_off_between_runs(tmp_path):
+    run(tmp_path, change(steps=2, ema_decay=0.0))
+    for ema_decay, steps in ((0.9, 4), (0.0, 6)):
+        config = change(steps=steps, ema_decay=ema_decay)
+        result = run(tmp_path, config, resume=True, allow_config_change=True)
+    assert [entry["step"] for entry in result.history] == [2, 4, 6]
+
+
+def test_a_run_is_neither_overwritten_nor_invented(tmp_path):
+    with pytest.raises(InputError, match=r"a run to resume, got no last\.json"):
+        run(tmp_path / "none", resume=True)
+    run(tmp_path, change(steps=1, warmup_steps=0))
+    with pytest.raises(InputError, match="expected a folder without a run"):
+        run(tmp_path, change(steps=1, warmup_steps=0))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", progress=stop_at(5))
+    (tmp_path / "parts" / "last.safetensors").write_bytes(b"cut")
+    lines = []
+    parts = run(tmp_path / "parts", resume=True, log=lines.append)
+    assert lines[0].startswith("resumed after step 2 (the version before, because")
+    assert scores_of(parts.history) == scores_of(whole.history)
+
+
+def test_without_a_version_before_the_damage_is_an_error(tmp_path):
+    run(tmp_path, change(steps=1, warmup_steps=0), valid=None)
+    for name in ("last", "last.previous"):
+        (tmp_path / f"{name}.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="expected tensors with sha256"):
+        run(tmp_path, change(steps=1, warmup_steps=0), valid=None, resume=True)
+
+
+# ---- NaN
+
+
+def _nan_from_call(first, n):
+    """A loss whose calls first … first + n - 1 give NaN (call 0 is the rehearsal)."""
+    calls = iter(range(10**6))
+
+    def loss(*, estimate, reference):
+        value = waveform_l1(estimate=estimate, reference=reference)
+        return value * math.nan if first <= next(calls) < first + n else value
+
+    return loss
+
+
+def test_steps_with_nan_are_skipped_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_from_call(3, 2))
+    lines = []
+    result = run(tmp_path, log=lines.append)
+    assert result.n_skipped == 2
+    assert [entry["n_skipped"] for entry in result.history] == [0, 2, 2]
+    assert result.history[1]["loss"] is None  # both steps of this window
+    text = "step 3 skipped: NaN or Inf in loss or gradient (items 4 … 5 of"
+    assert any(line.startswith(text) for line in lines)
+    assert all(t.isfinite().all() for t in weights(tmp_path).values())
+
+
+def test_endless_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch):
+    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_from_call(4, 99))
+    with pytest.raises(MssEduError, match=r"11 steps in a row .* good state is .*last"):
+        run(tmp_path, change(steps=30, valid_every=3))
+    good = read_checkpoint(tmp_path / "last.safetensors")
+    assert good.facts["history"][0]["loss"] is not None
+    assert all(t.isfinite().all() for t in good.weights.values())
+
+
+def test_a_nan_score_never_becomes_best(tmp_path, monkeypatch):
+    scores = iter([math.nan, -math.inf, 1.0])
+    monkeypatch.setattr(
+        train,
+        "validate",
+        lambda *_: torch.full((1, 2), next(scores), dtype=torch.float),
+    )
+    result = run(tmp_path)
+    assert [entry["usdr"] for entry in result.history] == [None, None, 1.0]
+    assert (result.step, result.score) == (6, 1.0)
+
+
+# ---- before step 1
+
+
+def test_without_validation_the_last_weights_count(tmp_path):
+    result = run(tmp_path, valid=None)
+    assert (result.score, result.step, result.baselines) == (None, 6, {})
+    assert result.checkpoint.name == "last.safetensors"
+    assert load_model(result.checkpoint).config.stems == STEMS
+
+
+def test_a_model_no_better_than_silence_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "validate", lambda *_: torch.full((1, 2), -5.0))
+    lines = []
+    run(tmp_path, change(steps=1, warmup_steps=0), log=lines.append)
+    assert lines[-1].startswith("the model is no better than no model")
+
+
+def test_stems_that_only_sound_in_the_mixture_come_last(tmp_path):
+    tracks = [song(seed, stems=("hum", "hiss", "rumble")) for seed in (0, 1)]
+    config = change(stems=("hiss",), steps=2)
+    result = fit(model(stems=("hiss",)), tracks, tracks[:1], config, tmp_path)
+    assert result.history[-1]["stems"].keys() == {"hiss"}
+
+
+@pytest.mark.parametrize(("train_tracks", "valid_tracks"), [([], VALID), (TRAIN, [])])
+def test_a_run_that_cannot_work_leaves_no_trace(tmp_path, train_tracks, valid_tracks):
+    with pytest.raises(DatasetError, match="at least one of"):
+        fit(model(), train_tracks, valid_tracks, CONFIG, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_loss_is_named(tmp_path):
+    with pytest.raises(InputError, match="Did you mean 'waveform_l1'"):
+        run(tmp_path, change(loss="waveform_l2"))
+
+
+def test_a_first_batch_of_nan_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_loss)
+    with pytest.raises(InputError, match="finite loss and gradient on the first batch"):
+        run(tmp_path)
+
+
+def test_too_little_memory_is_told_with_the_way_out(tmp_path, monkeypatch):
+    def no_memory(*, estimate, reference):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setitem(train.LOSSES, "waveform_l1", no_memory)
+    with pytest.raises(SetupError, match=r"memory for 2 × 0\.3 s on cpu.*Halve"):
+        run(tmp_path)
+
+
+# ---- precision, devices, learning
+
+
+def test_bf16_trains_on_the_cpu_too_and_keeps_float32_weights(tmp_path):
+    result = run(tmp_path, change(steps=2, precision="bf16"))
+    assert math.isfinite(result.history[-1]["loss"])
+    assert all(t.dtype != torch.bfloat16 for t in weights(tmp_path).values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_trains_and_resumes_on_cuda(tmp_path, precision):
+    config = change(device="cuda", precision=precision)
+    with pytest.raises(StopError):
+        run(tmp_path, config, progress=stop_at(3))
+    result = run(tmp_path, config, resume=True)
+    assert [entry["step"] for entry in result.history] == [2, 4, 6]
+    assert math.isfinite(result.score)
+
+
+def test_a_model_gone_nan_stops_the_run_at_validation(tmp_path, monkeypatch):
+    def poison(self):
+        if self.step == 3:
+            self.average.networks[0].output.bias.data.fill_(math.nan)
+
+    monkeypatch.setattr(train.TrainState, "update_average", poison)
+    with pytest.raises(InputError, match="expected finite output of the model"):
+        run(tmp_path)
+    assert all(t.isfinite().all() for t in weights(tmp_path).values())
+
+
+@pytest.mark.slow
+def test_it_learns(tmp_path):
+    config = change(steps=150, valid_every=150, loss="waveform_l1", clip_norm=0.0)
+    net = model(dropout=0.0)
+    before = validate(net, VALID, STEMS).mean()
+    result = fit(net, TRAIN, VALID, config, tmp_path)
+    assert result.score > before + 3
+    assert result.score > max(result.baselines.values())
