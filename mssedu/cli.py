@@ -19,8 +19,8 @@ from rich.console import Console
 from mssedu.checks import InputError, MssEduError, check_name, message
 from mssedu.train_config import TrainConfig
 
-out = Console()
-err = Console(stderr=True)
+out = Console(soft_wrap=True)  # a path or command stays in one piece
+err = Console(stderr=True, soft_wrap=True)
 
 Model = Annotated[Path, tyro.conf.arg(aliases=["-m"], metavar="CHECKPOINT")]
 Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]

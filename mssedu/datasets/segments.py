@@ -20,6 +20,8 @@ from mssedu.augment import flip_channels, flip_sign, random_gain
 from mssedu.checks import InputError, check_name, check_range, message
 from mssedu.datasets.track import Track
 
+SILENT_DB = -80.0  # RMS over a song: what lies below is noise, not an instrument
+
 
 class RandomSegments(Dataset[Tensor]):
     """Map-style data set of n_items random segments; plain state, so it pickles.
@@ -32,6 +34,9 @@ class RandomSegments(Dataset[Tensor]):
         n_items: items of one pass; batch size times steps for a whole training run.
         seed: any whole number ≥ 0; another seed gives other items.
         remix: draw track and position of each stem independently; else together.
+        level_db: first bring every stem of every song to this RMS, dB relative to full
+            scale, so that a few songs with a loud bass do not teach that all is bass;
+            None leaves the songs' own balance. Reads all songs once.
         gain_db: smallest and largest random gain of a stem, dB; none if None.
         channel_flip: probability that a stem's channels swap.
         sign_flip: probability that a stem's sign changes.
@@ -53,6 +58,7 @@ class RandomSegments(Dataset[Tensor]):
         *,
         seed: int,
         remix: bool = True,
+        level_db: float | None = None,
         gain_db: tuple[float, float] | None = (-10.0, 6.0),
         channel_flip: float = 0.5,
         sign_flip: float = 0.5,
@@ -72,6 +78,9 @@ class RandomSegments(Dataset[Tensor]):
         self.segment, self.n_items, self.seed = segment, n_items, seed
         self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
         self.channel_flip, self.sign_flip = channel_flip, sign_flip
+        self.leveling: dict[tuple[int, str], float] = {}  # (track, stem) -> factor
+        if level_db is not None:
+            self.leveling = _leveling(self.tracks, self.stems, level_db)
 
     def __len__(self) -> int:
         return self.n_items
@@ -103,13 +112,19 @@ class RandomSegments(Dataset[Tensor]):
     def _read(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """Stems of a random track from a random position, padded to the segment."""
         sizes = torch.tensor([track.n_samples for track in self.tracks]).double()
-        choice = torch.multinomial(sizes, 1, generator=generator)
-        track = self.tracks[int(choice)]
+        choice = int(torch.multinomial(sizes, 1, generator=generator))
+        track = self.tracks[choice]
         length = round(self.segment * self.sample_rate)
         starts = max(track.n_samples - length, 0) + 1
         first = int(torch.randint(starts, (1,), generator=generator))
         start = first / self.sample_rate
-        audio = torch.stack([track.stem(s, start, self.segment) for s in stems])
+        audio = torch.stack(
+            [
+                track.stem(stem, start, self.segment)
+                * self.leveling.get((choice, stem), 1.0)
+                for stem in stems
+            ]
+        )
         return torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
 
 
@@ -126,6 +141,19 @@ def item_generator(seed: int, item: int) -> torch.Generator:
     """
     state = np.random.SeedSequence((seed, item)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+def _leveling(
+    tracks: Sequence[Track], stems: Sequence[str], level_db: float
+) -> dict[tuple[int, str], float]:
+    """Factor that brings each stem of each song to the level; silence stays silence."""
+    factors = {}
+    for number, track in enumerate(tracks):
+        for stem in stems:
+            level = _level_db(track.stem(stem)[None])
+            silent = level < SILENT_DB
+            factors[number, stem] = 1.0 if silent else 10 ** ((level_db - level) / 20)
+    return factors
 
 
 def _level_db(sources: Tensor) -> float:

@@ -192,3 +192,18 @@ def test_items_end(songs: list[Track], item: int) -> None:
     segments = RandomSegments(songs, ("a",), 1.0, 3, seed=0)
     with pytest.raises(IndexError, match=r"expected item 0 … 2, got .*Raise n_items"):
         segments[item]
+
+
+def test_leveling_brings_all_songs_to_one_loudness() -> None:
+    songs = [
+        constant_track("one", 0.1, 10, b=0.0),  # b is silent, and stays so
+        constant_track("two", 0.4, 10),
+    ]
+    segments = RandomSegments(
+        songs, ("a", "b"), 0.1, 100, seed=0, level_db=-20.0, **PLAIN
+    )
+    items = torch.stack(list(segments))
+    torch.testing.assert_close(items[:, 0], torch.full_like(items[:, 0], 0.1))
+    levels = {round(float(level), 6) for level in items[:, 1].mean((-2, -1))}
+    assert levels == {0.0, 0.1}
+    assert len(pickle.loads(pickle.dumps(segments)).leveling) == 4
