@@ -34,9 +34,12 @@ CONFIG = TrainConfig(
     steps=400,
     batch_size=4,
     segment=3.0,
-    loss="waveform_l1",
-    learning_rate=3e-3,
+    loss="thresholded_snr",
+    learning_rate=4e-3,
     schedule="cosine",
+    ema_decay=0.98,
+    level_db=-25.0,
+    gain_db=(-8.0, 8.0),
     valid_every=200,
 )
 

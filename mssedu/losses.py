@@ -11,6 +11,7 @@ name that recipes and the CLI use.
     spectrogram_l1          real and imaginary parts        Band-split RNN
     magnitude_l1            magnitudes, blind to phase      Spleeter
     multi_resolution_stft   samples + five spectrograms     BS-RoFormer
+    thresholded_snr         error in dB below the mixture   MixIT, FUSS; learns fast
 
 Notebook: 05.
 """
@@ -174,6 +175,36 @@ def multi_resolution_stft(
     return total
 
 
+def thresholded_snr(
+    *, estimate: Tensor, reference: Tensor, threshold_db: float = 30.0
+) -> Tensor:
+    """Error of each stem in dB relative to the mixture, mean over batch and stems.
+
+    10 log10(Σ (s - ŝ)² / Σ x² + 10^(-threshold_db / 10)). Every stem counts alike, how
+    loud it may be, and an error far below the mixture no longer pulls. A silent stem is
+    as good as any: what it leaks counts.
+
+    Args:
+        estimate: (batch, stems, channels, samples).
+        reference: the same shape; its stems add up to the mixture x.
+        threshold_db: errors below this count no more.
+
+    Returns:
+        scalar, dB; the lower the better, -threshold_db at best.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Source: Wisdom et al. 2020, "Unsupervised sound separation using mixture invariant
+    training", eq. 2 (threshold); 2021, "What's all the FUSS about free universal sound
+    separation data?" (relative to the mixture for silent sources).
+    """
+    _check_pair("thresholded_snr", estimate, reference)
+    mixture = reference.sum(1, keepdim=True).square().mean((-2, -1)) + FLOOR
+    distortion = (estimate - reference).square().mean((-2, -1))
+    return 10 * torch.log10(distortion / mixture + 10 ** (-threshold_db / 10)).mean()
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "waveform_l1": waveform_l1,
     "waveform_mse": waveform_mse,
@@ -181,6 +212,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "spectrogram_l1": spectrogram_l1,
     "magnitude_l1": magnitude_l1,
     "multi_resolution_stft": multi_resolution_stft,
+    "thresholded_snr": thresholded_snr,
 }
 
 

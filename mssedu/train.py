@@ -240,6 +240,7 @@ def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
         config.steps * config.batch_size,
         seed=config.seed,
         remix=config.remix,
+        level_db=config.level_db,
         gain_db=config.gain_db,
     )
 

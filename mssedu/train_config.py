@@ -39,6 +39,7 @@ class TrainConfig:
     ema_decay: float = 0.0  # running average of the weights, e.g. 0.999; 0 = off
     clip_norm: float = 5.0  # longest gradient, L2 norm; 0 = no limit
     remix: bool = True  # stems of one example from different songs and times
+    level_db: float | None = None  # bring each stem of each song to this RMS first
     gain_db: tuple[float, float] = (-10.0, 6.0)  # random gain a stem, low and high, dB
     valid_every: int = 500  # steps between validations (and checkpoints)
     seed: int = 0  # fixes data order and dropout

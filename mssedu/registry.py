@@ -1,0 +1,88 @@
+"""Every model by name: one dict, so that "where does this come from" is one jump."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from mssedu.checks import check_name
+from mssedu.models import open_unmix, spleeter
+
+
+class Entry(NamedTuple):
+    """A model class and its configurations by preset name."""
+
+    model: type[nn.Module]
+    presets: Mapping[str, Any]
+
+
+MODELS = {
+    "open_unmix": Entry(open_unmix.OpenUnmix, open_unmix.PRESETS),
+    "spleeter": Entry(spleeter.Spleeter, spleeter.PRESETS),
+}
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows, sorted.
+
+    Example:
+        >>> list_models()
+        ['open_unmix', 'spleeter']
+    """
+    return sorted(MODELS)
+
+
+def model_config(
+    name: str,
+    preset: str = "paper",
+    stems: Sequence[str] | None = None,
+    **config_changes: Any,
+) -> Any:
+    """The frozen config of a preset, with changes; arguments as in `create_model`.
+
+    Example:
+        >>> model_config("spleeter", stems=["vocals", "other"]).stems
+        ('vocals', 'other')
+    """
+    check_name("create_model", "model", name, MODELS)
+    presets = MODELS[name].presets
+    check_name("create_model", f"preset of {name}", preset, presets)
+    config = presets[preset]
+    known = [field.name for field in dataclasses.fields(config)]
+    for change in config_changes:
+        check_name("create_model", f"config field of {name}", change, known)
+    if stems is not None:
+        # A bare string stays one, so that the config's check can name the mistake.
+        config_changes["stems"] = stems if isinstance(stems, str) else tuple(stems)
+    return dataclasses.replace(config, **config_changes)
+
+
+def create_model(
+    name: str,
+    preset: str = "paper",
+    stems: Sequence[str] | None = None,
+    **config_changes: Any,
+) -> nn.Module:
+    """A new, untrained model.
+
+    Args:
+        name: one of `list_models`.
+        preset: "paper" for the published configuration, "tiny" for one below a million
+            parameters, or another preset of the model's file.
+        stems: names of the stems, any number; those of the preset if None.
+        **config_changes: fields of the model's config to change.
+
+    Returns:
+        (batch, channels, samples) -> (batch, stems, channels, samples), in train mode.
+
+    Raises:
+        InputError: an unknown name, preset or field, with the nearest match.
+
+    Example:
+        >>> model = create_model("spleeter", "tiny", stems=("dizi", "pipa", "other"))
+        >>> model(torch.zeros(1, 2, 44100)).shape
+        torch.Size([1, 3, 2, 44100])
+    """
+    config = model_config(name, preset, stems, **config_changes)
+    return MODELS[name].model(config)

@@ -1,0 +1,180 @@
+"""What is Open-Unmix's own, and its Wiener filter; see also tests/parity."""
+
+import pytest
+import torch
+
+from mssedu.checks import CheckpointError, InputError
+from mssedu.masks import expectation_maximization, wiener
+from mssedu.models.open_unmix import load_official
+from mssedu.registry import create_model, model_config
+
+
+def tiny_model(**changes):
+    torch.manual_seed(0)
+    return create_model("open_unmix", "tiny", hidden=8, **changes)
+
+
+def noise(*shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+def test_published_parameter_count():
+    model = create_model("open_unmix")
+    assert sum(p.numel() for p in model.networks[0].parameters()) == 8_893_348
+    assert sum(p.numel() for p in model.parameters()) == 35_573_392
+
+
+def test_hears_up_to_its_bandwidth_and_writes_all_bins():
+    config = model_config("open_unmix")
+    assert (config.input_bins, config.bins) == (1487, 2049)
+    assert model_config("open_unmix", bandwidth_hz=22050).input_bins == 2049
+
+
+@torch.no_grad()
+def test_training_leaves_out_the_wiener_filter():
+    filtered = tiny_model(wiener_iterations=1)
+    plain = tiny_model(wiener_iterations=0)
+    mixture = noise(2, 2, 20_000)
+    assert torch.equal(filtered(mixture), plain(mixture))
+    assert not torch.allclose(filtered.eval()(mixture), plain.eval()(mixture))
+
+
+@torch.no_grad()
+def test_windows_are_filtered_apart():
+    model = tiny_model(wiener_frames=5).eval()
+    magnitude, spectrogram = noise(1, 4, 2, 9, 12).abs(), noise(1, 2, 9, 12, 2)
+    spectrogram = torch.view_as_complex(spectrogram)
+    together = model.filter(magnitude, spectrogram)
+    first = model.filter(magnitude[..., :5], spectrogram[..., :5])
+    last = model.filter(magnitude[..., 10:], spectrogram[..., 10:])
+    torch.testing.assert_close(together[..., :5], first)
+    torch.testing.assert_close(together[..., 10:], last)
+
+
+@torch.no_grad()
+def test_one_directional_network_is_causal():
+    model = tiny_model(bidirectional=False, wiener_iterations=0, n_layers=1).eval()
+    mixture = noise(1, 2, 20_000)
+    changed = mixture.clone()
+    changed[..., 15_000:] = 0
+    before = slice(0, 15_000 - model.config.n_fft)
+    torch.testing.assert_close(model(mixture)[..., before], model(changed)[..., before])
+    assert not torch.allclose(model(mixture), model(changed))
+
+
+def official_weights(model):
+    return {
+        stem: {**network.state_dict(), "stft.window": torch.ones(4), "sample_rate": 1}
+        for stem, network in zip(model.config.stems, model.networks, strict=True)
+    }
+
+
+def test_official_weights_find_their_stem():
+    model = tiny_model()
+    weights = official_weights(model)
+    other = tiny_model(stems=("bass", "vocals"))
+    load_official(other, weights)
+    for network, stem in zip(other.networks, ("bass", "vocals"), strict=True):
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, weights[stem][name])
+
+
+def test_official_weights_that_do_not_fit_are_named():
+    weights = official_weights(tiny_model())
+    with pytest.raises(InputError, match=r"'dizi'\. Pick one of these"):
+        load_official(tiny_model(stems=("dizi",)), weights)
+    with pytest.raises(
+        CheckpointError, match=r"(?s)weights of 'vocals'.*size mismatch"
+    ):
+        load_official(create_model("open_unmix", "tiny"), weights)
+    del weights["drums"]["fc1.weight"]
+    with pytest.raises(CheckpointError, match=r"(?s)weights of 'drums'.*fc1.weight"):
+        load_official(tiny_model(), weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"hidden": 7}, "an even hidden"),
+        ({"bandwidth_hz": 30_000}, "bandwidth_hz in"),
+        ({"segment": 0.0}, "segment in"),
+        ({"n_layers": 0}, "n_layers in"),
+        ({"dropout": 1.5}, "dropout in"),
+        ({"wiener_iterations": -1}, "wiener_iterations in"),
+        ({"wiener_frames": 0}, "wiener_frames in"),
+    ],
+    ids=str,
+)
+def test_wrong_config_is_named(changes, text):
+    with pytest.raises(InputError, match=text):
+        model_config("open_unmix", **changes)
+
+
+# ---- the Wiener filter --------------------------------------------------------------
+
+
+def sources(channels=2):
+    """Three sources, each from a direction of its own, as spectrograms."""
+    dry = noise(3, 1, 6, 200, dtype=torch.complex128)
+    pan = noise(3, channels, 1, 1, dtype=torch.float64)
+    return dry * noise(3, 1, 6, 200, dtype=torch.float64).exp() * pan
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_true_magnitudes_separate_better_with_directions(channels):
+    truth = sources(channels)
+    mixture = truth.sum(0)
+    plain, filtered = (wiener(truth.abs(), mixture, n) for n in (0, 1))
+    torch.testing.assert_close(filtered.sum(0), mixture, rtol=0, atol=1e-2)
+
+    def error(estimate):
+        return (estimate - truth).abs().square().sum()
+
+    assert error(filtered) < 0.8 * error(plain)
+
+
+def test_em_leaves_perfect_estimates_of_separate_channels_alone():
+    truth = torch.zeros(2, 2, 4, 50, dtype=torch.complex128)
+    truth[0, 0], truth[1, 1] = noise(2, 4, 50, dtype=torch.complex128)
+    estimate = expectation_maximization(truth, truth.sum(0))
+    torch.testing.assert_close(estimate, truth, rtol=1e-3, atol=1e-3)
+
+
+def test_residual_is_what_is_left():
+    truth = sources()
+    mixture = truth.sum(0)
+    estimate = wiener(truth[:1].abs(), mixture, 0, residual=True)
+    torch.testing.assert_close(estimate.sum(0), mixture)
+    assert wiener(truth.abs(), mixture, residual=True).shape == (4, 2, 6, 200)
+
+
+def test_two_formulas_of_the_inverse_agree():
+    truth = sources(2)
+    third = torch.zeros(3, 1, 6, 200, dtype=truth.dtype)
+    wider = torch.cat([truth, third], dim=1)
+    estimate = expectation_maximization(truth, truth.sum(0))
+    # The mean power over three channels is 2/3 of that over two; R makes up for it.
+    padded = expectation_maximization(wider, wider.sum(0))
+    torch.testing.assert_close(padded[:, :2], estimate, rtol=1e-4, atol=1e-5)
+
+
+def test_wiener_is_differentiable_and_survives_silence_and_mono():
+    mixture = sources().sum(0).to(torch.complex64)
+    mixture[1] = mixture[0]  # mono: the covariances are nearly singular
+    mixture[..., :20] = 0
+    magnitude = noise(3, 2, 6, 200).abs().requires_grad_()
+    estimate = wiener(magnitude, mixture)
+    estimate.abs().square().sum().backward()
+    assert estimate.dtype == torch.complex64
+    assert estimate.isfinite().all()
+    assert magnitude.grad.isfinite().all()
+    assert magnitude.grad.abs().sum() > 0
+    assert not estimate[..., :20].any()
+    torch.testing.assert_close(estimate.sum(0), mixture, rtol=1e-2, atol=1e-2)
+
+
+def test_wiener_filters_each_of_a_batch_alone():
+    first, second = noise(2, 2, 6, 30, dtype=torch.complex128)
+    batch = torch.stack([first, 1000 * second])
+    magnitude = noise(2, 3, 2, 6, 30, dtype=torch.float64).abs()
+    torch.testing.assert_close(wiener(magnitude, batch)[0], wiener(magnitude[0], first))

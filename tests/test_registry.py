@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+import mssedu
+from mssedu.checks import InputError
+from mssedu.registry import MODELS, create_model, list_models, model_config
+
+
+def test_list_is_sorted_and_public():
+    assert list_models() == sorted(MODELS) == ["open_unmix", "spleeter"]
+    assert mssedu.list_models() == list_models()
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_has_both_presets(name):
+    assert {"paper", "tiny"} <= set(MODELS[name].presets)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_paper_values_are_the_defaults(name):
+    config = model_config(name)
+    assert config == type(config)()
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_table_of_the_models_names_each(name):
+    assert f"`{name}`" in mssedu.models.__doc__
+
+
+def test_changes_reach_the_model_and_leave_the_preset_alone():
+    model = create_model("open_unmix", "tiny", stems=["a", "b"], hidden=4)
+    assert model.config == dataclasses.replace(
+        model_config("open_unmix", "tiny"), stems=("a", "b"), hidden=4
+    )
+    assert model_config("open_unmix", "tiny").hidden == 48
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "text"),
+    [
+        (("spleter",), {}, "a model of .*got 'spleter'. Did you mean 'spleeter'"),
+        (("spleeter", "tyni"), {}, "a preset of spleeter.*Did you mean 'tiny'"),
+        (("spleeter",), {"n_ftt": 1024}, "a config field of spleeter.*'n_fft'"),
+        (("spleeter",), {"stems": "vocals"}, "a tuple of different names"),
+        (("spleeter",), {"stems": []}, "a tuple of different names"),
+    ],
+    ids=["model", "preset", "field", "string", "no stems"],
+)
+def test_unknown_names_are_named_with_the_nearest(arguments, changes, text):
+    with pytest.raises(InputError, match=text):
+        create_model(*arguments, **changes)
