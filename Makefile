@@ -1,0 +1,43 @@
+# Needs Python 3.11, git and make. Without make (Windows, conda): see README.md.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python -m
+# One thread a worker: two workers already fill the two cores that CI has
+PARALLEL := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 \
+	--nbval-sanitize-with=tests/nbval_sanitize.cfg
+
+.PHONY: help setup demo test lab left-out
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+setup: $(READY)  ## create .venv and install mssedu into it; each target below does so
+
+demo: $(READY)  ## train a small model on real songs, separate one, write runs/demo
+	$(VENV)/bin/mssedu demo
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(VENV)/bin/mssedu lab
+
+test: $(READY) left-out  ## what CI runs, up to the first failure
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(PARALLEL) -m "not slow" --cov=mssedu --cov-report=
+	$(RUN) pytest -m slow --cov=mssedu --cov-append
+	$(PARALLEL) $(NBVAL) notebooks/*.ipynb
+
+# A second call finds this file younger than both lists and installs nothing
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install -e '.[dev,parity]' -c constraints.txt
+	@touch $@
+
+left-out:
+	@command -v ffmpeg >/dev/null || echo "left out: the tests with museval, \
+	because ffmpeg is missing (sudo apt-get install ffmpeg)"
+	@command -v chromium >/dev/null || echo "left out: the tests in a browser, \
+	because chromium is missing (sudo apt-get install chromium)"

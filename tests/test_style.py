@@ -1,0 +1,223 @@
+"""What a formatter does not see: budgets, docstrings, words, errors, mirrored tests."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from mssedu import checks
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in sorted((ROOT / "mssedu").rglob("*.py"))
+}
+MODELS = [name for name in FILES if name.startswith("mssedu/models/")]
+TREES = {name: ast.parse(text) for name, text in FILES.items()}
+
+LINES, CODE_LINES, FUNCTION_LINES, FIELDS = 350, 220, 55, 16
+DOCSTRING_LINES = 20
+
+# DESIGN §3 has one word for each of these; the other spelling -> that word
+WORDS = {
+    **dict.fromkeys(("sr", "samplerate", "sampling_rate", "fs"), "sample_rate"),
+    **dict.fromkeys(("nfft", "n_hop", "nhop", "hop_size"), "n_fft, hop_length"),
+    **dict.fromkeys(("nb_channels", "num_channels"), "channels"),
+    **dict.fromkeys(("y_hat", "gt", "est", "ref"), "estimate, reference"),
+    **dict.fromkeys(("seq_dur", "seq_len"), "segment"),
+    **dict.fromkeys(("mag", "spec", "specs"), "magnitude, spectrogram"),
+    **dict.fromkeys(("mixtures", "mix_wav", "wav"), "mixture"),
+}
+ERRORS = {
+    name
+    for name, value in vars(checks).items()
+    if isinstance(value, type) and issubclass(value, checks.MssEduError)
+}
+# What Python itself expects: of __getattr__, of an index, of a program's end
+OTHERS = {"AttributeError", "IndexError", "KeyboardInterrupt", "SystemExit"}
+# What a student's answer meets: a stub not filled in, a wrong value, a failed check
+IN_EXERCISES = {"NotImplementedError", "Wrong", "AssertionError"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def named(kind):
+    """All nodes of a kind, with their place: [("mssedu/audio.py:12", node) …]."""
+    return [
+        (f"{name}:{node.lineno}", node)
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, kind)
+    ]
+
+
+def docstring_lines(tree):
+    """Numbers of the lines that docstrings take."""
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | Function)
+        if documented and ast.get_docstring(node) is not None:
+            yield from range(node.body[0].lineno, node.body[0].end_lineno + 1)
+
+
+def code_lines(text):
+    """How many lines hold code: no docstring, no comment, no blank line."""
+    blank = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER}
+    blank |= {tokenize.INDENT, tokenize.DEDENT}
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in blank:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - {*docstring_lines(ast.parse(text))})
+
+
+def is_public(node):
+    return not node.name.startswith("_")
+
+
+def is_promise(node):
+    """Whether a function of a Protocol: its body is "..." alone."""
+    return ast.unparse(node.body) == "..."
+
+
+def raised_name(node):
+    """The class or function that a raise calls; None where it passes an error on."""
+    call = node.exc.func if isinstance(node.exc, ast.Call) else None
+    return getattr(call, "attr", getattr(call, "id", None))
+
+
+# ---- budgets ------------------------------------------------------------------------
+
+
+def test_code_lines_counts_code_only():
+    text = (
+        '"""Doc.\n\nMore."""\n\n# why\nx = [\n    1,\n]\n\n\ndef f():\n    """Doc."""\n'
+    )
+    assert code_lines(text) == 4
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_read_in_ten_minutes(name):
+    assert len(FILES[name].splitlines()) <= LINES, name
+    assert code_lines(FILES[name]) <= CODE_LINES, name
+
+
+def test_a_function_fits_on_a_screen():
+    too_long = [
+        (place, node.name)
+        for place, node in named(Function)
+        if node.end_lineno - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert not too_long
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_config_has_few_fields(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Config"):
+            fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+            assert len(fields) <= FIELDS, node.name
+
+
+# ---- docstrings and words -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_opens_with_its_purpose(name):
+    assert ast.get_docstring(TREES[name])
+
+
+def test_everything_public_has_a_docstring():
+    missing = []
+    for name, tree in TREES.items():
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        bodies = [tree.body, *(node.body for node in classes if is_public(node))]
+        for node in (node for body in bodies for node in body):
+            documented = isinstance(node, Function | ast.ClassDef) and is_public(node)
+            if documented and not (ast.get_docstring(node) or is_promise(node)):
+                missing.append(f"{name}:{node.lineno} {node.name}")
+    assert not missing
+
+
+def test_docstrings_are_short():
+    too_long = [
+        (place, node.name)
+        for place, node in named(Function | ast.ClassDef)
+        if len((ast.get_docstring(node) or "").splitlines()) > DOCSTRING_LINES
+    ]
+    assert not too_long
+
+
+def test_nothing_is_left_for_later():
+    mark = re.compile("TO" + "DO|FIX" + "ME|XX" + "X")
+    places = [name for name, text in FILES.items() if mark.search(text)]
+    places += [
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if mark.search(path.read_text("utf-8"))
+    ]
+    assert not places
+
+
+def test_one_word_for_each_thing():
+    names = [(place, node.arg) for place, node in named(ast.arg)]
+    for place, node in named(ast.Name):
+        if isinstance(node.ctx, ast.Store):
+            names.append((place, node.id))
+    wrong = [f"{place} {name}: {WORDS[name]}" for place, name in names if name in WORDS]
+    assert not wrong
+
+
+# ---- errors -------------------------------------------------------------------------
+
+
+def test_errors_are_those_of_checks():
+    makers = {
+        node.name
+        for _, node in named(Function)
+        if isinstance(node.returns, ast.Name) and node.returns.id in ERRORS
+    }
+    known, wrong = {*ERRORS, *makers, *OTHERS, None}, []
+    for place, node in named(ast.Raise):
+        here = IN_EXERCISES if place.startswith("mssedu/exercises/") else set()
+        if raised_name(node) not in known | here:
+            wrong.append(f"{place} {raised_name(node)}")
+    assert not wrong
+
+
+def test_a_library_prints_nothing():
+    loud = [
+        place
+        for place, node in named(ast.Call)
+        if isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    allowed = ("mssedu/cli", "mssedu/demo", "mssedu/doctor", "mssedu/notebook")
+    assert not [place for place in loud if not place.startswith(allowed)]
+
+
+# ---- tests --------------------------------------------------------------------------
+
+
+def mirrors(name):
+    """Test files that may stand for a file: its own, or one for its whole folder."""
+    inside = Path(name).relative_to("mssedu")
+    own = Path("tests", inside.parent, f"test_{inside.name}")
+    if inside.parent == Path():
+        return [own]
+    whole = f"test_{inside.parent.name}.py"
+    return [own, own.with_name(whole), own.parents[1] / whole]
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if "__" not in n])
+def test_every_file_has_its_tests(name):
+    assert any((ROOT / path).exists() for path in mirrors(name))
+
+
+def test_a_mirror_is_in_the_same_place():
+    assert mirrors("mssedu/audio.py") == [Path("tests/test_audio.py")]
+    own, beside, above = mirrors("mssedu/models/spleeter.py")
+    assert own == Path("tests/models/test_spleeter.py")
+    assert beside == Path("tests/models/test_models.py")
+    assert above == Path("tests/test_models.py")
