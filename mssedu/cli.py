@@ -7,28 +7,27 @@ interrupted.
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import rich.markup
 import tyro
-from rich.console import Console
 
 from mssedu.checks import InputError, MssEduError, check_name, message
+from mssedu.console import bar, err, out, report_failure, show_steps
 from mssedu.train_config import TrainConfig
 
-out = Console(soft_wrap=True)  # a path or command stays in one piece
-err = Console(stderr=True, soft_wrap=True)
+if TYPE_CHECKING:
+    from mssedu.separate_files import Separation
 
 Model = Annotated[Path, tyro.conf.arg(aliases=["-m"], metavar="CHECKPOINT")]
 Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
 DEMO_FOLDER = Path("runs/demo")
+DEMO_MODEL = DEMO_FOLDER / "training"
 
 
 def demo(folder: Path = DEMO_FOLDER) -> int:
-    """Train a small model on five CC0 songs, separate the sixth, score and show it.
+    """Train on five CC0 songs, separate the sixth, score it and show it.
 
     Args:
         folder: where stems, figures, scores.json and report.html go; an earlier demo
@@ -38,18 +37,15 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
 
     if (folder / "report.html").exists():
         out.print(f"Replacing the earlier demo in {folder}")
-    with _bar("training") as update:
-
-        def progress(step: int, steps: int, loss: float, score: float | None) -> None:
-            valid = "" if score is None else f", validation {score:.1f} dB"
-            update(step, steps, f"loss {loss:.3f}{valid}")
-
-        done = run_demo(folder, config=CONFIG, log=out.print, progress=progress)
+    with bar("training") as update:
+        done = run_demo(
+            folder, config=CONFIG, log=out.print, progress=show_steps(update)
+        )
     out.print(done.scores.table(), highlight=False)
     out.print(f"Trained in {done.train_seconds:.0f} s. Now open:")
     out.print(f"  {done.folder / 'report.html'}  to hear and see it, in a browser")
     out.print("  mssedu lab  for the notebooks, starting with 00")
-    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {done.folder}")
+    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {done.folder / 'training'}")
     return 0
 
 
@@ -76,7 +72,7 @@ def train(
     """Train a model on a folder of songs with stems.
 
     Args:
-        data: a data set with splits train and valid, or songs for training only.
+        data: a data set with the splits train and valid.
         config: all settings of the training.
         run_dir: where checkpoints, curves and history go.
         valid_data: songs for validation; the split valid of data if not given.
@@ -84,38 +80,33 @@ def train(
         resume: go on with the run in run_dir.
         allow_config_change: resume although the settings differ.
     """
+    import torch
+
     from mssedu.datasets.layouts import load_dataset
     from mssedu.registry import create_model
     from mssedu.train import fit
 
-    if (run_dir / "last.safetensors").exists() and not resume:
-        remedy = "Go on with --resume, or choose another --run-dir."
-        raise InputError(message("train", "a new run folder", run_dir, remedy))
     songs = load_dataset(data, stems=config.stems)
     if valid_data is None:
-        train_songs = [song for song in songs if song.split in (None, "train")]
+        train_songs = [song for song in songs if song.split == "train"]
         valid_songs = [song for song in songs if song.split == "valid"]
     else:
         train_songs, valid_songs = songs, load_dataset(valid_data, stems=config.stems)
     if in_memory:
         train_songs = [song.in_memory() for song in train_songs]
+    torch.manual_seed(config.seed)  # the first weights are a part of the run
     model = create_model(config.model, config.preset, stems=config.stems)
-    with _bar("training") as update:
-
-        def progress(step: int, steps: int, loss: float, score: float | None) -> None:
-            valid = "" if score is None else f", validation {score:.2f} dB"
-            update(step, steps, f"loss {loss:.4f}{valid}")
-
+    with bar("training") as update:
         result = fit(
             model,
             train_songs,
-            valid_songs or None,
+            valid_songs,
             config,
             run_dir,
             resume=resume,
             allow_config_change=allow_config_change,
             log=out.print,
-            progress=progress,
+            progress=show_steps(update),
         )
     out.print(f"Best weights: {result.checkpoint}")
     return 0
@@ -123,7 +114,7 @@ def train(
 
 def separate(
     files: Files,
-    model: Model = DEMO_FOLDER,
+    model: Model = DEMO_MODEL,
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("separated"),
     template: str = "{track}/{stem}.{ext}",
     ext: Literal["wav", "flac", "ogg", "mp3"] = "wav",
@@ -134,7 +125,7 @@ def separate(
     batch_size: int = 1,
     device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
 ) -> int:
-    """Take songs apart: a file per stem, at the song's own rate and exact length.
+    """Take songs apart: a file per stem, at the rate and length of the song.
 
     Args:
         files: songs, folders (searched to the bottom) or patterns.
@@ -151,7 +142,7 @@ def separate(
     """
     from mssedu.checkpoint import load_model
     from mssedu.preflight import pick_device
-    from mssedu.separate_files import find_files, separate_file, track_names
+    from mssedu.separate_files import find_files, track_names
 
     if not files:
         raise InputError(
@@ -159,52 +150,56 @@ def separate(
         )
     found, missing = find_files(files)
     for name in missing:
-        name_text = rich.markup.escape(str(name))
-        err.print(f"[red]missing[/]  {name_text}: no such file, and no music below it")
-    network = load_model(model)
-    failed, target = len(missing), pick_device(device)
+        report_failure("missing", f"{name}: no such file, and no music below it")
+    options = {"template": template, "ext": ext, "subtype": subtype, "exists": exists}
+    numbers = {"segment": segment, "overlap": overlap, "batch_size": batch_size}
+    network = load_model(model).to(pick_device(device))
+    failed = len(missing)
     for file, track in track_names(found).items():
-        try:
-            with _bar(track) as update:
-                done = separate_file(
-                    *(network, file, out_dir),
-                    track=track,
-                    template=template,
-                    ext=ext,
-                    subtype=subtype,
-                    exists=exists,
-                    segment=segment,
-                    overlap=overlap,
-                    batch_size=batch_size,
-                    device=target,
-                    progress=update,
-                )
-        except (MssEduError, OSError) as error:
-            failed += 1
-            err.print(f"[red]failed[/]   {rich.markup.escape(f'{file}: {error}')}")
-            continue
-        if done is None:
-            out.print(f"skipped  {track}: finished before")
-            continue
-        gain = f", all stems {done.gain_db:.1f} dB" if done.gain_db else ""
-        silent = ", input silent" if done.sum_residual_db is None else ""
-        out.print(f"done     {track}: {done.speed:.1f} x real time{gain}{silent}")
+        failed += not _separate_one(network, file, out_dir, track, options | numbers)
     out.print(
         f"{len(found) + len(missing) - failed} of {len(found) + len(missing)} done"
     )
     return 1 if failed else 0
 
 
+def _separate_one(
+    network: Any, file: Path, out_dir: Path, track: str, options: dict[str, Any]
+) -> bool:
+    """Separate a file and say how it went; True unless it failed."""
+    from mssedu.separate_files import separate_file
+
+    try:
+        with bar(track) as update:
+            done = separate_file(
+                network, file, out_dir, track=track, progress=update, **options
+            )
+    except (MssEduError, OSError) as error:
+        report_failure("failed", f"{file}: {error}")
+        return False
+    out.print(_outcome(track, done), markup=False)
+    return True
+
+
+def _outcome(track: str, done: "Separation | None") -> str:
+    """One line about a separated file."""
+    if done is None:
+        return f"skipped  {track}: finished before"
+    gain = f", all stems {done.gain_db:.1f} dB" if done.gain_db else ""
+    silent = ", the input is silent" if done.sum_residual_db is None else ""
+    return f"done     {track}: {done.speed:.1f} x real time{gain}{silent}"
+
+
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
-    model: Model = DEMO_FOLDER,
+    model: Model = DEMO_MODEL,
     split: str | None = None,
     save: Path | None = None,
     segment: float | None = None,
     overlap: float = 0.25,
     device: str = "auto",
 ) -> int:
-    """Score a model on songs with stems, beside silence, mixture and oracle.
+    """Score a model beside silence, mixture and oracle.
 
     Args:
         data: a data set of any layout.
@@ -216,6 +211,7 @@ def evaluate(
         device: auto, cpu, cuda, mps.
     """
     from mssedu.checkpoint import load_model
+    from mssedu.contract import config_of
     from mssedu.datasets.layouts import load_dataset
     from mssedu.evaluate import evaluate as run
     from mssedu.preflight import pick_device
@@ -224,8 +220,8 @@ def evaluate(
         remedy = "Choose another name, or remove it first."
         raise InputError(message("evaluate", "a new file", save, remedy))
     network = load_model(model).to(pick_device(device))
-    tracks = load_dataset(data, split, stems=network.config.stems)
-    with _bar("evaluating") as update:
+    tracks = load_dataset(data, split, stems=config_of(network).stems)
+    with bar("evaluating") as update:
         scores = run(network, tracks, segment=segment, overlap=overlap, progress=update)
     out.print(scores.table(), highlight=False)
     if save is not None:
@@ -252,7 +248,7 @@ def models() -> int:
 
 
 def doctor(segment: float = 10.0) -> int:
-    """Look at this machine and tell what is missing, with the command that mends it.
+    """Tell what this machine lacks, with the command that mends it.
 
     Args:
         segment: seconds of audio that a model is to be given at once on the GPU.
@@ -262,29 +258,6 @@ def doctor(segment: float = 10.0) -> int:
     findings = diagnose(segment)
     print(report(findings))
     return exit_code(findings)
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[..., None]]:
-    """A progress bar with time left: yields update(done, total, note)."""
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[note]}"),
-        bars.TimeElapsedColumn(),
-        bars.TextColumn("left"),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=err) as bar:
-        task = bar.add_task(rich.markup.escape(label), total=None, note="")
-
-        def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=rich.markup.escape(note))
-
-        yield update
 
 
 def _notebooks() -> Path:
@@ -322,7 +295,7 @@ def main(args: list[str] | None = None) -> int:
         err.print("interrupted")
         return 130
     except MssEduError as error:
-        err.print("[red]error[/]", rich.markup.escape(str(error)))
+        report_failure("error", str(error))
         return error.exit_code
 
 

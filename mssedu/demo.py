@@ -8,25 +8,29 @@ Everything it does is a call that a notebook or your own script can make.
 import dataclasses
 import json
 import platform
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mssedu.audio import save_audio
 from mssedu.checkpoint import load_model
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
-from mssedu.evaluate import Evaluation, evaluate
+from mssedu.evaluate import Evaluation, Scores, evaluate
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separate import separate
 from mssedu.train import fit
 from mssedu.train_config import TrainConfig
+
+Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 CONFIG = TrainConfig(
     model="open_unmix",
@@ -73,6 +77,7 @@ def run_demo(
         DatasetError: the songs in data/ are not there.
     """
     folder = Path(folder)
+    _clear(folder)
     torch.manual_seed(config.seed)
     songs = load_dataset(demo_data())
     by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
@@ -81,8 +86,11 @@ def run_demo(
     model = create_model(config.model, config.preset, stems=config.stems)
     log(f"Training {config.model} ({config.preset}) on {_names(train_songs)}")
     started = time.perf_counter()
+    run_dir = folder / "training"
     result = fit(
-        model, train_songs, by_split["valid"], config, folder, progress=progress
+        *(model, train_songs, by_split["valid"], config, run_dir),
+        log=log,
+        progress=progress,
     )
     train_seconds = time.perf_counter() - started
     (song,) = by_split["test"]
@@ -96,6 +104,14 @@ def run_demo(
 
 
 _SPLITS = ("train", "valid", "test")
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier demo, and nothing else that may lie in the folder."""
+    for name in ("training", "stems", "figures"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("report.html", "scores.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write(
@@ -127,10 +143,10 @@ def _write(
     page = Page(
         title=f"{song.name}, taken apart",
         summary=(
-            f"A small {config.model} with {parameters:,} parameters heard {minutes:.0f} "
-            f"minutes of random mixtures in {train_seconds:.0f} seconds of training, "
-            "then took apart a song that it had never heard. It cannot be good yet; the "
-            "point is that all of it happened in front of you."
+            f"A small {config.model} with {parameters:,} parameters heard "
+            f"{minutes:.0f} minutes of random mixtures in {train_seconds:.0f} seconds "
+            "of training, then took apart a song that it had never heard. It cannot be "
+            "good yet; the point is that all of it happened in front of you."
         ),
         definition=scores.definition,
         rows=rows,
@@ -147,7 +163,9 @@ def _write(
 _FIGURE_NAMES = ("spectrograms", "scores")
 
 
-def _figures(song: Track, estimates: dict, references: dict, rows: dict) -> dict:
+def _figures(
+    song: Track, estimates: Sounds, references: Sounds, rows: Mapping[str, Scores]
+) -> dict[str, Figure]:
     """Caption -> figure, in the order of `_FIGURE_NAMES`."""
     span = slice(0, round(10 * song.sample_rate))
     panels = {"mixture": song.mixture()[:, span]}

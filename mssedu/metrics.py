@@ -22,15 +22,13 @@ CAP_DB = 100.0  # a perfect estimate: float32 resolves about 140 dB, ears far le
 def usdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     """Signal-to-distortion ratio over a whole track: 10 log10(Σ s² / Σ (s - ŝ)²).
 
-    A silent estimate scores 0 dB, an estimate twice too loud too.
-
     Args:
         reference: true source, (…, channels, samples).
-        estimate: the same shape.
+        estimate: the same shape; silence scores 0 dB, twice the source too.
 
     Returns:
-        (…) dB, at most 100; NaN where the reference is silent: there is no signal, so
-        no ratio. Leave such stems out of a mean and count them.
+        (…) dB, at most 100; NaN where the reference is silent: leave such stems out of
+        a mean, and count them.
 
     Raises:
         InputError: the shapes differ.

@@ -136,7 +136,7 @@ def start_folder(run_dir: Path) -> None:
         InputError: a run lies there already.
     """
     if (run_dir / "last.json").exists():
-        remedy = "Name another folder, or go on with resume=True."
+        remedy = "Name another folder, or go on with --resume (resume=True in Python)."
         where, wanted = str(run_dir.absolute()), "a folder without a run"
         raise InputError(message(where, wanted, "last.json", remedy))
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mssedu.checks import InputError, check_finite, check_mixture, check_range, message
 from mssedu.contract import config_of
 
+OVERLAP = 0.25  # share of a chunk, unless the user says otherwise
 Progress = Callable[[int, int], None]  # is given chunks done, chunks in all
 
 
@@ -31,7 +32,7 @@ def separate(
     mixture: Tensor,
     *,
     segment: float | None = None,
-    overlap: float = 0.25,
+    overlap: float = OVERLAP,
     batch_size: int = 1,
     device: torch.device | str | None = None,
     progress: Progress | None = None,

@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ from mssedu.audio import (
 )
 from mssedu.checks import AudioFileError, InputError, check_finite, message
 from mssedu.contract import config_of
-from mssedu.separate import Progress, separate
+from mssedu.separate import OVERLAP, separate
 
 Exists = Literal["refuse", "skip", "overwrite"]
 
@@ -48,7 +47,6 @@ class Separation:
     sample_rate: int  # Hz, of input and stems
     channels: int
     samples: int
-    model_rate: int  # Hz, what the model worked at
     segment: float  # seconds of a chunk
     overlap: float
     gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
@@ -69,71 +67,55 @@ def separate_file(
     ext: str = "wav",
     subtype: str = "int16",
     exists: Exists = "refuse",
-    segment: float | None = None,
-    overlap: float = 0.25,
-    batch_size: int = 1,
-    device: torch.device | str | None = None,
-    progress: Progress | None = None,
+    **separate_options: Any,
 ) -> Separation | None:
-    """Separate a file and write its stems below `out_dir`.
+    """Separate a file and write its stems below `out_dir`, and what was done.
 
     Args:
-        track: name to use in the template; the file's name without suffix if None.
+        track: name for the template; the file's name without suffix if None.
         template: path of a stem below out_dir.
         ext: wav, flac, ogg or mp3.
         subtype: int16, int24 or float32 (wav only), which keeps values beyond ±1.
         exists: what to do if output is there: "refuse", "skip" finished tracks (returns
             None; unfinished ones are done again), or "overwrite".
-        segment, overlap, batch_size, device, progress: as in `mssedu.separate`.
+        **separate_options: segment, overlap, batch_size, … of `mssedu.separate`.
 
     Raises:
         AudioFileError: unreadable input, or output that exists.
         InputError: more than two channels, NaN in the file, a bad template or option.
     """
     started, path, out_dir = time.perf_counter(), Path(path), Path(out_dir)
-    track = track_name(path) if track is None else track
-    config = config_of(model)
-    stems = config.stems
-    paths = {stem: _fill(template, track, stem, ext) for stem in stems}
+    track, config = track or track_name(path), config_of(model)
+    paths = {stem: _fill(template, track, stem, ext) for stem in config.stems}
     report = out_dir / _fill(template, track, "separation", "json")
-    outputs = [out_dir / p for p in paths.values()] + [report]
-    if _finished(outputs, exists):
+    outputs = [out_dir / path for path in paths.values()]
+    if _finished([*outputs, report], exists):
         return None
     audio, rate = load_audio(path)
     check_finite(str(path), audio, rate)
     report.unlink(missing_ok=True)  # the mark of completeness is written last
-    estimate = _separate_at(
-        *(model, audio, rate),
-        segment=segment,
-        overlap=overlap,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
-    )
+    estimate = _separate_at(model, audio, rate, **separate_options)
     peak = float(estimate.abs().max())
     gain = 1.0 if subtype == "float32" or peak <= 1 else 1 / peak
-    for stem, stem_audio in zip(stems, estimate, strict=True):
-        target = out_dir / paths[stem]
+    for target, sound in zip(outputs, estimate * gain, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_audio(target, stem_audio * gain, rate, subtype=subtype)
+        save_audio(target, sound, rate, subtype=subtype)
     seconds = time.perf_counter() - started
     done = Separation(
         track=track,
-        stems={stem: str(p.as_posix()) for stem, p in paths.items()},
+        stems={stem: path.as_posix() for stem, path in paths.items()},
         sample_rate=rate,
         channels=audio.shape[0],
         samples=audio.shape[1],
-        model_rate=config.sample_rate,
-        segment=config.segment if segment is None else segment,
-        overlap=overlap,
+        segment=separate_options.get("segment") or config.segment,
+        overlap=separate_options.get("overlap", OVERLAP),
         gain_db=round(20 * math.log10(gain), 3),
         peak=peak,
         sum_residual_db=_residual_db(audio, estimate),
         seconds=round(seconds, 3),
         speed=round(audio.shape[1] / rate / seconds, 2),
     )
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(asdict(done), indent=2, ensure_ascii=False), "utf-8")
+    _write_report(report, done)
     return done
 
 
@@ -216,6 +198,12 @@ def _finished(outputs: list[Path], exists: Exists) -> bool:
         text = message("separate_file", "no output yet", present[0], remedy)
         raise AudioFileError(text)
     return False
+
+
+def _write_report(path: Path, done: Separation) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(done), indent=2, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")
 
 
 def _fill(template: str, track: str, stem: str, ext: str) -> Path:

@@ -25,7 +25,7 @@ ROWS = (
     ("experiment",),
     ("figures", "report"),
     ("listening", "exercises", "notebook", "demo"),
-    ("cli", "doctor"),
+    ("cli", "doctor", "console"),
 )
 ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
 # Files that would be one with another, were files not kept short
@@ -44,6 +44,7 @@ NEIGHBORS = {
     ("datasets", "augment"),  # random segments are augmented as they are drawn
     ("notebook", "exercises"),  # a notebook page shows its exercises
     ("cli", "doctor"),  # `mssedu doctor`
+    ("cli", "console"),  # what it prints
 }
 PICTURES = {"matplotlib", "IPython", "ipywidgets", "anywidget"}  # rows 9 and below
 LATE = {"torchaudio", "museval", "musdb", "librosa"}  # inside functions only

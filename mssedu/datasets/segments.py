@@ -27,21 +27,19 @@ class RandomSegments(Dataset[Tensor]):
     """Map-style data set of n_items random segments; plain state, so it pickles.
 
     Args:
-        tracks: all with these stems, of one sample rate and channel count. A track is
-            drawn with a probability proportional to its duration.
+        tracks: all with these stems, of one format; drawn in proportion to duration.
         stems: names and order of the stems of an item.
         segment: seconds of an item; a shorter track is followed by zeros.
         n_items: items of one pass; batch size times steps for a whole training run.
         seed: any whole number ≥ 0; another seed gives other items.
         remix: draw track and position of each stem independently; else together.
-        level_db: first bring every stem of every song to this RMS, dB relative to full
-            scale, so that a few songs with a loud bass do not teach that all is bass;
-            None leaves the songs' own balance. Reads all songs once.
+        level_db: RMS, dB relative to full scale, that each stem of each song is brought
+            to first; a loud bass in few songs then does not teach that all is bass.
         gain_db: smallest and largest random gain of a stem, dB; none if None.
         channel_flip: probability that a stem's channels swap.
         sign_flip: probability that a stem's sign changes.
-        min_active_db: draw again while a stem's RMS lies below this level, dB relative
-            to full scale, at most `MAX_DRAWS` times: the last draw is taken as it is.
+        min_active_db: draw again, at most `MAX_DRAWS` times, while a stem's RMS lies
+            below this level, dB relative to full scale.
 
     Raises:
         InputError: no tracks, an unknown stem, differing formats, a value out of range.

@@ -1,0 +1,272 @@
+# %% [markdown]
+# # 00 · Setup and the listening loop
+#
+# **Aim.** After this notebook you can
+#
+# - open a song and its stems, and play any part of them at its true level,
+# - subtract two sounds and hear what differs,
+# - read a level in dBFS, and change it on purpose,
+# - work through the exercises: check, hint, solution.
+#
+# | | |
+# |---|---|
+# | Before | nothing but a little Python |
+# | Time | half an hour; the code runs in seconds on any computer |
+# | Data | eight seconds of *Lithium* from the songs in `data/`; nothing to download |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+#
+# Wear headphones. Most of what follows is about small differences.
+
+# %% [markdown]
+# ## Ready?
+#
+# Every notebook begins with the same two cells: the names it uses, and `setup`. It seeds
+# the random numbers and sets the style of the figures. The *profile* says how much may
+# be computed: `smoke` (a minute), `cpu` (five minutes) or `gpu` (fifteen). The
+# environment variable `MSSEDU_PROFILE` chooses it.
+#
+# If a cell complains about your installation, type `mssedu doctor` in a terminal. It
+# names what is wrong and the command that mends it.
+
+# %%
+import torch
+
+from mssedu.audio import peak_db
+from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.exercises import exercise
+from mssedu.figures import waveform_figure
+from mssedu.notebook import play, setup, show_source
+
+# %%
+setup()
+
+# %% [markdown]
+# ## Listen first
+#
+# A song is a **track**. A track has **stems**: the parts that were recorded one by one
+# and can be heard one by one. What the radio plays is their sum, the **mixture**. To get
+# from the mixture back to the stems is music source separation, the subject of this
+# workbook.
+
+# %% tags=["nbval-check-output"]
+track = load_track(demo_data() / "train" / "Lithium")
+track
+
+# %% [markdown]
+# Audio is a tensor of shape `(channels, samples)`. Two channels are left and right. A
+# second has 44100 samples for each.
+
+# %% tags=["nbval-check-output"]
+mixture = track.mixture(start=33, duration=8)
+print("mixture:", tuple(mixture.shape))
+
+# %%
+play(mixture, track.sample_rate, "mixture")
+
+# %% [markdown]
+# **Predict.** One of the four stems keeps silent for most of these eight seconds. Which
+# one is it, and when does it enter? Write your answer before you go on. A wrong
+# prediction teaches more than none.
+
+# %%
+prediction = "?"  # "vocals", "drums", "bass" or "other"
+
+# %% [markdown]
+# Now look. Each panel is one stem, drawn on the same scale.
+
+# %%
+sources = track.sources(start=33, duration=8)
+stems = dict(zip(track.stems, sources, strict=True))
+waveform_figure(stems, track.sample_rate, start=33)
+
+# %% tags=["nbval-check-output"]
+sounding = sources.abs().amax(1) > 0.01  # (stems, samples): louder than -40 dBFS
+first = sounding.int().argmax(1) / track.sample_rate
+for stem, seconds in zip(track.stems, first, strict=True):
+    print(f"{stem:7} first sounds after {seconds:.1f} s")
+
+# %%
+print("You said:", prediction)
+
+# %% [markdown]
+# The bass enters after 6.1 seconds. If you heard it, your ear did a separation: it
+# followed one source in a mixture of four. Play the bass alone, then the mixture again.
+# Once you know what to listen for, you cannot miss it.
+
+# %%
+play(stems["bass"], track.sample_rate, "bass")
+
+# %% [markdown]
+# ## The listening loop
+#
+# You just went once around the loop that every notebook here follows:
+#
+# > listen → predict → build → compare with the real one → change one thing → listen again
+#
+# ### A and B
+#
+# The usual question is: *do these two sound the same?* Here is one that is harder than
+# it looks. A is the mixture. B is the mixture with one small change. Play both a few
+# times.
+
+# %%
+a = mixture
+b = mixture - 0.3 * stems["other"]
+
+# %%
+play(a, track.sample_rate, "A")
+
+# %%
+play(b, track.sample_rate, "B")
+
+# %% [markdown]
+# **Predict.** What changed? (You may have read it in the code. Can you also hear it?)
+#
+# Ears forget in seconds. There is an instrument that does not: **the difference**.
+# Subtract B from A, sample by sample. All that both have in common cancels. What is left
+# is the change alone.
+
+# %%
+difference = a - b
+play(difference, track.sample_rate, "A minus B")
+
+# %% tags=["nbval-check-output"]
+print(f"peak of A:         {peak_db(a):6.1f} dBFS")
+print(f"peak of A minus B: {peak_db(difference):6.1f} dBFS")
+print("silent if nothing changed:", not (a - a).any())
+
+# %% [markdown]
+# It is the stem `other`, at 0.3 of its level. Remember this trick. The difference
+# between a true stem and an estimate holds every mistake the estimate makes, and most
+# scores of separation are nothing but the level of that difference.
+
+# %% [markdown]
+# ## How loud is that? Peak level in dBFS
+#
+# The line above each player ends in a **peak level**. Samples lie between -1 and 1, the
+# **full scale** (FS). The level of the largest sample $p$ is
+#
+# $$ L = 20 \log_{10} |p| \ \text{dBFS}. $$
+#
+# Full scale is 0 dBFS, everything below it is negative. Build it in one line:
+
+
+# %%
+def toy_peak_db(audio):
+    return 20 * torch.log10(audio.abs().max()).item()
+
+
+# %% [markdown]
+# And here is the real one, straight from the package. `show_source` prints the code that
+# runs, so what you read is what you use.
+
+# %%
+show_source("mssedu.audio.peak_db")
+
+# %% [markdown]
+# Do they agree? An `assert` says nothing if the claim holds, and stops the notebook if
+# it does not.
+
+# %%
+for audio in (mixture, *sources):
+    assert abs(toy_peak_db(audio) - peak_db(audio)) < 1e-4
+
+# %% [markdown]
+# **Change one thing.** Halve the samples. Predict first: how many decibels less?
+
+# %% tags=["nbval-check-output"]
+half = 0.5 * mixture
+print(f"{peak_db(half) - peak_db(mixture):.2f} dB")
+
+# %%
+play(half, track.sample_rate, "half the amplitude")
+
+# %% [markdown]
+# Half the amplitude is -6.02 dB, at any level. It does not sound half as loud: for most
+# people that takes about 10 dB.
+#
+# ### Full scale is a wall
+#
+# Twice the amplitude is +6.02 dB. But above 0 dBFS there are no numbers left in a
+# 16-bit sound: samples beyond are cut off, they **clip**. The player counts them and lets
+# you hear it. Turn your volume down a little first.
+
+# %%
+play(4 * mixture, track.sample_rate, "four times the amplitude")
+
+# %% [markdown]
+# Many players bring every sound to the same level before you hear it. `play` does not:
+# it plays what is there. So you can compare levels by ear, and so you must watch them.
+
+# %% [markdown]
+# ## How the exercises work
+#
+# An exercise is looked up by name. Write your answer into the cell below it, and run
+# that cell: it ends with a check, which says ✔ passed, ✘ failed and why, ○ not attempted
+# yet, or ⚠ your code raised an error. If you are stuck, ask for `exercise("…").hint(1)`,
+# then `hint(2)`. Last of all comes `exercise("…").solution()`.
+
+# %% tags=["nbval-check-output"]
+exercise("setup.safe_gain").check()
+
+# %% [markdown]
+# ## What to remember
+#
+# - A mixture is the sum of its stems. Separation goes the other way.
+# - Audio is `(channels, samples)`, between -1 and 1.
+# - The difference of two sounds holds all that differs, and nothing else.
+# - Half the amplitude is -6.02 dB. Above 0 dBFS samples clip.
+# - Predict before you run a cell.
+
+# %% [markdown]
+# ## Exercises
+
+# %%
+exercise("setup.settings")
+
+# %% tags=["exercise"]
+settings = {
+    "sample_rate": ...,  # Hz
+    "stems": ...,  # a tuple of names
+    "segment": ...,  # seconds
+}
+
+exercise("setup.settings").check(settings)
+
+# %%
+exercise("setup.safe_gain")
+
+
+# %% tags=["exercise"]
+def safe_gain(audio):
+    return ...  # your code here
+
+
+exercise("setup.safe_gain").check(safe_gain)
+
+# %% [markdown]
+# Use your function on the clipped sound from above: `play(safe_gain(4 * mixture) * 4 *
+# mixture, track.sample_rate)`. Does it still distort?
+
+# %%
+exercise("setup.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("setup.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Load another song from `data/`, choose eight seconds, and
+# make an A and a B that a friend cannot tell apart, although their difference is not
+# silent. How loud can you make the difference?
+
+# %% [markdown]
+# ## Sources
+#
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0. `data/README.md`
+#   tells how the stems were made.
+# - dBFS: AES17-2020, *AES standard method for digital audio engineering*. It adds 3 dB,
+#   so that a full-scale sine reads 0 dBFS in root mean square; this workbook does not.
+# - Ten decibels for twice the loudness: S. S. Stevens, "The measurement of loudness",
+#   *J. Acoust. Soc. Am.* 27, 1955, [doi:10.1121/1.1908048](https://doi.org/10.1121/1.1908048).

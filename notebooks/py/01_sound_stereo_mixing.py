@@ -1,0 +1,483 @@
+# %% [markdown]
+# # 01 · Sound, stereo and mixing
+#
+# **Aim.** After this notebook you can
+#
+# - say what a sample rate can hold, and hear what happens beyond it,
+# - count in decibels without a table,
+# - mix stems, and measure how well a mixture is the sum of its stems,
+# - place a sound between left and right, and split a recording into mid and side,
+# - bring two sounds to equal loudness, even if one of them is silent.
+#
+# | | |
+# |---|---|
+# | Before | 00 · Setup and the listening loop |
+# | Time | one hour; the code runs in under a minute on two cores |
+# | Data | two excerpts of *Lithium* from the songs in `data/`; nothing to download |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+
+# %%
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+from matplotlib import pyplot as plt
+
+from mssedu.audio import (
+    load_audio,
+    loudness_lufs,
+    peak_db,
+    resample,
+    rms_db,
+    save_audio,
+)
+from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.exercises import exercise
+from mssedu.figures import COLORS, sweep_figure
+from mssedu.notebook import play, setup, show_source
+
+# %%
+setup()
+
+# %% [markdown]
+# ## Listen first
+#
+# Eight seconds with a voice, drums, a bass that enters late, and all the rest.
+
+# %%
+track = load_track(demo_data() / "train" / "Lithium")
+rate = track.sample_rate
+mixture = track.mixture(start=33, duration=8)
+sources = track.sources(start=33, duration=8)
+stems = dict(zip(track.stems, sources, strict=True))
+play(mixture, rate, "mixture")
+
+# %% [markdown]
+# **Predict.** Where is each stem: in the middle, to one side, or all around you? Write
+# down one word for each before you read on. You will measure it below.
+
+# %%
+prediction = {"vocals": "?", "drums": "?", "bass": "?", "other": "?"}
+
+# %% [markdown]
+# ## Sampling: what 44100 numbers a second can hold
+#
+# A microphone gives a voltage at every moment. A recording keeps its value at $f_s$
+# moments a second, the **sample rate**. Nyquist and Shannon: from those samples the
+# sound can be rebuilt exactly if it holds no frequency at or above $f_s / 2$.
+#
+# **Predict.** A tone of 3000 Hz is sampled only 4000 times a second. What will you hear?
+# Silence, 3000 Hz, or something else?
+
+
+# %%
+def sampled_tone(frequency, sample_rate, seconds=1.0):
+    moments = torch.arange(round(seconds * sample_rate)) / sample_rate
+    return 0.2 * torch.cos(2 * math.pi * frequency * moments)
+
+
+# %%
+play(sampled_tone(3000, 4000)[None], 4000, "3000 Hz, sampled at 4000 Hz")
+
+# %%
+play(sampled_tone(1000, 4000)[None], 4000, "1000 Hz, sampled at 4000 Hz")
+
+# %% tags=["nbval-check-output"]
+difference = sampled_tone(3000, 4000) - sampled_tone(1000, 4000)
+print("the same samples:", bool(difference.abs().max() < 1e-3))
+
+# %%
+figure, axes = plt.subplots()
+fine, coarse = 200_000, 4000
+for frequency, color in ((3000, COLORS["drums"]), (1000, COLORS["vocals"])):
+    curve = sampled_tone(frequency, fine, 0.003)
+    axes.plot(torch.arange(len(curve)) / fine * 1000, curve, color=color, lw=1)
+points = sampled_tone(3000, coarse, 0.003)
+axes.plot(torch.arange(len(points)) / coarse * 1000, points, "o", color="black")
+axes.set(xlabel="Time (milliseconds)", ylabel="Amplitude")
+axes.legend(["3000 Hz", "1000 Hz", "samples at 4000 Hz"], ncols=3, loc="lower center")
+axes.set(ylim=(-0.32, 0.22), title="Two tones through the same samples")
+plt.show()
+
+# %% [markdown]
+# Both tones pass through the same points. Once sampled, nobody can tell them apart: 3000
+# Hz has become 4000 - 3000 = 1000 Hz. That is **aliasing**. So what lies above half the
+# sample rate must be filtered out *before* the samples are thinned.
+#
+# Hear it on drums. On the left road every fifth sample is kept, and nothing else is
+# done. On the right road `mssedu.audio.resample` filters first. Both end at 8820 Hz.
+
+# %%
+thinned = stems["drums"][:, ::5]
+resampled = resample(stems["drums"], rate, 8820)
+play(thinned, 8820, "drums, every fifth sample")
+
+# %%
+play(resampled, 8820, "drums, resampled")
+
+# %% tags=["nbval-check-output"]
+alias = thinned - resampled
+print(f"drums: {rms_db(resampled):.0f} dB, aliases: {rms_db(alias):.0f} dB")
+
+# %%
+play(alias, 8820, "what aliasing added")
+
+# %% [markdown]
+# The cymbals were folded down to where no cymbal ever was, 14 dB below the drums. Models
+# fold too: a network that thins its signal without a filter makes aliases of its own.
+
+# %% [markdown]
+# ## Decibels
+#
+# Ears hear factors, not differences. So levels are counted by the logarithm of a factor:
+# $20 \log_{10}$ of an amplitude ratio, or $10 \log_{10}$ of a power ratio, which is the
+# same, as power is amplitude squared.
+
+# %% tags=["nbval-check-output"]
+for factor in (0.1, 0.5, 1 / math.sqrt(2), 1, 2, 10):
+    print(f"amplitude × {factor:6.3f} = {20 * math.log10(factor):+6.2f} dB")
+
+# %% [markdown]
+# Two numbers are worth knowing by heart: twice the amplitude is +6 dB, ten times is
+# +20 dB. The rest follows by adding: × 5 is 10 / 2, so 20 - 6 = 14 dB.
+#
+# The peak is one single sample. The **root mean square** (RMS) counts them all:
+
+
+# %%
+def toy_rms_db(audio):
+    return 20 * math.log10(audio.square().mean().sqrt())
+
+
+# %%
+show_source("mssedu.audio.rms_db")
+
+# %% [markdown]
+# The real one takes the mean of the squares in double precision and needs no root, since
+# $10 \log_{10} p^2 = 20 \log_{10} p$. They agree:
+
+# %%
+for stem in sources:
+    assert abs(toy_rms_db(stem) - rms_db(stem)) < 1e-3
+
+# %% tags=["nbval-check-output"]
+print("stem      peak    RMS")
+for stem, audio in stems.items():
+    print(f"{stem:7} {peak_db(audio):6.1f} {rms_db(audio):6.1f} dBFS")
+
+# %% [markdown]
+# Drums: a peak of -5 dBFS above an RMS of -24 dBFS. Short and high. Between peak and RMS
+# lie 19 dB, the **crest factor**. A steady sine has 3 dB.
+
+# %% [markdown]
+# ## Mixing is a sum
+#
+# Air adds sounds, and so does a mixing desk. The mixture is
+#
+# $$ x = \sum_{j} g_j \, s_j $$
+#
+# with one factor $g_j$ for each stem $s_j$. This is *linear*: what you do to one stem
+# never changes another. All of source separation stands on this line.
+
+# %%
+show_source("mssedu.datasets.track.Track.mixture")
+
+# %%
+toy_mixture = sources.sum(0)
+assert toy_mixture.allclose(mixture, atol=1e-6)
+
+# %% [markdown]
+# In this data the mixture *is* the sum, by definition. In the world it comes as a file.
+# So save it, load it, and subtract the sum of the stems. The **residual** is what the
+# file cannot explain.
+#
+# **Predict.** How far below full scale will it lie for a 16-bit wav file? And for mp3?
+
+
+# %% tags=["nbval-check-output"]
+def residual_of_file(suffix):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"mixture{suffix}"
+        save_audio(path, mixture, rate)
+        loaded, _ = load_audio(path)
+    return loaded - sources.sum(0)
+
+
+wav, mp3 = residual_of_file(".wav"), residual_of_file(".mp3")
+print(f"mixture {rms_db(mixture):.0f} dB")
+print(f"residual of the 16-bit wav below -90 dB: {rms_db(wav) < -90}")
+print(f"residual of the mp3 above -60 dB: {rms_db(mp3) > -60}")
+
+# %%
+print(f"wav {rms_db(wav):.1f} dB, mp3 {rms_db(mp3):.1f} dB")
+
+# %% [markdown]
+# A 16-bit sample has steps of $2^{-15}$. Rounding to them, with the dither that turns
+# the error into even noise, costs -96 dB: inaudible. The mp3 file sounds the same too,
+# yet its residual has some twenty thousand times the power. Hear it, 20 dB louder:
+
+# %%
+play(10 * mp3, rate, "what mp3 changed, +20 dB")
+
+# %% [markdown]
+# You hear the song in it. The encoder hides its errors where the music covers them. Keep
+# this in mind for data sets that are stored compressed: there the sum of the stems and
+# the mixture differ, and no perfect model can score infinitely well.
+
+# %% [markdown]
+# ### How levels add
+#
+# **Predict.** Two stems have the same RMS. How much louder is their sum: 6 dB, 3 dB, or
+# 0 dB?
+
+# %% tags=["nbval-check-output"]
+vocals = stems["vocals"]
+drums = stems["drums"] * 10 ** ((rms_db(vocals) - rms_db(stems["drums"])) / 20)
+for label, second in (("itself", vocals), ("drums", drums), ("its inverse", -vocals)):
+    gain = rms_db(vocals + second) - rms_db(vocals)
+    print(f"vocals + {label:11}: {gain:+.1f} dB")
+
+# %% [markdown]
+# All three can be right. Equal waves add in amplitude: +6 dB. Opposite ones cancel. Two
+# *different* sounds meet in all phases, so their **powers** add: +3 dB. Stems of a song
+# are different sounds. Then the powers of all four should add up to that of the mixture:
+
+# %% tags=["nbval-check-output"]
+powers = [10 ** (rms_db(stem) / 10) for stem in sources]
+print(f"sum of the stems' powers: {10 * math.log10(sum(powers)):.1f} dB")
+print(f"power of the mixture:     {rms_db(mixture):.1f} dB")
+
+# %% [markdown]
+# They do, to a tenth of a decibel. Remember it as: stems are nearly *orthogonal*.
+
+# %% [markdown]
+# ## Stereo
+#
+# Two loudspeakers make a stage. A sound that is equal in both seems to stand in the
+# middle; a sound that is stronger in one moves there. **Panning** is a pair of gains.
+# The usual law keeps the power constant on the way across, so that nothing seems to come
+# nearer: $g_L = \cos\theta$, $g_R = \sin\theta$, and $\cos^2 + \sin^2 = 1$.
+
+
+# %%
+def pan(mono, position):
+    """From -1 (left) over 0 (middle) to 1 (right)."""
+    theta = (position + 1) * math.pi / 4
+    return torch.stack([math.cos(theta) * mono, math.sin(theta) * mono])
+
+
+# %%
+positions = torch.linspace(-1, 1, 17).tolist()
+one = torch.ones(1)
+gains = torch.stack([pan(one, position) for position in positions])[..., 0]
+sweep_figure(
+    positions,
+    {
+        "left gain": gains[:, 0].tolist(),
+        "right gain": gains[:, 1].tolist(),
+        "power": gains.square().sum(1).tolist(),
+    },
+    xlabel="Position (-1 left, 1 right)",
+    ylabel="Factor",
+)
+
+# %% tags=["nbval-check-output"]
+middle = pan(one, 0)
+print(f"in the middle each side is at {peak_db(middle):.1f} dB")
+
+# %% [markdown]
+# **Change one thing.** The voice again, folded to mono and placed half to the left.
+# Then with the sign of the position turned.
+
+# %%
+mono = stems["vocals"].mean(0)
+play(pan(mono, -0.5), rate, "vocals, half left")
+
+# %%
+play(pan(mono, 0.5), rate, "vocals, half right")
+
+# %% [markdown]
+# ### Mid and side: a separator from 1931
+#
+# Write a stereo sound in another way: **mid** is what both sides share, **side** is how
+# they differ.
+#
+# $$ m = \tfrac{1}{2}(l + r), \qquad s = \tfrac{1}{2}(l - r). $$
+#
+# A stem that stands exactly in the middle has no side at all. So the level of side
+# relative to mid tells how wide a stem is.
+
+# %% tags=["nbval-check-output"]
+for stem, (left_channel, right_channel) in stems.items():
+    mid, side = left_channel + right_channel, left_channel - right_channel
+    print(f"{stem:7} side to mid {rms_db(side) - rms_db(mid):6.0f} dB")
+
+# %%
+print("You said:", prediction)
+
+# %% [markdown]
+# The bass is in the middle: -43 dB. The voice is the widest stem, -5 dB, and the drums
+# lie between. Now predict: what is left of the *mixture* if you keep only its side?
+
+# %%
+side = (mixture[0] - mixture[1]) / 2
+play(side[None], rate, "side of the mixture")
+
+# %% [markdown]
+# The bass is gone and the drums are faint; voice and `other` are left. You have
+# separated a mixture, with one subtraction! Old karaoke machines worked like this. They hoped for
+# the opposite: a voice in the middle, which the subtraction removes. It works as long as
+# the engineer placed the stems to suit you. This is why we go on.
+
+# %% [markdown]
+# ## Loudness
+#
+# RMS treats all frequencies alike. Ears do not: they hear little of a low bass. **LUFS**,
+# the loudness of broadcasting, filters first (K-weighting), takes the power of short
+# blocks, leaves out blocks that are silent or far below the rest (gating), and then
+# averages. A step of 1 LU is 1 dB.
+
+# %%
+show_source("mssedu.audio.loudness_lufs")
+
+# %% [markdown]
+# The filter is inside pyloudnorm. You need not open it: *measure* it. Send in tones, all
+# at the same RMS, and see what comes out.
+
+# %%
+frequencies = [2**octave for octave in range(5, 15)]
+tones = [sampled_tone(frequency, rate)[None] for frequency in frequencies]
+weights = [loudness_lufs(tone, rate) - rms_db(tone) for tone in tones]
+sweep_figure(
+    frequencies,
+    {"measured with tones": weights},
+    xlabel="Frequency (Hz)",
+    ylabel="LUFS minus RMS (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+for frequency in (30, 1000, 8000):
+    tone = sampled_tone(frequency, rate)[None]
+    weight = round(loudness_lufs(tone, rate) - rms_db(tone))
+    print(f"{frequency:5} Hz: {weight:+} dB")
+
+# %% [markdown]
+# 30 Hz counts 9 dB less, 8000 Hz counts 3 dB more. Now a stretch of the song where bass
+# and voice both sing.
+#
+# **Predict.** By RMS the bass is the louder one. By LUFS?
+
+# %%
+later = dict(zip(track.stems, track.sources(start=42, duration=8), strict=True))
+play(later["bass"], rate, "bass")
+
+# %%
+play(later["vocals"], rate, "vocals")
+
+# %% tags=["nbval-check-output"]
+print("stem       RMS  loudness")
+for stem, audio in later.items():
+    print(f"{stem:7} {rms_db(audio):6.1f} {loudness_lufs(audio, rate):6.1f} LUFS")
+
+# %% [markdown]
+# The bass leads the voice by 8 dB in RMS and by 2 in LUFS. And `other` is silent here, but
+# for a whisper at -100 dB that its file format left behind. Gating takes it all away, and
+# the loudness of nothing is `-inf`.
+#
+# ### Before and after
+#
+# Whoever compares sounds must match their loudness first: of two equal sounds people
+# prefer the louder one. Broadcasters agreed on -23 LUFS.
+
+# %% tags=["nbval-check-output"]
+matched = {}
+for stem in ("vocals", "drums", "bass"):
+    before = loudness_lufs(later[stem], rate)
+    matched[stem] = later[stem] * 10 ** ((-23 - before) / 20)
+    after = loudness_lufs(matched[stem], rate)
+    print(f"{stem:7} before {before:6.1f} after {after:6.1f} LUFS")
+
+# %%
+play(matched["bass"], rate, "bass at -23 LUFS")
+
+# %%
+play(matched["vocals"], rate, "vocals at -23 LUFS")
+
+# %% [markdown]
+# Are they equally loud to you? On small loudspeakers the bass will seem quieter. A
+# measure knows the file, not your room.
+#
+# ## What this does not show
+#
+# Mixing is a sum, but a finished song is more: compressors and limiters act on the sum
+# and bind the stems together. The songs here were summed without them. And panning by
+# gains alone is the simplest case. Real recordings also differ in time between left and
+# right.
+
+# %% [markdown]
+# ## What to remember
+#
+# - A sample rate holds the frequencies below its half. What lies above folds down.
+# - Twice the amplitude is +6 dB, ten times +20 dB; equal powers of different sounds add
+#   to +3 dB.
+# - A mixture is a sum. What the sum does not explain is the residual.
+# - Mid is what left and right share, side is how they differ.
+# - Match loudness (LUFS) before you compare, and expect silence: its loudness is -inf.
+
+# %% [markdown]
+# ## Exercises
+
+# %%
+exercise("mixing.mix")
+
+
+# %% tags=["exercise"]
+def mix(sources, gains_db):
+    return ...  # your code here
+
+
+exercise("mixing.mix").check(mix)
+
+# %% [markdown]
+# Then listen: `play(mix(sources, [0.0, -6.0, 0.0, -math.inf]), rate)`.
+
+# %%
+exercise("mixing.mid_side")
+
+
+# %% tags=["exercise"]
+def to_mid_side(audio):
+    mid = ...
+    side = ...
+    return mid, side
+
+
+exercise("mixing.mid_side").check(to_mid_side)
+
+# %%
+exercise("mixing.match_loudness")
+
+
+# %% tags=["exercise"]
+def match_loudness(audio, sample_rate, target_lufs):
+    return ...  # your code here
+
+
+exercise("mixing.match_loudness").check(match_loudness)
+
+# %% [markdown]
+# **Further, not checked.** Choose another song and make the side of its mixture. Which
+# stems are left? Can you find gains $a$ and $b$ such that $a\,l + b\,r$ removes a stem
+# that is *not* in the middle?
+
+# %% [markdown]
+# ## Sources
+#
+# - C. E. Shannon, "Communication in the presence of noise", *Proc. IRE* 37, 1949,
+#   [doi:10.1109/JRPROC.1949.232969](https://doi.org/10.1109/JRPROC.1949.232969).
+# - A. D. Blumlein, British patent 394325, applied for in 1931: stereo, sum and difference.
+# - ITU-R BS.1770-4, *Algorithms to measure audio programme loudness*, 2015; EBU R 128 for
+#   -23 LUFS. Computed by pyloudnorm: C. J. Steinmetz and J. D. Reiss, AES 150, 2021.
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.

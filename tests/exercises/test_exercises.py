@@ -1,0 +1,66 @@
+"""Every exercise: starter not attempted, solution passes, wrong answers fail."""
+
+import re
+
+import pytest
+
+from mssedu.checks import InputError
+from mssedu.exercises import TOPICS, Exercise, Status, exercise, list_exercises
+
+ALL = [exercise(id) for id in list_exercises()]
+WRONG = [
+    pytest.param(each, source, text, id=f"{each.id}-{number}")
+    for each in ALL
+    for number, (source, text) in enumerate(each.wrong_answers)
+]
+
+
+def answer_of(each: Exercise, source: str):
+    """What a notebook would hold after its imports and this source ran."""
+    namespace: dict = {}
+    exec(f"{each.imports}\n\n{source}", namespace)
+    return namespace[each.answer]
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda each: each.id)
+def test_starter_is_not_attempted(each):
+    outcome = each.check(answer_of(each, each.starter_source))
+    assert outcome.status is Status.NOT_ATTEMPTED, outcome
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda each: each.id)
+def test_solution_passes(each):
+    outcome = each.check(answer_of(each, each.solution_source))
+    assert outcome.status is Status.PASS, outcome
+    assert repr(outcome) == f"✔ {each.id}: correct. {each.noticed}"
+
+
+@pytest.mark.parametrize(("each", "source", "text"), WRONG)
+def test_wrong_answer_fails_with_its_message(each, source, text):
+    outcome = each.check(answer_of(each, source))
+    assert outcome.status is Status.FAIL, outcome
+    assert text in outcome.text
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda each: each.id)
+def test_exercise_is_complete(each):
+    assert each.question
+    assert each.noticed
+    assert each.hints
+    assert len(each.wrong_answers) >= 2
+    assert each.id.partition(".")[0] in TOPICS
+    assert each.check().status is Status.NOT_ATTEMPTED
+    alone = re.search(r":\n\s+\.\.\.", each.starter_source)
+    assert not alone, "write `return ...`: ruff joins a lone `...` to the line above"
+
+
+def test_ids_are_unique():
+    ids = list_exercises()
+    assert len(set(ids)) == len(ids)
+
+
+def test_unknown_id_names_the_nearest():
+    with pytest.raises(InputError, match=r"exercise of .*Did you mean 'mixing\.mix'"):
+        exercise("mixing.mx")
+    with pytest.raises(InputError, match=r"Did you mean 'mixing\.mix'"):
+        exercise("mixin.mix")

@@ -1,0 +1,146 @@
+"""Each built notebook says what its text says, ran in order, and is small and clean.
+
+These tests read; `make test` also runs every notebook with nbval, which compares only
+cells that have outputs. So it must be proved here that the outputs are there.
+"""
+
+import ast
+import re
+
+import nbformat
+import pytest
+
+from mssedu.exercises import exercise, list_exercises
+from mssedu.notebook import show_source
+from mssedu.notebook.build import built, stale, texts
+
+TEXTS = texts()
+HEADINGS = ("## Listen first", "## What to remember", "## Exercises", "## Sources")
+HEADER = ("**Aim.**", "| Before |", "| Time |", "| Data |", "| Licence |")
+FORBIDDEN = {
+    "an address": r"0x[0-9a-f]{6,}",
+    "sound in base64": r"data:audio",
+    "a path of one machine": r"/home/|/Users/|/root/|/tmp/|/work/|[A-Z]:\\\\",
+}
+
+
+@pytest.fixture(params=TEXTS, ids=lambda text: text.stem)
+def text(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(text):
+    return nbformat.read(built(text), as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def imported(source):
+    """Names that a piece of Python imports."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_there_are_notebooks():
+    assert [text.name[:2] for text in TEXTS] == [f"{n:02}" for n in range(len(TEXTS))]
+    assert len(TEXTS) >= 2
+
+
+def test_built_from_its_text(text):
+    assert stale(text) == ""
+
+
+def test_no_notebook_without_a_text(text):
+    found = {path.stem for path in built(text).parent.glob("*.ipynb")}
+    assert found == {path.stem for path in TEXTS}
+
+
+def test_ran_once_from_top_to_bottom(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_cell_failed(notebook):
+    kinds = {out.output_type for cell in code_cells(notebook) for out in cell.outputs}
+    assert "error" not in kinds
+
+
+def test_quoted_numbers_are_checked(notebook):
+    checked = tagged(notebook, "nbval-check-output")
+    assert len(checked) >= 3
+    assert all(cell.outputs for cell in checked)
+
+
+def test_nothing_of_one_machine_inside(text):
+    content = built(text).read_text(encoding="utf-8")
+    found = {kind for kind, regex in FORBIDDEN.items() if re.search(regex, content)}
+    assert not found
+
+
+def test_small_enough_for_git(text):
+    assert built(text).stat().st_size < 500_000
+
+
+def test_metadata(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.language_info == {"name": "python"}
+    record = notebook.metadata.mssedu
+    assert set(record) == {"digest", "profile", "seconds", "versions"}
+    assert set(record.versions) == {"mssedu", "python", "torch"}
+    assert record.seconds <= 60
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert set().union(*(cell.metadata for cell in notebook.cells)) <= {"tags"}
+    assert "widgets" not in notebook.metadata
+
+
+def test_shape_of_a_chapter(text, notebook):
+    header = notebook.cells[0].source
+    assert header.startswith(f"# {text.name[:2]} · ")
+    assert [row for row in HEADER if row not in header] == []
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    lines = prose.splitlines()
+    assert [heading for heading in HEADINGS if heading not in lines] == []
+
+
+def test_shown_source_is_current(notebook):
+    for cell in code_cells(notebook):
+        call = re.fullmatch(r'show_source\("([\w.]+)"\)', cell.source.strip())
+        assert bool(call) == ("show_source(" in cell.source), "the only line of a cell"
+        if call:
+            assert cell.outputs[0].data["text/plain"] == repr(show_source(call[1]))
+
+
+def test_exercises_stand_in_the_notebook_word_by_word(text, notebook):
+    number = text.name[:2]
+    asked = [e for e in map(exercise, list_exercises()) if e.notebook == number]
+    cells = tagged(notebook, "exercise")
+    assert 2 <= len(asked) == len(cells)
+    for each, cell in zip(asked, cells, strict=True):
+        check = f'exercise("{each.id}").check({each.answer})'
+        starter, last = cell.source.rsplit("\n", 1)
+        assert starter.strip() == each.starter_source
+        assert last == check
+        shown = cell.outputs[0].data["text/plain"]
+        assert shown.startswith(f"○ {each.id}: not attempted")
+        assert f'exercise("{each.id}")' in [c.source for c in notebook.cells]
+
+
+def test_solutions_need_only_what_the_notebook_imports(text, notebook):
+    available = set().union(*(imported(cell.source) for cell in code_cells(notebook)))
+    for each in map(exercise, list_exercises()):
+        names = ast.walk(ast.parse(each.solution_source))
+        used = {node.id for node in names if isinstance(node, ast.Name)}
+        if each.notebook == text.name[:2]:
+            assert used & imported(each.imports) <= available, each.id

@@ -1,0 +1,236 @@
+"""notebook: what a notebook calls, and the way from text to notebook."""
+
+import base64
+import io
+import re
+
+import nbformat
+import pytest
+import soundfile
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from mssedu.checks import InputError, SetupError
+from mssedu.figures import COLORS
+from mssedu.notebook import build as build_module
+from mssedu.notebook import play, setup, show_source
+from mssedu.notebook.__main__ import main
+from mssedu.notebook.build import build, built, digest, read, stale, texts
+
+TEXT = """# %% [markdown]
+# # 07 · A test
+
+# %%
+import torch
+from matplotlib import pyplot as plt
+from mssedu.notebook import play, setup
+
+# %% tags=["nbval-check-output"]
+print("one")
+print("two")
+
+# %%
+play(torch.ones(1, 800), 8000, "a < b")
+
+# %%
+print("again")
+
+# %%
+print("again")
+
+# %%
+setup()
+plt.imshow(torch.rand(99, 99))
+plt.show()
+"""
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "雨天 #1" / "py" / "07_test.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def _style():
+    """Matplotlib as it was before, so that tests do not style each other's figures."""
+    with plt.rc_context():
+        yield
+
+
+@pytest.mark.usefixtures("_style")
+def test_setup_seeds_and_styles(monkeypatch):
+    monkeypatch.setenv("MSSEDU_PROFILE", "smoke")
+    session = setup(seed=3)
+    drawn = torch.rand(1)
+    setup(seed=3)
+    assert torch.rand(1).equal(drawn)
+    assert re.fullmatch(r"mssedu [\d.]+, profile smoke, seed 3", repr(session))
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLORS.values())
+    assert plt.rcParams["figure.dpi"] <= 96
+
+
+@pytest.mark.usefixtures("_style")
+def test_setup_without_a_profile_is_cpu(monkeypatch):
+    monkeypatch.delenv("MSSEDU_PROFILE", raising=False)
+    assert setup().profile == "cpu"
+
+
+def test_setup_refuses_an_unknown_profile(monkeypatch):
+    monkeypatch.setenv("MSSEDU_PROFILE", "fast")
+    with pytest.raises(InputError, match="MSSEDU_PROFILE: expected a profile of"):
+        setup()
+
+
+@pytest.mark.parametrize(
+    ("audio", "wanted"),
+    [
+        (torch.full((1, 8000), 0.5), "▶ 1.0 s, mono, 8000 Hz, peak -6.0 dBFS"),
+        (torch.zeros(2, 8000), "▶ 1.0 s, stereo, 8000 Hz, silent"),
+        (
+            torch.tensor([[2.0, -2.0, 0.0, 0.0] * 2000]),
+            "peak 6.0 dBFS, 4000 samples clip",
+        ),
+        (torch.ones(1, 280000), "▶ the first 30.0 of 35.0 s, mono, 8000 Hz"),
+    ],
+)
+def test_play_tells_length_and_level(audio, wanted):
+    assert wanted in repr(play(audio, 8000))
+
+
+def test_play_keeps_every_sample():
+    audio = (torch.randn(2, 3000) * 0.3).clamp(-1, 1)
+    page = play(audio, 44100, "a < b")._repr_html_()
+    data = re.search(r'src="data:audio/flac;base64,([^"]+)"', page)
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(data[1])), dtype="float32")
+    assert rate == 44100
+    assert torch.tensor(heard.T).allclose(audio, atol=1.01 / 2**15)
+    assert "<figcaption>a &lt; b: 0.1 s" in page
+    assert 'aria-label="a &lt; b: 0.1 s' in page
+
+
+def test_play_cuts_at_full_scale_and_not_around_it():
+    page = play(torch.tensor([[3.0, -3.0, 0.5]]), 8000)
+    heard, _ = soundfile.read(io.BytesIO(page.flac), dtype="float32")
+    assert torch.tensor(heard).allclose(torch.tensor([1.0, -1.0, 0.5]), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(8000,), (3, 8000), (2, 0), (1, 2, 8000)])
+def test_play_refuses_other_shapes(shape):
+    with pytest.raises(InputError, match="play: expected audio"):
+        play(torch.zeros(shape), 8000)
+
+
+def test_play_refuses_nan():
+    audio = torch.zeros(1, 100)
+    audio[0, 50] = torch.nan
+    with pytest.raises(InputError, match="first at sample 50"):
+        play(audio, 100)
+
+
+def test_show_source_of_a_function_and_a_method():
+    page = repr(show_source("mssedu.notebook.setup"))
+    place, fence = page.split("\n\n", 1)
+    assert re.fullmatch(r"`mssedu/notebook/__init__\.py:\d+`", place)
+    assert fence.startswith("```python\ndef setup(")
+    assert fence.endswith("return session\n```")
+    method = repr(show_source("mssedu.notebook.Player._repr_html_"))
+    assert "\ndef _repr_html_(self)" in method  # dedented
+    hidden = repr(show_source("mssedu.exercises.exercise.Page"))  # behind a function
+    assert "class Page:" in hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch.stft", "expected a name in mssedu, got 'torch.stft'"),
+        ("mssedu", "expected a name in mssedu, got 'mssedu'"),
+        ("mssedu.notebook.plai", r"name in mssedu\.notebook of .*mean 'play'"),
+        ("mssedu.notebok", "name in mssedu of .*Did you mean 'notebook'"),
+        ("mssedu.datasets.track.Track", "expected at most 60 lines"),
+    ],
+)
+def test_show_source_refuses(name, message):
+    with pytest.raises(InputError, match=f"show_source: .*{message}|{message}"):
+        show_source(name)
+
+
+@pytest.fixture
+def notebook(text):
+    return nbformat.read(build(text), as_version=4)
+
+
+def test_build_runs_and_keeps_small_outputs(notebook, text):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
+    assert [out.text for out in code[1].outputs] == ["one\ntwo\n"]
+    player = code[2].outputs[0].data
+    assert player["text/plain"] == "▶ a < b: 0.1 s, mono, 8000 Hz, peak 0.0 dBFS"
+    assert player["text/html"].startswith("<p>▶ a &lt; b: 0.1 s")
+    assert "run the cell to listen" in player["text/html"]
+    picture = Image.open(
+        io.BytesIO(base64.b64decode(code[5].outputs[0].data["image/png"]))
+    )
+    assert picture.mode == "P"
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert notebook.metadata.mssedu.digest == digest(read(text))
+    assert built(text).parent == text.parents[1]
+    nbformat.validate(notebook)
+    assert stale(text) == ""
+    assert built(text).read_bytes().endswith(b"}\n")
+
+
+def test_ids_are_unique_and_follow_the_content(text):
+    before = [cell.id for cell in read(text).cells]
+    assert len(set(before)) == len(before)
+    text.write_text(TEXT.replace('"one"', '"1"'), encoding="utf-8")
+    after = [cell.id for cell in read(text).cells]
+    assert [old == new for old, new in zip(before, after, strict=True)].count(
+        False
+    ) == 1
+
+
+def test_stale_tells_why(text):
+    assert stale(text) == (
+        "07_test.ipynb is not built; run: python -m mssedu.notebook build 07"
+    )
+    notebook = read(text)
+    notebook.metadata["mssedu"] = {"digest": digest(notebook)}
+    nbformat.write(notebook, built(text))
+    assert stale(text) == ""
+    text.write_text(TEXT.replace("A test", "The test"), encoding="utf-8")
+    assert "differs from py/07_test.py; run: python -m" in stale(text)
+    edited = read(text)
+    edited.metadata["mssedu"] = {"digest": "0"}
+    nbformat.write(edited, built(text))
+    assert "07_test.ipynb was edited after it was built" in stale(text)
+
+
+def test_texts_by_number(text):
+    folder = text.parents[1]
+    assert texts("07", folder) == texts("all", folder) == [text]
+    with pytest.raises(InputError, match="notebook: expected a number of"):
+        texts("08", folder)
+
+
+def test_command_line(text, monkeypatch, capsys):
+    text.write_text("# %%\nprint(1)\n", encoding="utf-8")
+    monkeypatch.setattr(build_module, "notebooks_folder", lambda: text.parents[1])
+    assert main(["check"]) == 1
+    assert "07_test.ipynb is not built" in capsys.readouterr().out
+    assert main(["check", "12"]) == 2
+    assert "notebook: expected a number of" in capsys.readouterr().err
+    assert main(["build", "07"]) == 0
+    assert capsys.readouterr().out == "built 07_test.ipynb\n"
+    assert main(["check", "all"]) == 0
+
+
+def test_a_package_without_its_repository(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        build_module.mssedu, "__file__", str(tmp_path / "m/__init__.py")
+    )
+    with pytest.raises(SetupError, match="notebook: expected notebooks/py beside"):
+        texts()
