@@ -5,11 +5,15 @@
 for any length from one sample on; same length, dtype and device out; the input stays as
 it is; no loss, no printing, nothing written to the model. A model is an nn.Module with
 this forward and with a frozen `config`; there is no base class to inherit from.
+
+A model may have `prepare(mixtures)` too, which is called once before it is trained:
+Open-Unmix takes the mean and the deviation of every bin from these mixtures.
 """
 
-from typing import Protocol, cast
+from collections.abc import Iterable
+from typing import Any, Protocol, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from mssedu.checks import InputError, message
 
@@ -46,3 +50,13 @@ def config_of(model: nn.Module) -> ModelConfig:
             message("model", "a config with " + ", ".join(wanted), got, remedy)
         )
     return cast(ModelConfig, config)
+
+
+def prepare(model: nn.Module, mixtures: Iterable[Tensor]) -> None:
+    """Let a model that has a `prepare` look at its training data; others need none.
+
+    Args:
+        mixtures: (channels, samples) each; read only if the model wants them.
+    """
+    if hasattr(model, "prepare"):
+        cast(Any, model).prepare(mixtures)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mssedu.checks import InputError, MssEduError, SetupError, check_name, message
+from mssedu.contract import prepare
 from mssedu.datasets.segments import RandomSegments
 from mssedu.datasets.track import Track
 from mssedu.losses import LOSSES
@@ -47,6 +48,7 @@ NO_BETTER = (
     "the model is no better than no model: train longer, or try first whether it "
     "learns a single track"
 )
+N_PREPARE = 64  # training examples shown to a model that prepares itself
 
 Loss = Callable[..., Tensor]  # keyword-only estimate and reference, as in mssedu.losses
 Progress = Callable[[int, int, float, float | None], None]
@@ -159,6 +161,10 @@ def fit(
     check_run(model, train_tracks, valid_tracks, config)
     loss = LOSSES[check_name("fit", "loss", config.loss, LOSSES)]
     segments = _segments(train_tracks, config)
+    if not resume:
+        prepare(
+            model, (segments[i].sum(0) for i in range(min(N_PREPARE, len(segments))))
+        )
     model.to(pick_device(config.device))
     _rehearse(model, segments, valid_tracks, config, loss)
     baselines = do_nothing_scores(valid_tracks, config.stems) if valid_tracks else {}

@@ -26,11 +26,10 @@ here the configuration "umxhq". With the same weights this file gives the same w
 Where it differs: all stems live in one model and can be trained jointly. Training mode
 leaves out the Wiener filter, as the authors train the networks alone. A single stem is
 filtered against a residual that is not returned, where the original raises an error. A
-mixture too short to be reflected gets zeros at its end first. Left out: the statistics
-of the training set as start values of input_mean and input_scale. Notebook: 03.
+mixture too short to be reflected gets zeros at its end first. Notebook: 08.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +67,7 @@ class OpenUnmixConfig:
     dropout: float = 0.4  # between the LSTM layers
     wiener_iterations: int = 1  # 0: the mixture's phase is all
     wiener_frames: int = 300  # filtered together, as if the sources stood still
+    residual: bool = False  # filter against what the networks left too; not returned
 
     def __post_init__(self) -> None:
         where = "OpenUnmixConfig"
@@ -97,7 +97,12 @@ PRESETS = {
     "paper": OpenUnmixConfig(),
     # A long window at a wide hop costs least and tells a kick from a bass note best.
     "tiny": OpenUnmixConfig(
-        n_fft=8192, hop_length=2048, bandwidth_hz=2000.0, hidden=22, dropout=0.0
+        n_fft=8192,
+        hop_length=2048,
+        bandwidth_hz=2000.0,
+        hidden=22,
+        dropout=0.0,
+        residual=True,  # it leaves much unclaimed
     ),
 }
 
@@ -118,6 +123,7 @@ class StemNetwork(nn.Module):
             hidden,
             hidden // 2 if config.bidirectional else hidden,
             config.n_layers,
+            batch_first=True,
             bidirectional=config.bidirectional,
             dropout=config.dropout if config.n_layers > 1 else 0.0,
         )
@@ -129,17 +135,16 @@ class StemNetwork(nn.Module):
         self.output_mean = nn.Parameter(torch.ones(config.bins))
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """(batch, channels, bins, frames) -> the same shape."""
-        batch, channels, _, frames = magnitude.shape
-        mixture = rearrange(magnitude, "b c f m -> m b c f")
-        x = (mixture[..., : self.input_bins] + self.input_mean) * self.input_scale
-        x = torch.tanh(self.bn1(self.fc1(rearrange(x, "m b c f -> (m b) (c f)"))))
-        x = rearrange(x, "(m b) d -> m b d", m=frames)
+        """(batch, channels, frames, bins) -> the same shape."""
+        batch, channels = magnitude.shape[:2]
+        x = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
+        x = torch.tanh(self.bn1(self.fc1(rearrange(x, "b c m f -> (b m) (c f)"))))
+        x = rearrange(x, "(b m) d -> b m d", b=batch)
         x = torch.cat([x, self.lstm(x)[0]], dim=-1)
-        x = F.relu(self.bn2(self.fc2(rearrange(x, "m b d -> (m b) d"))))
-        x = self.bn3(self.fc3(x)).reshape(frames, batch, channels, -1)
-        factor = F.relu(x * self.output_scale + self.output_mean)
-        return rearrange(factor * mixture, "m b c f -> b c f m")
+        x = F.relu(self.bn2(self.fc2(rearrange(x, "b m d -> (b m) d"))))
+        x = self.bn3(self.fc3(x))
+        x = rearrange(x, "(b m) (c f) -> b c m f", b=batch, c=channels)
+        return F.relu(x * self.output_scale + self.output_mean) * magnitude
 
 
 class OpenUnmix(nn.Module):
@@ -158,23 +163,45 @@ class OpenUnmix(nn.Module):
         missing = max(config.n_fft // 2 + 1 - samples, 0)  # to have enough to reflect
         padded = F.pad(mixture, (0, missing))
         spectrogram = stft(padded, config.n_fft, config.hop_length, pad_mode="reflect")
-        heard = spectrogram.abs()
-        magnitude = torch.stack([network(heard) for network in self.networks], dim=1)
+        # Frames before bins, as torch lays out spectrograms in memory.
+        heard = spectrogram.abs().mT
+        magnitude = torch.stack([network(heard) for network in self.networks], dim=1).mT
         separated = self.filter(magnitude, spectrogram)
         estimate = istft(separated, config.hop_length, length=samples + missing)
         return estimate[..., :samples]
 
+    @torch.no_grad()
+    def prepare(self, mixtures: Iterable[Tensor]) -> None:
+        """Set the networks' input to mean 0 and deviation 1 in every bin.
+
+        Args:
+            mixtures: (channels, samples) each, of the training set.
+        """
+        config = self.config
+        heard = [stft(m, config.n_fft, config.hop_length).abs() for m in mixtures]
+        frames = torch.cat(heard, dim=-1)[:, : config.input_bins].mean(0)
+        deviation, mean = torch.std_mean(frames, dim=-1)
+        # A bin that is nearly always empty must not be blown up to noise.
+        scale = 1 / deviation.clamp_min(1e-4 * deviation.max().clamp_min(1e-9))
+        for name, value in self.named_parameters():
+            if name.endswith("input_mean"):
+                value.copy_(-mean)
+            elif name.endswith("input_scale"):
+                value.copy_(scale)
+
     def filter(self, magnitude: Tensor, spectrogram: Tensor) -> Tensor:
         """Complex estimates, (batch, stems, channels, bins, frames), window by window.
 
-        EM shares the mixture out among rivals, so a single stem gets one: the residual.
+        EM shares out the whole mixture. With the residual as one more rival, sound that
+        no network claims goes there and not to the stems; a single stem always has it.
         """
         n_stems, size = len(self.networks), self.config.wiener_frames
+        residual = self.config.residual or n_stems == 1
         n_iterations = 0 if self.training else self.config.wiener_iterations
         windows = zip(
             magnitude.split(size, dim=-1), spectrogram.split(size, dim=-1), strict=True
         )
-        filtered = [wiener(*w, n_iterations, residual=n_stems == 1) for w in windows]
+        filtered = [wiener(*w, n_iterations, residual=residual) for w in windows]
         return torch.cat(filtered, dim=-1)[:, :n_stems]
 
 

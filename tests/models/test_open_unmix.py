@@ -7,6 +7,7 @@ from mssedu.checks import CheckpointError, InputError
 from mssedu.masks import expectation_maximization, wiener
 from mssedu.models.open_unmix import load_official
 from mssedu.registry import create_model, model_config
+from mssedu.spectral import stft
 
 
 def tiny_model(**changes):
@@ -178,3 +179,19 @@ def test_wiener_filters_each_of_a_batch_alone():
     batch = torch.stack([first, 1000 * second])
     magnitude = noise(2, 3, 2, 6, 30, dtype=torch.float64).abs()
     torch.testing.assert_close(wiener(magnitude, batch)[0], wiener(magnitude[0], first))
+
+
+def test_prepare_takes_mean_and_deviation_of_the_mixtures():
+    model = create_model("open_unmix", "tiny", bandwidth_hz=500.0)
+    mixtures = [torch.randn(2, 44100) * level for level in (0.1, 0.2, 0.3)]
+    model.prepare(mixtures)
+    config = model.config
+    heard = [stft(m, config.n_fft, config.hop_length).abs() for m in mixtures]
+    frames = torch.cat(heard, dim=-1)[:, : config.input_bins].mean(0)
+    for network in model.networks:
+        shifted = (frames.T + network.input_mean) * network.input_scale
+        torch.testing.assert_close(shifted.mean(0), torch.zeros(config.input_bins))
+        torch.testing.assert_close(shifted.std(0), torch.ones(config.input_bins))
+        assert network.input_scale.requires_grad
+    model.prepare([torch.zeros(2, 44100)])  # silence must not divide by zero
+    assert all(p.isfinite().all() for p in model.parameters())
