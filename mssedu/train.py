@@ -248,6 +248,7 @@ def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
         remix=config.remix,
         level_db=config.level_db,
         gain_db=config.gain_db,
+        silence=config.silence,
     )
 
 

@@ -41,6 +41,7 @@ class TrainConfig:
     remix: bool = True  # stems of one example from different songs and times
     level_db: float | None = None  # bring each stem of each song to this RMS first
     gain_db: tuple[float, float] = (-10.0, 6.0)  # random gain a stem, low and high, dB
+    silence: float = 0.0  # probability that a stem of an example is silent
     valid_every: int = 500  # steps between validations (and checkpoints)
     seed: int = 0  # fixes data order and dropout
     device: str = "auto"  # "auto" (cuda, then mps, then cpu), "cpu", "cuda:1" …
@@ -61,6 +62,7 @@ class TrainConfig:
         for name, value in zip(("betas[0]", "betas[1]"), self.betas, strict=True):
             check_range(where, name, value, 0, 1, high_open=True)
         check_range(where, "ema_decay", self.ema_decay, 0, 1, high_open=True)
+        check_range(where, "silence", self.silence, 0, 1, high_open=True)
         check_range(where, "warmup_steps", self.warmup_steps, 0, self.steps)
         check_name(where, "schedule", self.schedule, SCHEDULES)
         check_name(where, "precision", self.precision, PRECISIONS)

@@ -38,6 +38,7 @@ class RandomSegments(Dataset[Tensor]):
         gain_db: smallest and largest random gain of a stem, dB; none if None.
         channel_flip: probability that a stem's channels swap.
         sign_flip: probability that a stem's sign changes.
+        silence: probability that a stem is silent, as it often is in real songs.
         min_active_db: draw again, at most `MAX_DRAWS` times, while a stem's RMS lies
             below this level, dB relative to full scale.
 
@@ -60,6 +61,7 @@ class RandomSegments(Dataset[Tensor]):
         gain_db: tuple[float, float] | None = (-10.0, 6.0),
         channel_flip: float = 0.5,
         sign_flip: float = 0.5,
+        silence: float = 0.0,
         min_active_db: float | None = None,
     ):
         _check_tracks(tracks, stems)
@@ -67,6 +69,7 @@ class RandomSegments(Dataset[Tensor]):
         check_range("RandomSegments", "seed", seed, 0)
         check_range("RandomSegments", "channel_flip", channel_flip, 0, 1)
         check_range("RandomSegments", "sign_flip", sign_flip, 0, 1)
+        check_range("RandomSegments", "silence", silence, 0, 1)
         self.sample_rate = tracks[0].sample_rate
         self.channels = tracks[0].channels
         check_range("RandomSegments", "segment", segment, 1 / self.sample_rate)
@@ -76,6 +79,7 @@ class RandomSegments(Dataset[Tensor]):
         self.segment, self.n_items, self.seed = segment, n_items, seed
         self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
         self.channel_flip, self.sign_flip = channel_flip, sign_flip
+        self.silence = silence
         self.leveling: dict[tuple[int, str], float] = {}  # (track, stem) -> factor
         if level_db is not None:
             self.leveling = _leveling(self.tracks, self.stems, level_db)
@@ -97,7 +101,9 @@ class RandomSegments(Dataset[Tensor]):
         if self.gain_db is not None:
             sources = random_gain(sources, *self.gain_db, generator=generator)
         sources = flip_channels(sources, self.channel_flip, generator=generator)
-        return flip_sign(sources, self.sign_flip, generator=generator)
+        sources = flip_sign(sources, self.sign_flip, generator=generator)
+        sounds = torch.rand(len(self.stems), generator=generator) >= self.silence
+        return sources * sounds[:, None, None]
 
     def _draw(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """Stems of one track at one position, drawn until they are active."""

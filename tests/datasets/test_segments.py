@@ -207,3 +207,11 @@ def test_leveling_brings_all_songs_to_one_loudness() -> None:
     levels = {round(float(level), 6) for level in items[:, 1].mean((-2, -1))}
     assert levels == {0.0, 0.1}
     assert len(pickle.loads(pickle.dumps(segments)).leveling) == 4
+
+
+def test_stems_fall_silent_as_often_as_asked(songs: list[Track]) -> None:
+    segments = RandomSegments(songs, ("a", "b"), 0.1, 1000, seed=0, silence=0.25)
+    silent = torch.stack([~sources.any(-1).any(-1) for sources in segments]).float()
+    assert abs(silent.mean() - 0.25) < 0.04  # standard error 0.01
+    assert abs((silent[:, 0] * silent[:, 1]).mean() - 0.0625) < 0.03  # independent
+    assert abs(silent[:, 0].mean() - silent[:, 1].mean()) < 0.06
