@@ -35,8 +35,8 @@ Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 CONFIG = TrainConfig(
     model="open_unmix",
     preset="tiny",
-    steps=400,
-    batch_size=4,
+    steps=240,
+    batch_size=2,
     segment=3.0,
     loss="thresholded_snr",
     learning_rate=4e-3,
@@ -44,7 +44,8 @@ CONFIG = TrainConfig(
     ema_decay=0.98,
     level_db=-25.0,
     gain_db=(-8.0, 8.0),
-    valid_every=200,
+    silence=0.1,
+    valid_every=240,
 )
 
 
@@ -69,7 +70,7 @@ def run_demo(
 
     Args:
         folder: what it writes into; files of an earlier demo are replaced.
-        config: of the training; the default takes some two minutes on two CPU cores.
+        config: of the training; the default takes about two minutes on two CPU cores.
         log: is given a sentence before each stage.
         progress: as in `mssedu.train.fit`.
 

@@ -176,28 +176,24 @@ def multi_resolution_stft(
 
 
 def thresholded_snr(
-    *, estimate: Tensor, reference: Tensor, threshold_db: float = 30.0
+    *, estimate: Tensor, reference: Tensor, threshold_db: float = 10.0
 ) -> Tensor:
     """Error of each stem in dB relative to the mixture, mean over batch and stems.
 
-    10 log10(Σ (s - ŝ)² / Σ x² + 10^(-threshold_db / 10)). Every stem counts alike, how
-    loud it may be, and an error far below the mixture no longer pulls. A silent stem is
-    as good as any: what it leaks counts.
+    10 log10(Σ (s - ŝ)² / Σ x² + 10^(-threshold_db / 10)). Large errors count by their
+    ratio, so a loud example is worth no more than a soft one; errors below the
+    threshold count by their energy, so that a quiet or silent stem stays quiet.
 
     Args:
         estimate: (batch, stems, channels, samples).
         reference: the same shape; its stems add up to the mixture x.
-        threshold_db: errors below this count no more.
+        threshold_db: where the one passes into the other; the source takes 30.
 
     Returns:
         scalar, dB; the lower the better, -threshold_db at best.
 
-    Raises:
-        InputError: the shapes differ.
-
     Source: Wisdom et al. 2020, "Unsupervised sound separation using mixture invariant
-    training", eq. 2 (threshold); 2021, "What's all the FUSS about free universal sound
-    separation data?" (relative to the mixture for silent sources).
+    training", eq. 2.
     """
     _check_pair("thresholded_snr", estimate, reference)
     mixture = reference.sum(1, keepdim=True).square().mean((-2, -1)) + FLOOR

@@ -117,3 +117,20 @@ def test_a_silent_reference_pulls_the_estimate_to_silence(noise):
 def test_shapes_must_agree(name):
     with pytest.raises(InputError, match=r"expected two \(batch, stems, channels"):
         LOSSES[name](estimate=torch.zeros(1, 2, 1, 9), reference=torch.zeros(2, 1, 9))
+
+
+def test_thresholded_snr_closed_forms():
+    reference = torch.randn(2, 3, 2, 4000)
+    mixture = reference.sum(1, keepdim=True).square().mean((-2, -1))
+    floor = LOSSES["thresholded_snr"](estimate=reference, reference=reference)
+    assert float(floor) == pytest.approx(-10.0, abs=1e-3)
+    silent = LOSSES["thresholded_snr"](
+        estimate=torch.zeros_like(reference), reference=reference
+    )
+    ratio = reference.square().mean((-2, -1)) / mixture + 0.1
+    assert float(silent) == pytest.approx(float(10 * ratio.log10().mean()), abs=1e-3)
+    # the loudness of the example does not matter
+    loud = LOSSES["thresholded_snr"](
+        estimate=torch.zeros_like(reference), reference=10 * reference
+    )
+    assert float(loud) == pytest.approx(float(silent), abs=1e-3)
