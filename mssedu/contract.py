@@ -6,8 +6,8 @@ for any length from one sample on; same length, dtype and device out; the input 
 it is; no loss, no printing, nothing written to the model. A model is an nn.Module with
 this forward and with a frozen `config`; there is no base class to inherit from.
 
-A model may have `prepare(mixtures)` too, which is called once before it is trained:
-Open-Unmix takes the mean and the deviation of every bin from these mixtures.
+A model may have `prepare(excerpts)` too, which is called once before it is trained:
+Open-Unmix takes the mean and the deviation of every bin from these training mixtures.
 """
 
 from collections.abc import Iterable
@@ -52,11 +52,11 @@ def config_of(model: nn.Module) -> ModelConfig:
     return cast(ModelConfig, config)
 
 
-def prepare(model: nn.Module, mixtures: Iterable[Tensor]) -> None:
+def prepare(model: nn.Module, excerpts: Iterable[Tensor]) -> None:
     """Let a model that has a `prepare` look at its training data; others need none.
 
     Args:
-        mixtures: (channels, samples) each; read only if the model wants them.
+        excerpts: mixtures, (channels, samples) each; read only if the model wants them.
     """
     if hasattr(model, "prepare"):
-        cast(Any, model).prepare(mixtures)
+        cast(Any, model).prepare(excerpts)

@@ -76,19 +76,19 @@ def separate_file(
         template: path of a stem below out_dir.
         ext: wav, flac, ogg or mp3.
         subtype: int16, int24 or float32 (wav only), which keeps values beyond ±1.
-        exists: what to do if output is there: "refuse", "skip" finished tracks (returns
-            None; unfinished ones are done again), or "overwrite".
+        exists: if output is there, "refuse", "skip" the track (None comes back) unless
+            it is unfinished, or "overwrite".
         **separate_options: segment, overlap, batch_size, … of `mssedu.separate`.
 
     Raises:
         AudioFileError: unreadable input, or output that exists.
-        InputError: more than two channels, NaN in the file, a bad template or option.
+        InputError: more than two channels, NaN in the file, a bad option.
     """
     started, path, out_dir = time.perf_counter(), Path(path), Path(out_dir)
     track, config = track or track_name(path), config_of(model)
     paths = {stem: _fill(template, track, stem, ext) for stem in config.stems}
-    report = out_dir / _fill(template, track, "separation", "json")
     outputs = [out_dir / path for path in paths.values()]
+    report = out_dir / _fill(template, track, "separation", "json")
     if _finished([*outputs, report], exists):
         return None
     audio, rate = load_audio(path)
@@ -96,11 +96,9 @@ def separate_file(
     report.unlink(missing_ok=True)  # the mark of completeness is written last
     estimate = _separate_at(model, audio, rate, **separate_options)
     peak = float(estimate.abs().max())
-    gain = 1.0 if subtype == "float32" or peak <= 1 else 1 / peak
-    for target, sound in zip(outputs, estimate * gain, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_audio(target, sound, rate, subtype=subtype)
-    seconds = time.perf_counter() - started
+    gain = 1.0 if subtype == "float32" else 1 / max(peak, 1.0)
+    _save_stems(outputs, estimate * gain, rate, subtype)
+    seconds = round(time.perf_counter() - started, 3)
     done = Separation(
         track=track,
         stems={stem: path.as_posix() for stem, path in paths.items()},
@@ -112,11 +110,10 @@ def separate_file(
         gain_db=round(20 * math.log10(gain), 3),
         peak=peak,
         sum_residual_db=_residual_db(audio, estimate),
-        seconds=round(seconds, 3),
+        seconds=seconds,
         speed=round(audio.shape[1] / rate / seconds, 2),
     )
-    _write_report(report, done)
-    return done
+    return _write_report(report, done)
 
 
 def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
@@ -200,10 +197,17 @@ def _finished(outputs: list[Path], exists: Exists) -> bool:
     return False
 
 
-def _write_report(path: Path, done: Separation) -> None:
+def _save_stems(paths: list[Path], stems: Tensor, rate: int, subtype: str) -> None:
+    for path, stem in zip(paths, stems, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(path, stem, rate, subtype=subtype)
+
+
+def _write_report(path: Path, done: Separation) -> Separation:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(done), indent=2, ensure_ascii=False)
     path.write_text(text, encoding="utf-8")
+    return done
 
 
 def _fill(template: str, track: str, stem: str, ext: str) -> Path:

@@ -34,7 +34,7 @@ from mssedu.contract import prepare
 from mssedu.datasets.segments import RandomSegments
 from mssedu.datasets.track import Track
 from mssedu.losses import LOSSES
-from mssedu.preflight import check_run, pick_device
+from mssedu.preflight import check_run, pick_device, reuse_memory
 from mssedu.run_record import RunRecord, describe_run, start_folder
 from mssedu.separate import separate
 from mssedu.train_config import TrainConfig
@@ -165,6 +165,7 @@ def fit(
         prepare(
             model, (segments[i].sum(0) for i in range(min(N_PREPARE, len(segments))))
         )
+    reuse_memory()
     model.to(pick_device(config.device))
     _rehearse(model, segments, valid_tracks, config, loss)
     baselines = do_nothing_scores(valid_tracks, config.stems) if valid_tracks else {}

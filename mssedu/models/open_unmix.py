@@ -171,14 +171,16 @@ class OpenUnmix(nn.Module):
         return estimate[..., :samples]
 
     @torch.no_grad()
-    def prepare(self, mixtures: Iterable[Tensor]) -> None:
+    def prepare(self, excerpts: Iterable[Tensor]) -> None:
         """Set the networks' input to mean 0 and deviation 1 in every bin.
 
         Args:
-            mixtures: (channels, samples) each, of the training set.
+            excerpts: mixtures, (channels, samples) each, of the training set.
         """
         config = self.config
-        heard = [stft(m, config.n_fft, config.hop_length).abs() for m in mixtures]
+        heard = [
+            stft(excerpt, config.n_fft, config.hop_length).abs() for excerpt in excerpts
+        ]
         frames = torch.cat(heard, dim=-1)[:, : config.input_bins].mean(0)
         deviation, mean = torch.std_mean(frames, dim=-1)
         # A bin that is nearly always empty must not be blown up to noise.
