@@ -45,15 +45,13 @@ class Separation:
     track: str  # name, as used in the paths of the stems
     stems: dict[str, str]  # stem -> file, relative to the output folder
     sample_rate: int  # Hz, of input and stems
-    channels: int
-    samples: int
+    samples: int  # of input and stems
     segment: float  # seconds of a chunk
     overlap: float
     gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
     peak: float  # largest absolute sample of all stems before that gain
     sum_residual_db: float | None  # energy of mixture - sum of stems; None: all silent
-    seconds: float  # taken, from reading to the last stem written
-    speed: float  # seconds of audio per second
+    speed: float  # seconds of audio per second, reading and writing included
     mssedu: str = mssedu.__version__
 
 
@@ -91,26 +89,23 @@ def separate_file(
     report = out_dir / _fill(template, track, "separation", "json")
     if _finished([*outputs, report], exists):
         return None
-    audio, rate = load_audio(path)
-    check_finite(str(path), audio, rate)
+    audio, rate = _load_finite(path)
     report.unlink(missing_ok=True)  # the mark of completeness is written last
     estimate = _separate_at(model, audio, rate, **separate_options)
     peak = float(estimate.abs().max())
     gain = 1.0 if subtype == "float32" else 1 / max(peak, 1.0)
     _save_stems(outputs, estimate * gain, rate, subtype)
-    seconds = round(time.perf_counter() - started, 3)
+    seconds = time.perf_counter() - started
     done = Separation(
         track=track,
         stems={stem: path.as_posix() for stem, path in paths.items()},
         sample_rate=rate,
-        channels=audio.shape[0],
         samples=audio.shape[1],
         segment=separate_options.get("segment") or config.segment,
         overlap=separate_options.get("overlap", OVERLAP),
         gain_db=round(20 * math.log10(gain), 3),
         peak=peak,
         sum_residual_db=_residual_db(audio, estimate),
-        seconds=seconds,
         speed=round(audio.shape[1] / rate / seconds, 2),
     )
     return _write_report(report, done)
@@ -168,6 +163,12 @@ def track_names(files: Iterable[Path]) -> dict[Path, str]:
 def track_name(path: Path) -> str:
     """File name without suffix; the .stem of MUSDB18's .stem.mp4 goes too."""
     return path.stem.removesuffix(".stem")
+
+
+def _load_finite(path: Path) -> tuple[Tensor, int]:
+    audio, rate = load_audio(path)
+    check_finite(str(path), audio, rate)
+    return audio, rate
 
 
 def _separate_at(model: nn.Module, audio: Tensor, rate: int, **options: Any) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 import torch
 from torch import nn
 
@@ -146,3 +147,12 @@ def test_track_names_differ():
     assert list(names.values()) == [
         *("a (x)", "a (y) (wav)", "a (y) (mp3)", "B", "song"),
     ]
+
+
+def test_nan_in_a_file_is_named(tmp_path):
+    audio = torch.zeros(1, 4410)
+    audio[0, 441] = torch.nan
+    soundfile.write(tmp_path / "nan.wav", audio[0].numpy(), 44100, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"nan.wav: .* at sample 441 \(0.010 s\)"):
+        separate_file(Halves(), tmp_path / "nan.wav", tmp_path)
+    assert not (tmp_path / "nan").exists()
