@@ -36,7 +36,7 @@ Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 CONFIG = TrainConfig(
     model="open_unmix",
     preset="tiny",
-    steps=300,
+    steps=240,
     batch_size=2,
     segment=3.0,
     loss="thresholded_snr",
@@ -45,8 +45,8 @@ CONFIG = TrainConfig(
     ema_decay=0.98,
     level_db=-25.0,
     gain_db=(-8.0, 8.0),
-    silence=0.15,
-    valid_every=300,
+    silence=0.1,
+    valid_every=240,
 )
 
 
