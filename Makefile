@@ -1,6 +1,9 @@
 # Needs Python 3.11, git and make. Without make (Windows, conda): see README.md.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first Python that is new enough and can make environments (Debian splits that off)
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m
@@ -32,6 +35,8 @@ test: $(READY) left-out  ## what CI runs, up to the first failure
 
 # A second call finds this file younger than both lists and installs nothing
 $(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 that can make environments. \
+	On Debian: sudo apt-get install python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install -e '.[dev,parity]' -c constraints.txt
 	@touch $@

@@ -30,7 +30,6 @@ from mssedu.separate import separate
 from mssedu.train import fit
 from mssedu.train_config import TrainConfig
 
-EXCERPT = (18, 32)  # seconds shown: the bass stops at 22, the voice enters at 28
 Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 CONFIG = TrainConfig(
@@ -169,20 +168,15 @@ def _figures(
     song: Track, estimates: Sounds, references: Sounds, rows: Mapping[str, Scores]
 ) -> dict[str, Figure]:
     """Caption -> figure, in the order of `_FIGURE_NAMES`."""
-    first, last = (round(second * song.sample_rate) for second in EXCERPT)
-    span = slice(first, last)
     together = sum(estimates.values(), torch.zeros(1))
-    panels = {
-        "mixture": song.mixture()[:, span],
-        "sum of the estimates": together[:, span],
-    }
+    panels = {"mixture": song.mixture(), "sum of the estimates": together}
     for stem, audio in estimates.items():
-        panels[f"{stem}, true"] = references[stem][:, span]
-        panels[f"{stem}, estimate"] = audio[:, span]
+        panels[f"{stem}, true"] = references[stem]
+        panels[f"{stem}, estimate"] = audio
     return {
-        "Seconds {} to {}: what was mixed, and what the model made of it.".format(
-            *EXCERPT
-        ): (spectrogram_figure(panels, song.sample_rate, columns=2)),
+        "The whole song: what was mixed, and what the model made of it.": (
+            spectrogram_figure(panels, song.sample_rate, columns=2)
+        ),
         "Scores of each stem; silence scores 0 dB.": scores_figure(rows),
     }
 

@@ -26,6 +26,7 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid #8886; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 tr.model td { font-weight: 600; }
+table.facts td { text-align: left; }
 audio { width: 16rem; max-width: 100%; vertical-align: middle; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; }
 figcaption, .note { color: #777; font-size: .9rem; }
@@ -142,4 +143,4 @@ def _facts(facts: Mapping[str, str]) -> str:
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
         for name, value in facts.items()
     )
-    return f"<table>{''.join(lines)}</table>"
+    return f'<table class="facts">{"".join(lines)}</table>'

@@ -33,7 +33,7 @@ def test_changes_reach_the_model_and_leave_the_preset_alone():
     assert model.config == dataclasses.replace(
         model_config("open_unmix", "tiny"), stems=("a", "b"), hidden=4
     )
-    assert model_config("open_unmix", "tiny").hidden == 48
+    assert model_config("open_unmix", "tiny").hidden == 22
 
 
 @pytest.mark.parametrize(

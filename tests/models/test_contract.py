@@ -116,7 +116,8 @@ def test_eval_is_deterministic_and_ignores_the_rest_of_the_batch(name):
     estimate = model(mixture)
     assert torch.equal(estimate, model(mixture))
     alone = torch.cat([model(item[None]) for item in mixture])
-    torch.testing.assert_close(alone, estimate, rtol=1e-4, atol=1e-5)
+    error = (alone - estimate).abs().amax((1, 2, 3))
+    assert (error <= 1e-5 * mixture.abs().amax((1, 2))).all()
 
 
 @torch.no_grad()
@@ -162,7 +163,7 @@ def test_wrong_mixture_is_named(name, mixture, text):
         ({"channels": 0}, "channels in"),
         ({"n_fft": 1023}, "even n_fft"),
         ({"hop_length": 0}, "hop_length in"),
-        ({"hop_length": 2000}, "hop_length in"),
+        ({"hop_length": 5000}, "hop_length in"),
     ],
     ids=str,
 )
