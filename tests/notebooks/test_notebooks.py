@@ -20,7 +20,7 @@ HEADER = ("**Aim.**", "| Before |", "| Time |", "| Data |", "| Licence |")
 FORBIDDEN = {
     "an address": r"0x[0-9a-f]{6,}",
     "sound in base64": r"data:audio",
-    "a path of one machine": r"/home/|/Users/|/root/|/tmp/|/work/|[A-Z]:\\\\",
+    "a path of one machine": r"/home/|/Users/|/root/|/tmp/|[A-Z]:\\\\",
 }
 
 
