@@ -96,6 +96,26 @@ def flip_sign(
     return torch.where(flip, -sources, sources)
 
 
+def random_silence(
+    sources: Tensor, probability: float = 0.1, *, generator: torch.Generator
+) -> Tensor:
+    """Each stem silent by chance, as it often is in real songs.
+
+    Args:
+        sources: (…, stems, channels, samples).
+        probability: of silence, 0 … 1.
+
+    Returns:
+        the same shape.
+
+    Raises:
+        InputError: a probability outside its range, or no stem axis.
+    """
+    check_range("random_silence", "probability", probability, 0, 1)
+    silent = _draw("random_silence", sources, generator) < probability
+    return sources.masked_fill(silent, 0.0)
+
+
 def remix(
     sources: Tensor, group_size: int | None = None, *, generator: torch.Generator
 ) -> Tensor:

@@ -27,7 +27,7 @@ DEMO_MODEL = DEMO_FOLDER / "training"
 
 
 def demo(folder: Path = DEMO_FOLDER) -> int:
-    """Train on five CC0 songs, separate the sixth, score it and show it.
+    """Train on four CC0 songs, take apart one that is new, score it and show it.
 
     Args:
         folder: where stems, figures, scores.json and report.html go; an earlier demo

@@ -1,4 +1,4 @@
-"""The demo: train a small model on five songs, separate the sixth, hear and score it.
+"""The demo: train a small model on four songs, take a new one apart, score it.
 
     data/train ──fit──▶ model ──separate──▶ stems of the held-out song ──▶ report.html
 
@@ -80,10 +80,10 @@ def run_demo(
     folder = Path(folder)
     _clear(folder)
     torch.manual_seed(config.seed)
-    songs = load_dataset(demo_data())
-    by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
     log("Reading the songs")
-    train_songs = [song.in_memory() for song in by_split["train"]]
+    songs = [song.in_memory() for song in load_dataset(demo_data())]
+    by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
+    train_songs = by_split["train"]
     model = create_model(config.model, config.preset, stems=config.stems)
     log(f"Training {config.model} ({config.preset}) on {_names(train_songs)}")
     started = time.perf_counter()

@@ -26,7 +26,7 @@ from mssedu.contract import ModelConfig, config_of
 from mssedu.datasets.track import Track
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics import usdr
-from mssedu.separate import overlap_add, separate
+from mssedu.separate import OVERLAP, overlap_add, separate
 from mssedu.spectral import istft, stft
 
 DEFINITION = "usdr"
@@ -119,6 +119,7 @@ def evaluate(
         if progress:
             progress(number, len(tracks), track.name)
         check_track(track, config)
+        track = track.in_memory()  # read below as stems and as mixture: decode once
         sources = torch.stack([track.stem(stem) for stem in stems])
         mixture = track.mixture()
         if estimates is None:
@@ -166,7 +167,7 @@ def ideal_ratio_estimate(sources: Tensor, mixture: Tensor, sample_rate: int) -> 
     # The mixture, then all sources, as channels of one signal.
     shown = torch.cat([mixture, sources.reshape(n_stems * channels, samples)])
     length = min(10 * sample_rate, samples)
-    return overlap_add(process, shown, sample_rate, length, overlap=0.25)
+    return overlap_add(process, shown, sample_rate, length, OVERLAP)
 
 
 def check_track(track: Track, config: ModelConfig) -> None:

@@ -19,7 +19,7 @@ from mssedu.checkpoint import (
 )
 from mssedu.checks import InputError, message
 from mssedu.datasets.track import Track
-from mssedu.train_state import TrainState
+from mssedu.train_state import TrainState, number_or_none
 
 
 class RunRecord:
@@ -111,8 +111,8 @@ class RunRecord:
         for stem, mean in means.items():
             self.curves.add_scalar(f"valid/usdr_{stem}", mean, self.state.step)
         self.curves.add_scalar("valid/usdr", float(scores.nanmean()), self.state.step)
-        entry["usdr"] = _finite(float(scores.nanmean()))
-        entry["stems"] = {stem: _finite(mean) for stem, mean in means.items()}
+        entry["usdr"] = number_or_none(float(scores.nanmean()))
+        entry["stems"] = {stem: number_or_none(mean) for stem, mean in means.items()}
         entry["n_silent"] = int(scores.isnan().sum())  # left out of the means
         return entry
 
@@ -175,10 +175,6 @@ def describe_run(
         f"{len(train_tracks)} tracks ({minutes:.1f} min)"
         + (f"; usdr without a model: {without}" if without else "")
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _db(value: float | None) -> str:

@@ -71,7 +71,14 @@ def separate(
         return _estimate(model, chunks)
 
     length = min(max(1, round(segment * rate)), samples)
-    return overlap_add(process, mixture, rate, length, overlap, batch_size, progress)
+    was_training = model.training
+    model.eval()
+    try:
+        return overlap_add(
+            process, mixture, rate, length, overlap, batch_size, progress
+        )
+    finally:
+        model.train(was_training)
 
 
 def overlap_add(
@@ -147,13 +154,7 @@ def chunk_weight(length: int) -> Tensor:
 def _estimate(model: nn.Module, chunks: Tensor) -> Tensor:
     """The model's output for (batch, channels, samples), where the chunks live."""
     parameter: Tensor = next(model.parameters(), chunks)
-    was_training = model.training
-    model.eval()
-    try:
-        estimate = model(chunks.to(parameter.device, parameter.dtype))
-    finally:
-        model.train(was_training)
-    return estimate.to(chunks)
+    return model(chunks.to(parameter.device, parameter.dtype)).to(chunks)
 
 
 def _check_finite_result(result: Tensor, start: int, sample_rate: int) -> None:

@@ -87,7 +87,7 @@ class TrainState:
         facts = {
             **self.facts(),
             "n_skipped": self.n_skipped,
-            "best_score": _number_or_none(self.best_score),
+            "best_score": number_or_none(self.best_score),
             "best_step": self.best_step,
             "history": self.history,
         }
@@ -194,6 +194,6 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _number_or_none(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
     """JSON knows no NaN and no infinity."""
     return value if math.isfinite(value) else None

@@ -3,10 +3,16 @@
 import pytest
 import torch
 
-from mssedu.augment import flip_channels, flip_sign, random_gain, remix
+from mssedu.augment import (
+    flip_channels,
+    flip_sign,
+    random_gain,
+    random_silence,
+    remix,
+)
 from mssedu.checks import InputError
 
-AUGMENTATIONS = [random_gain, flip_channels, flip_sign, remix]
+AUGMENTATIONS = [random_gain, flip_channels, flip_sign, random_silence, remix]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -25,7 +31,9 @@ def test_pure_function_of_the_generator(augment) -> None:
     assert not torch.equal(first, augment(sources, generator=seeded(2)))
 
 
-@pytest.mark.parametrize("augment", [random_gain, flip_channels, flip_sign])
+@pytest.mark.parametrize(
+    "augment", [random_gain, flip_channels, flip_sign, random_silence]
+)
 def test_single_example_and_missing_axes(augment) -> None:
     assert augment(torch.ones(4, 2, 10), generator=seeded()).shape == (4, 2, 10)
     with pytest.raises(InputError, match=r"expected sources \(…, stems, channels"):
@@ -72,6 +80,18 @@ def test_flip_probability(flip) -> None:
     assert torch.equal(twice, sources)
     with pytest.raises(InputError, match=r"expected probability in \[0, 1\], got 2"):
         flip(sources, 2, generator=seeded())
+
+
+def test_silence_takes_whole_stems_with_its_probability() -> None:
+    sources = torch.randn(500, 4, 2, 10, generator=seeded())
+    quieter = random_silence(sources, 0.25, generator=seeded())
+    silent = (quieter == 0).all(-1).all(-1)
+    assert torch.equal(quieter[~silent], sources[~silent])
+    assert abs(silent.float().mean() - 0.25) < 0.04  # standard error 0.01
+    assert torch.equal(random_silence(sources, 0.0, generator=seeded()), sources)
+    assert not random_silence(sources, 1.0, generator=seeded()).any()
+    with pytest.raises(InputError, match=r"expected probability in \[0, 1\], got 2"):
+        random_silence(sources, 2, generator=seeded())
 
 
 def test_remix_permutes_each_stem_within_its_group() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mssedu.augment import flip_channels, flip_sign, random_gain
+from mssedu.augment import flip_channels, flip_sign, random_gain, random_silence
 from mssedu.checks import InputError, check_name, check_range, message
 from mssedu.datasets.track import Track
 
@@ -102,8 +102,7 @@ class RandomSegments(Dataset[Tensor]):
             sources = random_gain(sources, *self.gain_db, generator=generator)
         sources = flip_channels(sources, self.channel_flip, generator=generator)
         sources = flip_sign(sources, self.sign_flip, generator=generator)
-        sounds = torch.rand(len(self.stems), generator=generator) >= self.silence
-        return sources * sounds[:, None, None]
+        return random_silence(sources, self.silence, generator=generator)
 
     def _draw(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
         """Stems of one track at one position, drawn until they are active."""
