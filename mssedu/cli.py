@@ -72,7 +72,7 @@ def train(
     """Train a model on a folder of songs with stems.
 
     Args:
-        data: a data set with the splits train and valid.
+        data: a data set with the splits train and valid, or songs without splits.
         config: all settings of the training.
         run_dir: where checkpoints, curves and history go.
         valid_data: songs for validation; the split valid of data if not given.
@@ -87,11 +87,12 @@ def train(
     from mssedu.train import fit
 
     songs = load_dataset(data, stems=config.stems)
+    # Never the songs of valid or test, whatever is used for validation.
+    train_songs = [song for song in songs if song.split in ("train", None)]
     if valid_data is None:
-        train_songs = [song for song in songs if song.split == "train"]
         valid_songs = [song for song in songs if song.split == "valid"]
     else:
-        train_songs, valid_songs = songs, load_dataset(valid_data, stems=config.stems)
+        valid_songs = load_dataset(valid_data, stems=config.stems)
     if in_memory:
         train_songs = [song.in_memory() for song in train_songs]
     torch.manual_seed(config.seed)  # the first weights are a part of the run

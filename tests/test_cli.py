@@ -135,6 +135,20 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert run(*evaluate) == 2  # never over an earlier result
 
 
+def test_songs_of_the_other_splits_are_never_trained_on(tmp_path):
+    for place in ("songs/train/a", "songs/valid/b", "songs/test/c", "more/d"):
+        for stem in ("vocals", "drums", "bass", "other"):
+            path = tmp_path / place / f"{stem}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_audio(path, torch.rand(2, 44100) - 0.5, 44100)
+    small = ("--model", "open_unmix", "--preset", "tiny", "--steps", 1)
+    small = (*small, "--batch-size", 2, "--segment", 0.3, "--run-dir", tmp_path / "run")
+    more = ("--valid-data", tmp_path / "more")
+    assert run("train", tmp_path / "songs", *more, *small) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert (config["train_tracks"], config["valid_tracks"]) == (["a"], ["d"])
+
+
 def test_models_lists_sizes(capsys):
     assert run("models") == 0
     text = capsys.readouterr().out
