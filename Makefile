@@ -7,6 +7,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m
+# Releases of demucs that hold models which 4.1.0 has not; tests/parity/peers.py
+PEERS := 2.0.3 3.0.6
 # One thread a worker: two workers already fill the two cores that CI has
 PARALLEL := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 \
@@ -39,6 +41,8 @@ $(READY): pyproject.toml constraints.txt
 	On Debian: sudo apt-get install python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install -e '.[dev,parity]' -c constraints.txt
+	for version in $(PEERS); do $(RUN) pip install --no-deps --upgrade \
+	--target $(VENV)/peers/demucs-$$version demucs==$$version || exit 1; done
 	@touch $@
 
 left-out:

@@ -38,7 +38,8 @@ def test_same_length_out(name, samples, training):
 def test_presets_have_the_default_stems(name, preset):
     config = model_config(name, preset)
     assert config.stems == ("vocals", "drums", "bass", "other")
-    assert (config.sample_rate, config.channels) == (44100, 2)
+    assert config.sample_rate in (44100, 22050)
+    assert config.channels == 2
     assert config.segment > 1
 
 
@@ -168,6 +169,8 @@ def test_wrong_mixture_is_named(name, mixture, text):
     ids=str,
 )
 def test_wrong_config_is_named(name, changes, text):
+    if not all(hasattr(model_config(name), field) for field in changes):
+        pytest.skip("a model on waveforms has no STFT")
     with pytest.raises(InputError, match=text):
         model_config(name, "tiny", **changes)
 

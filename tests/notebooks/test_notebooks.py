@@ -53,7 +53,8 @@ def imported(source):
 
 
 def test_there_are_notebooks():
-    assert [text.name[:2] for text in TEXTS] == [f"{n:02}" for n in range(len(TEXTS))]
+    numbers = [text.name[:2] for text in TEXTS]
+    assert numbers == sorted(set(numbers))
     assert len(TEXTS) >= 2
 
 
@@ -98,7 +99,7 @@ def test_metadata(notebook):
     record = notebook.metadata.mssedu
     assert set(record) == {"digest", "profile", "seconds", "versions"}
     assert set(record.versions) == {"mssedu", "python", "torch"}
-    assert record.seconds <= 60
+    assert record.seconds <= 240
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
     assert set().union(*(cell.metadata for cell in notebook.cells)) <= {"tags"}

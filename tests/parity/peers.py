@@ -1,0 +1,46 @@
+"""Old releases of a reference package, each in a folder of its own.
+
+One environment holds one release of demucs; its models v2 and Conv-TasNet are in 2.0.3
+alone. `make setup` puts such releases below <environment>/peers, from where `load_peer`
+imports them without a trace in sys.modules.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def load_peer(
+    package: str, version: str, modules: list[str], stubs: Mapping[str, ModuleType]
+) -> list[ModuleType]:
+    """Import modules of an old release; skip the test module if it is not installed.
+
+    Args:
+        package: name, e.g. "demucs".
+        version: release, e.g. "2.0.3".
+        modules: below the package, e.g. ["model", "tasnet"].
+        stubs: stand-ins for packages that the release imports and does not need here.
+    """
+    folder = Path(sys.prefix) / "peers" / f"{package}-{version}"
+    if not folder.is_dir():
+        command = f"pip install --no-deps --target {folder} {package}=={version}"
+        pytest.skip(f"needs: {command}", allow_module_level=True)
+    before = dict(sys.modules)
+    _forget(package, *stubs)
+    sys.modules.update(stubs)
+    sys.path.insert(0, str(folder))
+    try:
+        return [importlib.import_module(f"{package}.{name}") for name in modules]
+    finally:
+        sys.path.remove(str(folder))
+        _forget(package, *stubs)
+        sys.modules.update({n: before[n] for n in before if n not in sys.modules})
+
+
+def _forget(*packages: str) -> None:
+    for name in [n for n in sys.modules if n.partition(".")[0] in packages]:
+        del sys.modules[name]
