@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from mssedu.checks import check_name
-from mssedu.models import open_unmix, spleeter
+from mssedu.models import (
+    conv_tasnet,
+    demucs,
+    hdemucs,
+    htdemucs,
+    open_unmix,
+    spleeter,
+    wave_u_net,
+)
 
 
 class Entry(NamedTuple):
@@ -18,8 +26,13 @@ class Entry(NamedTuple):
 
 
 MODELS = {
+    "conv_tasnet": Entry(conv_tasnet.ConvTasNet, conv_tasnet.PRESETS),
+    "demucs": Entry(demucs.Demucs, demucs.PRESETS),
+    "hdemucs": Entry(hdemucs.HDemucs, hdemucs.PRESETS),
+    "htdemucs": Entry(htdemucs.HTDemucs, htdemucs.PRESETS),
     "open_unmix": Entry(open_unmix.OpenUnmix, open_unmix.PRESETS),
     "spleeter": Entry(spleeter.Spleeter, spleeter.PRESETS),
+    "wave_u_net": Entry(wave_u_net.WaveUNet, wave_u_net.PRESETS),
 }
 
 
@@ -28,7 +41,7 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['open_unmix', 'spleeter']
+        ['conv_tasnet', 'demucs', 'hdemucs', 'htdemucs', 'open_unmix', ...]
     """
     return sorted(MODELS)
 

@@ -13,6 +13,7 @@ transform". Notebook: 02.
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from mssedu.checks import InputError, check_range, message
@@ -132,6 +133,43 @@ def istft(
         length=length,
     )
     return audio.reshape(*spectrogram.shape[:-2], length)
+
+
+def complex_as_channels(spectrogram: Tensor) -> Tensor:
+    """Real and imaginary part of each channel as two channels, for real networks.
+
+    Args:
+        spectrogram: (…, channels, bins, frames) complex.
+
+    Returns:
+        (…, 2 · channels, bins, frames) real: real and imaginary part take turns.
+
+    Example:
+        >>> complex_as_channels(torch.tensor([[[1.0 + 2.0j]]])).flatten()
+        tensor([1., 2.])
+
+    Source: Choi et al. 2020, "Investigating U-Nets with various intermediate blocks
+    for spectrogram-based singing voice separation".
+    """
+    parts = torch.view_as_real(spectrogram)
+    return rearrange(parts, "... c f m r -> ... (c r) f m")
+
+
+def channels_as_complex(parts: Tensor) -> Tensor:
+    """The inverse of `complex_as_channels`.
+
+    Args:
+        parts: (…, 2 · channels, bins, frames) real, not bfloat16.
+
+    Returns:
+        (…, channels, bins, frames) complex.
+
+    Example:
+        >>> channels_as_complex(torch.tensor([[[1.0]], [[2.0]]])).flatten()
+        tensor([1.+2.j])
+    """
+    pairs = rearrange(parts, "... (c r) f m -> ... c f m r", r=2)
+    return torch.view_as_complex(pairs.contiguous())
 
 
 def covers(window: Tensor, hop_length: int) -> bool:

@@ -1,9 +1,14 @@
 """The architectures, one file each; `mssedu.create_model` builds them by name.
 
-| file         | year | domain               | parameters ("paper")       | notebook |
-|--------------|------|----------------------|----------------------------|----------|
-| `spleeter`   | 2019 | magnitude, U-Net     | 4 × 9,823,749 = 39,294,996 | 03       |
-| `open_unmix` | 2019 | magnitude, LSTM + EM | 4 × 8,893,348 = 35,573,392 | 03       |
+| file          | year | domain                     | parameters, "paper" | notebook |
+|---------------|------|----------------------------|---------------------|----------|
+| `spleeter`    | 2019 | magnitude, U-Net           | 4 × 9,823,749       | 06       |
+| `open_unmix`  | 2019 | magnitude, LSTM + EM       | 4 × 8,893,348       | 08       |
+| `wave_u_net`  | 2018 | waveform, U-Net            | 10,263,498          | 09       |
+| `conv_tasnet` | 2019 | waveform, learned mask     | 10,977,872          | 09       |
+| `demucs`      | 2019 | waveform, U-Net + LSTM     | 265,679,496         | 09       |
+| `hdemucs`     | 2021 | both, U-Nets + LSTM        | 83,637,832          | 10       |
+| `htdemucs`    | 2022 | both, U-Nets + transformer | 41,984,456          | 11       |
 
 The parameters are those of four stems. Every model maps a mixture (batch, channels,
 samples) to an estimate (batch, stems, channels, samples) of the same length and carries

@@ -28,7 +28,7 @@ shift of 12 batch norms; 1,024 of them belong to the deepest batch norm, whose o
 nothing reads: it is kept, frozen, so that published weights fit. The running means and
 variances, another 3,010 stored numbers a stem, are not counted. Left out: the optional
 multichannel Wiener filter (see `mssedu.masks.wiener`) and the 16 kHz variant, which is
-the same network with bins=1536. Notebook: 03.
+the same network with bins=1536. Notebook: 06.
 """
 
 from collections.abc import Callable, Mapping
@@ -172,6 +172,7 @@ class Spleeter(nn.Module):
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(UNet(config) for _ in config.stems)
+        self.mask = nn.Identity()  # so that mssedu.look_inside has a name for it
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
@@ -183,7 +184,7 @@ class Spleeter(nn.Module):
         blocks = self.split(spectrogram.abs())
         magnitude = self.stem_magnitudes(blocks)
         mask = self.extend(self.ratio_masks(magnitude))
-        mask = self.join(mask, spectrogram)
+        mask = self.mask(self.join(mask, spectrogram))
         separated = apply_mask(mask, spectrogram)
         padded = istft(separated, config.hop_length, length=samples + 2 * half)
         return padded[..., half : half + samples]

@@ -1,0 +1,255 @@
+"""What Hybrid Demucs and HTDemucs share: layers for bins or for time, and their STFT.
+
+An encoder layer makes its axis four times shorter, a decoder layer four times longer:
+
+    x ▸ convolution, /4 ▸ norm ▸ GELU ▸ DConv ▸ convolution to 2 · width ▸ norm ▸ GLU
+    x ▸ + skip ▸ convolution to 2 · width ▸ norm ▸ GLU ▸ DConv
+      ▸ transposed convolution, ×4 ▸ norm ▸ GELU (not in the last)
+
+In the frequency branch the axis is the bins, x is (batch, width, bins, frames); in the
+time branch it is time, x is (batch, width, samples). DConv always works along time. The
+STFT is padded so that frames = samples / hop, rounded up: both branches divide time by
+the same numbers and meet without an offset.
+
+Paper: Défossez 2021, "Hybrid spectrogram and waveform source separation". Origin:
+github.com/adefossez/demucs (MIT), demucs.hdemucs; parameters are named as there. Left
+out: several bands with weights of their own. Notebook: 10.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from mssedu.blocks.dconv import DConv
+from mssedu.spectral import istft, stft
+
+
+class FirstConvolution(nn.Module):
+    """The convolution that begins an encoder layer; alone, where the branches merge.
+
+    Args:
+        width_in, width: channels.
+        freq: shorten the bins, else time.
+        pad: by a quarter of the kernel on both sides; without, the kernel takes all.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width: int,
+        freq: bool,
+        kernel_size: int = 8,
+        stride: int = 4,
+        pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.freq, self.stride = freq, stride
+        padding = kernel_size // 4 if pad else 0
+        self.conv: nn.Module
+        if freq:  # the same for every frame
+            sizes = ((kernel_size, 1), (stride, 1), (padding, 0))
+            self.conv = nn.Conv2d(width_in, width, *sizes)
+        else:
+            self.conv = nn.Conv1d(width_in, width, kernel_size, stride, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width_in, bins, frames) or (batch, width_in, samples) -> axis / 4."""
+        if not self.freq:
+            x = F.pad(x, (0, -x.shape[-1] % self.stride))
+        return self.conv(x)
+
+
+class EncoderLayer(FirstConvolution):
+    """One level down; see the head of this file.
+
+    Args:
+        n_groups: of the group norms; 0 for none.
+        context: bins and frames on either side that the second convolution sees.
+        dconv: arguments of DConv; None for none.
+        **convolution: as of FirstConvolution.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width: int,
+        freq: bool,
+        n_groups: int = 0,
+        context: int = 0,
+        dconv: dict[str, Any] | None = None,
+        **convolution: Any,
+    ) -> None:
+        super().__init__(width_in, width, freq, **convolution)
+        self.norm1 = _norm(n_groups, width)
+        self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
+        self.rewrite = _same_size(width, 2 * width, freq, context)
+        self.norm2 = _norm(n_groups, 2 * width)
+        self.glu = nn.GLU(1)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """One level down; `other`, the time branch, joins after the convolution."""
+        x = super().forward(x)
+        if other is not None:
+            x = x + other.reshape(x.shape)
+        x = along_time(self.dconv, F.gelu(self.norm1(x)))
+        return self.glu(self.norm2(self.rewrite(x)))
+
+
+class LastConvolution(nn.Module):
+    """The transposed convolution that ends a decoder layer; alone, after the parting.
+
+    Args:
+        width, width_out: channels.
+        last: no GELU after it: this is the output.
+        freq, kernel_size, stride, pad: of the encoder layer on the same level.
+        n_groups: of the group norm; 0 for none.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        width_out: int,
+        freq: bool,
+        last: bool = False,
+        n_groups: int = 0,
+        kernel_size: int = 8,
+        stride: int = 4,
+        pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.freq, self.last = freq, last
+        self.cut = kernel_size // 4 if pad else 0
+        self.conv_tr: nn.Module
+        if freq:
+            sizes = ((kernel_size, 1), (stride, 1))
+            self.conv_tr = nn.ConvTranspose2d(width, width_out, *sizes)
+        else:
+            self.conv_tr = nn.ConvTranspose1d(width, width_out, kernel_size, stride)
+        self.norm2 = _norm(n_groups, width_out)
+
+    def grow(self, x: Tensor, length: int) -> Tensor:
+        """Axis × stride, cut to `length` bins or samples."""
+        x = self.norm2(self.conv_tr(x))
+        x = x.narrow(2, self.cut, length)
+        return x if self.last else F.gelu(x)
+
+    def forward(self, x: Tensor, length: int) -> Tensor:
+        """(batch, width, …) -> (batch, width_out, …), `length` bins or samples."""
+        return self.grow(x, length)
+
+
+class DecoderLayer(LastConvolution):
+    """One level up; see the head of this file.
+
+    Args:
+        context: bins and frames on either side that the first convolution sees.
+        dconv: arguments of DConv; None for none.
+        **convolution: as of LastConvolution.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        width_out: int,
+        freq: bool,
+        n_groups: int = 0,
+        context: int = 1,
+        dconv: dict[str, Any] | None = None,
+        **convolution: Any,
+    ) -> None:
+        super().__init__(width, width_out, freq, n_groups=n_groups, **convolution)
+        self.rewrite = _same_size(width, 2 * width, freq, context)
+        self.norm1 = _norm(n_groups, 2 * width)
+        self.glu = nn.GLU(1)
+        self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
+
+    def gather(self, x: Tensor, skip: Tensor) -> Tensor:
+        """The layer up to its transposed convolution, (batch, width, …)."""
+        x = self.glu(self.norm1(self.rewrite(x + skip)))
+        return along_time(self.dconv, x)
+
+    def forward(self, x: Tensor, length: int, skip: Tensor) -> Tensor:  # type: ignore[override]
+        """One level up, to `length` bins or samples; `skip` is the encoder's output."""
+        return self.grow(self.gather(x, skip), length)
+
+
+class FrequencyEmbedding(nn.Module):
+    """A learned vector a bin: a convolution over bins can not tell where it is.
+
+    Neighbors begin alike (a random walk), weights are kept small and scaled up, which
+    lets them learn faster than the rest.
+    """
+
+    SCALE, STRENGTH = 10.0, 0.2
+
+    def __init__(self, bins: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(bins, width)
+        with torch.no_grad():
+            walk = self.embedding.weight.cumsum(0)
+            steps = torch.arange(1, bins + 1)[:, None].sqrt()
+            self.embedding.weight.copy_(walk / steps / self.SCALE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, bins, frames), with the vectors added."""
+        return x + self.STRENGTH * self.SCALE * self.embedding.weight.T[:, :, None]
+
+
+def along_time(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer for (batch, width, time) to every bin, if there are bins."""
+    if x.ndim == 3 or isinstance(layer, nn.Identity):
+        return layer(x)
+    bins = x.shape[2]
+    y = layer(rearrange(x, "b c f m -> (b f) c m"))
+    return rearrange(y, "(b f) c m -> b c f m", f=bins)
+
+
+def normalize(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Each of a batch to mean 0 and deviation 1, and the two, to undo it."""
+    axes = tuple(range(1, x.ndim))
+    correction = min(1, x[0].numel() - 1)  # a single number has no deviation
+    std, mean = torch.std_mean(x, dim=axes, correction=correction, keepdim=True)
+    return (x - mean) / (1e-5 + std), (mean, std)
+
+
+def hybrid_stft(mixture: Tensor, n_fft: int) -> Tensor:
+    """(batch, channels, samples) -> (batch, channels, n_fft / 2, frames), complex.
+
+    frames = samples / hop, rounded up; hop = n_fft / 4. The highest bin is left out.
+    """
+    hop, samples = n_fft // 4, mixture.shape[-1]
+    before, after = _margins(samples, hop)
+    missing = max(max(before, after) + 1 - samples, 0)  # to have enough to reflect
+    padded = F.pad(mixture, (0, missing))
+    padded = F.pad(padded, (before, after - missing), mode="reflect")
+    spectrogram = stft(padded, n_fft, hop, pad_mode="reflect", normalized=True)
+    return spectrogram[..., :-1, 2:-2]
+
+
+def hybrid_istft(spectrogram: Tensor, length: int) -> Tensor:
+    """The waveform (…, length) of what `hybrid_stft` gave, the highest bin empty."""
+    hop = spectrogram.shape[-2] // 2
+    before, after = _margins(length, hop)
+    padded = F.pad(spectrogram, (2, 2, 0, 1))
+    samples = before + length + after
+    audio = istft(padded, hop, length=samples, normalized=True)
+    return audio[..., before : before + length]
+
+
+def _margins(samples: int, hop: int) -> tuple[int, int]:
+    """Samples to add before and after, so that frame m begins with sample m · hop."""
+    margin = 3 * hop // 2
+    return margin, margin + -samples % hop
+
+
+def _norm(n_groups: int, width: int) -> nn.Module:
+    return nn.GroupNorm(n_groups, width) if n_groups else nn.Identity()
+
+
+def _same_size(width_in: int, width: int, freq: bool, context: int) -> nn.Module:
+    """A convolution that leaves all axes as long as they are."""
+    kind = nn.Conv2d if freq else nn.Conv1d
+    return kind(width_in, width, 1 + 2 * context, padding=context)

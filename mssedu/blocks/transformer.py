@@ -1,0 +1,244 @@
+"""The cross-domain transformer of HTDemucs: two sequences that listen to each other.
+
+One sequence comes from the spectrogram, a position for each frame and bin; the other
+from the waveform, a position for each frame. Both know where each position lies from
+sines added to it. Layers alternate: in the even ones each sequence attends to itself,
+in the odd ones to the other, as both were before that layer.
+
+    freq (batch, d, bins, frames)          time (batch, d, frames)
+      │ a row a position                     │
+      │ layer norm ▸ + sines of frame, bin   │ layer norm ▸ + sines of frame
+    (batch, frames · bins, d)              (batch, frames, d)
+      │ self-attention ▸ feed-forward        │ self-attention ▸ feed-forward
+      │ cross-attention ◂────────────────────┼──▸ cross-attention
+      │ feed-forward                         │ feed-forward            … n_layers
+    freq (batch, d, bins, frames)          time (batch, d, frames)
+
+Attention is of the kind known from text ("multi-head"): every position asks a question
+(query), is compared with what each position offers (key), and takes the mean of what
+they hold (value), weighted by how well they match. Each head does so on its own share
+of the d features.
+
+Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
+(ICASSP); attention: Vaswani et al. 2017. Origin: github.com/adefossez/demucs (MIT),
+demucs.transformer; parameters are named as there. Left out, as no published model has
+it: sparse attention, learned and CAPE positions, norms after the attention, decays.
+Notebook: 11.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from mssedu.blocks.dconv import LayerScale
+
+
+def sines_1d(frames: int, width: int, period: float = 10000.0) -> Tensor:
+    """Positions of a sequence as cosines and sines, from fast to slow.
+
+    Args:
+        frames: length of the sequence.
+        width: numbers a position, even and at least 4.
+        period: of the slowest sine, in 2π frames.
+
+    Returns:
+        (frames, width): first all cosines, then all sines.
+    """
+    position = torch.arange(frames)[:, None]
+    half = width // 2
+    phase = position / period ** (torch.arange(half) / (half - 1))
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
+def sines_2d(bins: int, frames: int, width: int, period: float = 10000.0) -> Tensor:
+    """Positions in a spectrogram: half of the numbers tell the frame, half the bin.
+
+    Args:
+        bins: height of the spectrogram.
+        frames: its width in time.
+        width: numbers a position, a multiple of 4.
+        period: of the slowest sine, at most, in 2π frames or bins.
+
+    Returns:
+        (frames, bins, width): sine and cosine of the frame take turns, then of the bin.
+    """
+    half = width // 2
+    speed = torch.exp(torch.arange(0.0, half, 2) * -(math.log(period) / half))
+
+    def waves(positions: int) -> Tensor:
+        phase = torch.arange(0.0, positions)[:, None] * speed
+        return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(1)
+
+    of_frame = waves(frames)[:, None].expand(-1, bins, -1)
+    of_bin = waves(bins)[None].expand(frames, -1, -1)
+    return torch.cat([of_frame, of_bin], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention; the same parameters and values as nn.MultiheadAttention.
+
+    Args:
+        width: features of a position, a multiple of `n_heads`.
+        n_heads: each attends on its own width / n_heads features.
+        dropout: share of attention weights set to zero in training.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert width % n_heads == 0
+        self.n_heads = n_heads
+        self.dropout = dropout
+        # The projections to queries, keys and values, one below the other
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
+        """What `query` (batch, queries, width) takes from (batch, keys, width)."""
+        q, k, v = self.project(query, key_value)
+        dropout = self.dropout if self.training else 0.0
+        taken = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.out_proj(rearrange(taken, "b h m d -> b m (h d)"))
+
+    def project(self, query: Tensor, key_value: Tensor) -> list[Tensor]:
+        """Queries, keys and values, (batch, heads, positions, width / heads) each."""
+        width = query.shape[-1]
+        weights = self.in_proj_weight.split([width, 2 * width])
+        biases = self.in_proj_bias.split([width, 2 * width])
+        q = F.linear(query, weights[0], biases[0])
+        k, v = F.linear(key_value, weights[1], biases[1]).chunk(2, dim=-1)
+        return [rearrange(x, "b m (h d) -> b h m d", h=self.n_heads) for x in (q, k, v)]
+
+    def inside(self, query: Tensor, key_value: Tensor) -> dict[str, Tensor]:
+        """How much each query attends to each key: (batch, heads, queries, keys).
+
+        `forward` never holds these weights, which sum to 1 over the keys, all at once:
+        scaled_dot_product_attention computes and uses them piece by piece.
+        """
+        q, k, _ = self.project(query, key_value)
+        scores = q @ k.mT / math.sqrt(q.shape[-1])
+        return {"attention": scores.softmax(dim=-1)}
+
+
+class Layer(nn.Module):
+    """What both kinds of layers share: feed-forward part, scales, norm at the end."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+        self.gelu = nn.GELU()
+        # Both parts start small, so that deep stacks start near the identity.
+        self.gamma_1 = LayerScale(width, 1e-4, channel_last=True)
+        self.gamma_2 = LayerScale(width, 1e-4, channel_last=True)
+        self.norm_out = nn.GroupNorm(1, width)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The same small network for each position of (batch, positions, width)."""
+        x = self.dropout(self.gelu(self.linear1(x)))
+        return self.gamma_2(self.dropout(self.linear2(x)))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Mean 0, variance 1 over all positions and features at once."""
+        return self.norm_out(x.mT).mT
+
+
+class SelfAttentionLayer(Layer):
+    """Each position of a sequence looks at all positions of the same sequence."""
+
+    def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
+        super().__init__(width, hidden, dropout)
+        self.self_attn = Attention(width, n_heads, dropout)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, positions, width) -> the same shape."""
+        heard = self.norm1(x)
+        x = x + self.gamma_1(self.dropout(self.self_attn(heard, heard)))
+        x = x + self.feed_forward(self.norm2(x))
+        return self.normalize(x)
+
+
+class CrossAttentionLayer(Layer):
+    """Each position of a sequence looks at all positions of the other sequence."""
+
+    def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
+        super().__init__(width, hidden, dropout)
+        self.cross_attn = Attention(width, n_heads, dropout)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """(batch, positions, width), (batch, other's, width) -> shape of the first."""
+        taken = self.cross_attn(self.norm1(x), self.norm2(other))
+        x = x + self.gamma_1(self.dropout(taken))
+        x = x + self.feed_forward(self.norm3(x))
+        return self.normalize(x)
+
+
+class CrossDomainTransformer(nn.Module):
+    """Layers over both branches; see the head of this file.
+
+    Args:
+        width: features of both branches, a multiple of 4 and of `n_heads`.
+        n_layers: in each branch; the odd ones, counted from 0, look across.
+        n_heads: of every attention.
+        hidden_scale: hidden width of the feed-forward parts, over `width`.
+        dropout: share of values set to zero in training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        n_layers: int,
+        n_heads: int,
+        hidden_scale: float = 4.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        assert width % 4 == 0
+        sizes = (width, int(width * hidden_scale), n_heads, dropout)
+
+        def stack() -> nn.ModuleList:
+            kinds = (SelfAttentionLayer, CrossAttentionLayer)
+            return nn.ModuleList(kinds[i % 2](*sizes) for i in range(n_layers))
+
+        self.norm_in = nn.LayerNorm(width)
+        self.norm_in_t = nn.LayerNorm(width)
+        self.layers = stack()
+        self.layers_t = stack()
+
+    def forward(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Let both branches look at themselves and at each other.
+
+        Args:
+            freq: (batch, width, bins, frames).
+            time: (batch, width, frames of its own).
+
+        Returns:
+            Both, of the same shapes.
+        """
+        width, bins, frames = freq.shape[1:]
+        x = self.norm_in(rearrange(freq, "b d f m -> b (m f) d"))
+        x = x + sines_2d(bins, frames, width).flatten(0, 1).to(x)
+        y = self.norm_in_t(rearrange(time, "b d m -> b m d"))
+        y = y + sines_1d(y.shape[1], width).to(y)
+        for index, (layer, layer_t) in enumerate(
+            zip(self.layers, self.layers_t, strict=True)
+        ):
+            if index % 2:
+                x, y = layer(x, y), layer_t(y, x)
+            else:
+                x, y = layer(x), layer_t(y)
+        return (
+            rearrange(x, "b (m f) d -> b d f m", f=bins),
+            rearrange(y, "b m d -> b d m"),
+        )

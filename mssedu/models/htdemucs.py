@@ -1,0 +1,262 @@
+"""HTDemucs (Demucs v4): two U-Nets, and a transformer in which they hear each other.
+
+One U-Net makes the spectrogram shorter along its bins, the other the waveform along
+time, four times by four. At the bottom, a transformer relates every moment to every
+other and each branch to the other one, where the convolutions see their neighborhood
+only. Each branch draws every stem, and the two drawings are summed.
+
+    mixture (batch, channels, samples); in eval mode zeros up to `segment` follow it
+      │ STFT, reflected ends               │
+    real, imaginary as channels            │
+    (batch, 2 · channels, 2048, frames)    (batch, channels, samples)
+      │ to mean 0, deviation 1             │ to mean 0, deviation 1
+      │ 4 × convolution over bins, /4,     │ 4 × convolution over time, /4,
+      │   48 … 384 wide ▸ DConv ▸ GLU      │   48 … 384 wide ▸ DConv ▸ GLU
+      │   the first: + place of the bin    │
+    (batch, 384, 8 bins, frames)           (batch, 384, samples / 256)
+      │ 1×1 to 512                         │ 1×1 to 512
+      │ ◂────────── cross-domain transformer, 5 layers ──────────▸ │
+      │ 1×1 to 384                         │ 1×1 to 384
+      │ 4 × + skip ▸ GLU ▸ DConv           │ 4 × + skip ▸ GLU ▸ DConv
+      │   ▸ transposed convolution, ×4     │   ▸ transposed convolution, ×4
+      │ mean, deviation back ▸ iSTFT       │ mean, deviation back
+      └────────────────── + ───────────────┘
+    estimate (batch, stems, channels, samples)
+
+Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
+(ICASSP). Origin: github.com/adefossez/demucs (MIT), release 4.1.0, class HTDemucs;
+preset "paper" is the published htdemucs (955717e8) and each model of htdemucs_ft, "6s"
+is htdemucs_6s. With the same weights this file gives the same waveforms (tests/parity).
+
+Where it differs: a mixture longer than `segment` is computed as it is, where the
+original fails; in training nothing is remembered of the length. Left out, as no
+published model has it: masks with Wiener filter, a branch that reaches a single bin,
+norms in the convolutions, several bands, sparse attention. Notebook: 11.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from mssedu.blocks import check_config, check_stft
+from mssedu.blocks.dconv import rescale_
+from mssedu.blocks.hybrid import (
+    DecoderLayer,
+    EncoderLayer,
+    FrequencyEmbedding,
+    hybrid_istft,
+    hybrid_stft,
+    normalize,
+)
+from mssedu.blocks.transformer import CrossDomainTransformer
+from mssedu.checks import InputError, check_mixture, check_range, message
+from mssedu.spectral import channels_as_complex, complex_as_channels
+
+STRIDE, KERNEL_SIZE = 4, 8  # of all convolutions that change the rate
+
+
+@dataclass(frozen=True)
+class HTDemucsConfig:
+    """Defaults: the published htdemucs, trained on MUSDB18-HQ and 800 more songs."""
+
+    stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
+    sample_rate: int = 44100  # Hz
+    channels: int = 2
+    segment: float = 7.8  # seconds, as in training; shorter mixtures get zeros
+    n_fft: int = 4096  # the hop is a quarter of it
+    width: int = 48  # channels of the first level; they double from level to level
+    depth: int = 4  # levels
+    dconv_mode: int = 3  # DConv branches in 1: the encoders, 2: the decoders, 3: both
+    dconv_depth: int = 2  # convolutions in each, wider from one to the next
+    dconv_compress: int = 8  # how much narrower they are
+    bottom_channels: int = 512  # width of the transformer; 0: that of the last level
+    t_layers: int = 5
+    t_heads: int = 8
+    t_hidden_scale: float = 4.0  # width of the feed-forward parts over that
+    dropout: float = 0.02  # in the transformer
+
+    def __post_init__(self) -> None:
+        where = "HTDemucsConfig"
+        check_config(self)
+        check_stft(where, self.n_fft, self.n_fft // STRIDE)
+        check_range(where, "width", self.width, 1)
+        check_range(where, "depth", self.depth, 1)
+        check_range(where, "dconv_mode", self.dconv_mode, 0, 3)
+        check_range(where, "dconv_depth", self.dconv_depth, 1)
+        check_range(where, "dconv_compress", self.dconv_compress, 1, self.width)
+        check_range(where, "bottom_channels", self.bottom_channels, 0)
+        check_range(where, "t_layers", self.t_layers, 1)
+        check_range(where, "t_heads", self.t_heads, 1)
+        check_range(where, "t_hidden_scale", self.t_hidden_scale, 0, low_open=True)
+        check_range(where, "dropout", self.dropout, 0, 1, high_open=True)
+        unit = 2 * STRIDE**self.depth
+        if self.n_fft % unit or self.n_fft < 3 * unit:
+            remedy = (
+                "Each of the levels divides the bins by 4; at least 3 must be left."
+            )
+            wanted = f"n_fft, a multiple of {unit} from {3 * unit} on"
+            raise InputError(message(where, wanted, self.n_fft, remedy))
+        if self.t_width % 4 or self.t_width % self.t_heads:
+            remedy = "Change bottom_channels, or width where that is 0."
+            wanted = f"a transformer's width that 4 and t_heads {self.t_heads} divide"
+            raise InputError(message(where, wanted, self.t_width, remedy))
+
+    @property
+    def segment_limit(self) -> float:
+        """Seconds; positions further apart were never seen in training."""
+        return self.segment
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from the top down."""
+        return tuple(self.width * 2**level for level in range(self.depth))
+
+    @property
+    def t_width(self) -> int:
+        """Features of the transformer."""
+        return self.bottom_channels or self.widths[-1]
+
+
+PRESETS = {
+    "paper": HTDemucsConfig(),
+    "6s": HTDemucsConfig(
+        stems=("drums", "bass", "other", "vocals", "guitar", "piano"),
+        bottom_channels=0,
+    ),
+    "tiny": HTDemucsConfig(
+        segment=6.0,
+        width=12,
+        dconv_mode=1,
+        dconv_compress=4,
+        bottom_channels=64,
+        t_layers=3,
+        t_heads=4,
+        dropout=0.0,
+    ),
+}
+
+
+class HTDemucs(nn.Module):
+    """Two branches and what goes between them; see the head of this file."""
+
+    def __init__(self, config: HTDemucsConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Real and imaginary parts are channels of the spectrogram.
+        self.encoder, self.decoder = _branch(config, 2 * config.channels, freq=True)
+        self.tencoder, self.tdecoder = _branch(config, config.channels, freq=False)
+        bins = config.n_fft // 2 // STRIDE
+        self.freq_emb = FrequencyEmbedding(bins, config.width)
+        rescale_(self, 0.1)
+        width, t_width = config.widths[-1], config.t_width
+        if config.bottom_channels:
+            self.channel_upsampler = nn.Conv1d(width, t_width, 1)
+            self.channel_downsampler = nn.Conv1d(t_width, width, 1)
+            self.channel_upsampler_t = nn.Conv1d(width, t_width, 1)
+            self.channel_downsampler_t = nn.Conv1d(t_width, width, 1)
+        self.crosstransformer = CrossDomainTransformer(
+            t_width,
+            config.t_layers,
+            config.t_heads,
+            config.t_hidden_scale,
+            config.dropout,
+        )
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
+        check_mixture("HTDemucs", mixture, self.config.channels)
+        samples = mixture.shape[-1]
+        padded = self.fill_segment(mixture)
+        spectrogram = hybrid_stft(padded, self.config.n_fft)
+        freq, freq_level = normalize(complex_as_channels(spectrogram))
+        time, time_level = normalize(padded)
+        freq_skips, time_skips = self.encode_freq(freq), self.encode_time(time)
+        freq, time = self.relate(freq_skips[-1], time_skips[-1])
+        freq = self.decode_freq(freq, freq_skips)
+        time = self.decode_time(time, time_skips, padded.shape[-1])
+        freq, time = self.by_stem(freq, freq_level), self.by_stem(time, time_level)
+        spectrogram = channels_as_complex(freq)
+        estimate = hybrid_istft(spectrogram, padded.shape[-1]) + time
+        return estimate[..., :samples]
+
+    def fill_segment(self, mixture: Tensor) -> Tensor:
+        """In eval mode with zeros at the end, as long as in training at least."""
+        if self.training:
+            return mixture
+        length = round(self.config.segment * self.config.sample_rate)
+        return F.pad(mixture, (0, max(length - mixture.shape[-1], 0)))
+
+    def encode_freq(self, x: Tensor) -> list[Tensor]:
+        """(batch, 2 · channels, bins, frames) -> the output of each level."""
+        levels: list[Tensor] = []
+        for encode in self.encoder:
+            x = encode(x)
+            x = x if levels else self.freq_emb(x)
+            levels.append(x)
+        return levels
+
+    def encode_time(self, x: Tensor) -> list[Tensor]:
+        """(batch, channels, samples) -> the output of each level."""
+        levels = []
+        for encode in self.tencoder:
+            x = encode(x)
+            levels.append(x)
+        return levels
+
+    def relate(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the transformer relate the smallest levels of both branches."""
+        if not self.config.bottom_channels:
+            return self.crosstransformer(freq, time)
+        bins = freq.shape[2]
+        freq = self.channel_upsampler(rearrange(freq, "b d f m -> b d (f m)"))
+        freq = rearrange(freq, "b d (f m) -> b d f m", f=bins)
+        freq, time = self.crosstransformer(freq, self.channel_upsampler_t(time))
+        freq = self.channel_downsampler(rearrange(freq, "b d f m -> b d (f m)"))
+        freq = rearrange(freq, "b d (f m) -> b d f m", f=bins)
+        return freq, self.channel_downsampler_t(time)
+
+    def decode_freq(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Back up to (batch, stems · 2 · channels, bins, frames)."""
+        for decode, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = decode(x, STRIDE * x.shape[2], skip)
+        return x
+
+    def decode_time(self, x: Tensor, skips: list[Tensor], samples: int) -> Tensor:
+        """Back up to (batch, stems · channels, samples)."""
+        lengths = [samples, *(skip.shape[-1] for skip in skips[:-1])]
+        for decode in self.tdecoder:
+            x = decode(x, lengths.pop(), skips.pop())
+        return x
+
+    def by_stem(self, x: Tensor, level: tuple[Tensor, Tensor]) -> Tensor:
+        """Channels to (batch, stems, channels, …), at the mixture's level again."""
+        mean, std = (value.unsqueeze(1) for value in level)
+        x = x.unflatten(1, (len(self.config.stems), -1))
+        return x * std + mean
+
+
+def _branch(
+    config: HTDemucsConfig, channels: int, freq: bool
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Encoder, from the top down, and decoder, from the bottom up, of one branch."""
+    dconv = {
+        "compress": config.dconv_compress,
+        "depth": config.dconv_depth,
+        "init": 1e-3,
+    }
+    down = dconv if config.dconv_mode & 1 else None
+    up = dconv if config.dconv_mode & 2 else None
+    widths = config.widths
+    outer = (channels, *widths[:-1])  # what each level is given
+    drawn = (len(config.stems) * channels, *widths[:-1])  # and gives back
+    encoder = (
+        EncoderLayer(width_in, width, freq, dconv=down)
+        for width_in, width in zip(outer, widths, strict=True)
+    )
+    decoder = (
+        DecoderLayer(width, width_out, freq, dconv=up, last=level == 0)
+        for level, (width, width_out) in enumerate(zip(widths, drawn, strict=True))
+    )
+    return nn.ModuleList(encoder), nn.ModuleList(reversed(list(decoder)))
