@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssedu.checks import InputError
-from mssedu.spectral import covers, istft, n_frames, stft
+from mssedu.spectral import (
+    channels_as_complex,
+    complex_as_channels,
+    covers,
+    istft,
+    n_frames,
+    stft,
+)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -123,6 +130,23 @@ def test_gradients_flow_both_ways():
     audio = torch.randn(2, 3000, requires_grad=True)
     istft(stft(audio, 512, 128), 128, length=3000).square().sum().backward()
     torch.testing.assert_close(audio.grad, 2 * audio.detach(), atol=1e-4, rtol=0)
+
+
+def test_complex_numbers_become_channels_that_take_turns():
+    spectrogram = torch.randn(3, 2, 5, 4, dtype=torch.complex64)
+    channels = complex_as_channels(spectrogram)
+    assert channels.shape == (3, 4, 5, 4)
+    assert torch.equal(channels[:, 0], spectrogram[:, 0].real)
+    assert torch.equal(channels[:, 1], spectrogram[:, 0].imag)
+    assert torch.equal(channels[:, 2], spectrogram[:, 1].real)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (3, 4)])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_channels_become_complex_numbers_again(lead, dtype):
+    spectrogram = torch.randn(*lead, 2, 5, 4, dtype=dtype)
+    channels = complex_as_channels(spectrogram)
+    assert torch.equal(channels_as_complex(channels), spectrogram)
 
 
 def test_covers_knows_which_windows_leave_gaps():

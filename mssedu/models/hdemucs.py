@@ -31,8 +31,9 @@ at ISMIR). Origin: github.com/adefossez/demucs (MIT), releases 3.0.6 and 4.1.0, 
 HDemucs; with the same weights this file gives the same waveforms (tests/parity), and
 with `from_torchaudio` so do those of torchaudio's bundles.
 
-Left out, as a part of the released bag "mdx" has it but no single model: masks on the
-magnitude with a Wiener filter, separate weights for bands of frequency. Notebook: 10.
+Where it differs: a mono mixture of one sample gives numbers, not NaN. Left out, as only
+older bags have members with them: masks on the magnitude with a Wiener filter, weights
+of their own for bands of frequency, one branch alone. Notebook: 10.
 """
 
 from collections.abc import Iterable, Mapping
@@ -258,9 +259,9 @@ def climb(layers: Iterable[nn.Module], x: Tensor, levels: list[Tensor]) -> Tenso
 
 
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of torchaudio's HDemucs under our names.
+    """Weights of torchaudio's HDemucs, e.g. of the bundle hdemucs_high, by our names.
 
-    torchaudio keeps a norm in the time branch that it never uses; it is left out.
+    Left out is a norm where the branches merge, which torchaudio has and never uses.
     """
     prefixes = {
         "freq_encoder": "encoder",
@@ -272,6 +273,6 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state_dict.items():
         part, _, rest = name.partition(".")
         renamed[f"{prefixes.get(part, part)}.{rest}"] = value
-    n_split = len({name.split(".")[1] for name in renamed if name[0:8] == "tencoder"})
-    unused = f"tencoder.{n_split - 1}.norm1."
-    return {name: v for name, v in renamed.items() if not name.startswith(unused)}
+    merge = max(int(n.split(".")[1]) for n in renamed if n.startswith("tencoder."))
+    unused = f"tencoder.{merge}.norm1."
+    return {n: value for n, value in renamed.items() if not n.startswith(unused)}

@@ -37,7 +37,6 @@ norms in the convolutions, several bands, sparse attention. Notebook: 11.
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.blocks import check_config, check_stft
@@ -46,6 +45,7 @@ from mssedu.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FrequencyEmbedding,
+    along_time,
     hybrid_istft,
     hybrid_stft,
     normalize,
@@ -54,7 +54,7 @@ from mssedu.blocks.transformer import CrossDomainTransformer
 from mssedu.checks import InputError, check_mixture, check_range, message
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
-STRIDE, KERNEL_SIZE = 4, 8  # of all convolutions that change the rate
+STRIDE = 4  # of all convolutions that change the rate
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class HTDemucsConfig:
     depth: int = 4  # levels
     dconv_mode: int = 3  # DConv branches in 1: the encoders, 2: the decoders, 3: both
     dconv_depth: int = 2  # convolutions in each, wider from one to the next
-    dconv_compress: int = 8  # how much narrower they are
+    dconv_compress: float = 8  # how much narrower they are
     bottom_channels: int = 512  # width of the transformer; 0: that of the last level
     t_layers: int = 5
     t_heads: int = 8
@@ -80,7 +80,7 @@ class HTDemucsConfig:
     def __post_init__(self) -> None:
         where = "HTDemucsConfig"
         check_config(self)
-        check_stft(where, self.n_fft, self.n_fft // STRIDE)
+        check_stft(where, self.n_fft, max(self.n_fft // 4, 1))
         check_range(where, "width", self.width, 1)
         check_range(where, "depth", self.depth, 1)
         check_range(where, "dconv_mode", self.dconv_mode, 0, 3)
@@ -209,12 +209,10 @@ class HTDemucs(nn.Module):
         """Let the transformer relate the smallest levels of both branches."""
         if not self.config.bottom_channels:
             return self.crosstransformer(freq, time)
-        bins = freq.shape[2]
-        freq = self.channel_upsampler(rearrange(freq, "b d f m -> b d (f m)"))
-        freq = rearrange(freq, "b d (f m) -> b d f m", f=bins)
-        freq, time = self.crosstransformer(freq, self.channel_upsampler_t(time))
-        freq = self.channel_downsampler(rearrange(freq, "b d f m -> b d (f m)"))
-        freq = rearrange(freq, "b d (f m) -> b d f m", f=bins)
+        freq, time = self.crosstransformer(
+            along_time(self.channel_upsampler, freq), self.channel_upsampler_t(time)
+        )
+        freq = along_time(self.channel_downsampler, freq)
         return freq, self.channel_downsampler_t(time)
 
     def decode_freq(self, x: Tensor, skips: list[Tensor]) -> Tensor:
@@ -226,8 +224,9 @@ class HTDemucs(nn.Module):
     def decode_time(self, x: Tensor, skips: list[Tensor], samples: int) -> Tensor:
         """Back up to (batch, stems · channels, samples)."""
         lengths = [samples, *(skip.shape[-1] for skip in skips[:-1])]
-        for decode in self.tdecoder:
-            x = decode(x, lengths.pop(), skips.pop())
+        back = zip(self.tdecoder, reversed(lengths), reversed(skips), strict=True)
+        for decode, length, skip in back:
+            x = decode(x, length, skip)
         return x
 
     def by_stem(self, x: Tensor, level: tuple[Tensor, Tensor]) -> Tensor:
