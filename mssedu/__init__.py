@@ -18,23 +18,25 @@ _FUNCTIONS = {
     "evaluate": "mssedu.evaluate",
     "list_models": "mssedu.registry",
     "load_dataset": "mssedu.datasets.layouts",
-    "load_model": "mssedu.checkpoint",
+    "load_model": "mssedu.pretrained",
     "load_track": "mssedu.datasets.layouts",
+    "look_inside": "mssedu.look_inside",
     "separate": "mssedu.separate",
     "separate_file": "mssedu.separate_files",
 }
 _MODULES = {
     *("audio", "augment", "blocks", "checkpoint", "checks", "datasets", "doctor"),
     *("exercises", "figures", "losses", "masks", "metrics", "models", "notebook"),
-    *("registry", "spectral", "train"),
+    *("bag", "bss_eval", "complexity", "pretrained", "registry"),
+    *("spectral", "train"),
 }
 
 __all__ = [
-    *("audio", "augment", "blocks", "checkpoint", "checks", "create_model"),
-    *("datasets", "doctor", "evaluate", "exercises", "figures", "list_models"),
-    *("load_dataset", "load_model", "load_track", "losses", "masks", "metrics"),
-    *("models", "notebook", "registry", "separate", "separate_file", "spectral"),
-    "train",
+    *("audio", "augment", "bag", "blocks", "bss_eval", "checkpoint", "checks"),
+    *("complexity", "create_model", "datasets", "doctor", "evaluate", "exercises"),
+    *("figures", "list_models", "load_dataset", "load_model", "load_track"),
+    *("look_inside", "losses", "masks", "metrics", "models", "notebook"),
+    *("pretrained", "registry", "separate", "separate_file", "spectral", "train"),
 ]
 
 

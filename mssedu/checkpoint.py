@@ -27,6 +27,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import mssedu
+from mssedu.bag import Bag
 from mssedu.checks import CheckpointError, InputError, message
 from mssedu.contract import config_of
 from mssedu.registry import MODELS, create_model
@@ -76,13 +77,11 @@ def save_checkpoint(
             message("save_checkpoint", "a .safetensors file", path.name, remedy)
         )
     extra = {EXTRA + name: tensor for name, tensor in (tensors or {}).items()}
+    kept = {**model.state_dict(), **extra}
     # Cloned, because safetensors refuses tensors that share memory (tied weights).
-    content = safetensors.torch.save(
-        {
-            name: tensor.detach().cpu().clone().contiguous()
-            for name, tensor in {**model.state_dict(), **extra}.items()
-        }
-    )
+    kept = {name: t.detach().cpu().clone().contiguous() for name, t in kept.items()}
+    mark = {"mssedu": mssedu.__version__}  # says that a JSON belongs to the tensors
+    content = safetensors.torch.save(kept, mark)
     document = {
         "format": FORMAT,
         "mssedu": mssedu.__version__,
@@ -132,8 +131,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def load_model(path: str | Path) -> nn.Module:
-    """Rebuild a saved model, in eval mode on the CPU.
+def load_checkpoint(path: str | Path) -> nn.Module:
+    """Rebuild a saved model, in eval mode on the CPU; see `mssedu.load_model` too.
 
     Args:
         path: the .safetensors, the .json, or a run folder (its best, else its last).
@@ -187,6 +186,8 @@ def model_name(model: nn.Module) -> str:
         if type(model) is entry.model:
             return name
     remedy = "Add it to mssedu.registry.MODELS, so that it can be loaded again."
+    if isinstance(model, Bag):
+        remedy = "Save each of its models, and join them by mssedu.bag.Bag again."
     wanted = f"a model of {sorted(MODELS)}"
     raise InputError(message("model_name", wanted, type(model).__name__, remedy))
 

@@ -13,17 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from mssedu.card import card, models
 from mssedu.checks import InputError, MssEduError, check_name, message
-from mssedu.console import bar, err, out, report_failure, show_steps
+from mssedu.console import (
+    bar,
+    err,
+    load_shown,
+    out,
+    report_failure,
+    show_steps,
+    warnings_as_lines,
+)
 from mssedu.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from mssedu.separate_files import Separation
 
-Model = Annotated[Path, tyro.conf.arg(aliases=["-m"], metavar="CHECKPOINT")]
+Model = Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
 Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
 DEMO_FOLDER = Path("runs/demo")
-DEMO_MODEL = DEMO_FOLDER / "training"
+DEMO_MODEL = str(DEMO_FOLDER / "training")
 
 
 def demo(folder: Path = DEMO_FOLDER) -> int:
@@ -116,6 +125,7 @@ def train(
 def separate(
     files: Files,
     model: Model = DEMO_MODEL,
+    weights: Path | None = None,
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("separated"),
     template: str = "{track}/{stem}.{ext}",
     ext: Literal["wav", "flac", "ogg", "mp3"] = "wav",
@@ -130,7 +140,9 @@ def separate(
 
     Args:
         files: songs, folders (searched to the bottom) or patterns.
-        model: checkpoint file or run folder; the demo's model if not given.
+        model: published name, checkpoint file or run folder; the demo's model if not
+            given.
+        weights: a local file of weights; with a published name, in place of its own.
         out_dir: folder of the results.
         template: path of a stem below it.
         ext: file format.
@@ -141,8 +153,6 @@ def separate(
         batch_size: segments computed at once.
         device: auto, cpu, cuda, mps.
     """
-    from mssedu.checkpoint import load_model
-    from mssedu.preflight import pick_device
     from mssedu.separate_files import find_files, track_names
 
     if not files:
@@ -154,7 +164,7 @@ def separate(
         report_failure("missing", f"{name}: no such file, and no music below it")
     options = {"template": template, "ext": ext, "subtype": subtype, "exists": exists}
     numbers = {"segment": segment, "overlap": overlap, "batch_size": batch_size}
-    network = load_model(model).to(pick_device(device))
+    network = load_shown(*_source(model, weights), device)
     failed = len(missing)
     for file, track in track_names(found).items():
         failed += not _separate_one(network, file, out_dir, track, options | numbers)
@@ -162,6 +172,11 @@ def separate(
         f"{len(found) + len(missing) - failed} of {len(found) + len(missing)} done"
     )
     return 1 if failed else 0
+
+
+def _source(model: str, weights: Path | None) -> tuple[str | Path, Path | None]:
+    """What to load: weights alone, if no model was named with them."""
+    return (weights, None) if weights and model == DEMO_MODEL else (model, weights)
 
 
 def _separate_one(
@@ -194,6 +209,7 @@ def _outcome(track: str, done: "Separation | None") -> str:
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
     model: Model = DEMO_MODEL,
+    weights: Path | None = None,
     split: str | None = None,
     save: Path | None = None,
     segment: float | None = None,
@@ -204,23 +220,23 @@ def evaluate(
 
     Args:
         data: a data set of any layout.
-        model: checkpoint file or run folder; the demo's model if not given.
+        model: published name, checkpoint file or run folder; the demo's model if not
+            given.
+        weights: a local file of weights; with a published name, in place of its own.
         split: train, valid or test; all songs if not given.
         save: JSON file to write the scores of every track to.
         segment: seconds computed at once; the model's own if not given.
         overlap: share of a segment that the next covers too, 0 <= overlap < 1.
         device: auto, cpu, cuda, mps.
     """
-    from mssedu.checkpoint import load_model
     from mssedu.contract import config_of
     from mssedu.datasets.layouts import load_dataset
     from mssedu.evaluate import evaluate as run
-    from mssedu.preflight import pick_device
 
     if save is not None and save.exists():
         remedy = "Choose another name, or remove it first."
         raise InputError(message("evaluate", "a new file", save, remedy))
-    network = load_model(model).to(pick_device(device))
+    network = load_shown(*_source(model, weights), device)
     tracks = load_dataset(data, split, stems=config_of(network).stems)
     with bar("evaluating") as update:
         scores = run(network, tracks, segment=segment, overlap=overlap, progress=update)
@@ -228,23 +244,6 @@ def evaluate(
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
         out.print(f"Scores of every track: {scores.save(save)}")
-    return 0
-
-
-def models() -> int:
-    """List the models, their presets and sizes."""
-    from rich.table import Table
-
-    from mssedu.registry import MODELS, create_model
-
-    table = Table("model", "preset", "stems", "parameters", "segment, s")
-    for name, entry in MODELS.items():
-        for preset, config in entry.presets.items():
-            network = create_model(name, preset)
-            size = sum(parameter.numel() for parameter in network.parameters())
-            row = (name, preset, " ".join(config.stems), f"{size:,}")
-            table.add_row(*row, f"{config.segment:.1f}")
-    out.print(table)
     return 0
 
 
@@ -276,6 +275,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "separate": separate,
     "evaluate": evaluate,
     "models": models,
+    "card": card,
     "doctor": doctor,
 }
 
@@ -291,7 +291,8 @@ def main(args: list[str] | None = None) -> int:
         return 0 if args else 2
     try:
         command = COMMANDS[check_name("mssedu", "command", args[0], COMMANDS)]
-        return tyro.cli(command, prog=f"mssedu {args[0]}", args=args[1:])
+        with warnings_as_lines():
+            return tyro.cli(command, prog=f"mssedu {args[0]}", args=args[1:])
     except KeyboardInterrupt:
         err.print("interrupted")
         return 130

@@ -1,7 +1,10 @@
 """What the command line prints: plain lines, failures, and bars with time left."""
 
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 from rich import progress as bars
 from rich.console import Console
@@ -45,3 +48,40 @@ def show_steps(update: Callable[..., None]) -> Callable[..., None]:
         update(step, steps, f"loss {loss:.3f}{valid}")
 
     return progress
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show a warning as one line, without its place in the code, and only once."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        report_failure("note", str(message))
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", "segment: ")  # not again for each song
+        warnings.showwarning = show
+        yield
+
+
+def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
+    """Load a model onto its device; what is fetched and its license are shown.
+
+    Args:
+        source, weights: as in `mssedu.load_model`.
+        device: as in `pick_device`.
+    """
+    from mssedu.preflight import pick_device
+    from mssedu.pretrained import load_model
+
+    with ExitStack() as stack:
+        shown: list[
+            Callable[..., None]
+        ] = []  # the bar, once there is something to show
+
+        def progress(done: int, total: int | None) -> None:
+            if not shown:
+                shown.append(stack.enter_context(bar("fetching, MB")))
+            shown[0](done // 10**6, total and total // 10**6)
+
+        model = load_model(source, weights=weights, log=out.print, progress=progress)
+    return model.to(pick_device(device))

@@ -8,14 +8,18 @@ this forward and with a frozen `config`; there is no base class to inherit from.
 
 A model may have `prepare(excerpts)` too, which is called once before it is trained:
 Open-Unmix takes the mean and the deviation of every bin from these training mixtures.
+
+A config may have a `segment_limit` too, seconds: no chunk in inference is longer, as
+the model was never shown more at once. HTDemucs has one.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, message
+from mssedu.checks import InputError, check_range, message
 
 
 class ModelConfig(Protocol):
@@ -50,6 +54,45 @@ def config_of(model: nn.Module) -> ModelConfig:
             message("model", "a config with " + ", ".join(wanted), got, remedy)
         )
     return cast(ModelConfig, config)
+
+
+def chunk_seconds(
+    config: ModelConfig, segment: float | None, *, strict: bool = False
+) -> float:
+    """Seconds of a chunk: as asked for, as far as the model can take it.
+
+    Args:
+        segment: seconds, > 0; the model's own if None.
+        strict: more than the model was trained with is an error; else it is announced
+            by a warning, and the limit taken.
+
+    Raises:
+        InputError: not > 0, or longer than trained and `strict`.
+    """
+    if segment is None:
+        return config.segment
+    check_range("separate", "segment", segment, 0, low_open=True)
+    limit: float | None = getattr(config, "segment_limit", None)
+    if limit is None or segment <= limit:
+        return segment
+    if strict:
+        remedy = "Choose a shorter one; overlapping chunks cover a song of any length."
+        wanted = f"a segment of at most {limit:.1f} s, as trained"
+        raise InputError(message("separate", wanted, f"{segment:.1f} s", remedy))
+    text = f"segment: {segment:.1f} s > {limit:.1f} s trained; using {limit:.1f}"
+    warnings.warn(text, stacklevel=3)
+    return limit
+
+
+def settle_segment(config: ModelConfig, options: dict[str, Any]) -> float:
+    """Put the seconds of a chunk into options of `separate`, announced once for all.
+
+    Args:
+        options: segment and strict_segment as in `chunk_seconds`; changed in place.
+    """
+    strict = options.pop("strict_segment", False)
+    options["segment"] = chunk_seconds(config, options.get("segment"), strict=strict)
+    return options["segment"]
 
 
 def prepare(model: nn.Module, excerpts: Iterable[Tensor]) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mssedu.audio import save_audio
-from mssedu.checkpoint import load_model
+from mssedu.checkpoint import load_checkpoint
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.evaluate import Evaluation, Scores, evaluate
@@ -96,7 +96,7 @@ def run_demo(
     train_seconds = time.perf_counter() - started
     (song,) = by_split["test"]
     log(f"Separating {song.name}, which the model has never heard")
-    trained = load_model(result.checkpoint)
+    trained = load_checkpoint(result.checkpoint)
     estimate = separate(trained, song.mixture())
     scores = evaluate(trained, [song], estimates=lambda track: estimate)
     log("Writing stems, figures and the report")

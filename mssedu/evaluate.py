@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mssedu.audio import rms_db
 from mssedu.checks import DatasetError, InputError, check_name, message
-from mssedu.contract import ModelConfig, config_of
+from mssedu.contract import ModelConfig, config_of, settle_segment
 from mssedu.datasets.track import Track
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics import usdr
@@ -99,8 +99,7 @@ def evaluate(
     Args:
         model: follows the contract.
         tracks: with all of the model's stems, at its sample rate and channels.
-        estimates: gives (stems, channels, samples) of a track where they exist already;
-            the model separates if None.
+        estimates: gives (stems, channels, samples) of a track; the model does if None.
         progress: is called with tracks done, tracks in all and the next one's name.
         **separate_options: segment, overlap … of `mssedu.separate`.
 
@@ -113,6 +112,7 @@ def evaluate(
         raise DatasetError(message("evaluate", "at least one track", 0, remedy))
     config = config_of(model)
     stems = config.stems
+    settle_segment(config, separate_options)
     scores: dict[str, dict[str, Scores]] = {}
     leaks: dict[str, dict[str, float]] = {}
     for number, track in enumerate(tracks):

@@ -32,7 +32,7 @@ from mssedu.audio import (
     save_audio,
 )
 from mssedu.checks import AudioFileError, InputError, check_finite, message
-from mssedu.contract import config_of
+from mssedu.contract import config_of, settle_segment
 from mssedu.separate import OVERLAP, separate
 
 Exists = Literal["refuse", "skip", "overwrite"]
@@ -46,7 +46,7 @@ class Separation:
     stems: dict[str, str]  # stem -> file, relative to the output folder
     sample_rate: int  # Hz, of input and stems
     samples: int  # of input and stems
-    segment: float  # seconds of a chunk
+    segment: float  # seconds of a chunk, as really used
     overlap: float
     gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
     peak: float  # largest absolute sample of all stems before that gain
@@ -89,6 +89,7 @@ def separate_file(
     report = out_dir / _fill(template, track, "separation", "json")
     if _finished([*outputs, report], exists):
         return None
+    segment = settle_segment(config, separate_options)
     audio, rate = _load_finite(path)
     report.unlink(missing_ok=True)  # the mark of completeness is written last
     estimate = _separate_at(model, audio, rate, **separate_options)
@@ -101,7 +102,7 @@ def separate_file(
         stems={stem: path.as_posix() for stem, path in paths.items()},
         sample_rate=rate,
         samples=audio.shape[1],
-        segment=separate_options.get("segment") or config.segment,
+        segment=segment,
         overlap=separate_options.get("overlap", OVERLAP),
         gain_db=round(20 * math.log10(gain), 3),
         peak=peak,

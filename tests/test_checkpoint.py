@@ -15,7 +15,7 @@ import mssedu
 from mssedu import checkpoint as module
 from mssedu.checkpoint import (
     git_commit,
-    load_model,
+    load_checkpoint,
     load_weights,
     previous,
     read_checkpoint,
@@ -42,7 +42,7 @@ def fingerprint(path):
 def test_a_model_comes_back_with_its_config_and_its_exact_output(tmp_path):
     model = tiny_model().eval()
     path = save_checkpoint(tmp_path / "雨天 #1" / "a.safetensors", model)
-    loaded = load_model(path)
+    loaded = load_checkpoint(path)
     assert loaded.config == model.config
     assert not loaded.training
     mixture = torch.randn(1, 2, 3000)
@@ -124,7 +124,8 @@ def test_a_kill_at_any_moment_leaves_a_whole_version(
         monkeypatch.setattr(Path, "replace", replace)
         save_checkpoint(path, new)  # the next run saves over what the kill left
         assert torch.equal(
-            load_model(path).networks[0].output.weight, new.networks[0].output.weight
+            load_checkpoint(path).networks[0].output.weight,
+            new.networks[0].output.weight,
         )
         if committed[-1]:
             break
@@ -181,20 +182,20 @@ def test_a_flipped_bit_is_found(tmp_path, n_saved, remedy):
     with pytest.raises(
         CheckpointError, match=f"expected tensors with sha256.*{remedy}"
     ):
-        load_model(path)
+        load_checkpoint(path)
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"a\.json: expected a checkpoint, got no"
     ):
-        load_model(tmp_path / "a.safetensors")
+        load_checkpoint(tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"best\.json or last\.json"):
-        load_model(tmp_path)
+        load_checkpoint(tmp_path)
     path = save_checkpoint(tmp_path / "a.safetensors", tiny_model())
     path.unlink()
     with pytest.raises(CheckpointError, match=r"expected tensors .* got no such file"):
-        load_model(path)
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_json_of_something_else_is_refused(tmp_path, text, match):
     path = save_checkpoint(tmp_path / "a.safetensors", tiny_model())
     path.with_suffix(".json").write_text(text)
     with pytest.raises(CheckpointError, match=match):
-        load_model(path)
+        load_checkpoint(path)
 
 
 def test_content_that_was_never_safetensors_is_refused(tmp_path):
@@ -221,7 +222,7 @@ def test_content_that_was_never_safetensors_is_refused(tmp_path):
     path.write_bytes(content)
     path.with_suffix(".json").write_text(json.dumps({**document, "sha256": digest}))
     with pytest.raises(CheckpointError, match="expected safetensors content"):
-        load_model(path)
+        load_checkpoint(path)
 
 
 def test_weights_that_do_not_fit_are_counted_by_part():
@@ -245,7 +246,7 @@ def test_a_config_of_another_version_is_named(tmp_path):
     json_path = path.with_suffix(".json")
     json_path.write_text(json_path.read_text("utf-8").replace('"bins"', '"binz"'))
     with pytest.raises(InputError, match="Did you mean 'bins'"):
-        load_model(path)
+        load_checkpoint(path)
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from mssedu import cli
 from mssedu.audio import load_audio, save_audio
 from mssedu.checkpoint import save_checkpoint
+from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
 from mssedu.registry import create_model
 
 
@@ -154,6 +155,39 @@ def test_models_lists_sizes(capsys):
     text = capsys.readouterr().out
     assert "open_unmix" in text
     assert "35,573,392" in text
+    assert run("models", "--pretrained", "--format", "markdown") == 0
+    assert "| htdemucs | htdemucs |" in capsys.readouterr().out
+
+
+def test_card_in_every_format(capsys):
+    command = ("card", "open_unmix", "--preset", "tiny", "--segment", 0.2)
+    for form, start in (("table", "open_unmix"), ("markdown", "| open_unmix")):
+        assert run(*command, "--stems", "a", "b", "--format", form) == 0
+        text = capsys.readouterr().out
+        assert text.strip().startswith(start)
+        assert "a, b" in text
+        assert "1 MAC = 2 FLOPs" in text
+    assert run(*command, "--format", "latex", "--device", "cpu") == 0
+    assert r"\begin{tabular}" in capsys.readouterr().out
+
+
+def test_card_names_mistakes(capsys):
+    assert run("card", "open_unmx") == 2
+    assert "Did you mean 'open_unmix'?" in capsys.readouterr().err
+    assert run("card", "open_unmix", "--preset", "tiny", "--segment", 0) == 2
+    assert "segment in (0" in capsys.readouterr().err
+
+
+def test_models_with_cards(monkeypatch, capsys):
+    from mssedu import card
+
+    make = card.make_card
+    short = {"stems": ["a"], "segment": 0.1}
+    monkeypatch.setattr(card, "make_card", lambda *a, device: make(*a, **short))
+    assert run("models", "--cards", "--preset", "tiny", "--format", "markdown") == 0
+    seen = capsys.readouterr()
+    assert "| open_unmix | tiny | 0.23 |" in seen.out
+    assert "measuring" in seen.err
 
 
 def test_doctor_tells_the_exit_code(capsys):
@@ -186,3 +220,53 @@ def test_interrupt(monkeypatch):
 
     monkeypatch.setitem(cli.COMMANDS, "doctor", interrupted)
     assert run("doctor") == 130
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A published checkpoint at an address on this disk; gives its local file."""
+    network = create_model(
+        *("conv_tasnet", "tiny", ("drums", "bass", "other", "vocals")),
+        **{"n_filters": 16, "bottleneck": 8, "hidden": 8, "n_blocks": 2},
+    )
+    torch.save(network.state_dict(), tmp_path / "small.th")
+    file = WeightFile((tmp_path / "small.th").as_uri())
+    facts = ("conv_tasnet", (file,), network.config.stems, "for tests", "noise")
+    entries = {**PUBLISHED, "small": Published(*facts)}
+    monkeypatch.setattr("mssedu.pretrained.PUBLISHED", entries)
+    monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "small.th"
+
+
+def test_separate_by_a_published_name(small, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("separate", song, "-m", "small", "-o", out) == 0
+    seen = capsys.readouterr()
+    assert seen.out.count("small: license for tests") == 1
+    assert "sha256" in seen.out
+    assert "fetching, MB" in seen.err
+    assert (out / "雨天 #1" / "vocals.wav").exists()
+
+
+@pytest.mark.parametrize("name", [(), ("-m", "small")])
+def test_separate_with_local_weights(small, song, tmp_path, capsys, name):
+    options = ("--weights", small, "-o", tmp_path / "out", *name)
+    assert run("separate", song, *options) == 0
+    assert ("license" in capsys.readouterr().out) == bool(name)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_name_that_does_not_exist(song, capsys):
+    assert run("separate", song, "-m", "htdemuc") == 2
+    assert "Did you mean 'htdemucs'?" in capsys.readouterr().err
+
+
+def test_a_segment_longer_than_trained_is_told_in_one_line(song, tmp_path, capsys):
+    network = create_model("htdemucs", "tiny", segment=0.5)
+    save_checkpoint(tmp_path / "short" / "best.safetensors", network)
+    options = ("-m", tmp_path / "short", "-o", tmp_path / "out", "--segment", 12)
+    assert run("separate", song, *options) == 0
+    seen = capsys.readouterr().err
+    assert seen.count("note     segment: 12.0 s > 0.5 s trained; using 0.5\n") == 1
+    report = json.loads((tmp_path / "out" / "雨天 #1" / "separation.json").read_text())
+    assert report["segment"] == 0.5

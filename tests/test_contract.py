@@ -1,11 +1,14 @@
 """The promise of every model, as far as it can be checked without calling one."""
 
+import warnings
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from mssedu.checks import InputError
-from mssedu.contract import config_of, prepare
+from mssedu.contract import chunk_seconds, config_of, prepare, settle_segment
 from mssedu.registry import create_model, list_models
 
 
@@ -32,3 +35,42 @@ def test_prepare_reaches_the_models_that_want_it():
     prepare(model, iter([torch.ones(2, 3)]))
     assert len(model.seen) == 1
     prepare(nn.Linear(1, 1), iter(()))  # most models need none
+
+
+@pytest.mark.parametrize(
+    ("limit", "segment", "seconds"),
+    [
+        (None, None, 5.0),
+        (7.8, None, 5.0),
+        (None, 60, 60),
+        (7.8, 7.8, 7.8),
+        (7.8, 1.5, 1.5),
+    ],
+)
+def test_a_chunk_is_as_long_as_asked_for(limit, segment, seconds):
+    config = SimpleNamespace(segment=5.0, segment_limit=limit)
+    for strict in (False, True):
+        with warnings.catch_warnings(action="error"):
+            assert chunk_seconds(config, segment, strict=strict) == seconds
+
+
+def test_a_chunk_longer_than_trained_is_announced_and_shortened():
+    config = SimpleNamespace(segment=5.0, segment_limit=7.8)
+    with pytest.warns(UserWarning, match=r"12\.0 s > 7\.8 s trained; using 7\.8"):
+        assert chunk_seconds(config, 12) == 7.8
+    with pytest.raises(InputError, match=r"at most 7\.8 s, as trained, got 12\.0 s"):
+        chunk_seconds(config, 12, strict=True)
+
+
+@pytest.mark.parametrize("segment", [0, -1.0, float("nan")])
+def test_a_chunk_takes_time(segment):
+    config = SimpleNamespace(segment=5.0)
+    with pytest.raises(InputError, match=r"segment in \(0, inf\]"):
+        chunk_seconds(config, segment)
+
+
+def test_the_segment_is_settled_among_the_options():
+    config = SimpleNamespace(segment=5.0, segment_limit=7.8)
+    options = {"overlap": 0.5, "strict_segment": True}
+    assert settle_segment(config, options) == 5.0
+    assert options == {"overlap": 0.5, "segment": 5.0}

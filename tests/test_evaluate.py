@@ -108,3 +108,14 @@ def test_errors(tracks):
     model.config.stems = ("voise", "rest")
     with pytest.raises(InputError, match="Did you mean 'voice'"):
         evaluate(model, tracks)
+
+
+def test_a_segment_longer_than_trained_is_announced_once(tracks):
+    model = Shares(0.5, 0.5)
+    model.config.segment_limit = 1.0
+    with pytest.warns(UserWarning, match=r"3\.0 s > 1\.0 s trained") as caught:
+        shortened = evaluate(model, tracks, segment=3.0)
+    assert len(caught) == 1
+    assert shortened.tracks == evaluate(model, tracks).tracks
+    with pytest.raises(InputError, match="as trained"):
+        evaluate(model, tracks, segment=3.0, strict_segment=True)

@@ -17,11 +17,11 @@ FILES = sorted((ROOT / "mssedu").rglob("*.py"))
 ROWS = (
     ("checks",),
     ("audio", "spectral", "contract"),
-    ("masks", "blocks", "losses", "metrics", "bss_eval"),
+    ("masks", "blocks", "bag", "losses", "metrics", "bss_eval"),
     ("models",),
     ("registry", "pretrained", "checkpoint"),
     ("datasets", "augment", "separate"),
-    ("evaluate", "train", "distributed", "export", "complexity"),
+    ("evaluate", "train", "distributed", "export", "complexity", "look_inside"),
     ("experiment",),
     ("figures", "report"),
     ("listening", "exercises", "notebook", "demo"),
@@ -32,6 +32,9 @@ ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
 PARTS = {
     "audio": ("containers",),
     "separate": ("separate_files",),
+    "complexity": ("receptive_field",),
+    "cli": ("card",),
+    "figures": ("network_figures",),
     "train": (
         *("train_config", "train_state", "ema"),
         *("preflight", "run_record", "validation"),
@@ -41,7 +44,10 @@ PART_OF = {part: whole for whole, parts in PARTS.items() for part in parts}
 # The few that need a neighbor of their own row: who -> whom
 NEIGHBORS = {
     ("checkpoint", "registry"),  # a checkpoint names the model that it is made for
+    ("pretrained", "checkpoint"),  # load_model reads our own files as well
+    ("pretrained", "registry"),  # weights need their model
     ("datasets", "augment"),  # random segments are augmented as they are drawn
+    ("complexity", "look_inside"),  # both set a model to eval mode and back
     ("notebook", "exercises"),  # a notebook page shows its exercises
     ("cli", "doctor"),  # `mssedu doctor`
     ("cli", "console"),  # what it prints

@@ -66,14 +66,14 @@ def test_batch_size_changes_nothing():
         torch.testing.assert_close(result, results[0], atol=1e-6, rtol=0)
 
 
-def test_every_chunk_is_full_and_covers_the_song():
+def test_chunks_cover_the_song():
     for samples in range(1, 60):
         for overlap in (0.0, 0.25, 0.9, 0.99):
             length = min(20, samples)
             starts = chunk_starts(samples, length, overlap)
             covered = torch.zeros(samples)
             for start in starts:
-                assert 0 <= start <= samples - length
+                assert 0 <= start < samples
                 covered[start : start + length] += 1
             assert covered.min() >= 1
             assert starts == sorted(set(starts))
@@ -130,7 +130,7 @@ def test_progress_and_segment():
         overlap=0.5,
         progress=lambda *done: calls.append(done),
     )
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(n, 5) for n in range(1, 6)]
     assert set(model.lengths) == {200}
 
 
@@ -176,3 +176,69 @@ def test_nan_from_the_model_names_the_chunk():
 def test_a_model_without_config_is_told():
     with pytest.raises(InputError, match="Conv1d without stems, sample_rate"):
         separate(nn.Conv1d(2, 2, 1), torch.ones(2, 250))
+
+
+def test_a_segment_beyond_what_the_model_was_trained_with_is_shortened():
+    model = Gains(1.0)
+    model.config.segment_limit = 0.8
+    mixture = torch.rand(2, 500)
+    with pytest.warns(UserWarning, match=r"2\.0 s > 0\.8 s trained; using 0\.8"):
+        separate(model, mixture, segment=2.0)
+    assert set(model.lengths) == {80}
+    with pytest.raises(InputError, match=r"at most 0\.8 s, as trained"):
+        separate(model, mixture, segment=2.0, strict_segment=True)
+
+
+def test_the_rest_of_a_song_is_shown_with_music_before_and_silence_after():
+    model, shown = Gains(1.0), []
+    original = model.forward
+
+    def forward(mixture):
+        shown.extend(mixture)
+        return original(mixture)
+
+    model.forward = forward
+    mixture = torch.arange(1.0, 181.0).expand(2, 180)
+    separate(model, mixture, overlap=0.25)
+    assert [chunk[0, 0].item() for chunk in shown] == [1.0, 76.0, 151.0 - 35]
+    assert shown[2][0, -35:].tolist() == [0.0] * 35
+    torch.testing.assert_close(separate(model, mixture)[0], mixture)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 50, 80, 99])
+def test_a_model_with_a_limit_is_shown_its_full_length(samples):
+    model, mixture = Gains(1.0), torch.rand(2, samples)
+    model.config.segment_limit = 1.0
+    torch.testing.assert_close(separate(model, mixture)[0], mixture)
+    assert set(model.lengths) == {100}
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("samples", [1, 999, 1600, 1999, 2001, 2900, 5000])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+def test_chunks_lie_as_in_demucs(samples, overlap):
+    apply = pytest.importorskip("demucs.apply")
+
+    class Filter(nn.Module):
+        """Output depends on the place in a chunk and on all that is around it."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(2, 2, 2000).softmax(-1))
+            self.config = SimpleNamespace(
+                **{"stems": ("a", "b"), "sample_rate": 1000, "channels": 2},
+                **{"segment": 2.0, "segment_limit": 2.0},
+            )
+            self.sources, self.samplerate, self.segment = ["a", "b"], 1000, 2.0
+
+        def valid_length(self, length):
+            return 2000
+
+        def forward(self, mixture):
+            return self.weight * mixture[:, None].cumsum(-1)
+
+    model, mixture = Filter().eval(), torch.randn(2, samples)
+    options = {"shifts": 0, "split": True, "overlap": overlap}
+    theirs = apply.apply_model(model, mixture[None], **options)[0]
+    ours = separate(model, mixture, overlap=overlap)
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()

@@ -156,3 +156,16 @@ def test_nan_in_a_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nan.wav: .* at sample 441 \(0.010 s\)"):
         separate_file(Halves(), tmp_path / "nan.wav", tmp_path)
     assert not (tmp_path / "nan").exists()
+
+
+def test_the_report_holds_the_segment_really_used(tmp_path):
+    song, model = tmp_path / "a.wav", Halves()
+    save_audio(song, tone(), 44100)
+    assert separate_file(model, song, tmp_path / "own").segment == 0.5
+    assert separate_file(model, song, tmp_path / "0.3", segment=0.3).segment == 0.3
+    model.config.segment_limit = 0.4
+    with pytest.warns(UserWarning, match=r"9\.0 s > 0\.4 s trained") as caught:
+        assert separate_file(model, song, tmp_path / "9", segment=9).segment == 0.4
+    assert len(caught) == 1
+    with pytest.raises(InputError, match="as trained"):
+        separate_file(model, song, tmp_path / "x", segment=9, strict_segment=True)

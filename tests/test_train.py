@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mssedu import train
-from mssedu.checkpoint import load_model, read_checkpoint
+from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.checks import (
     CheckpointError,
     DatasetError,
@@ -191,7 +191,7 @@ def test_best_is_the_entry_with_the_highest_score_and_loads_as_a_model(tmp_path)
     result = run(tmp_path)
     scores = {entry["step"]: entry["usdr"] for entry in result.history}
     assert result.score == scores[result.step] == max(scores.values())
-    again = validate(load_model(tmp_path), VALID, STEMS)
+    again = validate(load_checkpoint(tmp_path), VALID, STEMS)
     assert float(again.nanmean()) == pytest.approx(result.score, abs=1e-4)
     facts = read_checkpoint(tmp_path).facts
     assert facts["weights"] == "running average"
@@ -353,7 +353,7 @@ def test_without_validation_the_last_weights_count(tmp_path):
     result = run(tmp_path, valid=None)
     assert (result.score, result.step, result.baselines) == (None, 6, {})
     assert result.checkpoint.name == "last.safetensors"
-    assert load_model(result.checkpoint).config.stems == STEMS
+    assert load_checkpoint(result.checkpoint).config.stems == STEMS
 
 
 def test_a_model_no_better_than_silence_is_told_so(tmp_path, monkeypatch):

@@ -12,7 +12,18 @@ import importlib
 from mssedu.checks import check_name
 from mssedu.exercises.exercise import Exercise, Outcome, Page, Status
 
-TOPICS = ("setup", "mixing", "stft", "masks")  # in the order of the notebooks
+TOPICS = (
+    "setup",
+    "mixing",
+    "stft",
+    "masks",
+    "unet",
+    "gating",
+    "recurrence",
+    "waveform",
+    "hybrid",
+    "transformer",
+)  # in the order of the notebooks
 
 __all__ = ["Exercise", "Outcome", "Page", "Status", "exercise", "list_exercises"]
 
