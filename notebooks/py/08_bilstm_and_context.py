@@ -1,0 +1,648 @@
+# %% [markdown]
+# # 08 · BiLSTM and context
+#
+# **Aim.** After this notebook you can
+#
+# - build a recurrent layer, forward and backward, and show that it is PyTorch's LSTM,
+# - measure how far a model looks, and what each second of context is worth,
+# - say what a causal model can never know, and what waiting for it costs,
+# - cut a long song into chunks so that no frame is left without neighbors.
+#
+# | | |
+# |---|---|
+# | Before | 03 (masks); 06 (a network that guesses them) |
+# | Time | one hour; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Data | melodies that the notebook makes itself; nothing to download |
+# | Licence | sounds, text and code: MIT |
+#
+# | Symbol | Name in the code | Meaning |
+# |---|---|---|
+# | $x_m$ | `x[m]` | features of frame $m$ |
+# | $h_m$ | `hidden` | hidden state: what the layer puts out for frame $m$ |
+# | $c_m$ | `cell` | cell state: what it remembers beyond frame $m$ |
+# | $i, f, o$ | `enter`, `keep`, `show` | gates, 0 … 1: what enters, what stays, what is shown |
+
+# %%
+import torch
+from torch import nn
+
+from mssedu.blocks.dconv import BiLSTM
+from mssedu.exercises import exercise
+from mssedu.figures import spectrogram_figure, sweep_figure
+from mssedu.look_inside import look_inside
+from mssedu.losses import thresholded_snr
+from mssedu.metrics import usdr
+from mssedu.network_figures import curves_figure, maps_figure
+from mssedu.notebook import play, setup, show_source
+from mssedu.registry import create_model
+from mssedu.separate import separate
+from mssedu.train import TrainConfig, learning_rate_at, train_step
+
+# %%
+session = setup()
+session
+
+# %% [markdown]
+# ## Listen first
+#
+# One instrument plays long notes and short ones. Both have the same sound, the same
+# loudness and the same pitches. The long ones last about a second, the short ones 0.1 to
+# 0.3 s. The task: put all long notes into one stem, and all short ones into the other.
+
+# %%
+rate, stems = 8000, ("long", "short")
+
+
+def tone(pitch, seconds):
+    time = torch.arange(round(seconds * rate)) / rate
+    hz = 110 * 2 ** (pitch / 12)
+    sound = sum(torch.sin(2 * torch.pi * k * hz * time) / k for k in (1, 2, 3, 4))
+    return 0.15 * sound * (torch.minimum(time, seconds - time) / 0.02).clamp(0, 1)
+
+
+def melody(seed, seconds=6.0):
+    """Notes one after another, as sources (stems, channels, samples)."""
+    generator = torch.Generator().manual_seed(seed)
+    sources, at = torch.zeros(2, 1, round(seconds * rate)), 0
+    while at < sources.shape[-1]:
+        kind, length, pitch, gap = torch.rand(4, generator=generator).tolist()
+        stem = 0 if kind < 0.25 else 1
+        note = tone(int(24 * pitch), (0.8 + 0.4 * length, 0.1 + 0.2 * length)[stem])
+        sources[stem, 0, at : at + len(note)] += note[: sources.shape[-1] - at]
+        at += len(note) + round((0.05 + 0.15 * gap) * rate)
+    return sources
+
+
+sources = melody(seed=1_000_000)
+mixture = sources.sum(0)
+play(mixture, rate, "mixture")
+
+# %%
+play(sources[0], rate, "long notes")
+
+# %%
+panels = dict(zip(("mixture", *stems), (mixture, *sources), strict=True))
+look = {"n_fft": 512, "hop_length": 128, "frequency": "linear", "max_hz": 2500}
+spectrogram_figure(panels, rate, **look)
+
+# %% [markdown]
+# **Predict.** Look at a single frame of the mixture through a slit. No one can tell to
+# which stem it belongs: that shows in the *duration* of the note. How much sound around
+# a frame does one need to hear? And a model that hears the past only, and may
+# not wait: where must it fail?
+
+# %%
+prediction = {"context needed, seconds": "?", "causal fails at": "?"}
+
+# %% [markdown]
+# ## A layer with a memory
+#
+# A convolution sees what lies under its kernel, and no more. A **recurrent** layer walks
+# through the frames and carries a **state** along: numbers in which it notes what it may
+# need later. At every step it makes a new state from the old one and the new frame.
+#
+# The **LSTM** (long short-term memory) has two of them. The cell state $c$ is its
+# notebook. Three gates, numbers between 0 and 1, decide what is written, what is kept
+# and what is read out:
+#
+# $$ c_m = f \cdot c_{m-1} + i \cdot \tanh(\ldots), \qquad h_m = o \cdot \tanh(c_m). $$
+#
+# As long as $f = 1$ and $i = 0$, the notebook stays as it is, over any number of
+# frames. All four of $i, f, \tanh(\ldots), o$ are computed from $x_m$ and $h_{m-1}$.
+
+
+# %%
+def toy_lstm(x, lstm, ending=""):
+    weights = [
+        getattr(lstm, f"{name}_l0{ending}") for name in ("weight_ih", "weight_hh")
+    ]
+    bias = getattr(lstm, f"bias_ih_l0{ending}") + getattr(lstm, f"bias_hh_l0{ending}")
+    hidden = cell = torch.zeros(lstm.hidden_size)
+    outputs = []
+    for frame in x:
+        sums = weights[0] @ frame + weights[1] @ hidden + bias
+        enter, keep, new, show = sums.chunk(4)
+        cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        hidden = show.sigmoid() * cell.tanh()
+        outputs.append(hidden)
+    return torch.stack(outputs)
+
+
+def toy_bilstm(x, lstm):
+    backward = toy_lstm(x.flip(0), lstm, "_reverse").flip(0)
+    return torch.cat([toy_lstm(x, lstm), backward], dim=-1)
+
+
+# %% [markdown]
+# The second function is all there is to a **bidirectional** LSTM: another one walks from
+# the end to the beginning, and both outputs stand side by side. In each frame, one knows
+# the past and the other the future.
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(0)
+lstm = nn.LSTM(6, 4, bidirectional=True)
+x = torch.randn(50, 6)  # (frames, features)
+with torch.no_grad():
+    output, (hidden, cell) = lstm(x)
+    assert torch.allclose(toy_bilstm(x, lstm), output, atol=1e-5)
+print("output:", tuple(output.shape), "= (frames, 2 directions x 4 numbers)")
+print("state at the end:", tuple(hidden.shape), "= (directions, numbers)")
+print("parameters:", sum(p.numel() for p in lstm.parameters()))
+print("last output is the forward state:", torch.equal(output[-1, :4], hidden[0]))
+print("first output is the backward state:", torch.equal(output[0, 4:], hidden[1]))
+
+# %% [markdown]
+# Note what the shapes do *not* contain: the length of the song. Four numbers a direction
+# must hold all that was. And note where the state of the backward one ends: at the
+# *first* frame.
+#
+# ## Open-Unmix
+#
+# The model that made this famous in music separation. Each stem has a network: it squeezes
+# a frame's magnitude to a few numbers (`fc1`), lets an LSTM compare it with what comes
+# before and after, and expands it to a factor for each bin.
+
+# %%
+show_source("mssedu.models.open_unmix.StemNetwork.forward")
+
+# %% [markdown]
+# Everything but the LSTM looks at one frame alone. So *all* knowledge of context
+# passes through it. Its input also goes around it (`torch.cat`): a skip, as in notebook 06.
+#
+# We take two small ones, alike but for one word.
+
+# %%
+sizes = {
+    "sample_rate": rate,
+    "channels": 1,
+    "n_fft": 512,
+    "hop_length": 256,
+    "bandwidth_hz": 4000.0,
+    "hidden": 32,
+    "n_layers": 1,
+    "wiener_iterations": 0,
+    "residual": False,
+}
+full_size = {"hidden": 512, "n_layers": 3}  # as published
+steps = {"smoke": 3, "cpu": 150, "gpu": 3000}[session.profile]
+device = "cuda" if session.profile == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+def build(**changes):
+    torch.manual_seed(session.seed)
+    more = full_size if session.profile == "gpu" else {}
+    changes = sizes | more | changes
+    model = create_model("open_unmix", "tiny", stems=stems, **changes)
+    model.prepare([melody(seed).sum(0) for seed in range(16)])
+    return model.to(device)
+
+
+def train(model, batch_size=8):
+    rate = 1e-3 if session.profile == "gpu" else 1e-2
+    config = TrainConfig(
+        stems=stems, steps=steps, learning_rate=rate, schedule="cosine"
+    )
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    losses = []
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, config)
+        seeds = range(step * batch_size, (step + 1) * batch_size)
+        batch = torch.stack([melody(seed) for seed in seeds]).to(device)
+        losses.append(train_step(model, batch, optimizer, config, thresholded_snr))
+        if (step + 1) % max(steps // 5, 1) == 0:
+            print(f"step {step + 1} of {steps}: loss {losses[-1]:.1f} dB")
+    settle(model)
+    return losses
+
+
+def settle(model):
+    """Average what batch norm sees, once more, now that the weights rest."""
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.reset_running_stats()
+            part.momentum = None  # a true average, of all batches alike
+    for first in range(0, 80, 8):
+        batch = torch.stack([melody(seed) for seed in range(first, first + 8)])
+        with torch.no_grad():
+            model(batch.sum(1).to(device))
+
+
+# %%
+models = {"bidirectional": build(), "causal": build(bidirectional=False)}
+losses = {name: train(model) for name, model in models.items()}
+
+# %%
+curves_figure(losses, xlabel="Step", ylabel="Loss (dB)")
+
+# %% [markdown]
+# Now melodies that neither has heard, twenty seconds each.
+
+# %%
+test = [melody(seed=2_000_000 + number, seconds=20.0) for number in range(4)]
+
+
+def score(model, **options):
+    """usdr of each stem, mean over the test melodies."""
+    results = [
+        usdr(reference=true, estimate=separate(model, true.sum(0), **options))
+        for true in test
+    ]
+    return torch.stack(results).mean(0)
+
+
+whole = {name: score(model.cpu(), segment=20.0) for name, model in models.items()}
+mixed = [usdr(reference=s, estimate=s.sum(0).expand_as(s)) for s in test]
+whole["mixture"] = torch.stack(mixed).mean(0)
+
+# %% tags=["nbval-check-output"]
+both, past = whole["bidirectional"].mean(), whole["causal"].mean()
+print("bidirectional more than 8 dB above the mixture:", bool(both > 8))
+print("causal at least 3 dB below bidirectional:", bool(both - past > 3))
+print("causal still above the mixture:", bool(past > whole["mixture"].mean() + 1))
+
+# %%
+for name, values in whole.items():
+    print(name, " ".join(f"{s} {v:.1f} dB" for s, v in zip(stems, values, strict=True)))
+
+# %% [markdown]
+# > **What to notice.** With past and future, the task is solved to more than 8 dB above
+# > the mixture, which on average over both stems scores 0 dB. With the past alone, at
+# > least 3 dB are missing.
+#
+# Where are they missing? Listen to the beginnings of the notes.
+
+# %%
+estimates = {name: separate(model, mixture) for name, model in models.items()}
+play(estimates["causal"][0], rate, "long notes, causal")
+
+# %%
+play(estimates["bidirectional"][0], rate, "long notes, bidirectional")
+
+# %%
+pieces = {"true": sources, **estimates}
+levels = {
+    name: piece[0, 0].unfold(0, 200, 200).square().mean(1).sqrt()
+    for name, piece in pieces.items()
+}
+curves_figure(
+    levels, xlabel="Time (seconds)", ylabel="Level of long (RMS)", step=200 / rate
+)
+
+# %% [markdown]
+# The causal model lets a part of *every* note into the long stem for its first
+# quarter of a second, short ones too. Then it has heard enough. This is no lack of
+# training or of size: at the first moment of a note, its end has not happened yet.
+#
+# **Age is what counts.** Measure the error over the time since the note began:
+
+
+# %%
+def error_by_age(model, hop=200, n_ages=40):
+    """Share of energy in the wrong stem, by frames of 25 ms since the note began."""
+    wrong, total = torch.zeros(n_ages), torch.zeros(n_ages)
+    for true in test:
+        estimate = separate(model, true.sum(0), segment=20.0)
+        error = (estimate - true)[0, 0].unfold(0, hop, hop).square().sum(1)
+        energy = true.sum(0)[0].unfold(0, hop, hop).square().sum(1)
+        age = 0
+        for frame in range(len(energy)):
+            age = age + 1 if energy[frame] > 0.5 else 0
+            if 0 < age < n_ages:
+                wrong[age] += error[frame]
+                total[age] += energy[frame]
+    return (wrong / total.clamp_min(1e-9))[1:]
+
+
+by_age = {name: 100 * error_by_age(model) for name, model in models.items()}
+curves_figure(
+    by_age, xlabel="Age of the note (s)", ylabel="Error (%)", start=0.025, step=0.025
+)
+
+# %% tags=["nbval-check-output"]
+young, old = slice(1, 7), slice(14, 30)
+causal, both = by_age["causal"], by_age["bidirectional"]
+print("causal, younger than 0.2 s: above 10 %:", bool(causal[young].mean() > 10))
+print("causal, older than 0.35 s: below 6 %:", bool(causal[old].mean() < 6))
+print("bidirectional, younger than 0.2 s: below 8 %:", bool(both[young].mean() < 8))
+
+# %% [markdown]
+# The causal error falls when a note becomes older than any short one, 0.3 s. The
+# bidirectional model knows from the start.
+#
+# ## How much context?
+#
+# Give the bidirectional model less: cut the melody into segments, separate each
+# by itself, and fade them together. Inside a segment it hears everything, of
+# the rest nothing.
+
+# %%
+segments = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+curves = {}
+for name, model in models.items():
+    results = [
+        score(model, segment=seconds, overlap=0.5, batch_size=32)
+        for seconds in segments
+    ]
+    curves[name] = [float(result.mean()) for result in results]
+sweep_figure(
+    segments,
+    curves,
+    xlabel="Segment (seconds)",
+    ylabel="usdr, mean of both stems (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+line = curves["bidirectional"]
+print("0.1 s loses more than 5 dB against 6.4 s:", bool(line[-1] - line[0] > 5))
+print("1.6 s loses less than 2 dB:", bool(line[-1] - line[4] < 2))
+print("You said:", prediction)
+
+# %% [markdown]
+# At 0.1 s the model sees no note's end and must guess. The gain stops where a segment
+# holds a long note with both its ends, somewhat above one second. More context cannot
+# help, because *this task* needs no more. What does music need? A held note, a
+# bar, a verse that comes again: that is an open question, and the reason why models
+# are trained on segments of five to twelve seconds.
+#
+# ## What the model looks at
+#
+# A gradient tells how much an output changes if an input is changed a little. Take the
+# long stem in the middle of a melody, and ask this of every sample of the mixture.
+
+
+# %%
+def reach(model, samples=6 * rate, hop=200):
+    audio = melody(seed=1_000_000, seconds=6.0).sum(0)[None].requires_grad_()
+    middle = samples // 2
+    model.eval()(audio)[0, 0, 0, middle : middle + 100].square().sum().backward()
+    change = audio.grad[0, 0].unfold(0, hop, hop).square().mean(1).sqrt()
+    return 20 * (change / change.max()).clamp_min(1e-6).log10()
+
+
+reaches = {name: reach(model) for name, model in models.items()}
+curves_figure(
+    reaches,
+    xlabel="Seconds before (-) and after (+) the output",
+    ylabel="Influence (dB)",
+    start=-3.0,
+    step=200 / rate,
+)
+
+# %% tags=["nbval-check-output"]
+for name, line in reaches.items():
+    after = line[123:] > -120  # at least one window length after the output
+    print(f"{name:13}: hears what comes later: {bool(after.any())}")
+
+# %% [markdown]
+# In theory an LSTM reaches as far as the song. In practice its memory fades, and the
+# **receptive field** that a model *uses* is something to be measured, not read off its
+# drawing.
+#
+# The state itself is a picture, too: the outputs of the LSTM for the six seconds above.
+# The lower half of the units walks forward, the upper half backward.
+
+# %%
+inside = look_inside(models["bidirectional"], mixture[None], "networks.0.lstm")
+states = inside["networks.0.lstm"][0].T
+half = len(states) // 2
+halves = {"forward": states[:half], "backward": states[half:]}
+maps_figure(
+    halves, xlabel="Frame", ylabel="Unit", unit="Hidden state", columns=1, height=2.0
+)
+
+# %% [markdown]
+# Each note leaves a trace. Forward units change their mind *during* a note, from left to
+# right; backward units during it from right to left.
+#
+# ## Latency: the price of the future
+#
+# Who wants to sing along with the separated band cannot wait for the end of the
+# song. A **causal** model needs no future, but even it is not without delay: a frame is
+# complete only when its window is full. A sample is put out when the last window
+# that covers it has been heard, which begins *at* the sample and ends $N$ later:
+#
+# $$ \text{latency} = \frac{N + a \cdot h}{\text{sample rate}} , $$
+#
+# with $a$ frames of look-ahead. Is that so? Change the mixture after sample $t$
+# and see where the output begins to change.
+
+# %% tags=["nbval-check-output"]
+t = 24_064
+changed = mixture.clone()
+changed[:, t:] += 0.1
+for name, model in models.items():
+    with torch.no_grad():
+        difference = model(changed[None]) - model(mixture[None])
+    first = int((difference.abs().amax((0, 1, 2)) > 1e-9).nonzero()[0])
+    within = t - first <= model.config.n_fft
+    print(f"{name:13}: output changes at most one window earlier: {within}")
+print(f"causal, {sizes['n_fft']} samples: {1000 * sizes['n_fft'] / rate:.0f} ms")
+for n_fft in (512, 1024, 4096):
+    print(f"n_fft {n_fft:4} at 44100 Hz: {1000 * n_fft / 44100:3.0f} ms")
+
+# %% [markdown]
+# A singer is disturbed by 10 ms already. Low latency needs short windows, and short
+# windows blur pitch (notebook 02). That is why live separation is hard, with any network.
+#
+# ## A song is too long: chunks
+#
+# An LSTM takes one frame after the other. It cannot work on all frames at once, and
+# over thousands of them the gradient fades. Demucs (notebook 09) therefore cuts the
+# frames into **chunks**, and gives them to the LSTM side by side, as a batch.
+#
+# At the edges of a chunk, one of the two directions has just begun and knows nothing.
+# So the chunks overlap by half, and each frame is taken from the chunk in whose middle it
+# lies: **the one where it is farthest from the edges**.
+
+
+# %%
+def toy_chunks(x, network, length):
+    stride, quarter = length // 2, length // 4
+    frames = x.shape[-1]
+    padded = torch.cat([x, torch.zeros(*x.shape[:-1], length)], dim=-1)
+    result = torch.zeros_like(padded)
+    for start in range(0, frames, stride):
+        y = network(padded[..., start : start + length])
+        first = quarter if start else 0  # the first chunk keeps its beginning
+        result[..., start + first : start + length] = y[..., first:]
+    return result[..., :frames]
+
+
+# %% [markdown]
+# The last quarter of each chunk is written, too, but the next chunk writes over it. Only
+# the last chunk of all keeps its end. The real one cuts, computes all chunks at once,
+# and joins:
+
+# %%
+show_source("mssedu.blocks.dconv.BiLSTM.forward")
+
+# %%
+show_source("mssedu.blocks.dconv.join")
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(0)
+full = BiLSTM(8).eval()
+in_chunks = BiLSTM(8, max_frames=200).eval()
+in_chunks.load_state_dict(full.state_dict())
+x = torch.randn(1, 8, 1000)
+with torch.no_grad():
+    assert torch.allclose(toy_chunks(x, full, 200), in_chunks(x), atol=1e-5)
+    difference = (in_chunks(x) - full(x)).abs().amax((0, 1))
+inner, end = difference[:900].max(), difference[900:].max()
+print("first 900 frames: as the whole, up to 1e-4:", bool(inner < 1e-4))
+print("the end: as the whole, up to 1e-4:", bool(end < 1e-4))
+
+# %% [markdown]
+# For this network, 50 frames of neighbors on each side are as good as all of them. Only
+# the end differs: the zeros that fill up the last chunk are no silence to the backward
+# LSTM. It walks through them first, and arrives with a state. Is it the rule that
+# protects the rest? **Change one thing**: chunks without overlap.
+
+
+# %%
+def plain_chunks(x, network, length):
+    return torch.cat([network(piece) for piece in x.split(length, dim=-1)], dim=-1)
+
+
+with torch.no_grad():
+    whole_output = full(x)
+    errors = {
+        "no overlap": plain_chunks(x, full, 200) - whole_output,
+        "farthest from the edges": in_chunks(x) - whole_output,
+    }
+lines = {
+    name: 20 * error.abs().amax((0, 1)).clamp_min(1e-7).log10()
+    for name, error in errors.items()
+}
+curves_figure(lines, xlabel="Frame", ylabel="Error (dB re 1)")
+
+# %% tags=["nbval-check-output"]
+worst = {name: line[:900].max() for name, line in lines.items()}
+better = worst["no overlap"] - worst["farthest from the edges"]
+print(
+    "before the end, the rule makes the worst error more than 40 dB smaller:",
+    bool(better > 40),
+)
+
+# %% [markdown]
+# Without overlap the error towers at each border and fades within some forty frames: the
+# time that the LSTM needs to find its bearings. The rule keeps out of these.
+#
+# The trained model of this notebook needs longer. Does the rule help it as well? Take its
+# own LSTM, and chunks of 16 to 256 frames; a frame is 32 ms here.
+
+# %%
+network = models["bidirectional"].networks[0]
+names = ["networks.0.bn1", "networks.0.lstm"]
+long_mixture = test[0].sum(0)[None]
+inside = look_inside(models["bidirectional"], long_mixture, names)
+features = torch.tanh(inside["networks.0.bn1"])  # (frames, width)
+
+
+def run(x):
+    return network.lstm(x.T)[0].T
+
+
+with torch.no_grad():
+    x = features.T
+    wanted = run(x)
+    errors = {"no overlap": [], "farthest from the edges": []}
+    lengths = [16, 32, 64, 128, 256]
+    for length in lengths:
+        # both overlapping and not, each against the whole melody
+        outputs = plain_chunks(x, run, length), toy_chunks(x, run, length)
+        for line, output in zip(errors.values(), outputs, strict=True):
+            share = (output - wanted).square().sum() / wanted.square().sum()
+            line.append(float(10 * share.log10()))
+sweep_figure(
+    lengths,
+    errors,
+    xlabel="Chunk (frames)",
+    ylabel="Error of the state (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+plain, rule = errors.values()
+always = all(b < a for a, b in zip(plain, rule, strict=True))
+print("the rule is better at every length:", always)
+print("at 128 frames by more than 5 dB:", bool(plain[3] - rule[3] > 5))
+
+# %% [markdown]
+# ## What to remember
+#
+# - A recurrent layer carries a state of fixed size; the LSTM's gates decide what it keeps.
+# - Bidirectional is two LSTMs, one from each end: past and future side by side.
+# - How much context helps depends on the task. Measure it: shorten the segments.
+# - A causal model cannot know how a note will go on. No training mends that.
+# - Latency is at least one window. The future costs more.
+# - Chunks overlap, and each frame comes from the chunk where it is farthest from the edges.
+#
+# **What this notebook does not show.** The melodies are toys: one instrument, one note
+# at a time, nothing but the duration to tell the stems apart. Real music gives many
+# other hints, so causal models lose less there. And a short segment in our sweep also
+# cuts notes at its borders, which adds some error of its own.
+#
+# ## Exercises
+
+# %%
+exercise("recurrence.lstm_sizes")
+
+
+# %% tags=["exercise"]
+def lstm_sizes(width, hidden, n_layers, bidirectional):
+    return ...  # your code here
+
+
+exercise("recurrence.lstm_sizes").check(lstm_sizes)
+
+# %%
+exercise("recurrence.chunked")
+
+
+# %% tags=["exercise"]
+def chunked(network, x, length):
+    return ...  # your code here
+
+
+exercise("recurrence.chunked").check(chunked)
+
+# %%
+exercise("recurrence.latency")
+
+
+# %% tags=["exercise"]
+def latency(n_fft, hop_length, ahead, sample_rate):
+    return ...  # your code here
+
+
+exercise("recurrence.latency").check(latency)
+
+# %%
+exercise("recurrence.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("recurrence.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Give the causal model a little future: delay its target by
+# ten frames, so that it may put out each frame 0.32 s late. Is that enough? Plot the
+# score over the delay.
+
+# %% [markdown]
+# ## Sources
+#
+# - LSTM: S. Hochreiter and J. Schmidhuber, "Long short-term memory", *Neural Computation*
+#   9, 1997, [doi:10.1162/neco.1997.9.8.1735](https://doi.org/10.1162/neco.1997.9.8.1735).
+# - Both directions: M. Schuster and K. K. Paliwal, "Bidirectional recurrent neural
+#   networks", *IEEE Trans. Signal Processing* 45, 1997,
+#   [doi:10.1109/78.650093](https://doi.org/10.1109/78.650093).
+# - Open-Unmix: F.-R. Stöter, S. Uhlich, A. Liutkus and Y. Mitsufuji, "Open-Unmix - A
+#   reference implementation for music source separation", *JOSS* 4, 2019,
+#   [doi:10.21105/joss.01667](https://doi.org/10.21105/joss.01667).
+# - Chunks in the BiLSTM: A. Défossez, "Hybrid spectrogram and waveform source
+#   separation", *MDX Workshop* 2021, [arXiv:2111.03600](https://arxiv.org/abs/2111.03600).

@@ -1,0 +1,614 @@
+# %% [markdown]
+# # 09 · Waveform separation: Demucs v1–v2
+#
+# **Aim.** After this notebook you can
+#
+# - build strided and transposed convolutions, and find the STFT among them,
+# - say how long a sound must be to pass through a network, and why,
+# - train a small Demucs, and read its scores beside silence and the mixture,
+# - measure what happens when the input moves by one sample, and average it away,
+# - show why a model wants its input at one level.
+#
+# | | |
+# |---|---|
+# | Before | 02 (overlap-add), 06 (U-Net, skips), 07 (gates), 08 (LSTM) |
+# | Time | one hour; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Data | the songs in `data/`: four to learn from, *Francium* and *Sodium* to be tested |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+#
+# | Symbol | Name in the code | Meaning |
+# |---|---|---|
+# | $x_t$ | `mixture` | sample $t$ of the mixture |
+# | $K$ | `kernel_size` | samples under a kernel |
+# | $S$ | `stride` | samples from one frame to the next |
+# | $n$ | `shift` | samples by which the music is moved |
+# | $f$ | `model` | mixture in, stems out |
+
+# %%
+import math
+import tempfile
+
+import torch
+import torch.nn.functional as F
+
+from mssedu.audio import resample
+from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.datasets.track import Track
+from mssedu.exercises import exercise
+from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
+from mssedu.metrics import usdr
+from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
+from mssedu.network_figures import curves_figure
+from mssedu.notebook import play, setup, show_source
+from mssedu.receptive_field import receptive_field
+from mssedu.registry import create_model
+from mssedu.spectral import stft
+from mssedu.train import TrainConfig, fit
+
+# %%
+session = setup()
+session
+
+# %% [markdown]
+# ## Listen first
+#
+# A few seconds of a song. And the same again, *one sample later*: a delay of 91
+# millionths of a second. (So that a model can learn while you wait, this notebook works
+# at a quarter of the usual sample rate. It sounds dull; the ideas are the same.)
+
+# %%
+rate = 44100 if session.profile == "gpu" else 11025  # Hz
+
+
+def at_rate(track):
+    sources = zip(track.stems, track.sources(), strict=True)
+    moved = {stem: resample(audio, track.sample_rate, rate) for stem, audio in sources}
+    return Track.from_audio(track.name, moved, rate, split=track.split)
+
+
+songs = {track.name: at_rate(track) for track in load_dataset(demo_data())}
+song = songs["Francium"].mixture()
+play(song[:, 24 * rate : 30 * rate], rate, "mixture")
+
+# %%
+play(song[:, 24 * rate - 1 : 30 * rate - 1], rate, "mixture, one sample later")
+
+# %% [markdown]
+# Nobody hears a difference. A model has no ears, though; it has numbers.
+#
+# **Predict.** We give a separator the music one sample later. Will it return the same
+# drums, one sample later? If not: how far below the drums does the difference lie?
+
+# %%
+prediction = "?"  # dB, or "no difference"
+
+# %% [markdown]
+# ## Build it: a convolution that takes steps
+#
+# All models so far looked at spectrograms. This one looks at samples. Its first layer
+# lays a short kernel on the waveform, multiplies, adds up, moves on by a **stride** of
+# $S$ samples, and does it again:
+#
+# $$ y_m = \sum_{k=0}^{K-1} w_k \, x_{k + m S} . $$
+
+
+# %%
+def toy_convolution(x, kernel, stride):
+    n_frames = (len(x) - len(kernel)) // stride + 1
+    frames = [x[m * stride : m * stride + len(kernel)] for m in range(n_frames)]
+    return torch.stack([(kernel * frame).sum() for frame in frames])
+
+
+# %% tags=["nbval-check-output"]
+x, kernel = torch.randn(100), torch.randn(8)
+toy = toy_convolution(x, kernel, stride=4)
+real = F.conv1d(x[None], kernel[None, None], stride=4)[0]
+assert torch.allclose(toy, real, atol=1e-5)
+print(f"{len(x)} samples in, {len(toy)} frames out")
+
+# %% [markdown]
+# You know this from notebook 02. Frames, multiplied by something, every so many samples:
+# take a windowed cosine and a windowed sine for each frequency as kernels, and you have
+# the STFT. In Demucs the kernels are learned instead. And nothing is thrown away first,
+# neither phase nor high bins.
+
+# %% tags=["nbval-check-output"]
+n_fft, hop_length = 256, 64
+turns = torch.arange(n_fft // 2 + 1)[:, None] * torch.arange(n_fft) / n_fft
+angle = 2 * torch.pi * turns
+waves = torch.cat([torch.cos(angle), -torch.sin(angle)]) * torch.hann_window(n_fft)
+mono = song[:1, 24 * rate : 25 * rate]
+padded = F.pad(mono, (n_fft // 2, n_fft // 2))
+real_part, imaginary_part = F.conv1d(padded, waves[:, None], stride=hop_length).chunk(2)
+spectrogram = stft(mono, n_fft, hop_length)[0, :, : real_part.shape[-1]]
+assert torch.allclose(torch.complex(real_part, imaginary_part), spectrogram, atol=1e-3)
+print("an STFT is a strided convolution with", len(waves), "kernels")
+
+# %% [markdown]
+# ### And back: the transposed convolution
+#
+# Each frame number is multiplied by a kernel, and the kernels are laid down $S$ samples
+# apart and added up. That is overlap-add, with learned pieces.
+
+
+# %%
+def toy_transposed(frames, kernel, stride):
+    total = torch.zeros((len(frames) - 1) * stride + len(kernel))
+    for m, value in enumerate(frames):
+        total[m * stride : m * stride + len(kernel)] += value * kernel
+    return total
+
+
+# %% tags=["nbval-check-output"]
+back = toy_transposed(real, kernel, stride=4)
+real_back = F.conv_transpose1d(real[None], kernel[None, None], stride=4)[0]
+assert torch.allclose(back, real_back, atol=1e-5)
+print(f"{len(real)} frames in, {len(back)} samples out; there were {len(x)}")
+
+# %% [markdown]
+# The length came back, not the sound: "transposed" is not "inverse". The network has to
+# learn kernels that fit.
+#
+# ## How long is valid?
+#
+# It came back because 100 samples hold 24 whole steps. With 102, the last two would lie
+# under no kernel. And Demucs does this six times in a row! A length is **valid** if no level
+# leaves samples over. To find the next valid one, go down with the wanted length, rounding
+# up, and up again.
+
+
+# %%
+def toy_valid_length(samples, depth, kernel_size=8, stride=4, context=3):
+    for _ in range(depth):
+        frames = math.ceil((samples - kernel_size) / stride) + 1
+        samples = max(frames, 1) + context - 1  # the decoder's context loses these
+    for _ in range(depth):
+        samples = (samples - 1) * stride + kernel_size
+    return samples
+
+
+# %%
+show_source("mssedu.models.demucs.valid_length")
+
+# %% tags=["nbval-check-output"]
+plain = DemucsConfig(resample=False)
+for samples in (1, 100, 44_100, 441_000, 441_001):
+    assert toy_valid_length(samples, plain.depth) == valid_length(plain, samples)
+print("10 s at 44100 Hz:", valid_length(DemucsConfig(), 441_000), "samples")
+print("what the decoder needs for one sample:", valid_length(DemucsConfig(), 1))
+
+# %% [markdown]
+# Demucs fills up to a valid length with zeros, at both ends, and cuts the middle out of its
+# result. The second number is a warning: ask for a single sample, and you still pay for
+# thousands.
+#
+# ## The model
+#
+# Demucs is a U-Net (notebook 06) on samples: strided convolutions down, transposed ones
+# up, skips between them, gates on each level (07), an LSTM at the bottom (08). Before the
+# first level it doubles the sample rate, so that the kernels see the wave in more detail.
+
+# %%
+show_source("mssedu.models.demucs.Demucs.forward")
+
+# %% [markdown]
+# Leave out what is for special cases (doubling, levels, silence), and eight lines remain:
+
+
+# %%
+def toy_demucs(model, mixture):
+    x = center_pad(mixture, valid_length(model.config, mixture.shape[-1]))
+    skips = []
+    for encode in model.encoder:
+        x = encode(x)
+        skips.append(x)
+    x = model.lstm(x)
+    for decode in model.decoder:
+        x = decode(x + center_trim(skips.pop(), x.shape[-1]))
+    return center_trim(x, mixture.shape[-1]).unflatten(1, (-1, mixture.shape[1]))
+
+
+# %% tags=["nbval-check-output"]
+small = create_model("demucs", "tiny", resample=False)
+noise = torch.randn(1, 2, 20_000)
+with torch.no_grad():
+    assert torch.allclose(toy_demucs(small, noise), small(noise), atol=1e-5)
+print("mixture", tuple(noise.shape), "-> estimate", tuple(small(noise).shape))
+
+# %% [markdown]
+# ## Train it
+#
+# The tiny Demucs, at our small rate, on four songs: 300 steps of four times two seconds.
+# The stems of an example come from different songs and places, at random loudness. It is
+# told to bring each mixture to one level first, `normalize=True`; you will see why.
+
+# %%
+steps = {"smoke": 10, "cpu": 300, "gpu": 50_000}[session.profile]
+full = session.profile == "gpu"
+torch.manual_seed(session.seed)
+model = create_model(
+    "demucs",
+    "paper" if full else "tiny",
+    sample_rate=rate,
+    normalize=True,
+    segment=10.0,
+)
+config = TrainConfig(
+    model="demucs",
+    preset="paper" if full else "tiny",
+    steps=steps,
+    batch_size=16 if full else 4,
+    segment=10.0 if full else 2.0,
+    loss="thresholded_snr",
+    learning_rate=3e-4 if full else 3e-3,
+    schedule="cosine",
+    level_db=-25.0,
+    gain_db=(-8.0, 8.0),
+    silence=0.1,
+    valid_every=steps,
+    seed=session.seed,
+    device="auto" if full else "cpu",
+)
+losses = []
+
+
+def note(step, steps, loss, score):
+    losses.append(loss)
+    if step % max(steps // 6, 1) == 0:
+        recent = losses[-max(steps // 6, 1) :]
+        print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.2f} dB")
+
+
+train_songs = [track for track in songs.values() if track.split == "train"]
+with tempfile.TemporaryDirectory() as folder:
+    fit(model, train_songs, None, config, folder, progress=note)
+model.cpu().eval()
+stems = model.config.stems
+
+# %%
+smooth = torch.tensor(losses).unfold(0, min(20, steps), 1).mean(1)
+curves_figure({"loss": smooth}, xlabel="Step", ylabel="Loss, mean of 20 steps (dB)")
+
+# %% [markdown]
+# The two songs that it has never heard, whole:
+
+
+# %%
+@torch.no_grad()
+def estimate_of(mixture):
+    return model(mixture[None])[0]
+
+
+rows = {}
+for name in ("Francium", "Sodium"):
+    sources, mixture = songs[name].sources(), songs[name].mixture()
+    for row, estimate in (
+        (f"{name}, mixture", mixture.expand_as(sources)),
+        (f"{name}, model", estimate_of(mixture)),
+    ):
+        scores = usdr(reference=sources, estimate=estimate)
+        rows[row] = dict(zip(stems, scores.tolist(), strict=True))
+scores_figure(rows)
+
+# %% tags=["nbval-check-output"]
+for name in ("Francium", "Sodium"):
+    scores = rows[f"{name}, model"]
+    before = rows[f"{name}, mixture"]
+    print(
+        f"{name}: better than silence on", sum(dB > 0 for dB in scores.values()), end=""
+    )
+    better = sum(scores[stem] > before[stem] for stem in stems)
+    print(" stems of 4, better than the mixture on", better)
+
+# %% [markdown]
+# Better than doing nothing, on all stems of both songs. That is all one can say of a
+# minute of training; the published model heard a hundred songs, 180 times over. Hear the
+# drums.
+
+# %%
+first, length = 24 * rate, 6 * rate
+truth = songs["Francium"].sources()[:, :, first : first + length]
+play(estimate_of(song)[1][:, first : first + length], rate, "drums by the model")
+
+# %%
+play(truth[1], rate, "drums, true")
+
+# %% [markdown]
+# ## One sample later
+#
+# If moving the input by $n$ samples moves the output by $n$ samples, and changes nothing
+# else, the model is **shift equivariant**: $f(x_{t-n}) = f(x)_{t-n}$. A convolution with
+# stride 1 is. With stride 4 the frames start elsewhere: the kernels see other samples, and
+# only after a whole stride they see the same ones again.
+#
+# So cut out six seconds, and again with the music moved by $n$ samples in the window. Take
+# the drums, move them back, compare.
+
+# %%
+edge = rate  # the ends of the window see other music: leave them out
+
+
+def moved(shift):
+    """Drums of the same four seconds, heard `shift` samples later."""
+    window = song[:, first - shift : first - shift + length]
+    return estimate_of(window)[1, :, edge + shift : length - edge + shift]
+
+
+def agreement(one, other):  # dB
+    return usdr(reference=one, estimate=other).item()
+
+
+start = moved(0)
+shifts = [2**power for power in range(11)]
+agreements = [agreement(start, moved(shift)) for shift in shifts]
+sweep_figure(
+    shifts,
+    {"moved against not": agreements},
+    xlabel="Shift (samples)",
+    ylabel="Agreement, usdr (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+by_shift = dict(zip(shifts, agreements, strict=True))
+print("one sample: the difference lies 10 to 30 dB below:", 10 < by_shift[1] < 30)
+print("64 samples: at least 3 dB louder:", by_shift[64] < by_shift[1] - 3)
+print("512 samples: at least 10 dB softer:", by_shift[512] > by_shift[1] + 10)
+print("511 samples: like one sample:", agreement(start, moved(511)) < by_shift[1] + 5)
+print("You said:", prediction)
+
+# %% [markdown]
+# Each level has stride 4, on a doubled rate. So the first level finds its grid again after
+# 2 samples, the second after 8, then 32, 128, 512. The figure shows which of them matter
+# here: the curve falls up to 64, halfway between two places of the fourth grid, and jumps
+# where that grid fits again, at 128. At 512 all five fit. The rest, which never goes away,
+# has other causes: zeros at the ends, the level of the window, the LSTM that hears all of
+# it.
+#
+# Hear the difference of two estimates of the *same* music, one sample apart, as loud as it
+# is.
+
+# %%
+play(moved(1) - start, rate, "drums: difference after one sample")
+
+# %% [markdown]
+# > **What to notice.** What the model says about a drum depends on where the drum falls on a
+# > grid of 512 samples. The music knows nothing of that grid. So this part of the estimate
+# > is, for certain, error.
+#
+# ## The shift trick
+#
+# Error that depends on the shift can be averaged away: separate at several random shifts,
+# move all results back, take the mean. Demucs calls it `shifts`.
+#
+# **Predict.** How much better will the score get with 16 shifts?
+
+# %%
+prediction_average = "?"  # dB
+
+# %%
+period = 2**9  # one whole grid
+generator = torch.Generator().manual_seed(session.seed)
+drawn = torch.randint(period, (2, 16), generator=generator).tolist()
+one, other = (torch.stack([moved(shift) for shift in row]) for row in drawn)
+reference = truth[1, :, edge : length - edge]
+counts = [1, 2, 4, 8, 16]
+means = [one[:count].mean(0) for count in counts]
+agree = [
+    agreement(mean, other[:count].mean(0))
+    for mean, count in zip(means, counts, strict=True)
+]
+sweep_figure(
+    counts,
+    {"two averages against each other": agree},
+    xlabel="Shifts averaged",
+    ylabel="Agreement, usdr (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+single = usdr(reference=reference.expand_as(one), estimate=one).mean().item()
+averaged = usdr(reference=reference, estimate=means[-1]).mean().item()
+print(
+    "16 shifts: they agree at least 6 dB better than single ones:",
+    agree[-1] > agree[0] + 6,
+)
+print("the score rises:", averaged > single)
+print("but by less than 0.5 dB:", averaged < single + 0.5)
+print("You said:", prediction_average)
+
+# %% [markdown]
+# Two things are true at once. The part of the error that depends on the grid falls with
+# the number of shifts, as independent errors do: by 3 dB with each doubling, give or take
+# the luck of the draw. And the score hardly rises, because most of the error is *not* of
+# this kind. The model mistakes a bass for a drum at any shift.
+#
+# What one shift costs is clear: one more separation. With 16 of them, 16 times the time.
+# Whether a few tenths of a decibel are worth it depends on what you do with the stems; in a
+# table of scores, always say how many shifts there were.
+#
+# ## At what level?
+#
+# We told the model to bring every mixture to mean 0 and deviation 1, and to undo it on the
+# estimates. **Change one thing**: the same weights without that, fed with the same music,
+# louder and softer.
+
+# %%
+bare = create_model(
+    "demucs",
+    "paper" if full else "tiny",
+    sample_rate=rate,
+    normalize=False,
+)
+bare.load_state_dict(model.state_dict())
+bare.eval()
+
+
+@torch.no_grad()
+def toy_normalized(mixture):
+    padded = center_pad(mixture, valid_length(bare.config, mixture.shape[-1]))
+    level = padded.mean(0).std() + 1e-5  # of the mono mixture
+    return level * bare((mixture / level)[None])[0]
+
+
+window = song[:, first : first + length]
+difference = (toy_normalized(window) - estimate_of(window)).abs().max()
+assert difference < 1e-3
+
+# %%
+gains_db = [-40, -30, -20, -10, 0, 10, 20, 30, 40]
+lines = {"normalized": [], "as it comes": []}
+with torch.no_grad():
+    for gain_db in gains_db:
+        gain = 10 ** (gain_db / 20)
+        for line, separator in (("normalized", model), ("as it comes", bare)):
+            estimate = separator(gain * window[None])[0] / gain
+            score = usdr(reference=truth[1], estimate=estimate[1])
+            lines[line].append(score.item())
+sweep_figure(
+    gains_db,
+    lines,
+    xlabel="Gain of the mixture (dB)",
+    ylabel="usdr of the drums (dB)",
+)
+
+# %% tags=["nbval-check-output"]
+flat = max(lines["normalized"]) - min(lines["normalized"])
+print("normalized: the same within 0.1 dB, at any level:", flat < 0.1)
+bare_db = lines["as it comes"]
+print("as it comes: varies by more than 6 dB:", max(bare_db) - min(bare_db) > 6)
+print("40 dB softer, worse than silence:", bare_db[0] < 0)
+
+# %% [markdown]
+# Loudness is no property of a drum. But a network with biases and gates knows only the
+# loudness that it was trained with. Far below, its biases are all that it hears. Far above,
+# nobody can know: here, on this excerpt, louder even suits it better. That is luck, and
+# nothing to build on. Either show a model many levels in training, as the published Demucs
+# v2 was shown, or bring all music to one, as the later versions do.
+#
+# ## What it looks like
+
+# %%
+spectrogram_figure(
+    {
+        "mixture": window,
+        "drums by the model": estimate_of(window)[1],
+        "drums, true": truth[1],
+    },
+    rate,
+    n_fft=1024,
+    hop_length=256,
+    range_db=60,
+)
+
+# %% [markdown]
+# ## Three waveform models
+#
+# Demucs has two relatives in this package. **Wave-U-Net** (2018) is older: it halves the rate
+# twelve times by leaving out every other sample, has no gates and no LSTM.
+# **Conv-TasNet** (2019) came from speech: one short strided convolution, a mask on its
+# frames, one transposed convolution; in between, dilated convolutions and norms over the
+# whole segment.
+#
+# How far does each *hear*? Make one input sample NaN, and look which output samples turn
+# NaN (`mssedu.receptive_field` does so). Parameters are those of the paper's preset; the
+# receptive field is that of the tiny one.
+
+# %% tags=["nbval-check-output"]
+tinies = {
+    "wave_u_net": create_model("wave_u_net", "tiny"),
+    "conv_tasnet": create_model("conv_tasnet", "tiny"),
+    "demucs": create_model("demucs", "tiny"),
+    "demucs without LSTM": create_model("demucs", "tiny", lstm_layers=0),
+}
+print(f"{'':20}{'paper':>12}{'tiny':>9}   tiny hears")
+for name, tiny in tinies.items():
+    with torch.device("meta"):  # shapes only: no memory, no numbers
+        without = {"lstm_layers": 0} if "without" in name else {}
+        paper = create_model(name.split()[0], **without)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in (paper, tiny)]
+    field = receptive_field(tiny, 3 * 44100).samples
+    hears = "all it is given" if field is None else f"{field / 44100:.2f} s"
+    print(f"{name:20}{sizes[0]:12,}{sizes[1]:9,}   {hears}")
+
+# %% [markdown]
+# Convolutions hear as far as kernels and strides reach, and no farther. An LSTM, or a norm
+# over the whole segment, hears all there is. In the Demucs of the paper the LSTM also holds two
+# thirds of the weights.
+#
+# ## What to remember
+#
+# - A strided convolution is an STFT with learned kernels; a transposed one is overlap-add.
+# - A length is valid if no level leaves samples over. Demucs pads to it and cuts back.
+# - A model with strides is equivariant to whole grids only, here 512 samples. One sample
+#   changes its answer.
+# - Averaging over shifts removes that part of the error, and no other.
+# - A model knows the level that it was trained at. Normalize.
+#
+# **What this notebook does not show.** A tiny model after a minute of training, at a quarter
+# of the sample rate, on six seconds of one song. A good model has less error in all, so the
+# part that depends on the shift may weigh more or less than here. And nothing was said about
+# whether waveform models *sound* better than masks: for that you need a listening test.
+#
+# ## Exercises
+
+# %%
+exercise("waveform.valid_length")
+
+
+# %% tags=["exercise"]
+def valid_length(samples, depth, kernel_size, stride, context):
+    return ...  # your code here
+
+
+exercise("waveform.valid_length").check(valid_length)
+
+# %%
+exercise("waveform.shift_average")
+
+
+# %% tags=["exercise"]
+def shift_average(model, mixture, shifts):
+    return ...  # your code here
+
+
+exercise("waveform.shift_average").check(shift_average)
+
+# %%
+exercise("waveform.normalized")
+
+
+# %% tags=["exercise"]
+def normalized(model, mixture):
+    return ...  # your code here
+
+
+exercise("waveform.normalized").check(normalized)
+
+# %%
+exercise("waveform.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("waveform.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Train with `resample=False`. Where are the steps of the stairs
+# now? And train a second model from another seed: does the average of two *models* gain
+# more than that of two shifts?
+
+# %% [markdown]
+# ## Sources
+#
+# - Demucs: A. Défossez, N. Usunier, L. Bottou and F. Bach, "Music source separation in the
+#   waveform domain", 2019, [arXiv:1911.13254](https://arxiv.org/abs/1911.13254).
+# - Wave-U-Net: D. Stoller, S. Ewert and S. Dixon, "Wave-U-Net: a multi-scale neural network
+#   for end-to-end audio source separation", *ISMIR* 2018,
+#   [arXiv:1806.03185](https://arxiv.org/abs/1806.03185).
+# - Conv-TasNet: Y. Luo and N. Mesgarani, "Conv-TasNet: surpassing ideal time-frequency
+#   magnitude masking for speech separation", *IEEE/ACM TASLP* 27, 2019,
+#   [arXiv:1809.07454](https://arxiv.org/abs/1809.07454).
+# - Strides and shifts: R. Zhang, "Making convolutional networks shift-invariant again",
+#   *ICML* 2019, [arXiv:1904.11486](https://arxiv.org/abs/1904.11486).
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.

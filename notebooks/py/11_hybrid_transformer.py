@@ -1,0 +1,823 @@
+# %% [markdown]
+# # 11 · Hybrid transformer: HTDemucs
+#
+# **Aim.** After this notebook you can
+#
+# - build attention in ten lines, and show that it is the one of HTDemucs,
+# - tell why attention needs to be told where things are, and how sines tell it,
+# - follow two sequences that look at themselves and at each other,
+# - say what it costs to look at everything, and why HTDemucs stops at 7.8 seconds,
+# - switch parts of a trained model off, and say what that proves and what it does not.
+#
+# | | |
+# |---|---|
+# | Before | 06 (training, ablation), 08 (recurrence), 10 (two branches) |
+# | Time | 75 minutes; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Data | the songs in `data/`: four to learn from, *Sodium* to be tested; nothing to download |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+#
+# | Symbol | Name in the code | Meaning |
+# |---|---|---|
+# | $q_m$ | `q` | query: what position $m$ is looking for |
+# | $k_n$ | `k` | key: what position $n$ offers to be found by |
+# | $v_n$ | `v` | value: what position $n$ holds |
+# | $d$ | `d` | features: numbers in each query and each key |
+# | $a_{mn}$ | `weights` | how much of its attention $m$ gives to $n$; sums to 1 over $n$ |
+
+# %%
+import copy
+import math
+import os
+import tempfile
+import time
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+from mssedu.blocks.transformer import Attention, sines_1d, sines_2d
+from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.exercises import exercise
+from mssedu.figures import scores_figure, sweep_figure
+from mssedu.look_inside import look_inside
+from mssedu.metrics import usdr
+from mssedu.network_figures import curves_figure, maps_figure
+from mssedu.notebook import play, setup, show_source
+from mssedu.pretrained import load_model
+from mssedu.registry import create_model
+from mssedu.separate import separate
+from mssedu.spectral import istft, stft
+from mssedu.train import TrainConfig, fit
+
+# %%
+session = setup()
+session
+
+# %% [markdown]
+# ## Listen first
+
+# %%
+stems = ("drums", "rest")
+groups = {"drums": ["drums"], "rest": ["vocals", "bass", "other"]}
+songs = [song.in_memory().with_stems(groups) for song in load_dataset(demo_data())]
+train_songs = [song for song in songs if song.split == "train"]
+(song,) = [song for song in songs if song.split == "test"]
+rate = song.sample_rate
+mixture = song.mixture(start=20, duration=20)
+sources = song.sources(start=20, duration=20)  # (stems, channels, samples)
+play(mixture, rate, "mixture")
+
+# %%
+play(sources[0], rate, "drums, true")
+
+# %% [markdown]
+# The drummer plays the same bar again and again, and above it the rest goes its own way. If a
+# hit is hard to make out in this bar, look for it in another! A convolution cannot: it
+# sees its neighborhood. A recurrent layer has to carry what it heard through all that
+# came between. **Attention** looks everywhere at once.
+#
+# **Predict.** A program that has learned *nothing* compares each moment of this mixture
+# with all others, and replaces it by a mean of those that resemble it. As an estimate of
+# the drums, by how many decibels is that better than the mixture? And after how many
+# seconds does the song resemble itself most?
+
+# %%
+prediction = {"better by": "? dB", "repeats after": "? s"}
+
+# %% [markdown]
+# ## Build it: attention in ten lines
+#
+# Think of a library. You come with a question (**query**), compare it with the labels on
+# the spines (**keys**), and take home what is in the books (**values**): much of those
+# that match, little of the others. Every position of a sequence does so.
+#
+# 1. Score: the dot product of query and key is large if both point the same way.
+#    Of $d$ features it is about $\sqrt d$ times as large as of one, so divide by that.
+# 2. Weights: a softmax makes the scores of each query positive and sum to 1.
+# 3. Take the mean of the values with these weights.
+#
+# $$ a_{mn} = \frac{e^{q_m \cdot k_n / \sqrt d}}{\sum_i e^{q_m \cdot k_i / \sqrt d}},
+# \qquad y_m = \sum_n a_{mn} v_n $$
+
+
+# %%
+def toy_weights(q, k):  # (queries, d), (keys, d) -> (queries, keys)
+    scores = q @ k.T / math.sqrt(q.shape[-1])
+    return scores.softmax(dim=-1)
+
+
+def toy_attention(q, k, v):
+    return toy_weights(q, k) @ v
+
+
+# %% tags=["nbval-check-output"]
+q, k, v = torch.randn(5, 16), torch.randn(7, 16), torch.randn(7, 16)
+assert torch.allclose(
+    toy_attention(q, k, v), F.scaled_dot_product_attention(q, k, v), atol=1e-6
+)
+print("weights:", tuple(toy_weights(q, k).shape), "= (queries, keys)")
+print("sum to one:", torch.allclose(toy_weights(q, k).sum(1), torch.ones(5)))
+print("taken:", tuple(toy_attention(q, k, v).shape), "= (queries, features)")
+
+# %% [markdown]
+# Five queries may look at seven keys: the two sequences need not be equally long. We will need
+# that.
+#
+# `F.scaled_dot_product_attention` is PyTorch's own. In a network the queries, keys and
+# values are *learned*: three linear layers make them. And there are several **heads**. Each
+# looks with its own share of the features, so one may look for the beat
+# and another for the chord. This is the attention of HTDemucs:
+
+# %%
+show_source("mssedu.blocks.transformer.Attention.project")
+
+# %%
+show_source("mssedu.blocks.transformer.Attention.forward")
+
+
+# %%
+def toy_heads(x, other, module):
+    q, k, v = module.project(x[None], other[None])
+    heads = [toy_attention(*head) for head in zip(q[0], k[0], v[0], strict=True)]
+    return module.out_proj(torch.cat(heads, dim=-1))
+
+
+# %% tags=["nbval-check-output"]
+real = Attention(width=16, n_heads=4)
+x, other = torch.randn(5, 16), torch.randn(7, 16)
+with torch.no_grad():
+    assert torch.allclose(
+        toy_heads(x, other, real), real(x[None], other[None])[0], atol=1e-5
+    )
+n_weights = sum(p.numel() for p in real.parameters())
+print(f"4 heads of {16 // 4} features, {n_weights} = 4 · (16² + 16) parameters")
+
+# %% [markdown]
+# ## A song looks at itself
+#
+# No training yet. Let queries and keys both be the frames of the mixture's spectrogram, the
+# magnitudes of all bins, each frame brought to length 1. Then the score of two frames
+# tells how much alike they sound, whatever their level.
+
+# %%
+hop_length = 2048
+spectrogram = stft(mixture, 4096, hop_length)
+magnitude = spectrogram.abs()  # (channels, bins, frames)
+frames = magnitude.mean(0).T
+frames = frames / frames.norm(dim=1, keepdim=True)
+n_frames, d = frames.shape
+
+# %% tags=["nbval-check-output"]
+even = 1 / n_frames  # what each frame gets if all get the same
+for loudness in (1, 20 * math.sqrt(d)):
+    strongest = toy_weights(loudness * frames, frames).max()
+    print(f"queries {loudness:4.0f} times as long: at most", end=" ")
+    print(f"{strongest / even:3.0f} times the even share")
+
+# %% [markdown]
+# With queries of length 1, everybody attends to everybody: the softmax hardly sees a
+# difference. The longer the queries, the **choosier** they are. A network learns how
+# long to make them; here we choose 20 · √d.
+
+# %%
+weights = toy_weights(20 * math.sqrt(d) * frames, frames)
+seconds = hop_length / rate
+first = round(10 / seconds)
+maps = {
+    "each frame attends to those that sound like it": weights[:first, :first].sqrt()
+}
+maps_figure(
+    maps,
+    xlabel=f"Key: frame, {1000 * seconds:.0f} ms each",
+    ylabel="Query: frame",
+    unit="√ weight",
+    columns=1,
+    height=4.5,
+)
+
+# %% [markdown]
+# The bright diagonal is each frame finding itself. The lines **beside** it run parallel:
+# what sounds at moment $m$ sounds again a fixed time later, and again. How much later?
+# Take the mean of the weights along each parallel.
+
+# %%
+lags = torch.stack([weights.diagonal(lag).mean() for lag in range(200)]) / even
+curves_figure(
+    {"attention": lags[7:]},
+    xlabel="Distance of key and query (seconds)",
+    ylabel="Times the even share",
+    start=7 * seconds,
+    step=seconds,
+)
+
+# %% tags=["nbval-check-output"]
+best = 7 + lags[7:].argmax().item()
+second = 7 + lags[7:].clone().index_fill_(0, torch.tensor(best - 7), 0).argmax().item()
+print(f"beside its neighbors, a frame attends most to {best * seconds:.2f} s away,")
+print(f"then to {second * seconds:.2f} s, which is {second / best:.0f} times as far")
+print(f"four beats at 140 a minute last {4 * 60 / 140:.2f} s")
+
+# %% [markdown]
+# Attention has found the bar, and nobody told it that there is one.
+#
+# ## Take home the values
+#
+# Now let the values be the magnitudes too, and forbid each frame to look at anything
+# nearer than 0.9 s, so that it cannot simply take itself: a score of $-\infty$
+# is a weight of zero. What a frame takes home is what its lookalikes have in common. Where
+# the mixture is louder than that, something else is sounding: turn it down.
+
+
+# %%
+def what_repeats(weights):
+    values = rearrange(magnitude, "c f m -> m (c f)")
+    taken = rearrange(weights @ values, "m (c f) -> c f m", c=len(magnitude))
+    mask = (taken / magnitude.clamp_min(1e-8)).clamp(max=1)
+    return istft(mask * spectrogram, hop_length, length=mixture.shape[-1])
+
+
+place = torch.arange(n_frames)
+near = (place[:, None] - place).abs() < 20
+scores = (20 * frames @ frames.T).masked_fill(near, -math.inf)
+repeated = what_repeats(scores.softmax(dim=-1))
+play(repeated, rate, "what repeats")
+
+# %%
+play(mixture - repeated, rate, "what does not")
+
+# %% tags=["nbval-check-output"]
+before = usdr(reference=sources[0], estimate=mixture).item()
+after = usdr(reference=sources[0], estimate=repeated).item()
+print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB in what repeats")
+print(f"looking at nothing nearer than {20 * seconds:.1f} s. You said:", prediction)
+
+# %% [markdown]
+# From -1.3 to 2.3 dB, without a single learned weight. (The idea is older than
+# transformers: it is called REPET-SIM.) It only works as far as the drums are what repeats,
+# of course. A transformer learns itself what to look for and what to take.
+#
+# **Change one thing.** Put 2 in place of 20 as the length of the queries, then 200, and
+# listen again. When does every frame take the same, when only its one best copy?
+#
+# ## Attention is blind to order
+#
+# Shuffle the keys, and the values in the same way. What changes?
+
+# %% tags=["nbval-check-output"]
+shuffled = torch.randperm(7)
+taken = toy_attention(q, k, v)
+again = toy_attention(q, k[shuffled], v[shuffled])
+same = torch.allclose(taken, again, atol=1e-6)
+print("shuffled keys and values change nothing:", same)
+
+# %% [markdown]
+# A sum has no order. To attention, a song is a bag of frames. A convolution knows what
+# lies beside what, attention knows only what resembles what. If *when* and *how
+# high* shall count, each position has to carry it **in itself**, as part of its features.
+#
+# HTDemucs adds to each frame a pattern of cosines and sines, from fast to slow, like the
+# hands of a clock with very many hands. The fastest turns by one radian a frame, the slowest
+# ten thousand times slower.
+
+
+# %%
+def toy_sines(frames, width):
+    half = width // 2
+    table = torch.zeros(frames, width)
+    for m in range(frames):
+        for i in range(half):
+            phase = m / 10000 ** (i / (half - 1))
+            table[m, i], table[m, half + i] = math.cos(phase), math.sin(phase)
+    return table
+
+
+# %%
+show_source("mssedu.blocks.transformer.sines_1d")
+
+# %% tags=["nbval-check-output"]
+clock = sines_1d(200, 64)
+assert torch.allclose(toy_sines(200, 64), clock, atol=1e-4)
+alike = clock @ clock.T / 32
+print("frames 10 and 13 are as much alike as 100 and 103:", end=" ")
+print(torch.allclose(alike[10, 13], alike[100, 103], atol=1e-4))
+print("most alike to frame 100 is frame", alike[100].argmax().item())
+
+# %% [markdown]
+# Why both, cosine and sine? Because $\cos a \cos b + \sin a \sin b = \cos(a - b)$: the dot
+# product of two clocks depends on their *distance* only. A head that compares clocks can
+# look "three frames back", wherever it stands.
+#
+# In the spectrogram a position has two coordinates. Half of the features tell the frame,
+# the other half the bin.
+
+# %%
+show_source("mssedu.blocks.transformer.sines_2d")
+
+# %%
+plane = sines_2d(8, 200, 64)  # (frames, bins, width)
+here = plane[100, 3]
+maps = {
+    "sines_1d: 64 features of 200 frames": clock.T,
+    "alike to which frame?": alike,
+    "sines_2d: alike to frame 100, bin 3?": (plane @ here / 32).T,
+}
+maps_figure(
+    maps,
+    xlabel="Frame",
+    ylabel="Feature, frame, bin",
+    columns=3,
+    height=2.6,
+)
+
+# %% [markdown]
+# On the left, the clock: below the fast cosines, then the slow ones, above them the sines.
+# In the middle, the bright diagonal: near is alike. On the right, the position at bin 3 and
+# frame 100 is most like itself, then like the same frame in other bins and
+# the same bin in other frames.
+#
+# ## Look at yourself, look at the other
+#
+# Notebook 10 had two branches, one on the spectrogram, one on the waveform, and added
+# them up at the bottom. That takes the same rate in both, and says nothing about *what* of
+# the other is of use. HTDemucs keeps the two sequences apart and lets them **look at
+# each other**. Two kinds of layers take turns. In the even ones, each sequence attends to
+# itself: query, key and value come from the same sequence.
+
+# %%
+show_source("mssedu.blocks.transformer.SelfAttentionLayer.forward")
+
+# %% [markdown]
+# In the odd ones the query comes from one sequence, key and value from the other.
+
+# %%
+show_source("mssedu.blocks.transformer.CrossAttentionLayer.forward")
+
+# %% [markdown]
+# Around each attention are two things that you may know: a skip, `x + …`, so that
+# nothing is lost; and a **feed-forward** part, a small network that works on each position
+# alone. New is `gamma`, a **layer scale**: one learned factor for each feature, 0.0001 at first. So
+# a deep stack begins as if it were not there, and grows in as it learns.
+#
+# And this is all of it:
+
+# %%
+show_source("mssedu.blocks.transformer.CrossDomainTransformer.forward")
+
+# %% [markdown]
+# Note `layer(x, y), layer_t(y, x)` in one line: both look at the other as it was *before*
+# this layer.
+#
+# How long are the two sequences? The spectrogram branch divides its 2048 bins
+# by 4, four times; its frames stay, one each 1024 samples. The waveform branch shortens time by 4,
+# four times. Count for the 7.8 s of a published model, then ask a real one; the sequences do
+# not depend on its width.
+
+# %% tags=["nbval-check-output"]
+samples = round(7.8 * rate)
+n_bins, n_columns = 2048 // 4**4, math.ceil(samples / 1024)
+print(f"{samples} samples")
+print(
+    f"spectrogram: {n_bins} bins · {n_columns} frames = {n_bins * n_columns} positions"
+)
+print(f"waveform: {samples} / 256 = {math.ceil(samples / 256)} positions")
+ends = ["crosstransformer[0]", "crosstransformer[1]"]
+seen = look_inside(create_model("htdemucs", "tiny"), torch.zeros(1, 2, samples), ends)
+print("a real one:", *(tuple(value.shape) for value in seen.values()))
+
+# %% [markdown]
+# ## What it costs
+#
+# Every position looks at every other: the number of scores is positions². Twice as long
+# a piece has four times as many. Here for the paper's eight heads, if each score were
+# stored as a float32 of 4 bytes:
+
+# %% tags=["nbval-check-output"]
+print("seconds  spectrogram²  waveform²  stored, one self-attention each")
+for length in (2, 4, 7.8, 16):
+    m = math.ceil(length * rate / 1024)
+    n_scores = (8 * m) ** 2, math.ceil(length * rate / 256) ** 2
+    megabytes = 8 * 4 * sum(n_scores) / 1e6
+    print(f"{length:7} {n_scores[0]:13,} {n_scores[1]:10,}  {megabytes:8,.0f} MB")
+with torch.device("meta"):  # shapes only, no memory
+    paper = create_model("htdemucs")
+n_parameters = sum(p.numel() for p in paper.parameters())
+inner = sum(p.numel() for p in paper.crosstransformer.parameters())
+share = 100 * inner / n_parameters
+print(f"{n_parameters:,} parameters, {share:.0f} % of them in the transformer")
+
+# %% [markdown]
+# Storing is avoidable: PyTorch computes the scores piece by piece and forgets them, and
+# then memory grows only with the length. The *time* does not get shorter by that. Measure it:
+
+# %%
+counts = [1000, 2000, 4000, 8000]
+times = []
+for count in counts:
+    q = torch.randn(1, 1, count, 64)  # one head
+    runs = []
+    for _ in range(3):
+        started = time.perf_counter()
+        F.scaled_dot_product_attention(q, q, q)
+        runs.append(1000 * (time.perf_counter() - started))
+    times.append(min(runs))  # the one that was disturbed least
+lines = {
+    "positions": [times[-1] * (count / counts[-1]) for count in counts],
+    "positions²": [times[-1] * (count / counts[-1]) ** 2 for count in counts],
+    "measured": times,
+}
+sweep_figure(counts, lines, xlabel="Positions", ylabel="Time of one head (ms)")
+
+# %% tags=["nbval-check-output"]
+x, y = torch.tensor(counts).log(), torch.tensor(times).log()
+exponent = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+print("time grows as positions to a power nearer 2 than 1:", bool(exponent > 1.5))
+
+# %% [markdown]
+# That is why HTDemucs hears 7.8 s at a time (`segment`), and `separate` gives
+# it no more at once. There is a second reason: clocks that it never saw in training.
+#
+# ## Train it
+#
+# The smallest preset, three layers of 64 features, on chunks of three seconds. The rest is
+# as in notebook 06: remixed excerpts of four songs, `thresholded_snr`, and about a minute.
+
+# %%
+amounts = {
+    "smoke": {"steps": 4, "batch_size": 1, "learning_rate": 3e-3},
+    "cpu": {"steps": 80, "batch_size": 1, "learning_rate": 3e-3},
+    "gpu": {"steps": 6000, "batch_size": 4, "learning_rate": 3e-4},
+}
+
+
+def build():
+    torch.manual_seed(session.seed)
+    if session.profile == "gpu":  # the size of the published one
+        return create_model("htdemucs", stems=stems)
+    return create_model("htdemucs", "tiny", stems=stems, segment=3.0)
+
+
+def train(model):
+    config = TrainConfig(
+        model="htdemucs",
+        preset="paper" if session.profile == "gpu" else "tiny",
+        stems=stems,
+        segment=model.config.segment,
+        loss="thresholded_snr",
+        schedule="cosine",
+        warmup_steps=2,
+        level_db=-25.0,
+        gain_db=(-8.0, 8.0),
+        seed=session.seed,
+        **amounts[session.profile],
+    )
+    losses = []
+
+    def note(step, steps, loss, score):
+        losses.append(loss)
+        if step % max(steps // 5, 1) == 0:
+            recent = losses[-max(steps // 5, 1) :]
+            print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.2f} dB")
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(model, train_songs, None, config, folder, progress=note)
+    return losses
+
+
+model = build()
+losses = train(model)
+
+
+# %%
+def smooth(values, width):
+    width = min(width, len(values))
+    return torch.tensor(values).unfold(0, width, 1).mean(1)
+
+
+curves_figure(
+    {"training": smooth(losses, 20)},
+    xlabel="Step",
+    ylabel="Loss, mean of 20 (dB)",
+    start=20,
+)
+
+# %%
+estimate = separate(model, mixture)
+play(estimate[0], rate, "drums, HTDemucs after a minute")
+
+# %% [markdown]
+# ## Switch it off
+#
+# Three quarters of the weights of the published model lie in its transformer. What did ours do
+# for the result? A layer scale of zero switches off what stands behind it. So we
+# need not train again to ask: set the scales to zero in the *odd* layers, where the
+# branches look at each other; then in all. What is left is two U-Nets with
+# norms and clocks between them.
+
+
+# %%
+def switched_off(model, layers):
+    changed = copy.deepcopy(model)
+    for branch in (changed.crosstransformer.layers, changed.crosstransformer.layers_t):
+        for layer in branch[layers]:
+            nn.init.zeros_(layer.gamma_1.scale)
+            nn.init.zeros_(layer.gamma_2.scale)
+    return changed
+
+
+def score(model):
+    return usdr(reference=sources, estimate=separate(model, mixture))
+
+
+table = {
+    "mixture": usdr(reference=sources, estimate=mixture.expand_as(sources)),
+    "cross off": score(switched_off(model, slice(1, None, 2))),
+    "all off": score(switched_off(model, slice(None))),
+    "trained": usdr(reference=sources, estimate=estimate),
+    "repeats": usdr(
+        reference=sources, estimate=torch.stack([repeated, mixture - repeated])
+    ),
+}
+scores_figure(
+    {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
+)
+
+# %% tags=["nbval-check-output"]
+gain = table["trained"] - table["mixture"]
+print("drums more than 2 dB better than the mixture:", bool(gain[0] > 2))
+print("both stems better than silence:", bool((table["trained"] > 0).all()))
+for row in ("cross off", "all off"):
+    change = (table["trained"] - table[row]).abs().max()
+    print(f"{row}: changes the scores by less than 0.1 dB:", bool(change < 0.1))
+
+# %% [markdown]
+# Training has gained more than 2 dB on the drums, and switching the transformer off costs
+# nothing. ("repeats" is the program of the beginning that has learned nothing. Who is
+# better?) Is it the layer scales? They began at 0.0001.
+
+# %%
+transformer = model.crosstransformer
+for name, branch in {"freq": transformer.layers, "time": transformer.layers_t}.items():
+    for index, layer in enumerate(branch):
+        of_attention = layer.gamma_1.scale.abs().mean().item()
+        of_rest = layer.gamma_2.scale.abs().mean().item()
+        kind = ("self", "cross")[index % 2]
+        print(f"{name} {index} {kind:5}: attention {of_attention:.4f}", end="")
+        print(f", feed-forward {of_rest:.4f}")
+
+# %% tags=["nbval-check-output"]
+state = model.state_dict()
+scales = torch.cat([state[n] for n in state if "transformer" in n and "gamma" in n])
+at_first = build().crosstransformer.layers[0].gamma_1.scale.mean()
+print(
+    f"the layer scales, at first {at_first:.4f}, have grown:",
+    bool(scales.abs().mean() > 1e-3),
+)
+print("and are still small, below 0.05 in the mean:", bool(scales.abs().mean() < 0.05))
+
+# %% [markdown]
+# They have grown a lot and still are small. That is a tempting explanation. Before you
+# write it down, do a **control**: open all scales to 1. If they were what keeps the
+# transformer out, now it should be heard, for good or ill. And a second one:
+# silence what comes up from the bottom of both U-Nets, transformer and all ("top 4"),
+# then all that comes from below the second level, and the first. How deep does this model live?
+
+
+# %%
+def opened(model):
+    changed = copy.deepcopy(model)
+    for name, scale in changed.crosstransformer.named_parameters():
+        if "gamma" in name:
+            nn.init.ones_(scale)
+    return changed
+
+
+def only(model, levels):  # of the U-Nets, from the top; nothing comes from below
+    changed = copy.deepcopy(model)
+    below = [changed.channel_downsampler, changed.channel_downsampler_t]
+    if levels < model.config.depth:
+        below = [part[-1 - levels] for part in (changed.decoder, changed.tdecoder)]
+    for part in below:
+        part.register_forward_hook(lambda part, inputs, output: 0 * output)
+    return changed
+
+
+table = {"trained": table["trained"], "opened": score(opened(model))}
+table |= {f"top {n}": score(only(model, n)) for n in (4, 2, 1)}
+scores_figure(
+    {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
+)
+
+# %% tags=["nbval-check-output"]
+limits = {"opened": 0.1, "top 4": 0.1, "top 1": 0.5}
+for row, limit in limits.items():
+    change = (table[row] - table["trained"]).abs().max()
+    print(f"{row}: changes the scores by less than {limit} dB:", bool(change < limit))
+
+# %% [markdown]
+# > **What to notice.** It was *not* the layer scales. Nothing that comes from the bottom is
+# > heard, with or without a transformer. After a minute this deep model is a
+# > shallow one: almost everything passes the outermost skips.
+#
+# Without the controls we would have told you a nice story about layer scales. And what
+# does it prove about transformers? Nothing. It proves that *this* model, after *this*
+# minute, does not use its own. The gradient improves first what helps at once: the short
+# way. That attention needs more than others to learn from, as it knows nothing of neighborhoods
+# to begin with, the authors of HTDemucs saw too, in the large: trained on the songs of
+# MUSDB18 alone it "performs poorly"; with 800 songs more it is 0.45 dB better than
+# Hybrid Demucs (notebook 10), trained on the same songs.
+#
+# Nor would a large loss prove that a part was needed: a model trained without it might
+# have learned to do without. The fair ablation trains twice, as in notebook 06.
+#
+# ## Where it looks
+#
+# `forward` never holds the weights of an attention as a whole. For the eyes, `look_inside` asks
+# the module to compute them again. Three seconds of the test song; in the waveform
+# branch a position is 256 samples, 6 ms. Here are four heads of its first layer, and below
+# them the same heads of a model that has not been trained at all:
+
+# %%
+excerpt = slice(4 * rate, 7 * rate)
+heard = mixture[None, :, excerpt]
+inside = look_inside(model.cpu(), heard, "crosstransformer.*attn.attention")
+name = "crosstransformer.layers_t.0.self_attn.attention"
+untrained = look_inside(build(), heard, name)
+maps = {f"head {n}": head for n, head in enumerate(inside[name][0, :4])}
+maps |= {f"head {n}, untrained": head for n, head in enumerate(untrained[name][0, :4])}
+maps_figure(maps, xlabel="Key", ylabel="Query", columns=4, height=2.0)
+
+# %% [markdown]
+# And the odd layer, where they look across, averaged over heads and bins:
+
+# %%
+cross = inside["crosstransformer.layers.1.cross_attn.attention"][0].mean(0)
+crossed = inside["crosstransformer.layers_t.1.cross_attn.attention"][0].mean(0)
+maps = {
+    "spectrogram asks waveform": rearrange(cross, "(m f) n -> f m n", f=8).mean(0),
+    "waveform asks spectrogram": rearrange(crossed, "n (m f) -> f n m", f=8).sum(0),
+}
+maps_figure(maps, xlabel="Key", ylabel="Query", columns=2, height=2.8)
+
+# %% tags=["nbval-check-output"]
+print("(heads, queries, keys)")
+for name, weights in inside.items():
+    print(tuple(weights.shape[1:]), name.removeprefix("crosstransformer."))
+beat = 60 / 140
+print(f"a beat is {beat:.2f} s or {beat * rate / 256:.0f} positions of the waveform")
+
+# %% [markdown]
+# Stripes: whoever asks, the same moments are preferred. The untrained maps have them too, so
+# they are no sign of learning. Spots on a grid are more: certain moments look at each other. If
+# they lie 74 positions apart, they are the beats, and hits look at hits.
+#
+# Do not trust it further than it goes. A map shows where a layer looks. Whether anything that
+# it takes from there is heard, the controls have told you: in this model, not yet.
+
+# %% [markdown]
+# ## The published weights
+#
+# The published model learned from MUSDB18 and 800 songs more, on eight GPUs. Does it look at
+# the bar?
+# If the weights are on your machine, the next cell draws the same maps for them. They
+# are for research only, which is why they are not part of this book.
+
+# %%
+path = os.environ.get("MSSEDU_HTDEMUCS")
+figure = None
+if path is None:
+    print("To see them: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
+    print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
+else:
+    published = load_model(path)
+    name = "crosstransformer.layers_t.2.self_attn.attention"
+    long = mixture[None, :, : round(7.8 * rate)]
+    heads = look_inside(published, long, name)[name][0]
+    maps = {f"head {index}": head.sqrt() for index, head in enumerate(heads)}
+    figure = maps_figure(maps, xlabel="Key", ylabel="Query", columns=4, height=2.2)
+figure
+
+# %% [markdown]
+# ## Sidebar: bands, and positions that rotate
+#
+# What came after HTDemucs keeps the attention and changes what it looks at.
+#
+# **Bands.** A band-split model works on the spectrogram alone. It cuts each frame into
+# some sixty bands, narrow below, wide above, and makes *one* position of each band,
+# with a layer of its own. Attention then takes turns: along time, each band for itself;
+# across bands, each frame for itself. With $T$ frames and $K$ bands, that is
+# $K T^2 + T K^2$ scores instead of $(T K)^2$. HTDemucs spends its savings elsewhere: its
+# convolutions leave only 8 bins.
+#
+# **RoPE**, rotary position embedding. HTDemucs *adds* its clocks once, before the first layer,
+# where they mix with the sound. RoPE turns instead: in *each* attention, pairs of features
+# of $q$ and $k$ are rotated by an angle that grows with the position, and each pair has
+# its own speed. Rotating both by the same angle leaves a dot product as it was. So the
+# score depends on the distance alone, exactly, and the values stay untouched.
+#
+# Both together are BS-RoFormer (2023). Its large version won that year's Sound Demixing
+# Challenge. A smaller one reaches 9.8 dB on MUSDB18-HQ without any extra song, where HTDemucs
+# reaches 9.2 dB with 800. With overlapping bands on the mel scale, as the ear has them, it is
+# called Mel-Band RoFormer. And you have all the parts: take the
+# toy, and rotate `q` and `k` before the scores.
+
+# %% tags=["nbval-check-output"]
+
+
+def rotate(x, speed=0.1):  # (positions, 2): one pair of features
+    turn = torch.polar(torch.ones(len(x)), speed * torch.arange(len(x)))
+    return torch.view_as_real(torch.view_as_complex(x) * turn)
+
+
+one, two = torch.randn(1, 2).expand(200, 2), torch.randn(1, 2).expand(200, 2)
+scores = rotate(one.contiguous()) @ rotate(two.contiguous()).T
+print("the same score at the same distance:", end=" ")
+print(torch.allclose(scores[10, 13], scores[100, 103], atol=1e-4))
+
+# %% [markdown]
+# ## What to remember
+#
+# - Attention: compare a query with all keys, softmax, take the mean of the values.
+# - It is blind to order. Positions must be told, by sines or by rotation.
+# - Self-attention looks at the same sequence, cross-attention at another one, of
+#   another length if need be.
+# - Positions² scores: twice as long costs four times as much.
+# - A layer scale near zero lets a deep stack grow in. It also tells how much passes.
+# - Switching a part off shows whether *this* model uses it, not what the part is worth.
+# - Before you explain a result, do a control. Ours refuted the obvious explanation.
+#
+# **What this notebook does not show.** Why a transformer is worth its price: for that it
+# takes hundreds of songs and days on GPUs. One minute, one seed, one test song by the
+# same artist tell next to nothing about HTDemucs; the scores above are those of its
+# outermost convolutions. The bar in the map at the beginning is that of a song that
+# a machine plays, with exact repeats; a live band gives weaker lines.
+#
+# ## Exercises
+
+# %%
+exercise("transformer.attention")
+
+
+# %% tags=["exercise"]
+def attention(q, k, v):
+    return ...  # your code here
+
+
+exercise("transformer.attention").check(attention)
+
+# %%
+exercise("transformer.positions")
+
+
+# %% tags=["exercise"]
+def positions(frames, width):
+    return ...  # your code here
+
+
+exercise("transformer.positions").check(positions)
+
+# %%
+exercise("transformer.cross_attention")
+
+
+# %% tags=["exercise"]
+def cross_attention(x, other, padding):
+    return ...  # your code here
+
+
+exercise("transformer.cross_attention").check(cross_attention)
+
+# %%
+exercise("transformer.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("transformer.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Begin with open layer scales: after `build`, set all `gamma`
+# scales to 1 and train. Does the loss fall as fast? What does switching off cost
+# now? Or train once with `t_layers=1`, which has no cross-attention, three seeds each: that
+# is the fair ablation.
+
+# %% [markdown]
+# ## Sources
+#
+# - HTDemucs: S. Rouard, F. Massa and A. Défossez, "Hybrid transformers for music source
+#   separation", *ICASSP* 2023, [arXiv:2211.08553](https://arxiv.org/abs/2211.08553).
+# - Attention, sines: A. Vaswani et al., "Attention is all you need", *NeurIPS* 2017,
+#   [arXiv:1706.03762](https://arxiv.org/abs/1706.03762).
+# - Layer scale: H. Touvron, M. Cord, A. Sablayrolles, G. Synnaeve and H. Jégou, "Going
+#   deeper with image transformers", *ICCV* 2021, [arXiv:2103.17239](https://arxiv.org/abs/2103.17239).
+# - Attention piece by piece: T. Dao, D. Fu, S. Ermon, A. Rudra and C. Ré, "FlashAttention",
+#   *NeurIPS* 2022, [arXiv:2205.14135](https://arxiv.org/abs/2205.14135).
+# - What repeats: Z. Rafii and B. Pardo, "Music/voice separation using the similarity
+#   matrix", *ISMIR* 2012.
+# - RoPE: J. Su et al., "RoFormer: enhanced transformer with rotary position embedding",
+#   2021, [arXiv:2104.09864](https://arxiv.org/abs/2104.09864).
+# - Bands: Y. Luo and J. Yu, "Music source separation with band-split RNN", 2022,
+#   [arXiv:2209.15174](https://arxiv.org/abs/2209.15174); W.-T. Lu, J.-C. Wang, Q. Kong and
+#   Y.-N. Hung, "Music source separation with band-split RoPE transformer", *ICASSP* 2024,
+#   [arXiv:2309.02612](https://arxiv.org/abs/2309.02612).
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.
