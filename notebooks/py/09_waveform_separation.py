@@ -223,7 +223,7 @@ print("mixture", tuple(noise.shape), "-> estimate", tuple(small(noise).shape))
 # told to bring each mixture to one level first, `normalize=True`; you will see why.
 
 # %%
-steps = {"smoke": 10, "cpu": 300, "gpu": 50_000}[session.profile]
+steps = {"smoke": 10, "cpu": 300, "gpu": 3000}[session.profile]
 full = session.profile == "gpu"
 torch.manual_seed(session.seed)
 model = create_model(
@@ -237,8 +237,8 @@ config = TrainConfig(
     model="demucs",
     preset="paper" if full else "tiny",
     steps=steps,
-    batch_size=16 if full else 4,
-    segment=10.0 if full else 2.0,
+    batch_size=8 if full else 4,
+    segment=5.0 if full else 2.0,
     loss="thresholded_snr",
     learning_rate=3e-4 if full else 3e-3,
     schedule="cosine",
@@ -387,7 +387,7 @@ play(moved(1) - start, rate, "drums: difference after one sample")
 prediction_average = "?"  # dB
 
 # %%
-period = 2**9  # one whole grid
+period = model.config.stride**model.config.depth // 2  # one whole grid: 512
 generator = torch.Generator().manual_seed(session.seed)
 drawn = torch.randint(period, (2, 16), generator=generator).tolist()
 one, other = (torch.stack([moved(shift) for shift in row]) for row in drawn)
