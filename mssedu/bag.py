@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.checks import InputError, check_mixture, check_name, message
-from mssedu.contract import ModelConfig, config_of
+from mssedu.contract import ModelConfig, config_of, segment_limit
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Bag(nn.Module):
         if weights is not None:
             given = torch.tensor(weights, dtype=torch.float32)
         _check_weights(given, len(models), names)
-        limits = [getattr(config, "segment_limit", None) for config in configs]
+        limits = [segment_limit(config) for config in configs]
         self.config = BagConfig(
             stems=names,
             sample_rate=configs[0].sample_rate,

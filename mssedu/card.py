@@ -270,10 +270,9 @@ def sizes() -> tuple[tuple[str, ...], Rows]:
 
 def published() -> tuple[tuple[str, ...], Rows]:
     """Head and rows of all published checkpoints."""
-    from mssedu.pretrained import table
+    from mssedu.pretrained import table_rows
 
-    lines = [line.strip("| ").split(" | ") for line in table().splitlines()]
-    return tuple(lines[0]), [tuple(line) for line in lines[2:]]  # [1] is a rule
+    return table_rows()
 
 
 def make_cards(

@@ -56,6 +56,11 @@ def config_of(model: nn.Module) -> ModelConfig:
     return cast(ModelConfig, config)
 
 
+def segment_limit(config: ModelConfig) -> float | None:
+    """Seconds of the longest chunk that a model is for; None if any will do."""
+    return getattr(config, "segment_limit", None)
+
+
 def chunk_seconds(
     config: ModelConfig, segment: float | None, *, strict: bool = False
 ) -> float:
@@ -72,7 +77,7 @@ def chunk_seconds(
     if segment is None:
         return config.segment
     check_range("separate", "segment", segment, 0, low_open=True)
-    limit: float | None = getattr(config, "segment_limit", None)
+    limit = segment_limit(config)
     if limit is None or segment <= limit:
         return segment
     if strict:

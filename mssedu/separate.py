@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mssedu.checks import InputError, check_finite, check_mixture, check_range, message
-from mssedu.contract import chunk_seconds, config_of
+from mssedu.contract import chunk_seconds, config_of, segment_limit
 
 OVERLAP = 0.25  # share of a chunk, unless the user says otherwise
 Progress = Callable[[int, int], None]  # is given chunks done, chunks in all
@@ -74,7 +74,7 @@ def separate(
         model.to(device)
     length = max(1, round(segment * rate))
     # A model with a limit pads to what it was trained with anyway; others need not.
-    if getattr(config, "segment_limit", None) is None:
+    if segment_limit(config) is None:
         length = min(length, samples)
     process = partial(_estimate, model)
     was_training = model.training

@@ -225,16 +225,20 @@ def load_official(
     """
     for stem, network in zip(model.config.stems, model.networks, strict=True):
         check_name("load_official", "target", stem, state_dicts)
-        weights = {
-            name: value
-            for name, value in state_dicts[stem].items()
-            if name != "sample_rate" and not name.endswith(".window")
-        }
         try:
-            network.load_state_dict(weights)
+            network.load_state_dict(weights_of(state_dicts[stem]))
         except RuntimeError as error:
             wanted = f"weights of {stem!r} that fit {model.config}"
             remedy = "Create the model with the configuration they were trained in."
             raise CheckpointError(
                 message("load_official", wanted, error, remedy)
             ) from error
+
+
+def weights_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict without STFT windows and rate, which some files hold."""
+    return {
+        name: value
+        for name, value in state_dict.items()
+        if name != "sample_rate" and not name.endswith(".window")
+    }

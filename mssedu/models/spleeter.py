@@ -43,8 +43,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.blocks import check_config, check_stft
+from mssedu.blocks.tensorflow import copy_variables
 from mssedu.checks import (
-    CheckpointError,
     InputError,
     check_mixture,
     check_name,
@@ -244,7 +244,7 @@ def load_official(model: Spleeter, variables: Mapping[str, Any]) -> None:
     weights = {"kernel": "weight", "bias": "bias"}
     scales = {"gamma": "weight", "beta": "bias"}
     statistics = {"moving_mean": "running_mean", "moving_variance": "running_var"}
-    fitting: list[tuple[Tensor, Tensor]] = []
+    named: list[tuple[str, Tensor]] = []
     for index, network in enumerate(model.networks):
         assert isinstance(network, UNet), type(network)
         for kind, layers, names in (
@@ -259,19 +259,5 @@ def load_official(model: Spleeter, variables: Mapping[str, Any]) -> None:
             for number, layer in enumerate(layers, start=index * len(layers)):
                 prefix = f"{kind}_{number}" if number else kind
                 for theirs, ours in names.items():
-                    into = getattr(layer, ours)
-                    value = _fitting(f"{prefix}/{theirs}", variables, into)
-                    fitting.append((into, value))
-    for into, value in fitting:  # only now, so that an error leaves the model whole
-        into.data.copy_(value)
-
-
-def _fitting(name: str, variables: Mapping[str, Any], into: Tensor) -> Tensor:
-    value = torch.as_tensor(variables[name]) if name in variables else torch.empty(0)
-    value = value.permute(3, 2, 1, 0) if value.ndim == 4 else value
-    if value.shape != into.shape:
-        wanted = f"{name}, {tuple(into.shape)} in our order of axes"
-        got = tuple(value.shape) if name in variables else "no variable of this name"
-        remedy = "Create the model with the configuration that was trained."
-        raise CheckpointError(message("load_official", wanted, got, remedy))
-    return value
+                    named.append((f"{prefix}/{theirs}", getattr(layer, ours)))
+    copy_variables(named, variables)

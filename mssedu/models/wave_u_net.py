@@ -45,8 +45,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.blocks import check_config
+from mssedu.blocks.tensorflow import copy_variables
 from mssedu.checks import (
-    CheckpointError,
     InputError,
     check_mixture,
     check_range,
@@ -250,21 +250,8 @@ def load_official(model: WaveUNet, variables: Mapping[str, Any]) -> None:
     last, rows = model.output, model.config.channels  # ours is one for all stems
     assert last.bias is not None, "every convolution here has a bias"
     places += zip(last.weight.split(rows), last.bias.split(rows), strict=True)
-    fitting: list[tuple[Tensor, Tensor]] = []
+    named: list[tuple[str, Tensor]] = []
     for number, (weight, bias) in enumerate(places):
         prefix = "separator/conv1d" + (f"_{number}" if number else "")
-        for into, name in ((weight, f"{prefix}/kernel"), (bias, f"{prefix}/bias")):
-            fitting.append((into, _fitting(name, variables, into)))
-    for into, value in fitting:  # only now, so that an error leaves the model whole
-        into.data.copy_(value)
-
-
-def _fitting(name: str, variables: Mapping[str, Any], into: Tensor) -> Tensor:
-    value = torch.as_tensor(variables[name]) if name in variables else torch.empty(0)
-    value = value.permute(2, 1, 0) if value.ndim == 3 else value
-    if value.shape != into.shape:
-        wanted = f"{name}, {tuple(into.shape)} in our order of axes"
-        got = tuple(value.shape) if name in variables else "no variable of this name"
-        remedy = "Create the model with the configuration that was trained."
-        raise CheckpointError(message("load_official", wanted, got, remedy))
-    return value
+        named += [(f"{prefix}/kernel", weight), (f"{prefix}/bias", bias)]
+    copy_variables(named, variables)

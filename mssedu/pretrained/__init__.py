@@ -41,15 +41,22 @@ def list_pretrained() -> list[str]:
 
 def table() -> str:
     """All published checkpoints in Markdown, with the reason where one cannot load."""
+    head, rows = table_rows()
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def table_rows() -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
+    """Head and rows of `table`."""
     head = ("name", "model", "stems", "files", "trained on", "score, dB", "license")
-    lines = [head, ("---",) * len(head)]
+    rows = []
     for name, entry in PUBLISHED.items():
         sizes = [file.size for file in entry.files]
         size = f", {sum(filter(None, sizes)) / 1e6:.0f} MB" if all(sizes) else ""
         facts = (name, entry.model, " ".join(entry.stems), f"{len(entry.files)}{size}")
         score = f"not loadable: {entry.refused}" if entry.refused else entry.score
-        lines.append((*facts, entry.trained_on, score or "–", entry.license))
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append((*facts, entry.trained_on, score or "–", entry.license))
+    return head, rows
 
 
 def load_model(

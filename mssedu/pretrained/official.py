@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from mssedu.checks import CheckpointError, message
+from mssedu.models.open_unmix import weights_of
 from mssedu.pretrained.foreign import Weights
 from mssedu.pretrained.origins import ORIGINS, Origin
 from mssedu.pretrained.published import DRUMS_FIRST, SIX
@@ -92,9 +93,7 @@ def port_open_unmix(
     state = {
         f"networks.{i}.{name}": value
         for i, weights in enumerate(states.values())
-        for name, value in weights.items()
-        # Windows and the rate, which some files hold, are no weights.
-        if name != "sample_rate" and not name.endswith(".window")
+        for name, value in weights_of(weights).items()
     }
     return Ported("open_unmix", config, state)
 

@@ -12,6 +12,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from torch import Tensor
+
+
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
+    """What every port promises: at most 1e-5 of the loudest sample apart."""
+    assert ours.shape == theirs.shape
+    assert theirs.abs().max() > 0
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def load_peer(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from mssedu.models.conv_tasnet import Block, ConvTasNetConfig
 from mssedu.registry import create_model
-from tests.parity.peers import load_peer
+from tests.parity.peers import assert_close, load_peer
 
 diffq = ModuleType("diffq")  # quantized weights, not needed here
 for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
@@ -57,12 +57,6 @@ def pair(**changes):
             value.data.normal_(0.0, 0.3, generator=generator)
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def assert_close(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert theirs.abs().max() > 0
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def mixture(samples, channels=2, batch=2):

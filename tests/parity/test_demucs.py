@@ -7,7 +7,7 @@ import torch
 
 from mssedu.models.demucs import Resample, valid_length
 from mssedu.registry import create_model
-from tests.parity.peers import load_peer
+from tests.parity.peers import assert_close, load_peer
 
 diffq = ModuleType("diffq")  # quantized weights, not needed here
 for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
@@ -45,12 +45,6 @@ def pair(preset="tiny", **changes):
         value.data.uniform_(-1.7 * scale, 1.7 * scale, generator=generator)
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def assert_close(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert theirs.abs().max() > 0
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def mixture(samples, channels=2):

@@ -8,7 +8,7 @@ import torch
 from mssedu.blocks.dconv import BiLSTM, DConv, LocalAttention
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.registry import create_model
-from tests.parity.peers import load_peer
+from tests.parity.peers import assert_close, load_peer
 
 hdemucs_4 = pytest.importorskip("demucs.hdemucs")
 demucs_4 = pytest.importorskip("demucs.demucs")
@@ -62,12 +62,6 @@ def pair(package=hdemucs_4, **changes):
     theirs = randomize(original_model(ours.config, package))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def assert_close(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert theirs.abs().max() > 0
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def mixture(samples, channels=2, batch=2):

@@ -10,6 +10,7 @@ import torch
 from mssedu.audio import load_audio
 from mssedu.blocks.transformer import CrossDomainTransformer
 from mssedu.registry import create_model
+from tests.parity.peers import assert_close
 
 original = pytest.importorskip("demucs.htdemucs")
 transformer = pytest.importorskip("demucs.transformer")
@@ -73,12 +74,6 @@ def pair(preset="paper", original_changes=(), **changes):
     theirs = randomize(original_model(ours.config, **dict(original_changes)))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def assert_close(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert theirs.abs().max() > 0
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def mixture(samples, channels=2, batch=2):

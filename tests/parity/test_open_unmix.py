@@ -6,6 +6,7 @@ import torch
 from mssedu.masks import wiener
 from mssedu.models.open_unmix import load_official
 from mssedu.registry import create_model, model_config
+from tests.parity.peers import assert_close
 
 original = pytest.importorskip("openunmix.model")
 filtering = pytest.importorskip("openunmix.filtering")
@@ -34,12 +35,6 @@ def original_targets(config, stems):
 
 def load_original(model, targets):
     load_official(model, {stem: n.state_dict() for stem, n in targets.items()})
-
-
-def assert_close(ours, theirs):
-    assert ours.shape == theirs.shape
-    assert theirs.abs().max() > 0
-    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def mixture(samples, channels=2, batch=2):
