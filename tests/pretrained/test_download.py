@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import re
+import socket
 import threading
 from pathlib import Path
 
@@ -123,10 +124,14 @@ def test_what_is_absent_names_address_hash_and_place(server, path):
         assert words in str(caught.value)
 
 
-def test_no_connection(server, path):
-    server.server_close()  # nobody listens at this port
-    with pytest.raises(CheckpointError, match=r"refused.*sha256 not published.*put it"):
-        fetch(f"{server.address}/file", path)
+def test_no_connection(monkeypatch, path):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as bound:  # a bound socket that does not listen: nobody takes this port
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}/file"
+        with pytest.raises(CheckpointError, match=r"sha256 not published.*put it") as caught:
+            fetch(address, path)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_the_cache_is_where_the_user_or_the_platform_says(monkeypatch):
