@@ -10,27 +10,16 @@ Notebook: 01.
 
 import math
 import os
-import uuid
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import soundfile as sf
 import soxr
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mssedu.checks import (
-    AudioFileError,
-    InputError,
-    check_finite,
-    check_name,
-    check_range,
-    message,
-)
-from mssedu.containers import READABLE_SUFFIXES, decode, probe
+from mssedu.audio_writer import AudioWriter
+from mssedu.checks import InputError, check_range, message
+from mssedu.containers import READABLE_SUFFIXES, opened, probe
 
 __all__ = [
     "READABLE_SUFFIXES",
@@ -41,19 +30,10 @@ __all__ = [
     "match_channels",
     "peak_db",
     "resample",
+    "resampled_length",
     "rms_db",
     "save_audio",
 ]
-
-# suffix -> libsndfile's format, and what it calls each subtype
-_PCM = {"int16": "PCM_16", "int24": "PCM_24"}
-_WRITERS: dict[str, tuple[str, dict[str, str]]] = {
-    ".wav": ("WAV", {**_PCM, "float32": "FLOAT"}),
-    ".flac": ("FLAC", _PCM),
-    ".ogg": ("OGG", dict.fromkeys(("int16", "int24", "float32"), "VORBIS")),
-    ".mp3": ("MP3", dict.fromkeys(("int16", "int24", "float32"), "MPEG_LAYER_III")),
-}
-_BLOCK = 65536  # samples written at once: libsndfile's Vorbis encoder needs small bites
 
 
 @dataclass(frozen=True)
@@ -93,19 +73,15 @@ def load_audio(
         AudioFileError: no such file, a folder, or nothing that can be decoded.
         InputError: the part lies outside the file, or the stream does not exist.
     """
-    where = "load_audio"
-    file = _existing_file(where, path)
-    check_range(where, "start_seconds", start_seconds, 0.0)
-    if duration_seconds is not None:
-        check_range(where, "duration_seconds", duration_seconds, 0.0, low_open=True)
-    audio, sample_rate = decode(where, file, stream, start_seconds, duration_seconds)
-    if audio.shape[-1] == 0:
-        if start_seconds == 0.0:
-            raise _no_samples(where, file)
-        got = f"start_seconds {start_seconds} of {file}"
-        remedy = "Start earlier; mssedu.audio.audio_info tells the length."
-        raise InputError(message(where, "a start before the file's end", got, remedy))
-    return torch.from_numpy(np.ascontiguousarray(audio)), sample_rate
+    with opened(
+        "load_audio",
+        path,
+        stream=stream,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+    ) as part:
+        audio = np.concatenate([*part.blocks], axis=1)
+        return torch.from_numpy(audio), part.sample_rate
 
 
 def audio_info(path: str | os.PathLike[str], *, stream: int = 0) -> AudioInfo:
@@ -114,12 +90,7 @@ def audio_info(path: str | os.PathLike[str], *, stream: int = 0) -> AudioInfo:
     Raises:
         AudioFileError, InputError: as `load_audio`.
     """
-    where = "audio_info"
-    file = _existing_file(where, path)
-    info = AudioInfo(*probe(where, file, stream))
-    if info.samples == 0:
-        raise _no_samples(where, file)
-    return info
+    return AudioInfo(*probe("audio_info", path, stream))
 
 
 def save_audio(
@@ -132,9 +103,9 @@ def save_audio(
 ) -> None:
     """Write a waveform; the suffix picks the format: .wav, .flac, .ogg or .mp3.
 
-    The file appears complete or not at all. Rounding is to the nearest step. 16-bit
-    files get triangular dither of ±1 step, which turns rounding into steady noise;
-    audio that lies on 16-bit steps already (silence, a 16-bit file) is kept as it is.
+    The file appears complete or not at all. Rounding is to the nearest step; 16-bit
+    files get triangular dither of ±1 step where it is needed (silence, or what comes
+    from a 16-bit file, is kept), which turns rounding into steady noise.
 
     Args:
         path: file to write or replace; its folder must exist.
@@ -142,7 +113,7 @@ def save_audio(
         sample_rate: Hz.
         subtype: "int16", "int24" or, for wav alone, "float32", which keeps values
             beyond ±1; ogg and mp3 are lossy and know no subtype.
-        dither_seed: seed of the dither; None turns it off.
+        dither_seed: seed of the dither, ≥ 0; None turns it off.
 
     Raises:
         InputError: unknown suffix or subtype, wrong shape, NaN or Inf, or a peak over 1
@@ -152,25 +123,21 @@ def save_audio(
     Source: Lipshitz, Wannamaker, Vanderkooy 1992, "Quantization and dither".
     """
     where = "save_audio"
-    file = Path(path).absolute()
-    check_name(where, "file suffix", file.suffix.lower(), _WRITERS)
-    kind, subtypes = _WRITERS[file.suffix.lower()]
-    check_name(where, f"{kind} subtype", subtype, subtypes)
-    samples = _storable(where, audio, sample_rate, subtypes[subtype])
-    data = _quantize(samples, subtypes[subtype], dither_seed)
-    if not file.parent.is_dir() or file.is_dir():
-        remedy = "Create the folder first, or choose another name."
-        raise AudioFileError(message(where, "a file in a folder", file, remedy))
-    temporary = file.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        _write(temporary, data, sample_rate, kind, subtypes[subtype])
-        temporary.replace(file)
-    except (OSError, sf.SoundFileError) as error:
-        wanted = f"a writable {kind} file {file} at {sample_rate} Hz"
-        remedy = "Check the disk, the rights, and that the format knows this rate."
-        raise AudioFileError(message(where, wanted, error, remedy)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    shaped = audio.ndim == 2 and 1 <= audio.shape[0] <= 64 and audio.shape[1] >= 1
+    if not shaped or not audio.is_floating_point():
+        got = f"{audio.dtype} {tuple(audio.shape)}"
+        remedy = "One waveform per file: index, transpose or convert it."
+        wanted = "float audio (1 … 64 channels, samples ≥ 1)"
+        raise InputError(message(where, wanted, got, remedy))
+    with AudioWriter(
+        path,
+        sample_rate,
+        *audio.shape,
+        subtype=subtype,
+        dither_seed=dither_seed,
+        where=where,
+    ) as writer:
+        writer.write(audio)
 
 
 def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -200,11 +167,21 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
         remedy = "Convert with audio.float(); give at least one sample."
         raise InputError(message("resample", "float audio (…, samples)", got, remedy))
     samples = audio.shape[-1]
-    length = (2 * samples * to_rate + from_rate) // (2 * from_rate)
+    length = resampled_length(samples, from_rate, to_rate)
     rows = audio.detach().cpu().reshape(-1, samples).T.numpy()
     out = soxr.resample(rows, from_rate, to_rate, quality="VHQ").T[:, :length]
     out = np.pad(out, ((0, 0), (0, length - out.shape[1])))
     return torch.from_numpy(out).to(audio.device).reshape(*audio.shape[:-1], length)
+
+
+def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
+    """How many samples `resample` makes of so many: rounded, a half upwards.
+
+    Example:
+        >>> resampled_length(44101, 44100, 22050)
+        22051
+    """
+    return (2 * samples * to_rate + from_rate) // (2 * from_rate)
 
 
 def match_channels(audio: Tensor, channels: int) -> Tensor:
@@ -272,76 +249,3 @@ def loudness_lufs(audio: Tensor, sample_rate: int) -> float:
     # Log of zero and the mean of no block at all are how silence turns up inside.
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples))
-
-
-def _existing_file(where: str, path: str | os.PathLike[str]) -> Path:
-    file = Path(path).absolute()
-    if not file.exists():
-        got = f"nothing at {file}"
-        remedy = "Check the spelling and the working folder."
-    elif file.is_dir():
-        got, remedy = f"the folder {file}", "Name a file inside it."
-    elif file.stat().st_size == 0:
-        got, remedy = f"the empty file {file}", "Copy or download it again."
-    else:
-        return file
-    raise AudioFileError(message(where, "an audio file", got, remedy))
-
-
-def _no_samples(where: str, file: Path) -> AudioFileError:
-    got = f"none in {file}"
-    return AudioFileError(message(where, "samples", got, "Export the file again."))
-
-
-def _storable(where: str, audio: Tensor, sample_rate: int, code: str) -> Tensor:
-    """`audio` on the CPU, checked: shape, finite, and no peak that would be clipped."""
-    shaped = audio.ndim == 2 and 1 <= audio.shape[0] <= 64 and audio.shape[1] >= 1
-    if not shaped or not audio.is_floating_point():
-        got = f"{audio.dtype} {tuple(audio.shape)}"
-        remedy = "One waveform per file: index, transpose or convert it."
-        wanted = "float audio (1 … 64 channels, samples ≥ 1)"
-        raise InputError(message(where, wanted, got, remedy))
-    # libsndfile's Vorbis encoder crashes above this rate instead of refusing it.
-    highest = 200_000 if code == "VORBIS" else math.inf
-    check_range(where, "sample_rate", sample_rate, 1, highest)
-    check_finite(where, audio, sample_rate)
-    peak = float(audio.abs().max())
-    if peak > 1.0 and code != "FLOAT":
-        got = f"a peak of {peak:.4g} ({20 * math.log10(peak):+.2f} dB)"
-        remedy = (
-            f"Scale all stems of the song alike, e.g. audio / {peak:.4g}, or save as "
-            'wav with subtype="float32".'
-        )
-        raise InputError(message(where, "samples within ±1", got, remedy))
-    return audio.detach().cpu()
-
-
-def _quantize(audio: Tensor, code: str, dither_seed: int | None) -> NDArray[Any]:
-    """What libsndfile stores without further rounding, (samples, channels)."""
-    if code not in ("PCM_16", "PCM_24"):
-        return audio.float().T.numpy()
-    bits = 16 if code == "PCM_16" else 24
-    steps = audio.double() * 2 ** (bits - 1)
-    if bits == 16 and dither_seed is not None and not steps.equal(steps.round()):
-        generator = torch.Generator().manual_seed(dither_seed)
-        uniform = torch.rand(2, *steps.shape, generator=generator, dtype=steps.dtype)
-        steps = steps + uniform[0] - uniform[1]
-    steps = steps.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    if bits == 16:
-        return steps.short().T.numpy()
-    return (steps.int() << 8).T.numpy()  # libsndfile keeps the upper 24 of 32 bits
-
-
-def _write(
-    file: Path, data: NDArray[Any], sample_rate: int, kind: str, code: str
-) -> None:
-    quality: dict[str, Any] = {}
-    if kind == "MP3":  # about 250 kbit/s
-        quality = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
-    elif kind == "OGG":  # about 250 kbit/s
-        quality = {"compression_level": 0.3}
-    with sf.SoundFile(
-        file, "w", sample_rate, data.shape[1], code, format=kind, **quality
-    ) as sound:
-        for start in range(0, len(data), _BLOCK):
-            sound.write(data[start : start + _BLOCK])

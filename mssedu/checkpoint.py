@@ -24,6 +24,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 import mssedu
@@ -196,6 +197,15 @@ def config_fields(model: nn.Module) -> dict[str, Any]:
     """All fields of a model's config, by name."""
     config: Any = config_of(model)
     return dataclasses.asdict(config)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """Hash of all parameters and buffers: the same for the same weights, anywhere."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -10,6 +10,7 @@ invariants that only a bug of ours can break.
     ├── DatasetError      a folder that is not a data set       (also a ValueError)
     ├── CheckpointError   weights that do not fit               (also a RuntimeError)
     └── SetupError        a missing package, device or driver   (also a RuntimeError)
+    MssEduWarning         what a user should know, such as a segment that was shortened
 """
 
 import difflib
@@ -25,6 +26,10 @@ class MssEduError(Exception):
     """Base of all errors that a user can mend; `exit_code` is what the CLI returns."""
 
     exit_code = 1
+
+
+class MssEduWarning(UserWarning):
+    """What a user should know and need not mend; the CLI prints it as one line."""
 
 
 class InputError(MssEduError, ValueError):

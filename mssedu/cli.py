@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import tyro
 
@@ -24,15 +24,10 @@ from mssedu.console import (
     show_steps,
     warnings_as_lines,
 )
+from mssedu.separate_command import DEMO_MODEL, Model, separate, source
 from mssedu.train_config import TrainConfig
 
-if TYPE_CHECKING:
-    from mssedu.separate_files import Separation
-
-Model = Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
-Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
 DEMO_FOLDER = Path("runs/demo")
-DEMO_MODEL = str(DEMO_FOLDER / "training")
 
 
 def demo(folder: Path = DEMO_FOLDER) -> int:
@@ -122,90 +117,6 @@ def train(
     return 0
 
 
-def separate(
-    files: Files,
-    model: Model = DEMO_MODEL,
-    weights: Path | None = None,
-    out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("separated"),
-    template: str = "{track}/{stem}.{ext}",
-    ext: Literal["wav", "flac", "ogg", "mp3"] = "wav",
-    subtype: Literal["int16", "int24", "float32"] = "int16",
-    exists: Literal["refuse", "skip", "overwrite"] = "refuse",
-    segment: float | None = None,
-    overlap: float = 0.25,
-    batch_size: int = 1,
-    device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
-) -> int:
-    """Take songs apart: a file per stem, at the rate and length of the song.
-
-    Args:
-        files: songs, folders (searched to the bottom) or patterns.
-        model: published name, checkpoint file or run folder; the demo's model if not
-            given.
-        weights: a local file of weights; with a published name, in place of its own.
-        out_dir: folder of the results.
-        template: path of a stem below it.
-        ext: file format.
-        subtype: sample format; float32 (wav) keeps values beyond full scale.
-        exists: what to do where results are there already.
-        segment: seconds computed at once; the model's own if not given.
-        overlap: share of a segment that the next covers too, 0 <= overlap < 1.
-        batch_size: segments computed at once.
-        device: auto, cpu, cuda, mps.
-    """
-    from mssedu.separate_files import find_files, track_names
-
-    if not files:
-        raise InputError(
-            message("separate", "files", "none", "Name at least one song.")
-        )
-    found, missing = find_files(files)
-    for name in missing:
-        report_failure("missing", f"{name}: no such file, and no music below it")
-    options = {"template": template, "ext": ext, "subtype": subtype, "exists": exists}
-    numbers = {"segment": segment, "overlap": overlap, "batch_size": batch_size}
-    network = load_shown(*_source(model, weights), device)
-    failed = len(missing)
-    for file, track in track_names(found).items():
-        failed += not _separate_one(network, file, out_dir, track, options | numbers)
-    out.print(
-        f"{len(found) + len(missing) - failed} of {len(found) + len(missing)} done"
-    )
-    return 1 if failed else 0
-
-
-def _source(model: str, weights: Path | None) -> tuple[str | Path, Path | None]:
-    """What to load: weights alone, if no model was named with them."""
-    return (weights, None) if weights and model == DEMO_MODEL else (model, weights)
-
-
-def _separate_one(
-    network: Any, file: Path, out_dir: Path, track: str, options: dict[str, Any]
-) -> bool:
-    """Separate a file and say how it went; True unless it failed."""
-    from mssedu.separate_files import separate_file
-
-    try:
-        with bar(track) as update:
-            done = separate_file(
-                network, file, out_dir, track=track, progress=update, **options
-            )
-    except (MssEduError, OSError) as error:
-        report_failure("failed", f"{file}: {error}")
-        return False
-    out.print(_outcome(track, done), markup=False)
-    return True
-
-
-def _outcome(track: str, done: "Separation | None") -> str:
-    """One line about a separated file."""
-    if done is None:
-        return f"skipped  {track}: finished before"
-    gain = f", all stems {done.gain_db:.1f} dB" if done.gain_db else ""
-    silent = ", the input is silent" if done.sum_residual_db is None else ""
-    return f"done     {track}: {done.speed:.1f} x real time{gain}{silent}"
-
-
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
     model: Model = DEMO_MODEL,
@@ -236,7 +147,7 @@ def evaluate(
     if save is not None and save.exists():
         remedy = "Choose another name, or remove it first."
         raise InputError(message("evaluate", "a new file", save, remedy))
-    network = load_shown(*_source(model, weights), device)
+    network = load_shown(*source(model, weights), device)
     tracks = load_dataset(data, split, stems=config_of(network).stems)
     with bar("evaluating") as update:
         scores = run(network, tracks, segment=segment, overlap=overlap, progress=update)

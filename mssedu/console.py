@@ -10,6 +10,8 @@ from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
+from mssedu.checks import MssEduWarning
+
 out = Console(soft_wrap=True)  # a path or command stays in one piece
 err = Console(stderr=True, soft_wrap=True)
 
@@ -58,7 +60,7 @@ def warnings_as_lines() -> Iterator[None]:
         report_failure("note", str(message))
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("once", "segment: ")  # not again for each song
+        warnings.simplefilter("once", MssEduWarning)  # not again for each song
         warnings.showwarning = show
         yield
 

@@ -1,4 +1,7 @@
-"""Decoding behind `mssedu.audio.load_audio`: libsndfile, and FFmpeg for the rest.
+"""Decoding behind `mssedu.audio`: libsndfile, and FFmpeg for the rest, block by block.
+
+    file ──opened──▶ blocks of (channels, ≤ length), one after another ──▶ load_audio,
+                                                                  scan, read_blocks
 
 wav, flac, ogg and aiff go to libsndfile; everything else, mp3 included, to the FFmpeg
 libraries inside PyAV, because libsndfile loses the end of an mp3 without a length tag.
@@ -6,11 +9,14 @@ libraries inside PyAV, because libsndfile loses the end of an mp3 without a leng
 Encoders put silence before the music (priming) and fill the last frame up (padding).
 FFmpeg drops the priming by itself. The padding of an MP4 file is cut here, where its
 last packet says it ends, so that encoding and loading give the same length back.
+Notebook: 01.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +24,117 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssedu.checks import AudioFileError, InputError, message, missing_package
+from mssedu.checks import (
+    AudioFileError,
+    InputError,
+    check_range,
+    message,
+    missing_package,
+)
 
 _SNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 # FFmpeg reads more kinds than these; they are what a folder scan looks for.
 _FFMPEG_SUFFIXES = (".mp3", ".m4a", ".mp4", ".aac", ".opus", ".wma", ".webm", ".mka")
 READABLE_SUFFIXES = _SNDFILE_SUFFIXES + _FFMPEG_SUFFIXES
 
-_BLOCK = 65536  # samples decoded at once while skipping
+BLOCK = 65536  # samples decoded at once, unless somebody asks for another length
 _OGG_PAGE = 65307  # bytes, the longest page of an ogg file (RFC 3533)
 _OGG = re.compile(rb"OggS\x00.(.{8})", re.DOTALL)
 
+Block = NDArray[np.float32]  # (channels, samples)
 
-def decode(
-    where: str, file: Path, stream: int, start: float, duration: float | None
-) -> tuple[NDArray[np.float32], int]:
-    """Samples (channels, samples) from `start` for `duration` seconds, and the rate.
+
+@dataclass(frozen=True)
+class Part:
+    """An opened part of a file; its blocks can be taken once, while it is open."""
+
+    sample_rate: int  # Hz
+    channels: int
+    first: int  # sample of the file where the part begins
+    blocks: Iterator[Block]  # (channels, length), the last one shorter
+
+
+@contextmanager
+def opened(
+    where: str,
+    path: str | os.PathLike[str],
+    *,
+    stream: int = 0,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    length: int = BLOCK,
+) -> Iterator[Part]:
+    """Open a part of an audio file for reading block by block, then close the file.
+
+    Args:
+        where: who asks, for messages.
+        path, stream, start_seconds, duration_seconds: as `mssedu.audio.load_audio`.
+        length: samples of a block, ≥ 1.
 
     Raises:
-        AudioFileError: nobody can decode the file.
-        InputError: the file has no such stream.
+        AudioFileError: no such file, or nobody can decode it.
+        InputError: the part lies outside the file (told when its first block is asked
+            for), or there is no such stream.
     """
+    file = existing_file(where, path)
+    check_range(where, "start_seconds", start_seconds, 0.0)
+    if duration_seconds is not None:
+        check_range(where, "duration_seconds", duration_seconds, 0.0, low_open=True)
+    check_range(where, "length", length, 1)
+
     if file.suffix.lower() in _SNDFILE_SUFFIXES:
         with _open_sndfile(where, file, stream) as sound:
-            first, count = _span(start, duration, sound.samplerate)
-            _move_to(sound, file, min(first, sound.frames))
-            audio = sound.read(-1 if count is None else count, "float32", True)
-            return audio.T, sound.samplerate
-    with _open_ffmpeg(where, file, stream) as (container, track):
-        first, count = _span(start, duration, track.rate)
-        blocks, position = [np.zeros((track.channels, 0), np.float32)], 0
-        # Always from the beginning: a decoder that jumps in halfway lacks the frames
-        # before and gives slightly other samples (AAC even draws noise).
-        for block in _ffmpeg_blocks(file, container, track):
-            blocks.append(block[:, max(first - position, 0) :])
-            position += block.shape[1]
-            if count is not None and position >= first + count:
-                break
-        return np.concatenate(blocks, axis=1)[:, :count], track.rate
+            rate, channels = sound.samplerate, sound.channels
+            first, count = _span(start_seconds, duration_seconds, rate)
+            blocks = _sndfile_blocks(sound, file, first, count, length)
+            blocks = _never_empty(where, file, start_seconds, blocks)
+            yield Part(rate, channels, first, blocks)
+    else:
+        with _open_ffmpeg(where, file, stream) as (container, track):
+            first, count = _span(start_seconds, duration_seconds, track.rate)
+            # Always from the beginning: a decoder that jumps in halfway lacks the
+            # frames before and gives slightly other samples (AAC even draws noise).
+            whole = _ffmpeg_blocks(file, container, track)
+            blocks = _regrouped(_cut(whole, first, count), length)
+            blocks = _never_empty(where, file, start_seconds, blocks)
+            yield Part(track.rate, track.channels, first, blocks)
 
 
-def probe(where: str, file: Path, stream: int) -> tuple[int, int, int, str]:
+def existing_file(where: str, path: str | os.PathLike[str]) -> Path:
+    """The absolute path of a file that holds something.
+
+    Raises:
+        AudioFileError: nothing there, a folder, or an empty file.
+    """
+    file = Path(path).absolute()
+    if not file.exists():
+        got = f"nothing at {file}"
+        remedy = "Check the spelling and the working folder."
+    elif file.is_dir():
+        got, remedy = f"the folder {file}", "Name a file inside it."
+    elif file.stat().st_size == 0:
+        got, remedy = f"the empty file {file}", "Copy or download it again."
+    else:
+        return file
+    raise AudioFileError(message(where, "an audio file", got, remedy))
+
+
+def probe(
+    where: str, path: str | os.PathLike[str], stream: int
+) -> tuple[int, int, int, str]:
     """Sample rate, channels, exact number of samples and codec name.
 
     Raises:
-        AudioFileError, InputError: as `decode`.
+        AudioFileError, InputError: as `opened`; a file without samples is an error.
     """
+    file = existing_file(where, path)
+    found = _probe(where, file, stream)
+    if found[2] == 0:
+        raise _no_samples(where, file)
+    return found
+
+
+def _probe(where: str, file: Path, stream: int) -> tuple[int, int, int, str]:
     if file.suffix.lower() in _SNDFILE_SUFFIXES:
         with _open_sndfile(where, file, stream) as sound:
             codec = sound.subtype.lower()
@@ -99,6 +170,19 @@ def _open_sndfile(where: str, file: Path, stream: int) -> Iterator[sf.SoundFile]
         raise _unreadable(where, file, error) from error
 
 
+def _sndfile_blocks(
+    sound: sf.SoundFile, file: Path, first: int, count: int | None, length: int
+) -> Iterator[Block]:
+    _move_to(sound, file, min(first, sound.frames))
+    left = sound.frames if count is None else count
+    while left > 0:
+        block = sound.read(min(length, left), dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        left -= len(block)
+        yield np.ascontiguousarray(block.T)
+
+
 def _move_to(sound: sf.SoundFile, file: Path, first: int) -> None:
     """Make `first` the next sample to be read."""
     # libsndfile misses the sample when it jumps into the last page of a Vorbis file,
@@ -107,8 +191,8 @@ def _move_to(sound: sf.SoundFile, file: Path, first: int) -> None:
     if sound.subtype == "VORBIS":
         near = min(first, _last_page_start(file))
     sound.seek(near)
-    for done in range(near, first, _BLOCK):
-        sound.read(min(_BLOCK, first - done), dtype="float32")
+    for done in range(near, first, BLOCK):
+        sound.read(min(BLOCK, first - done), dtype="float32")
 
 
 def _last_page_start(file: Path) -> int:
@@ -143,10 +227,8 @@ def _open_ffmpeg(where: str, file: Path, stream: int) -> Iterator[tuple[Any, Any
         raise _unreadable(where, file, error) from error
 
 
-def _ffmpeg_blocks(
-    file: Path, container: Any, track: Any
-) -> Iterator[NDArray[np.float32]]:
-    """Decoded blocks (channels, samples), without the padding at an MP4 file's end."""
+def _ffmpeg_blocks(file: Path, container: Any, track: Any) -> Iterator[Block]:
+    """Decoded blocks of any length, without the padding at an MP4 file's end."""
     import av
 
     to_float: Any = av.AudioResampler(format="fltp")
@@ -160,6 +242,53 @@ def _ffmpeg_blocks(
                 block = part.to_ndarray()[:, :room]
                 position += block.shape[1]
                 yield block
+
+
+def _cut(blocks: Iterable[Block], first: int, count: int | None) -> Iterator[Block]:
+    """What lies in `count` samples from `first` on (None: all that follow)."""
+    position = 0
+    for block in blocks:
+        end = None if count is None else first + count - position
+        inside = block[:, max(first - position, 0) : end]
+        if inside.size:  # an empty view would keep the whole block alive
+            yield inside
+        position += block.shape[1]
+        if count is not None and position >= first + count:
+            return
+
+
+def _regrouped(blocks: Iterable[Block], length: int) -> Iterator[Block]:
+    """The same samples in blocks of one length; the last one may be shorter."""
+    held: list[Block] = []
+    samples = 0
+    for block in blocks:
+        held.append(block)
+        samples += block.shape[1]
+        if samples >= length:
+            joined = np.concatenate(held, axis=1)
+            rest = samples % length
+            for start in range(0, samples - rest, length):
+                yield np.ascontiguousarray(joined[:, start : start + length])
+            held, samples = [joined[:, start + length :]], rest
+    if samples:
+        yield np.concatenate(held, axis=1)
+
+
+def _never_empty(
+    where: str, file: Path, start: float, blocks: Iterable[Block]
+) -> Iterator[Block]:
+    """The blocks as they are, or an error that says why there are none."""
+    any_samples = False
+    for block in blocks:
+        any_samples = True
+        yield block
+    if any_samples:
+        return
+    if start == 0.0:
+        raise _no_samples(where, file)
+    got = f"start_seconds {start} of {file}"
+    remedy = "Start earlier; mssedu.audio.audio_info tells the length."
+    raise InputError(message(where, "a start before the file's end", got, remedy))
 
 
 def _is_mp4(container: Any) -> bool:
@@ -178,6 +307,11 @@ def _packet_end(file: Path, packet: Any, track: Any) -> int | None:
         duration = max(duration, track.codec_context.frame_size or 0)
     ticks = packet.pts + duration - (track.start_time or 0)
     return round(ticks * track.time_base * track.rate)
+
+
+def _no_samples(where: str, file: Path) -> AudioFileError:
+    got = f"none in {file}"
+    return AudioFileError(message(where, "samples", got, "Export the file again."))
 
 
 def _unreadable(where: str, file: Path, why: object) -> AudioFileError:

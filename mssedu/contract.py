@@ -10,16 +10,18 @@ A model may have `prepare(excerpts)` too, which is called once before it is trai
 Open-Unmix takes the mean and the deviation of every bin from these training mixtures.
 
 A config may have a `segment_limit` too, seconds: no chunk in inference is longer, as
-the model was never shown more at once. HTDemucs has one.
+the model was never shown more at once. HTDemucs has one. It may have a `bandwidth_hz`,
+above which the model hears and gives nothing. Spleeter has one.
 """
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.checks import InputError, MssEduWarning, check_range, message
 
 
 class ModelConfig(Protocol):
@@ -61,6 +63,11 @@ def segment_limit(config: ModelConfig) -> float | None:
     return getattr(config, "segment_limit", None)
 
 
+def bandwidth_hz(config: ModelConfig) -> float:
+    """Highest frequency in a model's stems, Hz: that of its rate, if it states none."""
+    return min(getattr(config, "bandwidth_hz", math.inf), config.sample_rate / 2)
+
+
 def chunk_seconds(
     config: ModelConfig, segment: float | None, *, strict: bool = False
 ) -> float:
@@ -85,7 +92,7 @@ def chunk_seconds(
         wanted = f"a segment of at most {limit:.1f} s, as trained"
         raise InputError(message("separate", wanted, f"{segment:.1f} s", remedy))
     text = f"segment: {segment:.1f} s > {limit:.1f} s trained; using {limit:.1f}"
-    warnings.warn(text, stacklevel=3)
+    warnings.warn(text, MssEduWarning, stacklevel=3)
     return limit
 
 

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 
 from mssedu.audio import rms_db
 from mssedu.checks import DatasetError, InputError, check_name, message
+from mssedu.chunks import Chunks, chunk_starts, chunk_weight
 from mssedu.contract import ModelConfig, config_of, settle_segment
 from mssedu.datasets.track import Track
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics import usdr
-from mssedu.separate import OVERLAP, overlap_add, separate
+from mssedu.overlap_add import overlap_add, whole
+from mssedu.separate import separate
 from mssedu.spectral import istft, stft
 
 DEFINITION = "usdr"
@@ -167,7 +169,18 @@ def ideal_ratio_estimate(sources: Tensor, mixture: Tensor, sample_rate: int) -> 
     # The mixture, then all sources, as channels of one signal.
     shown = torch.cat([mixture, sources.reshape(n_stems * channels, samples)])
     length = min(10 * sample_rate, samples)
-    return overlap_add(process, shown, sample_rate, length, OVERLAP)
+    chunks = Chunks(
+        samples=samples,
+        length=length,
+        starts=chunk_starts(samples, length, overlap=0.25),
+        weight=chunk_weight(length),
+        width=length,
+    )
+
+    def read(begin: int, end: int) -> Tensor:
+        return shown[:, begin:end]
+
+    return whole(overlap_add(process, read, chunks, sample_rate), samples)
 
 
 def check_track(track: Track, config: ModelConfig) -> None:

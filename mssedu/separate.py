@@ -1,47 +1,52 @@
-"""Chunked inference: a song of any length through a model that sees a few seconds.
+"""Separate a mixture of any length with a model that sees a few seconds.
 
-    mixture  ├──────────────────────────────────────────────┤
-    chunks   ├────segment────┤
-                        ├────segment────┤          each starts one stride later
-                                   ├────segment────┤
-                                              ├────┤ the rest: the model is shown a
-                                                     segment with it in the middle
-    weights   ◢◣ of each chunk, always > 0
+    mixture ─chunks─▶ model ▸ refine ─overlap_add─▶ blocks ─▶ estimate
+    (channels, samples)                              (stems, channels, samples)
 
-    result = Σ weight · model(chunk) / Σ weight
+`separate` reads a tensor and returns one; `mssedu.separate_file` reads a file and
+writes files, and never holds more than a few chunks. Both take their blocks from
+`estimate_blocks`, so both give the same numbers.
 
-Dividing by the summed weights makes the result exact for any model that treats every
-chunk alike (identity in, identity out), whatever the length and the overlap; the
-triangular weights fade one chunk into the next, so that no seam can click. Chunks lie
-as in Demucs, so that the same weights give the same estimate as there.
-`separate` works on tensors; `mssedu.separate_files` puts files around it.
+    chunks        where the chunks lie, and what the model is shown around them
+    inference     the model, run fast
+    refine        what is done to a chunk's estimate: tta, Wiener filter, consistency
+    overlap_add   the loop, and the fading of chunk into chunk
+    fallback      what happens if memory runs out
 Notebook: 12.
 """
 
-from collections.abc import Callable
-from functools import partial
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, check_finite, check_mixture, check_range, message
-from mssedu.contract import chunk_seconds, config_of, segment_limit
-
-OVERLAP = 0.25  # share of a chunk, unless the user says otherwise
-Progress = Callable[[int, int], None]  # is given chunks done, chunks in all
+from mssedu.bag import Bag
+from mssedu.checks import (
+    InputError,
+    MssEduWarning,
+    check_finite,
+    check_mixture,
+    message,
+)
+from mssedu.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
+from mssedu.contract import ModelConfig, chunk_seconds, config_of, segment_limit
+from mssedu.fallback import in_smaller_batches, with_fallback
+from mssedu.inference import ready
+from mssedu.overlap_add import Progress, Read, overlap_add, whole
+from mssedu.refine import needed, output_names, refined
+from mssedu.separate_config import SeparateConfig
 
 
 def separate(
     model: nn.Module,
     mixture: Tensor,
     *,
-    segment: float | None = None,
-    overlap: float = OVERLAP,
-    batch_size: int = 1,
     device: torch.device | str | None = None,
-    strict_segment: bool = False,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Tensor:
     """Separate a mixture of any length into the model's stems.
 
@@ -49,135 +54,152 @@ def separate(
         model: follows the contract: `config` and forward (batch, channels, samples) ->
             (batch, stems, channels, samples); run in eval mode, then set back.
         mixture: (channels, samples) at the model's sample rate.
-        segment: seconds of a chunk, > 0; the model's own if None. More than the model
-            was trained with is announced and shortened (strict_segment: an error).
-        overlap: share of a chunk that the next one covers too, 0 ≤ overlap < 1.
-        batch_size: chunks computed at once; changes speed and memory, not the result.
         device: where to compute; where the model is if None.
-        progress: is called after each batch.
+        progress: is called with chunks done and in all after each batch.
+        **settings: segment, overlap, shifts …: all fields of `SeparateConfig`.
 
     Returns:
-        (stems, channels, samples), on the device and in the precision of `mixture`.
+        (stems, channels, samples), on the device and in the precision of `mixture`;
+        with two_stems the stem and the rest. Silence gives exact zeros.
 
     Raises:
         InputError: wrong shape, NaN or Inf in the mixture or in the model's output, or
-            a number outside its range.
+            a setting that is unknown or out of its range.
     """
-    config = config_of(model)
-    rate, samples = config.sample_rate, mixture.shape[-1]
-    check_mixture("separate", mixture[None], config.channels)
-    check_finite("separate", mixture, rate)
-    segment = chunk_seconds(config, segment, strict=strict_segment)
-    check_range("separate", "overlap", overlap, 0, 1, high_open=True)
-    check_range("separate", "batch_size", batch_size, 1)
+    config, model_config = SeparateConfig.of(settings), config_of(model)
+    check_mixture("separate", mixture[None], model_config.channels)
+    check_finite("separate", mixture, model_config.sample_rate)
+    samples = mixture.shape[-1]
     if device is not None:
         model.to(device)
-    length = max(1, round(segment * rate))
-    # A model with a limit pads to what it was trained with anyway; others need not.
-    if segment_limit(config) is None:
-        length = min(length, samples)
-    process = partial(_estimate, model)
-    was_training = model.training
-    model.eval()
-    try:
-        return overlap_add(
-            process, mixture, rate, length, overlap, batch_size, progress
-        )
-    finally:
-        model.train(was_training)
+
+    def read(begin: int, end: int) -> Tensor:
+        return mixture[:, begin:end]
+
+    def run(config: SeparateConfig) -> Tensor:
+        return whole(estimate_blocks(model, read, samples, config, progress), samples)
+
+    config = settled(config, model_config, samples)
+    names = output_names(config, tuple(model_config.stems))
+    if not mixture.any():
+        return mixture.new_zeros(len(names), *mixture.shape)
+    estimate = with_fallback(run, model, config)
+    if len(estimate) < len(names):  # the rest of two stems
+        estimate = torch.cat([estimate, mixture - estimate])
+    return estimate
 
 
-def overlap_add(
-    process: Callable[[Tensor], Tensor],
-    audio: Tensor,
-    sample_rate: int,
-    length: int,
-    overlap: float,
-    batch_size: int = 1,
+def estimate_blocks(
+    model: nn.Module,
+    read: Read,
+    samples: int,
+    config: SeparateConfig,
     progress: Progress | None = None,
-) -> Tensor:
-    """Process audio in overlapping chunks and fade the results into one another.
+) -> Iterator[Tensor]:
+    """Separate what `read` gives, piece after piece.
 
     Args:
-        process: (batch, channels, length) -> (batch, …, length).
-        audio: (channels, samples).
-        sample_rate: Hz, for messages.
-        length: samples of a chunk, ≥ 1; a shorter song is shown between zeros.
-        overlap, batch_size, progress: as in `separate`.
+        model: as in `separate`.
+        read: (begin, end) -> (channels, end - begin) of the mixture; begin never falls.
+        samples: of the mixture.
+        config: settled settings.
 
-    Returns:
-        (…, samples).
+    Yields:
+        blocks (outputs, channels, n) that follow one another; two stems whose rest is
+        mixture - stem come as the one stem.
+    """
+    model_config = config_of(model)
+    names = needed(config)
+    if names and isinstance(model, Bag):
+        model = model.only(*names)
+    with ready(model, precision=config.precision, compile=config.compile) as forward:
+        forward = _exact_if_not_finite(forward, model, config)
+        process = refined(forward, config, config_of(model))
+        yield from overlap_add(
+            in_smaller_batches(_where_the_model_is(process, model)),
+            read,
+            plan_chunks(model_config, samples, config),
+            model_config.sample_rate,
+            batch_size=config.batch_size,
+            progress=progress,
+            where=f"separate with {type(model).__name__}",
+        )
+
+
+def settled(
+    config: SeparateConfig, model_config: ModelConfig, samples: int
+) -> SeparateConfig:
+    """The config with the seconds of a chunk as the model can take them.
+
+    More than the model was trained with is announced and shortened.
 
     Raises:
-        InputError: NaN or Inf in what `process` returns.
+        InputError: a segment too long where `strict_segment`, or no room for a chunk
+            between its context.
     """
-    samples = audio.shape[-1]
-    starts = chunk_starts(samples, length, overlap)
-    weight = chunk_weight(length).to(audio)
-    total, total_weight = torch.zeros(1).to(audio), torch.zeros_like(audio[0])
-    for first in range(0, len(starts), batch_size):
-        batch = starts[first : first + batch_size]
-        results = process(torch.stack([_shown(audio, i, length) for i in batch]))
-        if first == 0:  # now the leading axes of the result are known
-            total = audio.new_zeros(*results.shape[1:-1], samples)
-        for start, result in zip(batch, results, strict=True):
-            end = min(start + length, samples)
-            before = (length - (end - start)) // 2
-            result = result[..., before : before + end - start]
-            _check_finite_result(result, start, sample_rate)
-            total[..., start:end] += weight[: end - start] * result
-            total_weight[start:end] += weight[: end - start]
-        if progress:
-            progress(first + len(batch), len(starts))
-    assert total_weight.min() > 0, "every sample lies in at least one chunk"
-    return total / total_weight
+    seconds = chunk_seconds(model_config, config.segment, strict=config.strict_segment)
+    limit = segment_limit(model_config)
+    if limit is None:
+        seconds = min(seconds, samples / model_config.sample_rate)
+        return replace(config, segment=seconds)
+    room = limit - 2 * config.context
+    if room <= 0:
+        wanted = f"a context below half of the {limit:g} s that the model takes"
+        remedy = "Choose less context."
+        raise InputError(message("separate", wanted, f"{config.context:g} s", remedy))
+    return replace(config, segment=min(seconds, room))
 
 
-def chunk_starts(samples: int, length: int, overlap: float) -> list[int]:
-    """First sample of each chunk; what is left at the end is a shorter one.
+def plan_chunks(
+    model_config: ModelConfig, samples: int, config: SeparateConfig
+) -> Chunks:
+    """Where the chunks of a song lie.
 
-    Example:
-        >>> chunk_starts(samples=10, length=4, overlap=0.25)
-        [0, 3, 6, 9]
-        >>> chunk_starts(samples=4, length=4, overlap=0.25)
-        [0]
+    Args:
+        samples: of the song.
+        config: settled settings.
     """
-    stride = max(1, round(length * (1 - overlap)))
-    return [0] if samples == length else [*range(0, samples, stride)]
+    rate, limit = model_config.sample_rate, segment_limit(model_config)
+    length = max(1, round((config.segment or 0) * rate))
+    context = 0 if limit else round(config.context * rate)
+    offsets = random_offsets(config.shifts, rate, config.seed)
+    return Chunks(
+        samples=samples,
+        length=length,
+        starts=chunk_starts(samples, length, config.overlap, offsets),
+        weight=chunk_weight(length, config.window),
+        # A model with a limit fills up to it anyway: better with music than with zeros.
+        width=round(limit * rate) if limit else length,
+        context=context,
+    )
 
 
-def chunk_weight(length: int) -> Tensor:
-    """Triangle over a chunk, (length,): 1 in the middle, small but never 0 at the ends.
+def _where_the_model_is(
+    process: Callable[[Tensor], Tensor], model: nn.Module
+) -> Callable[[Tensor], Tensor]:
+    """The process, on the model's device; the chunks and its results stay elsewhere."""
 
-    Example:
-        >>> chunk_weight(4)
-        tensor([0.5000, 1.0000, 1.0000, 0.5000])
-    """
-    rising = torch.arange(1, length + 1)
-    triangle = torch.minimum(rising, rising.flip(0)).float()
-    return triangle / triangle.max()
+    def run(chunks: Tensor) -> Tensor:
+        parameter: Tensor = next(model.parameters(), chunks)
+        return process(chunks.to(parameter.device, parameter.dtype)).to(chunks)
 
-
-def _shown(audio: Tensor, start: int, length: int) -> Tensor:
-    """`length` samples, a chunk in their middle: music before it, zeros after it."""
-    missing = max(0, start + length - audio.shape[-1])
-    begin = start - missing // 2
-    piece = audio[:, max(begin, 0) : begin + length]
-    before = max(-begin, 0)
-    return F.pad(piece, (before, length - before - piece.shape[-1]))
+    return run
 
 
-@torch.no_grad()
-def _estimate(model: nn.Module, chunks: Tensor) -> Tensor:
-    """The model's output for (batch, channels, samples), where the chunks live."""
-    parameter: Tensor = next(model.parameters(), chunks)
-    return model(chunks.to(parameter.device, parameter.dtype)).to(chunks)
+def _exact_if_not_finite(
+    forward: Callable[[Tensor], Tensor], model: nn.Module, config: SeparateConfig
+) -> Callable[[Tensor], Tensor]:
+    """Low precision may overflow: such a chunk is computed once more in float32."""
+    if config.precision == "float32":
+        return forward
 
+    def run(chunks: Tensor) -> Tensor:
+        estimate = forward(chunks)
+        if estimate.isfinite().all():
+            return estimate
+        text = f"NaN or Inf in {config.precision}: a chunk is computed in float32"
+        warnings.warn(text, MssEduWarning, stacklevel=2)
+        with ready(model) as exact:
+            return exact(chunks)
 
-def _check_finite_result(result: Tensor, start: int, sample_rate: int) -> None:
-    if result.isfinite().all():
-        return
-    first, last = start / sample_rate, (start + result.shape[-1]) / sample_rate
-    got = f"NaN or Inf ({result.dtype}) in the chunk {first:.2f} … {last:.2f} s"
-    remedy = "Compute in float32, or look for NaN in the model's weights."
-    raise InputError(message("separate", "finite output of the model", got, remedy))
+    return run

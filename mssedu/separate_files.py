@@ -1,58 +1,47 @@
 """From a music file to one file per stem, and a report of what was done to it.
 
-    file ─load─▶ (channels, samples) ─resample─▶ separate ─back─▶ {track}/{stem}.wav
-                                                            └▶ {track}/separation.json
+    song ─Reader─▶ estimate_blocks ─▶ at the song's rate and channels ─┐
+    song, read again in step ─▶ mixture ─ stem ▸ the rest ─────────────┤
+                                                                  LevelMeter
+    {track}/{stem}.wav ◀── dither, AudioWriter ◀── gain ◀── Spool ◀────┘
+    {track}/separation.json, written last
 
-The stems come out at the input's sample rate, channels and exact length. Integer
-formats cannot hold values beyond ±1: if a stem needs it, all stems of the track are
-lowered by one joint gain, so that they still add up, and the report says by how much.
-Notebook: 12.
+Everything flows in blocks: hours of music take the memory of a few seconds. The stems
+come out at the input's sample rate, channels and exact length. Integer formats cannot
+hold values beyond ±1: if a stem needs it, all stems of the track are lowered by one
+joint gain, so that they still add up. It is known when the last block is; until then
+the blocks wait in a temporary file. Notebook: 12.
 """
 
-import contextlib
-import glob
-import json
 import math
 import time
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-import mssedu
-from mssedu.audio import (
-    READABLE_SUFFIXES,
-    load_audio,
-    match_channels,
-    resample,
-    save_audio,
-)
-from mssedu.checks import AudioFileError, InputError, check_finite, message
-from mssedu.contract import config_of, settle_segment
-from mssedu.separate import OVERLAP, separate
+from mssedu.audio import match_channels
+from mssedu.audio_stream import Reader, Spool, resample_blocks
+from mssedu.audio_writer import AudioWriter
+from mssedu.checkpoint import weights_sha256
+from mssedu.checks import MssEduWarning
+from mssedu.contract import bandwidth_hz, config_of
+from mssedu.fallback import with_fallback
+from mssedu.file_config import FileConfig
+from mssedu.overlap_add import Progress
+from mssedu.refine import output_names
+from mssedu.separate import estimate_blocks, plan_chunks, settled
+from mssedu.separate_config import SeparateConfig
+from mssedu.separation import LevelMeter, SeamMeter, Separation, peak_memory_mb
+from mssedu.song import Song
+from mssedu.song_files import fill, is_finished, track_name
 
-Exists = Literal["refuse", "skip", "overwrite"]
-
-
-@dataclass(frozen=True)
-class Separation:
-    """What was done to one file; separation.json holds the same."""
-
-    track: str  # name, as used in the paths of the stems
-    stems: dict[str, str]  # stem -> file, relative to the output folder
-    sample_rate: int  # Hz, of input and stems
-    samples: int  # of input and stems
-    segment: float  # seconds of a chunk, as really used
-    overlap: float
-    gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
-    peak: float  # largest absolute sample of all stems before that gain
-    sum_residual_db: float | None  # energy of mixture - sum of stems; None: all silent
-    speed: float  # seconds of audio per second, reading and writing included
-    mssedu: str = mssedu.__version__
+ZEROS = 2**16  # samples of a block of silence
 
 
 def separate_file(
@@ -61,177 +50,244 @@ def separate_file(
     out_dir: str | Path,
     *,
     track: str | None = None,
-    template: str = "{track}/{stem}.{ext}",
-    ext: str = "wav",
-    subtype: str = "int16",
-    exists: Exists = "refuse",
-    **separate_options: Any,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
 ) -> Separation | None:
     """Separate a file and write its stems below `out_dir`, and what was done.
 
+    The numbers are those of `mssedu.separate` for the whole song; the memory is that of
+    a few chunks.
+
     Args:
         track: name for the template; the file's name without suffix if None.
-        template: path of a stem below out_dir.
-        ext: wav, flac, ogg or mp3.
-        subtype: int16, int24 or float32 (wav only), which keeps values beyond ±1.
-        exists: if output is there, "refuse", "skip" the track (None comes back) unless
-            it is unfinished, or "overwrite".
-        **separate_options: segment, overlap, batch_size, … of `mssedu.separate`.
+        device, progress: as in `separate`.
+        **settings: all fields of `FileConfig` and `SeparateConfig`.
+
+    Returns:
+        what separation.json holds; None if the track was skipped.
 
     Raises:
         AudioFileError: unreadable input, or output that exists.
-        InputError: more than two channels, NaN in the file, a bad option.
+        InputError: more than two channels, NaN in the file, a bad setting.
     """
     started, path, out_dir = time.perf_counter(), Path(path), Path(out_dir)
-    track, config = track or track_name(path), config_of(model)
-    paths = {stem: _fill(template, track, stem, ext) for stem in config.stems}
-    outputs = [out_dir / path for path in paths.values()]
-    report = out_dir / _fill(template, track, "separation", "json")
-    if _finished([*outputs, report], exists):
+    files, config = split_settings(settings)
+    if device is not None:
+        model.to(device)
+    job = Job.of(model, path, out_dir, files, config, track)
+    if is_finished([*job.outputs.values(), job.report], files.exists):
         return None
-    segment = settle_segment(config, separate_options)
-    audio, rate = _load_finite(path)
-    report.unlink(missing_ok=True)  # the mark of completeness is written last
-    estimate = _separate_at(model, audio, rate, **separate_options)
-    peak = float(estimate.abs().max())
-    gain = 1.0 if subtype == "float32" else 1 / max(peak, 1.0)
-    _save_stems(outputs, estimate * gain, rate, subtype)
-    seconds = time.perf_counter() - started
-    done = Separation(
-        track=track,
-        stems={stem: path.as_posix() for stem, path in paths.items()},
-        sample_rate=rate,
-        samples=audio.shape[1],
-        segment=segment,
-        overlap=separate_options.get("overlap", OVERLAP),
-        gain_db=round(20 * math.log10(gain), 3),
-        peak=peak,
-        sum_residual_db=_residual_db(audio, estimate),
-        speed=round(audio.shape[1] / rate / seconds, 2),
-    )
-    return _write_report(report, done)
+    song = Song.open(path, files)
+    if song.scan.peak == 0:
+        warnings.warn(f"{path}: the input is silent", MssEduWarning, stacklevel=2)
+    model_config = config_of(model)
+    samples = song.length(model_config.sample_rate)
+    config = settled(song.seeded(config), model_config, samples)
+    job.report.unlink(missing_ok=True)  # the mark of completeness is written last
+
+    def run(config: SeparateConfig) -> _Done:
+        return _separate(model, song, job, config, progress)
+
+    done = with_fallback(run, model, config)
+    report = _report(model, song, job, done, time.perf_counter() - started)
+    report.save(job.report)
+    return report
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
-    """Music files behind names, folders and patterns, each once, and what is missing.
-
-    Folders are searched with all their subfolders; patterns (*, ?, [..]) are expanded
-    here too, because the Windows shell does not.
-
-    Returns:
-        files in the order given (sorted within a folder), and names without a file.
-    """
-    found: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
-    missing = []
-    for name in map(Path, paths):
-        if name.is_dir():
-            hits = sorted(p for p in name.rglob("*") if _is_music(p))
-        elif name.exists():
-            hits = [name]
-        else:
-            names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
-            hits = [path for path in map(Path, sorted(names)) if _is_music(path)]
-        if not hits:
-            missing.append(name)
-        for hit in hits:
-            found.setdefault(hit.resolve(), hit)
-    return list(found.values()), missing
+def split_settings(settings: dict[str, Any]) -> tuple[FileConfig, SeparateConfig]:
+    """The settings of the file and those of the separation, by their names."""
+    names = {field.name for field in fields(FileConfig)}
+    files = FileConfig(**{k: v for k, v in settings.items() if k in names})
+    rest = {k: v for k, v in settings.items() if k not in names}
+    return files, SeparateConfig.of(rest)
 
 
-def track_names(files: Iterable[Path]) -> dict[Path, str]:
-    """A different track name for each file: its own name, if need be with its folder's.
+@dataclass(frozen=True)
+class Job:
+    """Where the stems of one song go."""
 
-    Example:
-        >>> names = track_names([Path("a/song.wav"), Path("b/song.wav")])
-        >>> list(names.values())
-        ['song (a)', 'song (b)']
-    """
-    files = list(files)
-    names = {file: track_name(file) for file in files}
-    for extra in (lambda f: f.resolve().parent.name, lambda f: f.suffix[1:]):
-        count = Counter(name.casefold() for name in names.values())
-        for file, name in names.items():
-            if count[name.casefold()] > 1:
-                names[file] = f"{name} ({extra(file)})"
-    taken: Counter[str] = Counter()
-    for file, name in names.items():
-        taken[name.casefold()] += 1
-        if taken[name.casefold()] > 1:
-            names[file] = f"{name} {taken[name.casefold()]}"
-    return names
+    track: str
+    out_dir: Path
+    files: FileConfig
+    outputs: dict[str, Path]  # stem -> file
+    report: Path
 
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        path: Path,
+        out_dir: Path,
+        files: FileConfig,
+        config: SeparateConfig,
+        track: str | None,
+    ) -> "Job":
+        """The job for a file; an InputError for a template that names no place."""
+        track = track or track_name(path)
+        names = {"track": track, "trackext": path.suffix[1:]}
+        names["model"] = type(model).__name__.lower()
+        stems = output_names(config, tuple(config_of(model).stems))
 
-def track_name(path: Path) -> str:
-    """File name without suffix; the .stem of MUSDB18's .stem.mp4 goes too."""
-    return path.stem.removesuffix(".stem")
+        def place(stem: str, ext: str) -> Path:
+            return out_dir / fill(files.template, stem=stem, ext=ext, **names)
 
-
-def _load_finite(path: Path) -> tuple[Tensor, int]:
-    audio, rate = load_audio(path)
-    check_finite(str(path), audio, rate)
-    return audio, rate
-
-
-def _separate_at(model: nn.Module, audio: Tensor, rate: int, **options: Any) -> Tensor:
-    """(channels, samples) at any rate to (stems, channels, samples) at the same."""
-    config = config_of(model)
-    if audio.shape[0] > 2:
-        got = f"{audio.shape[0]} channels"
-        remedy = "Mix it down first, or pick two channels."
-        raise InputError(message("separate_file", "mono or stereo", got, remedy))
-    mixture = match_channels(audio, config.channels)
-    mixture = resample(mixture, rate, config.sample_rate)
-    estimate = separate(model, mixture, **options)
-    estimate = resample(estimate, config.sample_rate, rate)
-    missing = audio.shape[1] - estimate.shape[-1]  # rates round: a sample at the most
-    return match_channels(F.pad(estimate, (0, missing)), audio.shape[0])
+        outputs = {stem: place(stem, files.ext) for stem in stems}
+        return cls(track, out_dir, files, outputs, place("separation", "json"))
 
 
-def _finished(outputs: list[Path], exists: Exists) -> bool:
-    """Whether to leave this track alone; raises if it may not be touched."""
-    present = [path for path in outputs if path.exists()]
-    if exists == "skip":
-        return len(present) == len(outputs)
-    if present and exists == "refuse":
-        remedy = "Overwrite or skip it (--exists overwrite, --exists skip)."
-        text = message("separate_file", "no output yet", present[0], remedy)
-        raise AudioFileError(text)
-    return False
+@dataclass
+class _Done:
+    """What is known when the stems are written."""
+
+    config: SeparateConfig  # as used in the end
+    sample_rate: int
+    channels: int
+    seams: SeamMeter
+    levels: LevelMeter = field(default_factory=LevelMeter)
+    gain: float = 1.0
 
 
-def _save_stems(paths: list[Path], stems: Tensor, rate: int, subtype: str) -> None:
-    for path, stem in zip(paths, stems, strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_audio(path, stem, rate, subtype=subtype)
-
-
-def _write_report(path: Path, done: Separation) -> Separation:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(done), indent=2, ensure_ascii=False)
-    path.write_text(text, encoding="utf-8")
+def _separate(
+    model: nn.Module,
+    song: Song,
+    job: Job,
+    config: SeparateConfig,
+    progress: Progress | None,
+) -> _Done:
+    """Separate a song and write its stems, all of them or none."""
+    model_config, files = config_of(model), job.files
+    rate = song.scan.sample_rate
+    if files.out_rate == "model":
+        rate = model_config.sample_rate
+    channels = song.channels
+    if files.keep_stereo:
+        channels = max(channels, model_config.channels)
+    chunks = plan_chunks(model_config, song.length(model_config.sample_rate), config)
+    done = _Done(config, rate, channels, SeamMeter(chunks.seams))
+    if song.scan.peak == 0:
+        blocks = _silence(song.length(rate), len(job.outputs), channels)
+    else:
+        blocks = _estimates(model, song, done, progress)
+    blocks = _completed(blocks, song, done, len(job.outputs))
+    _write(blocks, song.length(rate), job, done)
     return done
 
 
-def _fill(template: str, track: str, stem: str, ext: str) -> Path:
-    path = None
-    with contextlib.suppress(
-        KeyError, IndexError, ValueError
-    ):  # unknown {name}, lone {
-        path = Path(template.format(track=track, stem=stem, ext=ext))
-    if path is None or "{stem}" not in template or path.is_absolute():
-        wanted = "a relative path with {stem}, and {track} and {ext} if you like"
-        remedy = "The default is {track}/{stem}.{ext}."
-        raise InputError(message("template", wanted, repr(template), remedy))
-    return path
+def _silence(samples: int, n_stems: int, channels: int) -> Iterator[Tensor]:
+    for start in range(0, samples, ZEROS):
+        yield torch.zeros(n_stems, channels, min(ZEROS, samples - start))
 
 
-def _residual_db(mixture: Tensor, estimate: Tensor) -> float | None:
-    energy = float(mixture.double().square().sum())
-    rest = float((mixture - estimate.sum(0)).double().square().sum())
-    if energy == 0:
-        return None
-    return round(10 * math.log10(max(rest / energy, 1e-30)), 2)
+def _estimates(
+    model: nn.Module, song: Song, done: _Done, progress: Progress | None
+) -> Iterator[Tensor]:
+    """The model's stems, at the rate and channels they are written with."""
+    model_config, left = config_of(model), song.length(done.sample_rate)
+    rate, samples = model_config.sample_rate, song.length(model_config.sample_rate)
+    read = Reader(song.blocks(rate, model_config.channels)).read
+    blocks = estimate_blocks(model, read, samples, done.config, progress)
+    watched = _watched(blocks, done.seams.add)
+    for block in resample_blocks(watched, rate, done.sample_rate, samples):
+        part = match_channels(block, done.channels)[..., :left]
+        left -= part.shape[-1]
+        if part.shape[-1]:
+            yield part
+    if left:  # the rates round: a sample at the most
+        yield torch.zeros(*part.shape[:-1], left)
 
 
-def _is_music(path: Path) -> bool:
-    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+def _watched(
+    blocks: Iterable[Tensor], watch: Callable[[Tensor], None]
+) -> Iterator[Tensor]:
+    for block in blocks:
+        watch(block)
+        yield block
+
+
+def _completed(
+    blocks: Iterable[Tensor], song: Song, done: _Done, n_stems: int
+) -> Iterator[Tensor]:
+    """With the rest of two stems, mixture - stem; the levels are taken on the way."""
+    mixture = Reader(song.blocks(done.sample_rate, done.channels))
+    position = 0
+    for block in blocks:
+        end = position + block.shape[-1]
+        original = mixture.read(position, end)
+        if len(block) < n_stems:
+            block = torch.cat([block, original - block])
+        done.levels.add(block, original)
+        yield block
+        position = end
+
+
+def _write(blocks: Iterable[Tensor], samples: int, job: Job, done: _Done) -> None:
+    """Write the stems, lowered together if an integer format needs it."""
+    files, divisor = job.files, 1.0
+    options: dict[str, Any] = {"subtype": files.subtype, "bitrate": files.bitrate}
+    writers = []  # before the long work: they refuse what a format cannot hold
+    for number, path in enumerate(job.outputs.values()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Noise of its own for each stem, or it would add up in their sum.
+        seed = done.config.seed + number if files.dither else None
+        size = (done.sample_rate, done.channels, samples)
+        writers.append(AudioWriter(path, *size, dither_seed=seed, **options))
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if files.clip == "rescale" and files.subtype != "float32":
+            axes = (len(job.outputs), done.channels)
+            spool = stack.enter_context(Spool(job.report.parent, axes))
+            for block in blocks:
+                spool.write(block)
+            blocks, divisor = spool.blocks(), max(done.levels.peak, 1.0)
+        done.gain = 1 / divisor
+        for writer in writers:
+            stack.enter_context(writer)
+        for block in blocks:
+            block = _clipped(block / divisor, files.clip)
+            for writer, stem in zip(writers, block, strict=True):
+                writer.write(stem)
+
+
+def _clipped(block: Tensor, clip: str) -> Tensor:
+    if clip == "clamp":
+        return block.clamp(-1, 1)
+    return block.tanh() if clip == "tanh" else block
+
+
+def _report(
+    model: nn.Module, song: Song, job: Job, done: _Done, seconds: float
+) -> Separation:
+    config, files, found = done.config, job.files, song.scan
+    samples = song.length(done.sample_rate)
+    settings = asdict(config) | asdict(files)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    clips = files.clip in ("clamp", "tanh")
+    return Separation(
+        track=job.track,
+        input=str(song.path),
+        input_sha256=found.sha256,
+        model=type(model).__name__,
+        weights_sha256=weights_sha256(model),
+        stems={
+            stem: path.relative_to(job.out_dir).as_posix()
+            for stem, path in job.outputs.items()
+        },
+        sample_rate=done.sample_rate,
+        channels=done.channels,
+        samples=samples,
+        song_seconds=round(found.total_samples / found.sample_rate, 3),
+        segment=config.segment or 0.0,
+        settings={k: v for k, v in settings.items() if k not in ("segment", "seed")},
+        device=str(device),
+        gain_db=round(20 * math.log10(done.gain), 3),
+        input_peak=found.peak,
+        peak=done.levels.peak,
+        n_clipped=done.levels.n_over if clips else 0,
+        sum_residual_db=None if config.stems else done.levels.residual_db,
+        seam_db=done.seams.db,
+        bandwidth_hz=min(bandwidth_hz(config_of(model)), done.sample_rate / 2),
+        speed=round(samples / done.sample_rate / seconds, 2),
+        peak_memory_mb=peak_memory_mb(device),
+        seed=config.seed,
+    )

@@ -7,7 +7,6 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu import audio as audio_module
 from mssedu.audio import (
     audio_info,
     load_audio,
@@ -185,13 +184,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, error):
     path = tmp_path / "a.wav"
     save_audio(path, noise(), 44100)
     before = path.read_bytes()
-    write = audio_module._write
+    close = sf.SoundFile.close
 
-    def fail_at_the_end(*args):
-        write(*args)
+    def fail_at_the_end(sound):
+        close(sound)
         raise error
 
-    monkeypatch.setattr(audio_module, "_write", fail_at_the_end)
+    monkeypatch.setattr(sf.SoundFile, "close", fail_at_the_end)
     wanted = AudioFileError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(wanted):
         save_audio(path, noise(1), 44100)

@@ -5,6 +5,7 @@ import warnings
 from torch import nn
 
 from mssedu import console
+from mssedu.checks import MssEduWarning
 
 
 def test_failures_are_shown_as_they_are(capsys):
@@ -26,7 +27,8 @@ def test_the_bar_shows_step_loss_and_score(capsys):
 def test_a_warning_is_one_line_and_comes_once(capsys):
     with console.warnings_as_lines():
         for _ in range(3):
-            warnings.warn("segment: 12.0 s > 7.8 s trained; using 7.8", stacklevel=1)
+            text = "segment: 12.0 s > 7.8 s trained; using 7.8"
+            warnings.warn(text, MssEduWarning, stacklevel=1)
     seen = capsys.readouterr().err
     assert seen == "note     segment: 12.0 s > 7.8 s trained; using 7.8\n"
 

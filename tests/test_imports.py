@@ -30,11 +30,17 @@ ROWS = (
 ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
 # Files that would be one with another, were files not kept short
 PARTS = {
-    "audio": ("containers",),
-    "separate": ("separate_files",),
+    "audio": ("containers", "audio_stream", "audio_writer"),
+    "separate": (
+        *("chunks", "overlap_add", "refine", "inference", "fallback"),
+        *("separate_config", "separate_files", "file_config"),
+        *("song", "song_files", "separation"),
+    ),
     "complexity": ("receptive_field",),
-    "cli": ("card",),
+    "cli": ("card", "separate_command", "plan"),
     "figures": ("network_figures",),
+    "metrics": ("spectral_metrics",),
+    "bss_eval": ("bss_filters",),
     "train": (
         *("train_config", "train_state", "ema"),
         *("preflight", "run_record", "validation"),

@@ -1,5 +1,7 @@
 """Chunked inference: exact for identity, whatever the length, overlap and batch."""
 
+import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -8,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mssedu.bag import Bag
 from mssedu.checks import InputError
-from mssedu.separate import chunk_starts, chunk_weight, separate
+from mssedu.registry import create_model, list_models
+from mssedu.separate import separate
 
 RATE = 100  # Hz: a segment of 1 s is 100 samples
 
@@ -64,27 +68,6 @@ def test_batch_size_changes_nothing():
     results = [separate(model, mixture, batch_size=size) for size in (1, 2, 7, 100)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], atol=1e-6, rtol=0)
-
-
-def test_chunks_cover_the_song():
-    for samples in range(1, 60):
-        for overlap in (0.0, 0.25, 0.9, 0.99):
-            length = min(20, samples)
-            starts = chunk_starts(samples, length, overlap)
-            covered = torch.zeros(samples)
-            for start in starts:
-                assert 0 <= start < samples
-                covered[start : start + length] += 1
-            assert covered.min() >= 1
-            assert starts == sorted(set(starts))
-
-
-def test_weight_is_positive_and_symmetric():
-    for length in (1, 2, 3, 10, 1001):
-        weight = chunk_weight(length)
-        assert weight.min() > 0
-        assert weight.max() == 1
-        assert torch.equal(weight, weight.flip(0))
 
 
 def test_seams_of_a_model_with_context_fade():
@@ -211,6 +194,164 @@ def test_a_model_with_a_limit_is_shown_its_full_length(samples):
     model.config.segment_limit = 1.0
     torch.testing.assert_close(separate(model, mixture)[0], mixture)
     assert set(model.lengths) == {100}
+
+
+def test_shifts_are_more_passes_and_seeded():
+    model, mixture = Gains(1.0), torch.randn(2, 777)
+    shapes = {}
+    for shifts in (0, 1, 4):
+        model.lengths.clear()
+        estimate = separate(model, mixture, shifts=shifts)
+        assert (estimate[0] - mixture).abs().max() < 1e-6  # the identity stays exact
+        shapes[shifts] = len(model.lengths)
+    assert shapes[4] > 3 * shapes[0]
+    model.forward = nn.Sequential(
+        nn.Conv1d(2, 2, 9, padding=4), nn.Tanh(), nn.Unflatten(1, (1, 2))
+    ).forward
+    first, again, other = (
+        separate(model, mixture, shifts=2, seed=seed) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_shifts_average_out_what_depends_on_the_place():
+    """A model that errs by a wave fixed to its chunk: 30 places, a smaller error."""
+    model, mixture = Gains(1.0), torch.randn(2, 5000)
+    wave = torch.sin(torch.arange(100) * 2 * torch.pi / 10)
+    model.forward = lambda x: (x + wave[: x.shape[-1]])[:, None]
+    errors = [
+        (separate(model, mixture, shifts=shifts)[0] - mixture).square().mean()
+        for shifts in (0, 30)
+    ]
+    assert errors[1] < errors[0] / 5
+
+
+@pytest.mark.parametrize("window", ["triangle", "hann", "rectangle"])
+def test_windows_and_context_leave_the_identity_alone(window):
+    mixture = torch.randn(2, 999)
+    for context in (0.0, 0.35):
+        options = {"window": window, "context": context, "overlap": 0.3}
+        estimate = separate(Gains(1.0), mixture, **options)
+        assert (estimate[0] - mixture).abs().max() < 1e-6
+
+
+def test_a_convolution_with_enough_context_equals_the_full_pass():
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv1d(2, 8, 21, padding=10),
+        nn.ReLU(),
+        nn.Conv1d(8, 4, 41, padding=20),
+        nn.Unflatten(1, (2, 2)),
+    )
+    model, mixture = Gains(1.0, 1.0), torch.randn(2, 3000)
+    model.forward = layers.forward
+    with torch.no_grad():
+        expected = layers(mixture[None])[0]
+    exact = separate(model, mixture, context=0.3, overlap=0.0)  # 30 samples: its reach
+    assert (exact - expected).abs().max() < 1e-6
+    assert (separate(model, mixture, overlap=0.0) - expected).abs().max() > 1e-3
+
+
+def test_a_limit_leaves_room_for_context_and_fills_up_with_music():
+    model, mixture = Gains(1.0), torch.rand(2, 500)
+    model.config.segment_limit = 1.0
+    estimate = separate(model, mixture, context=0.2, overlap=0.0)
+    torch.testing.assert_close(estimate[0], mixture)
+    assert set(model.lengths) == {100}
+    assert len(model.lengths) == 9  # 60 samples are kept of each
+    model.lengths.clear()
+    separate(model, mixture, segment=0.5, overlap=0.0)
+    assert model.lengths == [100] * 10
+    with pytest.raises(InputError, match="context below half of the 1 s"):
+        separate(model, mixture, context=0.5)
+
+
+def test_all_at_once():
+    model, mixture = Gains(1.0), torch.rand(2, 12345)
+    separate(model, mixture, segment=float("inf"))
+    assert model.lengths == [12345]
+    model.config.segment_limit = 1.0  # never a view error from within
+    with pytest.warns(UserWarning, match="inf s > 1.0 s trained; using 1.0"):
+        separate(model, mixture, segment=float("inf"))
+
+
+def test_stems_of_choice():
+    model, mixture = Gains(0.5, 0.2), torch.randn(2, 300)
+    only = separate(model, mixture, stems=("stem 1",))
+    torch.testing.assert_close(only, 0.2 * mixture[None])
+    two = separate(model, mixture, two_stems="stem 1")
+    assert torch.equal(two[1], mixture - two[0])
+    added = separate(model, mixture, two_stems="stem 1", other="add")
+    torch.testing.assert_close(added[1], 0.5 * mixture)
+    with pytest.raises(InputError, match="Did you mean 'stem 1'"):
+        separate(model, mixture, stems=("stem 11",))
+
+
+def test_a_bag_runs_only_the_models_that_a_stem_needs():
+    names = ("stem 0", "stem 1")
+    models = [Gains(1.0, 0.0), Gains(0.0, 1.0)]
+    bag = Bag(models, [[1.0, 0.0], [0.0, 1.0]], names)
+    mixture = torch.randn(2, 300)
+
+    def runs(**settings):
+        for model in models:
+            model.lengths.clear()
+        separate(bag, mixture, **settings)
+        return [bool(model.lengths) for model in models]
+
+    assert runs() == [True, True]
+    assert runs(stems=("stem 1",)) == [False, True]
+    assert runs(two_stems="stem 0") == [True, False]
+    assert runs(two_stems="stem 0", other="add") == [True, True]
+    assert runs(stems=("stem 1",), consistency="uniform") == [True, True]
+
+
+def test_silence_is_exactly_silent_whatever_the_model_does():
+    model = Gains(1.0)
+    model.forward = lambda x: x[:, None] + 1.0
+    assert not separate(model, torch.zeros(2, 333)).any()
+    both = separate(model, torch.zeros(2, 333), two_stems="stem 0")
+    assert both.shape == (2, 2, 333)
+    assert not both.any()
+
+
+def test_low_precision_that_overflows_is_computed_again(monkeypatch):
+    @contextmanager
+    def ready(model, *, precision="float32", compile=False):
+        def forward(x):
+            estimate = model(x)
+            if precision != "float32" and x.abs().max() > 5:
+                estimate = estimate / 0
+            return estimate
+
+        yield forward
+
+    monkeypatch.setattr(sys.modules["mssedu.separate"], "ready", ready)
+    mixture = torch.rand(2, 300)
+    mixture[:, 150] = 9.0
+    model = Gains(1.0).eval()
+    with pytest.warns(UserWarning, match="NaN or Inf in bfloat16: a chunk is computed"):
+        estimate = separate(model, mixture, precision="bfloat16")
+    torch.testing.assert_close(estimate[0], mixture)
+
+
+def test_unknown_settings_are_told():
+    with pytest.raises(InputError, match="Did you mean 'overlap'"):
+        separate(Gains(1.0), torch.zeros(2, 100), overlop=0.5)
+
+
+@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("samples", [1, 700, 30000])
+def test_every_model_with_every_refinement(name, samples):
+    """The same with batches; nothing breaks at one sample."""
+    torch.manual_seed(0)
+    model = create_model(name, "tiny", stems=("a", "b")).eval()
+    mixture = 0.1 * torch.randn(model.config.channels, samples)
+    options = {"tta": True, "wiener": 1, "consistency": "energy", "shifts": 1}
+    estimate = separate(model, mixture, segment=0.5, batch_size=2, **options)
+    assert estimate.shape == (2, *mixture.shape)
+    torch.testing.assert_close(estimate.sum(0), mixture, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parity

@@ -1,18 +1,27 @@
 """Files in, files out: rates, lengths, names, levels, and nothing overwritten."""
 
+import hashlib
 import json
 import math
-from pathlib import Path
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
-import soundfile
 import torch
 from torch import nn
 
-from mssedu.audio import audio_info, load_audio, save_audio
+from mssedu.audio import (
+    audio_info,
+    load_audio,
+    match_channels,
+    resample,
+    save_audio,
+)
+from mssedu.checkpoint import weights_sha256
 from mssedu.checks import AudioFileError, InputError
-from mssedu.separate_files import find_files, separate_file, track_names
+from mssedu.complexity import peak_memory
+from mssedu.separate import separate
+from mssedu.separate_files import separate_file, split_settings
 
 
 class Halves(nn.Module):
@@ -27,6 +36,21 @@ class Halves(nn.Module):
 
     def forward(self, mixture):
         return torch.stack([self.gain * mixture, (1 - self.gain) * mixture], 1)
+
+
+class Convolution(nn.Module):
+    """Two stems that depend on what lies around, and on where in the chunk."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Conv1d(2, 4, 301, padding=150)
+        self.config = SimpleNamespace(
+            stems=("voice", "rest"), sample_rate=44100, channels=2, segment=0.4
+        )
+
+    def forward(self, mixture):
+        return self.layer(mixture).tanh().unflatten(1, (2, 2))
 
 
 def tone(channels=2, rate=44100, seconds=0.7, peak=0.5):
@@ -62,6 +86,54 @@ def test_rate_channels_and_exact_length_come_back(tmp_path, rate, channels):
     middle = slice(rate // 10, -rate // 10)  # the resampler rings at the ends
     error = rest[:, middle] - 0.75 * audio[:, middle]
     assert error.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 22050])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"overlap": 0.6, "batch_size": 3, "window": "hann"},
+        {"context": 0.1, "segment": 0.2},
+        {"shifts": 3, "tta": True, "wiener": 1, "consistency": "energy"},
+    ],
+)
+def test_the_same_numbers_as_in_memory(tmp_path, rate, channels, settings):
+    """Streamed from disk to disk, or all at once: no difference."""
+    model, song = Convolution(), tmp_path / "song.wav"
+    save_audio(song, torch.rand(channels, 2 * rate) - 0.5, rate, subtype="float32")
+    done = separate_file(model, song, tmp_path / "o", subtype="float32", **settings)
+    mixture = match_channels(load_audio(song)[0], 2)
+    mixture = resample(mixture, rate, 44100)
+    estimate = separate(model, mixture, seed=done.seed, **settings)
+    estimate = match_channels(resample(estimate, 44100, rate), channels)
+    for name, stem in zip(model.config.stems, estimate, strict=True):
+        written = load_audio(tmp_path / "o" / "song" / f"{name}.wav")[0]
+        assert written.shape == stem.shape
+        assert (written - stem).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("ext", ["flac", "mp3"])
+def test_the_rest_of_two_stems_is_the_mixture_without_it(tmp_path, ext):
+    song = tmp_path / f"song.{ext}"
+    save_audio(song, 0.4 * torch.rand(1, 30000) - 0.2, 48000)
+    options = {"two_stems": "rest", "subtype": "float32"}
+    done = separate_file(Convolution(), song, tmp_path, **options)
+    assert list(done.stems) == ["rest", "no_rest"]
+    stem, rest = (load_audio(tmp_path / path)[0] for path in done.stems.values())
+    mixture = load_audio(song)[0]
+    assert torch.equal(rest, mixture - stem)
+    assert done.sum_residual_db < -120
+
+
+def test_only_the_stems_that_are_wanted(tmp_path):
+    song = tmp_path / "song.wav"
+    save_audio(song, tone(), 44100)
+    done = separate_file(Halves(), song, tmp_path, stems=("rest",))
+    assert list(done.stems) == ["rest"]
+    assert done.sum_residual_db is None
+    assert not (tmp_path / "song" / "voice.wav").exists()
 
 
 def test_one_joint_gain_only_where_an_integer_format_needs_it(tmp_path):
@@ -102,60 +174,15 @@ def test_formats_and_template(tmp_path):
         (tmp_path / "separation" / "song 100%.json").unlink()
 
 
-@pytest.mark.parametrize("template", ["{track}.wav", "{stem}{x}", "/a/{stem}", "{stem"])
-def test_bad_templates(tmp_path, template):
-    with pytest.raises(InputError, match=r"a relative path with \{stem\}"):
-        separate_file(Halves(), "song.wav", tmp_path, template=template)
-
-
-def test_more_than_stereo_is_refused(tmp_path):
-    song = tmp_path / "surround.wav"
-    save_audio(song, tone(6), 44100)
-    with pytest.raises(InputError, match="expected mono or stereo, got 6 channels"):
-        separate_file(Halves(), song, tmp_path / "out")
-
-
 def test_one_sample_and_silence(tmp_path):
     save_audio(tmp_path / "one.wav", torch.full((1, 1), 0.5), 44100)
     done = separate_file(Halves(), tmp_path / "one.wav", tmp_path)
     assert done.samples == 1
     save_audio(tmp_path / "none.wav", torch.zeros(2, 4000), 44100)
-    done = separate_file(Halves(), tmp_path / "none.wav", tmp_path)
+    with pytest.warns(UserWarning, match="the input is silent"):
+        done = separate_file(Halves(), tmp_path / "none.wav", tmp_path)
     assert done.sum_residual_db is None
     assert not load_audio(tmp_path / "none" / "voice.wav")[0].any()
-
-
-def test_find_files_in_folders_patterns_and_twice(tmp_path):
-    (tmp_path / "b" / "deep").mkdir(parents=True)
-    for name in ("a.wav", "b/c.flac", "b/deep/d.ogg"):
-        save_audio(tmp_path / name, tone(1, seconds=0.1), 44100)
-    (tmp_path / "b" / "notes.txt").write_text("no music")
-    found, missing = find_files(
-        [tmp_path / "a.wav", tmp_path, tmp_path / "*.wav", tmp_path / "none.wav"]
-    )
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["a.wav", "b/c.flac", "b/deep/d.ogg"]
-    assert missing == [tmp_path / "none.wav"]
-    # a file that exists is taken as named, even if its name looks like a pattern
-    save_audio(tmp_path / "odd [1].wav", tone(1, seconds=0.1), 44100)
-    assert find_files([tmp_path / "odd [1].wav"])[0] == [tmp_path / "odd [1].wav"]
-
-
-def test_track_names_differ():
-    files = ["x/a.wav", "y/a.wav", "y/a.mp3", "z/B.wav", "z/song.stem.mp4"]
-    names = track_names([Path(f) for f in files])
-    assert list(names.values()) == [
-        *("a (x)", "a (y) (wav)", "a (y) (mp3)", "B", "song"),
-    ]
-
-
-def test_nan_in_a_file_is_named(tmp_path):
-    audio = torch.zeros(1, 4410)
-    audio[0, 441] = torch.nan
-    soundfile.write(tmp_path / "nan.wav", audio[0].numpy(), 44100, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"nan.wav: .* at sample 441 \(0.010 s\)"):
-        separate_file(Halves(), tmp_path / "nan.wav", tmp_path)
-    assert not (tmp_path / "nan").exists()
 
 
 def test_the_report_holds_the_segment_really_used(tmp_path):
@@ -169,3 +196,155 @@ def test_the_report_holds_the_segment_really_used(tmp_path):
     assert len(caught) == 1
     with pytest.raises(InputError, match="as trained"):
         separate_file(model, song, tmp_path / "x", segment=9, strict_segment=True)
+
+
+def test_the_report_tells_what_was_done(tmp_path):
+    song, model = tmp_path / "song.wav", Halves(gain=2.0)
+    save_audio(song, tone(peak=0.9), 44100, subtype="float32")
+    done = separate_file(model, song, tmp_path, seed=5, overlap=0.5)
+    text = (tmp_path / "song" / "separation.json").read_text("utf-8")
+    saved = json.loads(text)
+    assert saved == json.loads(json.dumps(asdict(done)))
+    assert saved["input_sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+    assert saved["weights_sha256"] == weights_sha256(model)
+    assert saved["input_peak"] == pytest.approx(0.9, abs=1e-4)
+    assert saved["peak"] == pytest.approx(1.8, abs=1e-3)
+    assert saved["gain_db"] == pytest.approx(-5.1, abs=0.01)
+    assert saved["settings"]["overlap"] == 0.5
+    assert saved["settings"]["subtype"] == "int16"
+    assert saved["seed"] != 5  # mixed with the content of the file
+    assert saved["device"] == "cpu"
+    assert saved["seam_db"] < 1  # the tone runs through
+    assert saved["peak_memory_mb"] > 0
+
+
+@pytest.mark.parametrize(
+    ("clip", "expected"),
+    [
+        ("clamp", lambda x: (1.8 * x).clamp(-1, 1)),
+        ("tanh", lambda x: (1.8 * x).tanh()),
+        ("rescale", lambda x: x),
+    ],
+)
+def test_clip_modes(tmp_path, clip, expected):
+    song = tmp_path / "loud.wav"
+    save_audio(song, tone(peak=0.9), 44100, subtype="float32")
+    options = {"clip": clip, "subtype": "int24"}
+    done = separate_file(Halves(gain=2.0), song, tmp_path, **options)
+    voice = load_audio(tmp_path / "loud" / "voice.wav")[0]
+    torch.testing.assert_close(voice, expected(tone(peak=1.0)), atol=2e-5, rtol=0)
+    over = int((1.8 * tone(peak=1.0)).abs().gt(1).sum())
+    assert done.n_clipped == (0 if clip == "rescale" else pytest.approx(over, abs=8))
+
+
+def test_what_would_be_clipped_unasked_is_refused(tmp_path):
+    song = tmp_path / "loud.wav"
+    save_audio(song, tone(peak=0.9), 44100, subtype="float32")
+    with pytest.raises(InputError, match="samples within ±1"):
+        separate_file(Halves(gain=2.0), song, tmp_path / "o", clip="none")
+    assert not list((tmp_path / "o").rglob("*.*"))
+    options = {"clip": "none", "subtype": "float32"}
+    separate_file(Halves(gain=2.0), song, tmp_path / "o", **options)
+    voice = load_audio(tmp_path / "o" / "loud" / "voice.wav")[0]
+    torch.testing.assert_close(voice, 2 * tone(peak=0.9))
+
+
+def test_dither_is_seeded_and_another_for_each_stem(tmp_path):
+    song = tmp_path / "quiet.wav"
+    save_audio(song, tone(peak=1e-4), 44100, subtype="float32")
+
+    def stems(folder, **options):
+        separate_file(Halves(gain=0.5), song, tmp_path / folder, **options)
+        folder = tmp_path / folder / "quiet"
+        return [load_audio(folder / f"{name}.wav")[0] for name in ("voice", "rest")]
+
+    first, again = stems("a"), stems("b")
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(*first)  # equal stems, different noise
+    other, none = stems("c", seed=1), stems("d", dither=False)
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(*none)
+
+
+def test_rate_and_channels_of_the_model_on_request(tmp_path):
+    song = tmp_path / "mono.wav"
+    save_audio(song, tone(1, 22050), 22050)
+    options = {"keep_stereo": True, "out_rate": "model", "two_stems": "voice"}
+    done = separate_file(Halves(), song, tmp_path, **options)
+    audio, rate = load_audio(tmp_path / "mono" / "no_voice.wav")
+    assert (rate, audio.shape) == (44100, (2, 30870))
+    assert (done.sample_rate, done.channels, done.samples) == (44100, 2, 30870)
+
+
+def test_a_part_of_a_song(tmp_path):
+    song = tmp_path / "song.flac"
+    save_audio(song, torch.rand(2, 44100) - 0.5, 44100)
+    part = {"start_seconds": 0.3, "duration_seconds": 0.25}
+    done = separate_file(Halves(), song, tmp_path, two_stems="voice", **part)
+    assert done.samples == 11025
+    assert done.song_seconds == 1.0
+
+
+class Interrupted(Halves):
+    """The user presses Ctrl-C at the third chunk."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, mixture):
+        self.calls += 1
+        if self.calls == 3:
+            raise KeyboardInterrupt
+        return super().forward(mixture)
+
+
+@pytest.mark.parametrize("subtype", ["int16", "float32"])
+def test_an_interrupt_leaves_no_half_files_and_a_rerun_goes_on(tmp_path, subtype):
+    out = tmp_path / "out"
+    for name in "ab":
+        save_audio(tmp_path / f"{name}.wav", torch.rand(2, 88200) - 0.5, 44100)
+    options = {"subtype": subtype, "exists": "skip"}
+    assert separate_file(Halves(), tmp_path / "a.wav", out, **options)
+    with pytest.raises(KeyboardInterrupt):
+        separate_file(Interrupted(), tmp_path / "b.wav", out, **options)
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*"))
+    assert files == ["a/rest.wav", "a/separation.json", "a/voice.wav"]
+    assert separate_file(Halves(), tmp_path / "a.wav", out, **options) is None
+    assert separate_file(Halves(), tmp_path / "b.wav", out, **options)
+
+
+def test_memory_running_out_begins_the_file_again(tmp_path):
+    class Hungry(Halves):
+        def forward(self, mixture):
+            if mixture.shape[-1] > 50000:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().forward(mixture)
+
+    song = tmp_path / "song.wav"
+    save_audio(song, tone(seconds=5), 44100)
+    with pytest.warns(UserWarning, match="segment 2 to 1 s, from the start"):
+        done = separate_file(Hungry(), song, tmp_path, segment=2, subtype="float32")
+    assert done.segment == 1.0
+    assert done.sum_residual_db < -100
+    assert done.peak == pytest.approx(0.375, abs=1e-3)
+
+
+def test_memory_does_not_grow_with_the_song(tmp_path):
+    """All tensors alive at once, in a song of 10 s and in one of 60 s."""
+    peaks = []
+    for seconds in (10, 60):
+        song = tmp_path / f"{seconds}.flac"
+        save_audio(song, 0.1 * torch.randn(2, seconds * 44100), 44100)
+        with peak_memory(torch.device("cpu")) as peak:
+            separate_file(Convolution(), song, tmp_path)
+        peaks.append(peak())
+    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 10e6
+
+
+def test_settings_go_where_they_belong():
+    files, config = split_settings({"ext": "flac", "shifts": 2})
+    assert (files.ext, config.shifts) == ("flac", 2)
+    with pytest.raises(InputError, match="Did you mean 'segment'"):
+        split_settings({"segmnt": 3})

@@ -126,10 +126,11 @@ def test_what_is_absent_names_address_hash_and_place(server, path):
 
 def test_no_connection(monkeypatch, path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with socket.socket() as bound:  # a bound socket that does not listen: nobody takes this port
+    with socket.socket() as bound:  # it does not listen, and nobody else can here
         bound.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{bound.getsockname()[1]}/file"
-        with pytest.raises(CheckpointError, match=r"sha256 not published.*put it") as caught:
+        text = r"sha256 not published.*put it"
+        with pytest.raises(CheckpointError, match=text) as caught:
             fetch(address, path)
     assert isinstance(caught.value.__cause__, OSError)
 
