@@ -22,6 +22,7 @@ from mssedu.checks import AudioFileError, InputError
 from mssedu.complexity import peak_memory
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file, split_settings
+from tests.test_containers import encode
 
 
 class Halves(nn.Module):
@@ -348,3 +349,28 @@ def test_settings_go_where_they_belong():
     assert (files.ext, config.shifts) == ("flac", 2)
     with pytest.raises(InputError, match="Did you mean 'segment'"):
         split_settings({"segmnt": 3})
+
+
+@pytest.mark.parametrize("ext", ["mp3", "m4a", "ogg", "flac"])
+def test_a_click_stays_at_its_sample(tmp_path, ext):
+    """Encoders put samples before the music; the stems must not be late by them."""
+    audio = torch.zeros(2, 30000)
+    audio[:, 12345] = 0.9
+    song = tmp_path / f"click.{ext}"
+    if ext == "m4a":
+        encode(song, audio)
+    else:
+        save_audio(song, audio, 44100)
+    done = separate_file(Halves(gain=1.0), song, tmp_path, subtype="float32")
+    voice = load_audio(tmp_path / "click" / "voice.wav")[0]
+    assert abs(int(voice[0].abs().argmax()) - 12345) <= 1
+    assert voice.shape[1] == done.samples == audio_info(song).samples == 30000
+
+
+def test_what_is_beyond_full_scale_or_off_center_is_left_so(tmp_path):
+    song = tmp_path / "hot.wav"
+    audio = 1.7 * tone(peak=1.0) + 0.1
+    save_audio(song, audio, 44100, subtype="float32")
+    done = separate_file(Halves(gain=1.0), song, tmp_path, subtype="float32")
+    assert done.input_peak == pytest.approx(1.8, abs=1e-3)
+    torch.testing.assert_close(load_audio(tmp_path / "hot" / "voice.wav")[0], audio)
