@@ -1,18 +1,24 @@
 """How long BSS Eval v4 takes, ours and museval's, on the same music in one run.
 
-    python benchmarks/bss_eval.py                 four minutes, four stereo stems
-    python benchmarks/bss_eval.py --seconds 30
+    python benchmarks/bss_eval.py                   four minutes, four stereo stems
+    python benchmarks/bss_eval.py --seconds 60
+    python benchmarks/bss_eval.py --device cuda     ours on a graphics card
 
-The music is a CC0 song of data/, repeated to length, with the noise floor of a CD; the
-estimate is what an ideal ratio mask makes of it. Memory is what the process grows by.
+Ours runs before and after museval, so that a machine that slows down is seen. The music
+is a CC0 song of data/, repeated to length, with the dither of a CD, so that no frame is
+silent: museval skips those. The estimate is what an ideal ratio mask makes of it.
+Memory is what the process grows by, at most. Rewrites its section of RESULTS.md.
 """
 
 import argparse
 import platform
+import re
 import resource
 import time
 import warnings
+from pathlib import Path
 
+import numpy as np
 import torch
 from museval.metrics import bss_eval as museval_bss_eval
 
@@ -23,15 +29,19 @@ from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.spectral import istft, stft
 
 RATE = 44100
+NAMES = ("sdr", "isr", "sir", "sar")
+RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def music(seconds: float) -> torch.Tensor:
-    """(stems, channels, samples) of Lithium, over and over, with noise of 16 bit."""
+    """(stems, channels, samples) of Lithium, over and over, dithered to 16 bit."""
     sources = mssedu.load_track(demo_data() / "train" / "Lithium").sources()
-    times = -(-round(seconds * RATE) // sources.shape[-1])
-    repeated = sources.repeat(1, 1, times)[..., : round(seconds * RATE)]
-    noise = torch.rand(repeated.shape, generator=torch.Generator().manual_seed(0)) - 0.5
-    return ((repeated * 32767 + noise).round() / 32767).contiguous()
+    samples = round(seconds * RATE)
+    repeated = sources.repeat(1, 1, -(-samples // sources.shape[-1]))[..., :samples]
+    generator = torch.Generator().manual_seed(0)
+    dither = torch.rand(repeated.shape, generator=generator) - 0.5
+    dither += torch.rand(repeated.shape, generator=generator) - 0.5
+    return ((repeated * 32767 + dither).round_() / 32767).contiguous()
 
 
 def ideal_estimate(sources: torch.Tensor) -> torch.Tensor:
@@ -50,31 +60,79 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
+def now_gb() -> float:
+    """Memory of this process at this moment (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e9
+
+
+def run_ours(references: torch.Tensor, estimates: torch.Tensor) -> tuple:
+    """Scores (4, stems, frames), seconds, gigabytes."""
+    before, started = now_gb(), time.perf_counter()
+    scores = bss_eval(references=references, estimates=estimates, window_length=RATE)
+    stacked = torch.stack([getattr(scores, name) for name in NAMES]).cpu().numpy()
+    return stacked, time.perf_counter() - started, peak_gb() - before
+
+
+def run_museval(references: torch.Tensor, estimates: torch.Tensor) -> tuple:
+    """Scores (4, stems, frames), seconds, gigabytes."""
+    signals = [audio.mT.double().numpy() for audio in (references, estimates)]
+    before, started = now_gb(), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        *scores, _ = museval_bss_eval(*signals, window=RATE, hop=RATE)
+    return np.stack(scores), time.perf_counter() - started, peak_gb() - before
+
+
+def write_section(name: str, text: str) -> None:
+    """Put the text between the marks of this name in RESULTS.md, and touch no other."""
+    section = f"<!-- {name} -->\n{text}\n<!-- /{name} -->\n"
+    page = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Benchmarks\n"
+    old = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.DOTALL)
+    if old.search(page):
+        page = old.sub(lambda _: section, page)
+    else:
+        page = f"{page.rstrip()}\n\n{section}"
+    RESULTS.write_text(page, "utf-8")
+
+
+def machine(device: str) -> str:
+    """Processor, cores that torch uses, graphics card."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    text = f"{names[0] if names else platform.machine()}, "
+    text += f"{torch.get_num_threads()} threads"
+    return text if device == "cpu" else f"{text}; {torch.cuda.get_device_name()}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=240.0)
-    seconds = parser.parse_args().seconds
-    references = music(seconds)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    references = music(options.seconds)
     estimates = ideal_estimate(references)
-    before, started = peak_gb(), time.perf_counter()
-    ours = bss_eval(references=references, estimates=estimates, window_length=RATE)
-    ours_seconds, grown = time.perf_counter() - started, peak_gb() - before
-    signals = [audio.mT.double().numpy() for audio in (references, estimates)]
-    started = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        *theirs, _ = museval_bss_eval(*signals, window=RATE, hop=RATE)
-    theirs_seconds = time.perf_counter() - started
-    gaps = []
-    scores = (ours.sdr, ours.isr, ours.sir, ours.sar)
-    for got, want in zip(scores, theirs, strict=True):
-        finite = torch.from_numpy(want).isfinite()
-        gaps.append(float((got - torch.from_numpy(want))[finite].abs().max()))
-    print(f"{seconds:.0f} s, 4 stereo stems, {platform.processor() or 'CPU'}, ", end="")
-    print(f"{torch.get_num_threads()} threads, {time.strftime('%Y-%m-%d')}")
-    print(f"museval {theirs_seconds:.1f} s, mssedu {ours_seconds:.1f} s: ", end="")
-    print(f"{theirs_seconds / ours_seconds:.1f} times as fast; memory +{grown:.2f} GB")
-    print("largest gap, dB: " + ", ".join(f"{gap:.1e}" for gap in gaps))
+    shown = references.to(options.device), estimates.to(options.device)
+    ours, before, grown = run_ours(*shown)
+    theirs, museval_seconds, museval_grown = run_museval(references, estimates)
+    _, after, _ = run_ours(*shown)
+    assert np.isfinite(theirs).all(), "a silent frame: museval would have skipped it"
+    gaps = np.abs(ours - theirs).reshape(4, -1).max(1)
+    command = f"python benchmarks/bss_eval.py --seconds {options.seconds:g}"
+    text = f"""## BSS Eval v4: mssedu and museval 0.4.1
+
+`{command} --device {options.device}`, {machine(options.device)},
+{time.strftime("%Y-%m-%d")}: {options.seconds:g} s, four stereo stems, frames of 1 s.
+
+| | seconds | memory, GB |
+| --- | ---: | ---: |
+| museval | {museval_seconds:.1f} | {museval_grown:.2f} |
+| mssedu, before and after | {before:.1f}, {after:.1f} | {grown:.2f} |
+
+{2 * museval_seconds / (before + after):.0f} times as fast. Largest difference in any
+frame, dB: {", ".join(f"{n} {g:.0e}" for n, g in zip(NAMES, gaps, strict=True))}."""
+    write_section("bss_eval", text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ The algebra. Delayed copies of every channel of every reference are the columns 
 matrix A; the filters c that bring A c closest to an estimate e solve AᵀA c = Aᵀe. An
 inner product of two delayed copies depends on the difference of their delays alone, so
 AᵀA is made of Toeplitz blocks: 1023 correlations each instead of 512 × 512. They come
-from FFTs of short blocks, added up in the frequency domain, so that memory does not
-grow with the song. AᵀA does not depend on the estimate: one Cholesky factor serves all
-of them, and the matrix of one stem alone is a block on its diagonal. SDR needs no
+from FFTs of short blocks, whose products are added up in the frequency domain and go
+back to lags once, so that memory does not grow with the song. AᵀA does not depend on
+the estimate: one Cholesky factor serves all of them, and the matrix of one stem alone
+is a block on its diagonal. The filters are transformed once; a frame then costs one FFT
+per channel there and two back, for P and P₁ of all stems (`bss_filters`). SDR needs no
 filter: whatever they are, the parts add up to the error.
 
 Where AᵀA has no inverse (a stem that is mono on two channels, or given twice), the
@@ -32,22 +34,20 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import torch
-import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from mssedu.checks import InputError, check_finite, check_range, message
-
-CORRELATION_BLOCK = 2**15  # FFT length for correlations, at least
-GROUP = 8  # such blocks, computed together
-PROJECTION_BLOCK = 2**17  # samples of a projection computed at once
-RIDGE = 1e-10  # added to the Gram matrix of channels of level 1
-REFINEMENTS = 5  # of the solution with the ridge
+from mssedu.bss_filters import energies_of_parts, find_filters
+from mssedu.checks import InputError, check_range, message
 
 
 @dataclass(frozen=True)
 class BSSEval:
-    """Scores in dB, (stems, frames) float64 each; NaN where one is not defined."""
+    """Scores in dB, (stems, frames) float64 each.
+
+    NaN where the reference is silent in a frame: no ratio is defined there. With
+    `museval=True`, NaN for all stems where any stem, true or estimated, is silent.
+    Infinite where nothing is wrong; for a silent estimate SDR is 0.
+    """
 
     sdr: Tensor  # target against everything else
     isr: Tensor  # target against spatial error
@@ -79,7 +79,7 @@ def bss_eval(
         permute: assign estimates to stems by the highest mean SIR.
         filtered_target: the stem may be filtered at no cost (`bss_eval_sources`).
         museval: where one stem is silent, no stem has a score, as museval has it; else
-            a silent reference costs its own score only.
+            a silent reference costs its own scores only.
 
     Raises:
         InputError: shapes that differ, NaN, numbers out of range; with `museval`, a
@@ -94,6 +94,7 @@ def bss_eval(
         candidates = list(permutations(range(n_stems)))
     pairs = sorted({pair for order in candidates for pair in enumerate(order)})
     result = references.new_full((4, n_stems, n_stems, len(frames)), torch.nan).double()
+    stems, taken = (torch.tensor(side) for side in zip(*pairs, strict=True))
     filters = None
     for number, frame in enumerate(frames):
         reference, estimate = references[..., frame], estimates[..., frame]
@@ -101,14 +102,15 @@ def bss_eval(
             continue
         if filters is None or framewise:
             whole = (reference, estimate) if framewise else (references, estimates)
-            filters = _all_filters(*whole, filter_length, pairs)
-        for (stem, taken), energy in _energies(reference, estimate, *filters).items():
-            result[:, stem, taken, number] = _decibels(energy, filtered_target)
+            length = reference.shape[-1]
+            filters = find_filters(*whole, filter_length, stems, taken, length)
+        energies = energies_of_parts(reference, estimate, filters, filtered_target)
+        ratios = _decibels(energies, filtered_target)
+        silent = ~reference.any(-1).any(-1)[stems]
+        result[:, stems, taken, number] = torch.where(silent, torch.nan, ratios)
     order = _best_order(result[2], candidates, framewise)
-    scores = result.gather(2, order.expand(4, n_stems, len(frames))[:, :, None])[
-        :, :, 0
-    ]
-    sdr, isr, sir, sar = scores
+    chosen = order.expand(4, n_stems, len(frames))[:, :, None]
+    sdr, isr, sir, sar = result.gather(2, chosen)[:, :, 0]
     return BSSEval(sdr, isr, sir, sar, order.cpu())
 
 
@@ -150,13 +152,23 @@ def _checked(
         remedy = "Give at least one sample of one stem."
         raise InputError(message(where, "sound", shapes, remedy))
     for name, audio in (("references", references), ("estimates", estimates)):
-        check_finite(f"{where}, {name}", audio, 44100)
-        silent = _cancels(audio).nonzero().flatten().tolist()
-        if museval and silent:
-            remedy = "Leave the stem out, or set museval=False."
-            wanted = f"{name} that are not silent from start to end"
-            raise InputError(message(where, wanted, f"silent stems {silent}", remedy))
+        _check_sound(f"{where}, {name}", audio, museval)
     return references, estimates
+
+
+def _check_sound(where: str, audio: Tensor, museval: bool) -> None:
+    finite = audio.isfinite()
+    if not finite.all():
+        stem, channel, sample = (~finite).nonzero()[0].tolist()
+        place = f"the first in stem {stem}, channel {channel}, at sample {sample}"
+        got = f"{int((~finite).sum())} NaN or Inf values, {place}"
+        remedy = "Find out their origin; torch.nan_to_num(audio) makes them silence."
+        raise InputError(message(where, "finite samples", got, remedy))
+    silent = _cancels(audio).nonzero().flatten().tolist() if museval else []
+    if silent:
+        remedy = "Leave the stem out, or set museval=False."
+        wanted = "stems that are not silent from start to end"
+        raise InputError(message(where, wanted, f"silent stems {silent}", remedy))
 
 
 def _cancels(audio: Tensor) -> Tensor:
@@ -174,138 +186,10 @@ def _frames(samples: int, window: int | None, hop: int | None) -> Iterator[slice
         yield slice(start, min(start + window, samples))
 
 
-# ---- the distortion filters ---------------------------------------------------------
-
-
-def _all_filters(
-    references: Tensor, estimates: Tensor, taps: int, pairs: list[tuple[int, int]]
-) -> tuple[Tensor, dict[tuple[int, int], Tensor]]:
-    """Filters from all references, (estimates, channels out, channels in, taps).
-
-    And those from one reference alone, for each pair (stem, estimate) that counts.
-    """
-    n_stems, channels, _ = references.shape
-    correlation = _correlations(references.flatten(0, 1), estimates.flatten(0, 1), taps)
-    n = n_stems * channels
-    gram = _gram(correlation[:, :n], taps)
-    right = correlation[:, n:, taps - 1 :].transpose(1, 2).reshape(n * taps, -1)
-    every = _solve(gram, right).reshape(n, taps, n_stems, channels)
-    right = right.reshape(n_stems, channels * taps, n_stems, channels)
-    own = {}
-    for stem in range(n_stems):
-        taken = [k for j, k in pairs if j == stem]
-        block = slice(stem * channels * taps, (stem + 1) * channels * taps)
-        filters = _solve(gram[block, block], right[stem][:, taken].flatten(1))
-        filters = filters.reshape(channels, taps, len(taken), channels)
-        for k, one in zip(taken, filters.permute(2, 3, 0, 1), strict=True):
-            own[stem, k] = one
-    return every.permute(2, 3, 0, 1), own
-
-
-def _correlations(inputs: Tensor, others: Tensor, taps: int) -> Tensor:
-    """Σ x(t) y(t + lag) for x of `inputs` and y of both, lags -taps < lag < taps.
-
-    (a, samples), (b, samples) -> (a, a + b, 2 · taps - 1) float64.
-    """
-    n, samples, reach = len(inputs), inputs.shape[-1], taps - 1
-    n_fft = max(CORRELATION_BLOCK, 2 ** (4 * taps - 1).bit_length())
-    step = n_fft - 2 * reach
-    both = (inputs, others)
-    total = inputs.new_zeros((), dtype=torch.complex128)
-    for first in range(0, samples, GROUP * step):
-        starts = range(first, min(first + GROUP * step, samples), step)
-        y = torch.stack([_excerpts(both, start - reach, n_fft) for start in starts])
-        x = torch.zeros_like(y[:, :n])
-        x[..., :step] = y[:, :n, reach : reach + step]
-        spectra = torch.fft.rfft(x).conj(), torch.fft.rfft(y)
-        total = total + torch.einsum("kaf,kbf->fab", *spectra)
-    return torch.fft.irfft(total.permute(1, 2, 0), n_fft)[..., : 2 * reach + 1]
-
-
-def _gram(correlation: Tensor, taps: int) -> Tensor:
-    """AᵀA from the correlations: a Toeplitz block for every pair of channels."""
-    n = len(correlation)
-    delay = torch.arange(taps, device=correlation.device)
-    lag = taps - 1 + delay[:, None] - delay
-    gram = correlation.new_empty(n, taps, n, taps)
-    for a in range(n):
-        for b in range(n):
-            gram[a, :, b] = correlation[a, b][lag]
-    return gram.view(n * taps, n * taps)
-
-
-def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """The solution of gram · x = right; that of least norm where there are many.
-
-    Every unknown is scaled by the level of its channel, so that a quiet stem counts as
-    much as a loud one. A ridge at the height of the rounding errors keeps the factor
-    finite; each refinement takes its effect away again where the matrix itself has
-    something to say, and only there.
-    """
-    level = gram.diagonal().sqrt()
-    scale = torch.where(level > 0, 1 / level.clamp_min(1e-300), 0.0)
-    gram, right = gram * scale * scale[:, None], right * scale[:, None]
-    ridged = gram.clone()
-    ridged.diagonal().add_(RIDGE)
-    factor = torch.linalg.cholesky(ridged)
-    solution = torch.zeros_like(right)
-    for _ in range(REFINEMENTS):
-        solution += torch.cholesky_solve(right - gram @ solution, factor)
-    return scale[:, None] * solution
-
-
-# ---- the four parts of an estimate --------------------------------------------------
-
-
-# Rows: target, error, spatial error, P₁, e - P₁, interference, P, artifacts;
-# columns: how much of target, e, P₁, P each of them holds
-PARTS = (
-    *((1, 0, 0, 0), (1, -1, 0, 0), (-1, 0, 1, 0), (0, 0, 1, 0)),
-    *((0, 1, -1, 0), (0, 0, -1, 1), (0, 0, 0, 1), (0, 1, 0, -1)),
-)
-
-
-def _energies(
-    reference: Tensor,
-    estimate: Tensor,
-    every: Tensor,
-    own: dict[tuple[int, int], Tensor],
-) -> dict[tuple[int, int], Tensor]:
-    """The energies of PARTS, (8,), for every pair (stem, estimate).
-
-    In blocks: what the filters make of a block needs taps - 1 samples before it.
-    """
-    samples, reach = reference.shape[-1], every.shape[-1] - 1
-    length = min(PROJECTION_BLOCK, samples + reach)
-    n_fft = next_fast_len(length + reach, real=True)
-    response = torch.fft.rfft(every, n_fft)
-    own_response = {pair: torch.fft.rfft(taps, n_fft) for pair, taps in own.items()}
-
-    def filtered(response: Tensor, spectra: Tensor) -> Tensor:
-        """Each output channel: the sum of all input channels, each filtered."""
-        shaped = torch.einsum("...oaf,af->...of", response, spectra)
-        return torch.fft.irfft(shaped, n_fft)[..., reach : reach + length]
-
-    total = {pair: every.new_zeros(len(PARTS)) for pair in own}
-    for start in range(0, samples + reach, length):
-        block = _excerpt(reference, start - reach, length + reach)
-        heard = _excerpt(estimate, start, length)
-        spectra = torch.fft.rfft(block, n_fft)
-        projected = filtered(response, spectra.flatten(0, 1))
-        for (stem, k), energy in total.items():
-            alone = filtered(own_response[stem, k], spectra[stem])
-            signals = (block[stem, :, reach:], heard[k], alone, projected[k])
-            parts = every.new_tensor(PARTS) @ torch.stack(signals).flatten(1)
-            energy += parts.square().sum(1)
-    return total
-
-
-def _decibels(energy: Tensor, filtered_target: bool) -> Tensor:
-    """SDR, ISR, SIR, SAR, (4,), from the energies of PARTS."""
-    target, error, spatial, alone, rest, interference, projected, artifacts = energy
-    isr = target / spatial
-    if filtered_target:  # what the filters change of the stem is no error
-        target, error, isr = alone, rest, torch.full_like(isr, torch.nan)
+def _decibels(energies: Tensor, filtered_target: bool) -> Tensor:
+    """SDR, ISR, SIR, SAR, (4, pairs)."""
+    target, error, spatial, alone, interference, projected, artifacts = energies
+    isr = torch.full_like(target, torch.nan) if filtered_target else target / spatial
     ratios = (target / error, isr, alone / interference, projected / artifacts)
     return 10 * torch.stack(ratios).log10()
 
@@ -322,17 +206,3 @@ def _best_order(
     if not framewise:
         means = means.nanmean(-1, keepdim=True)
     return orders[means.nan_to_num(-torch.inf).argmax(0)].T.expand(n_stems, n_frames)
-
-
-def _excerpts(audios: tuple[Tensor, ...], start: int, length: int) -> Tensor:
-    """`_excerpt` of several, one below the other."""
-    return torch.cat([_excerpt(audio, start, length) for audio in audios])
-
-
-def _excerpt(audio: Tensor, start: int, length: int) -> Tensor:
-    """(…, length) from `start` on, float64, with zeros beyond both ends."""
-    samples = audio.shape[-1]
-    first, last = max(start, 0), min(max(start + length, 0), samples)
-    inside = audio[..., first : max(first, last)].double()
-    before = min(first - start, length)
-    return F.pad(inside, (before, length - before - inside.shape[-1]))

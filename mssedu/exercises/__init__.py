@@ -23,6 +23,7 @@ TOPICS = (
     "waveform",
     "hybrid",
     "transformer",
+    "chunking",
 )  # in the order of the notebooks
 
 __all__ = ["Exercise", "Outcome", "Page", "Status", "exercise", "list_exercises"]
