@@ -31,10 +31,11 @@ def test_help_of_each_command(command, capsys):
     assert f"usage: mssedu {command}" in capsys.readouterr().out
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize("command", ["train", "separate", "evaluate"])
+def test_help_loads_nothing_heavy(command):
     code = (
         "import sys; from mssedu import cli\n"
-        "try: cli.main(['train', '--help'])\n"
+        f"try: cli.main(['{command}', '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'IPython'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
