@@ -4,19 +4,24 @@
     python benchmarks/bss_eval.py --seconds 60
     python benchmarks/bss_eval.py --device cuda     ours on a graphics card
 
-Ours runs before and after museval, so that a machine that slows down is seen. The music
-is a CC0 song of data/, repeated to length, with the dither of a CD, so that no frame is
-silent: museval skips those. The estimate is what an ideal ratio mask makes of it.
-Memory is what the process grows by, at most. Rewrites its section of RESULTS.md.
+Ours runs before and after museval, so that a machine that slows down is seen. Processor
+seconds add up over cores, and tell the work done on a machine that others use as well;
+there, set OMP_WAIT_POLICY=passive, or threads that wait for one another burn time. The
+music is a CC0 song of data/, repeated to length, with the dither of a CD, so that no
+frame is silent: museval skips those. The estimate is what an ideal ratio mask makes of
+it. Memory is what the process grows by, at most. Rewrites its section of RESULTS.md.
 """
 
 import argparse
+import os
 import platform
 import re
 import resource
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,22 +71,27 @@ def now_gb() -> float:
     return pages * resource.getpagesize() / 1e9
 
 
-def run_ours(references: torch.Tensor, estimates: torch.Tensor) -> tuple:
-    """Scores (4, stems, frames), seconds, gigabytes."""
-    before, started = now_gb(), time.perf_counter()
+def run_ours(references: torch.Tensor, estimates: torch.Tensor) -> np.ndarray:
+    """Scores (4, stems, frames)."""
     scores = bss_eval(references=references, estimates=estimates, window_length=RATE)
-    stacked = torch.stack([getattr(scores, name) for name in NAMES]).cpu().numpy()
-    return stacked, time.perf_counter() - started, peak_gb() - before
+    return torch.stack([getattr(scores, name) for name in NAMES]).cpu().numpy()
 
 
-def run_museval(references: torch.Tensor, estimates: torch.Tensor) -> tuple:
-    """Scores (4, stems, frames), seconds, gigabytes."""
-    signals = [audio.mT.double().numpy() for audio in (references, estimates)]
-    before, started = now_gb(), time.perf_counter()
+def run_museval(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Scores (4, stems, frames)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        *scores, _ = museval_bss_eval(*signals, window=RATE, hop=RATE)
-    return np.stack(scores), time.perf_counter() - started, peak_gb() - before
+        *scores, _ = museval_bss_eval(references, estimates, window=RATE, hop=RATE)
+    return np.stack(scores)
+
+
+def measured(name: str, run: Callable, *signals: Any) -> tuple[np.ndarray, float, str]:
+    """What `run` returns, its seconds, and a row of the table."""
+    memory, wall, work = now_gb(), time.perf_counter(), time.process_time()
+    scores = run(*signals)
+    wall, work = time.perf_counter() - wall, time.process_time() - work
+    row = f"| {name} | {wall:.1f} | {work:.1f} | {peak_gb() - memory:.2f} |"
+    return scores, wall, row
 
 
 def write_section(name: str, text: str) -> None:
@@ -113,24 +123,29 @@ def main() -> None:
     references = music(options.seconds)
     estimates = ideal_estimate(references)
     shown = references.to(options.device), estimates.to(options.device)
-    ours, before, grown = run_ours(*shown)
-    theirs, museval_seconds, museval_grown = run_museval(references, estimates)
-    _, after, _ = run_ours(*shown)
+    ours, before, first = measured("mssedu, before", run_ours, *shown)
+    signals = [audio.mT.double().numpy() for audio in (references, estimates)]
+    theirs, between, second = measured("museval", run_museval, *signals)
+    _, after, third = measured("mssedu, after", run_ours, *shown)
     assert np.isfinite(theirs).all(), "a silent frame: museval would have skipped it"
     gaps = np.abs(ours - theirs).reshape(4, -1).max(1)
-    command = f"python benchmarks/bss_eval.py --seconds {options.seconds:g}"
+    policy = os.environ.get("OMP_WAIT_POLICY")
+    command = f"OMP_WAIT_POLICY={policy} " if policy else ""
+    command += f"python benchmarks/bss_eval.py --seconds {options.seconds:g}"
     text = f"""## BSS Eval v4: mssedu and museval 0.4.1
 
-`{command} --device {options.device}`, {machine(options.device)},
-{time.strftime("%Y-%m-%d")}: {options.seconds:g} s, four stereo stems, frames of 1 s.
+`{command} --device {options.device}`, {machine(options.device)}, load average
+{os.getloadavg()[2]:.1f}, {time.strftime("%Y-%m-%d")}:
+{options.seconds:g} s, four stereo stems, frames of 1 s.
 
-| | seconds | memory, GB |
-| --- | ---: | ---: |
-| museval | {museval_seconds:.1f} | {museval_grown:.2f} |
-| mssedu, before and after | {before:.1f}, {after:.1f} | {grown:.2f} |
+| | seconds | processor seconds | memory, GB |
+| --- | ---: | ---: | ---: |
+{first}
+{second}
+{third.rsplit("|", 2)[0]}| |
 
-{2 * museval_seconds / (before + after):.0f} times as fast. Largest difference in any
-frame, dB: {", ".join(f"{n} {g:.0e}" for n, g in zip(NAMES, gaps, strict=True))}."""
+{2 * between / (before + after):.0f} times as fast. Largest difference in any frame, dB:
+{", ".join(f"{n} {g:.0e}" for n, g in zip(NAMES, gaps, strict=True))}."""
     write_section("bss_eval", text)
     print(text)
 

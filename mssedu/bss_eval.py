@@ -89,21 +89,20 @@ def bss_eval(
     n_stems, samples = len(references), references.shape[-1]
     check_range("bss_eval", "filter_length", filter_length, 1)
     frames = list(_frames(samples, window_length, hop_length))
-    candidates = [tuple(range(n_stems))]
-    if permute:
-        candidates = list(permutations(range(n_stems)))
+    orders = permutations(range(n_stems)) if permute else [tuple(range(n_stems))]
+    candidates = list(orders)
     pairs = sorted({pair for order in candidates for pair in enumerate(order)})
-    result = references.new_full((4, n_stems, n_stems, len(frames)), torch.nan).double()
     stems, taken = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    result = references.new_full((4, n_stems, n_stems, len(frames)), torch.nan).double()
     filters = None
     for number, frame in enumerate(frames):
         reference, estimate = references[..., frame], estimates[..., frame]
         if museval and (_cancels(reference).any() or _cancels(estimate).any()):
             continue
         if filters is None or framewise:
-            whole = (reference, estimate) if framewise else (references, estimates)
+            shown = (reference, estimate) if framewise else (references, estimates)
             length = reference.shape[-1]
-            filters = find_filters(*whole, filter_length, stems, taken, length)
+            filters = find_filters(*shown, filter_length, stems, taken, length)
         energies = energies_of_parts(reference, estimate, filters, filtered_target)
         ratios = _decibels(energies, filtered_target)
         silent = ~reference.any(-1).any(-1)[stems]
