@@ -19,13 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mssedu.audio import READABLE_SUFFIXES, AudioInfo, audio_info
-from mssedu.checks import (
-    DatasetError,
-    MssEduError,
-    MssEduWarning,
-    check_name,
-    message,
-)
+from mssedu.checks import DatasetError, MssEduError, check_name, message
 from mssedu.datasets.track import MIXTURE, StemFile, Track
 
 STEMS = ("vocals", "drums", "bass", "other")  # the customary order
@@ -277,7 +271,7 @@ def _with_stems(
         raise _faulty(root, f"the stems {wanted} in each song", faults, remedy)
     if faults:
         text = f"{root}: {len(faults)} of {len(tracks)} songs left out: "
-        warnings.warn(text + "; ".join(faults), MssEduWarning, stacklevel=3)
+        warnings.warn(text + "; ".join(faults), stacklevel=3)
     return complete
 
 
