@@ -27,16 +27,17 @@ _FUNCTIONS = {
 _MODULES = {
     *("audio", "augment", "blocks", "checkpoint", "checks", "datasets", "doctor"),
     *("exercises", "figures", "losses", "masks", "metrics", "models", "notebook"),
-    *("bag", "bss_eval", "complexity", "pretrained", "registry"),
+    *("bag", "bss_eval", "complexity", "listening", "pretrained", "registry"),
     *("spectral", "train"),
 }
 
 __all__ = [
     *("audio", "augment", "bag", "blocks", "bss_eval", "checkpoint", "checks"),
     *("complexity", "create_model", "datasets", "doctor", "evaluate", "exercises"),
-    *("figures", "list_models", "load_dataset", "load_model", "load_track"),
-    *("look_inside", "losses", "masks", "metrics", "models", "notebook"),
-    *("pretrained", "registry", "separate", "separate_file", "spectral", "train"),
+    *("figures", "list_models", "listening", "load_dataset", "load_model"),
+    *("load_track", "look_inside", "losses", "masks", "metrics", "models"),
+    *("notebook", "pretrained", "registry", "separate", "separate_file"),
+    *("spectral", "train"),
 ]
 
 

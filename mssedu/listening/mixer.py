@@ -1,0 +1,140 @@
+"""Stems on faders, and what the mixture holds beyond their sum.
+
+    stem ─▶ fader, mute, solo ─▶ pan ─┐
+    stem ─▶ …                         ├─▶ sum ─▶ meter, clip light
+    residual = mixture − Σ stems ─▶ … ┘
+
+The browser mixes what is heard. `StemMixer.mix` computes the same mix in Python by the
+same laws, to be saved or measured. Notebook: 01.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import traitlets
+from torch import Tensor
+
+from mssedu.audio import rms_db
+from mssedu.checks import InputError, message
+from mssedu.figures import COLORS
+from mssedu.listening.sounds import check_sounds
+from mssedu.listening.widget import ListeningWidget, joined
+
+LOWEST_DB, HIGHEST_DB = -60.0, 6.0  # of a fader; the lowest is off
+RESIDUAL = "residual"
+INAUDIBLE_DB = -90.0  # a residual below this is rounding, not sound
+
+
+class StemMixer(ListeningWidget):
+    """A mixing desk for stems: fader, pan, mute, solo and a meter for each.
+
+    Attributes:
+        gains_db: stem -> dB, of the faders.
+        pans: stem -> -1 (left) … 1 (right).
+        muted, soloed: stems; while any is soloed, only those are heard.
+    """
+
+    _esm = joined("timeline.js", "mixer.js")
+    gains_db = traitlets.Dict().tag(sync=True)
+    pans = traitlets.Dict().tag(sync=True)
+    muted: traitlets.List[str] = traitlets.List().tag(sync=True)
+    soloed: traitlets.List[str] = traitlets.List().tag(sync=True)
+    _colors = traitlets.Dict().tag(sync=True)
+    _caption = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        stems: Mapping[str, Tensor],
+        sample_rate: int,
+        mixture: Tensor | None = None,
+    ) -> None:
+        """Show stems as strips.
+
+        Args:
+            stems: stem -> (channels, samples), all of one shape.
+            sample_rate: Hz, 8000 … 96000.
+            mixture: (channels, samples); adds a strip, muted at first, with what it
+                holds beyond the sum of the stems. With it the sum is the mixture.
+
+        Raises:
+            InputError: a stem called "residual" beside a mixture, or as `Player`.
+
+        Example:
+            >>> StemMixer({"bass": torch.rand(1, 80), "drums": torch.rand(1, 80)}, 8000)
+            StemMixer(n=2, sample_rate=8000, seconds=0.0)
+        """
+        strips = dict(stems)
+        self.residual_db: float | None = None  # of the mixture, RMS against RMS
+        if mixture is not None:
+            if RESIDUAL in strips:
+                wanted = f"stems beside the {RESIDUAL} of the mixture"
+                remedy = "Rename the stem, or leave the mixture out."
+                raise InputError(message("StemMixer", wanted, [*stems], remedy))
+            both = check_sounds("StemMixer", {**stems, RESIDUAL: mixture}, sample_rate)
+            whole = both.pop(RESIDUAL)
+            residual = whole - torch.stack([*both.values()]).sum(0)
+            strips[RESIDUAL] = residual
+            self.residual_db = _level(residual, whole)
+        super().__init__(
+            strips,
+            sample_rate,
+            gains_db=dict.fromkeys(strips, 0.0),
+            pans=dict.fromkeys(strips, 0.0),
+            muted=[] if mixture is None else [RESIDUAL],
+            _colors={stem: COLORS.get(stem, COLORS["reference"]) for stem in strips},
+            _caption=self._residual_text(),
+        )
+
+    def mix(self) -> Tensor:
+        """What the desk plays now, before the volume knob.
+
+        Returns:
+            (2, samples); full scale is ±1, and a sum beyond it lights the clip light.
+        """
+        total = torch.zeros(2, int(self._shape["samples"]))
+        for stem, sound in self._sounds.items():
+            heard = stem in self.soloed if self.soloed else stem not in self.muted
+            if heard:
+                gain = gain_of(float(self.gains_db[stem]))
+                total += gain * panned(sound, float(self.pans[stem]))
+        return total
+
+    def _residual_text(self) -> str:
+        if self.residual_db is None:
+            return ""
+        if self.residual_db < INAUDIBLE_DB:
+            return "The stems sum to the mixture, as far as 16 bits tell."
+        return f"Mixture − sum of stems: {self.residual_db:.1f} dB of the mixture."
+
+
+def gain_of(fader_db: float) -> float:
+    """The factor of a fader: 10^(dB/20), and 0 at its lower end, which is off."""
+    return 0.0 if fader_db <= LOWEST_DB else 10 ** (fader_db / 20)
+
+
+def panned(sound: Tensor, pan: float) -> Tensor:
+    """A sound moved to one side by the law of the browser's StereoPannerNode.
+
+    The far channel fades out along a cosine, and joins the near one along a sine; the
+    power of the far channel stays. Mono is taken as two equal channels.
+
+    Args:
+        sound: (channels 1 or 2, samples).
+        pan: -1 (left) … 1 (right); 0 leaves it as it is.
+
+    Returns:
+        (2, samples).
+
+    Source: W3C, "Web Audio API", StereoPannerNode, panning algorithm.
+    """
+    left, right = sound.expand(2, -1)
+    angle = (pan + 1 if pan <= 0 else pan) * math.pi / 2
+    if pan <= 0:
+        return torch.stack([left + right * math.cos(angle), right * math.sin(angle)])
+    return torch.stack([left * math.cos(angle), right + left * math.sin(angle)])
+
+
+def _level(sound: Tensor, against: Tensor) -> float:
+    """RMS of one sound against another's, dB; silence is -inf."""
+    return float(rms_db(sound) - rms_db(against)) if sound.any() else -math.inf

@@ -1,0 +1,98 @@
+"""Pictures for the widgets: one byte a pixel, from the transform that is taught.
+
+    audio ──spectral.stft──▶ power ──rows of octaves──▶ dB re loudest ──▶ 0 … 255
+
+The browser colors the bytes and does no transform of its own, so what is seen is what
+`mssedu.spectral` computes. Row 0 is the lowest frequency. Notebooks: 02, 03.
+"""
+
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from torch import Tensor
+
+from mssedu.spectral import stft
+
+LOWEST_HZ = 30.0  # about the lowest note of a bass
+RANGE_DB = 80.0  # what lies further below the loudest pixel is black
+N_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A logarithmic frequency axis over the bins of a transform."""
+
+    sample_rate: int  # Hz
+    bins: int
+
+    @property
+    def edges_hz(self) -> Tensor:
+        """Frequencies between the rows, (N_ROWS + 1,), from 30 Hz to the highest."""
+        top = self.sample_rate / 2
+        return LOWEST_HZ * (top / LOWEST_HZ) ** torch.linspace(0, 1, N_ROWS + 1)
+
+    def first_bins(self) -> Tensor:
+        """The bin in which each row begins, (N_ROWS + 1,); low rows share a bin."""
+        step = self.sample_rate / 2 / (self.bins - 1)
+        return (self.edges_hz / step).round().long().clamp(max=self.bins - 1)
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Mean over the bins of each row: (bins, frames) to (N_ROWS, frames)."""
+        first = self.first_bins()
+        low, high = first[:-1], torch.maximum(first[1:], first[:-1] + 1)
+        total = torch.cat([torch.zeros(1, values.shape[1]), values.cumsum(0)])
+        return (total[high] - total[low]) / (high - low)[:, None]
+
+
+def to_bytes(image: Tensor) -> bytes:
+    """Values 0 … 1 as one byte each, row by row."""
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy().tobytes()
+
+
+def level_image(spectrogram: Tensor, axis: Axis) -> Tensor:
+    """Power in dB against the loudest pixel, 0 … 1 for the range of 80 dB.
+
+    Args:
+        spectrogram: complex (channels, bins, frames); the power is averaged over
+            channels and over the bins of a row.
+        axis: which bins make a row.
+
+    Returns:
+        (N_ROWS, frames); silence is 0 everywhere.
+    """
+    power = axis.rows(spectrogram.abs().square().mean(0).double()).clamp_min(0)
+    loudest = float(power.max())
+    if not loudest:
+        return torch.zeros(power.shape)
+    level = 10 * (power / loudest).clamp_min(1e-30).log10()
+    return (1 + level / RANGE_DB).clamp(0, 1).float()
+
+
+def picture(
+    audio: Tensor, sample_rate: int, n_fft: int, hop_length: int
+) -> tuple[bytes, int]:
+    """The spectrogram of (channels, samples) as bytes, and its number of frames."""
+    spectrogram = stft(audio, n_fft, hop_length)
+    image = level_image(spectrogram, Axis(sample_rate, spectrogram.shape[-2]))
+    return to_bytes(image), image.shape[1]
+
+
+def axes(frames: int, hop_length: int) -> dict[str, float]:
+    """What a page must know of a picture to draw its axes and its legend."""
+    return {
+        "frames": frames,
+        "hop_length": hop_length,
+        "lowest_hz": LOWEST_HZ,
+        "range_db": RANGE_DB,
+    }
+
+
+def palette() -> bytes:
+    """256 colors, red, green, blue: the color map of the package's figures.
+
+    Equal steps of level look equal, also to color-blind readers.
+    """
+    colors = matplotlib.colormaps["magma"](np.arange(256), bytes=True)
+    return colors[:, :3].tobytes()

@@ -1,0 +1,207 @@
+/* What every widget's page is made of: its data from Python, elements, transport, keys.
+
+   Python ── one binary message ──▶ Data ──▶ AudioBuffers ──▶ Engine
+                                                               ▲
+   keys, buttons, volume ──▶ transport ────────────────────────┘
+
+   A widget is `export default widget(draw)`, where draw({ model, data, engine, root })
+   fills `root` and returns { keys, tick, done }: what its keys do, what moves while it
+   plays, and what is to be undone at its end. All of them may be left out.
+*/
+import { decode, page } from "./audio.js";
+import { Engine } from "./engine.js";
+
+/* An element with properties, listeners (on…), ARIA and data attributes, children. */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/* What Python sends: name -> bytes. Asked for again if it does not come by itself,
+   as after a reload of the page. */
+class Data {
+  constructor() {
+    this.parts = new Map();
+    this.listeners = new Set();
+    this.ready = new Promise((resolve) => (this.arrived = resolve));
+  }
+
+  listen(model) {
+    model.on("msg:custom", ({ kind, names, scales }, buffers) => {
+      if (kind !== "data") return;
+      names.forEach((name, i) => {
+        this.parts.set(name, { bytes: buffers[i], scale: scales[i] });
+      });
+      this.arrived();
+      for (const listener of this.listeners) listener(names);
+    });
+  }
+
+  ask(model) {
+    const send = () => this.parts.size || model.send({ kind: "send" });
+    setTimeout(send, 1000); // by then a message under way has come
+  }
+
+  bytes(name) {
+    const { bytes } = this.parts.get(name);
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  sound(i, { channels, sample_rate }) {
+    const { bytes, scale } = this.parts.get(String(i));
+    return decode(bytes, channels, sample_rate, scale);
+  }
+}
+
+export const seconds = (value) => {
+  const minutes = Math.floor(value / 60);
+  return `${minutes}:${(value - 60 * minutes).toFixed(2).padStart(5, "0")}`;
+};
+
+/* Play, time, loop, and on the right the volume. */
+function transport(engine) {
+  const play = h("button", { className: "ms-play", onclick: () => engine.toggle() });
+  const time = h("output", { className: "ms-time", role: "timer", "aria-live": "off" });
+  const loop = h("button", {
+    textContent: "Loop",
+    title: "Repeat (L)",
+    onclick: () => engine.setRegion(...engine.region, !engine.repeat),
+  });
+  const volume = h("input", {
+    ...{ type: "range", min: 0, max: 1, step: 0.05, value: engine.volume },
+    "aria-label": "Volume",
+    oninput: () => engine.setVolume(Number(volume.value)),
+  });
+  const label = h("label", { className: "ms-volume" }, "Volume", volume);
+  const bar = h("div", { className: "ms-bar" }, play, time, loop, label);
+  const tick = () => {
+    time.textContent = `${seconds(engine.position)} / ${seconds(engine.duration)}`;
+  };
+  const refresh = () => {
+    play.textContent = engine.run ? "❚❚" : "►";
+    play.title = engine.run ? "Pause (space)" : "Play (space)";
+    play.setAttribute("aria-label", engine.run ? "Pause" : "Play");
+    loop.setAttribute("aria-pressed", engine.repeat);
+    tick();
+  };
+  return { bar, tick, refresh, loop };
+}
+
+/* Buttons of which one is chosen: arrow keys move, as in every group of radio buttons. */
+export function choice(label, names, chosen, onchoose) {
+  const buttons = names.map((name, i) =>
+    h("button", { role: "radio", onclick: () => choose(i) }, h("kbd", {}, String(i + 1)), name),
+  );
+  const show = (place) => {
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-checked", i === place);
+      button.tabIndex = i === place ? 0 : -1;
+    });
+  };
+  const choose = (place) => {
+    chosen = (place + names.length) % names.length;
+    show(chosen);
+    onchoose(chosen);
+  };
+  const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  const element = h("div", { role: "radiogroup", className: "ms-choice", "aria-label": label });
+  element.append(...buttons);
+  element.addEventListener("keydown", (event) => {
+    if (!(event.key in moves)) return;
+    choose(chosen + moves[event.key]);
+    buttons[chosen].focus();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  show(chosen);
+  return { element, choose, show };
+}
+
+/* The keys, folded away: those of every widget, and those of this one. */
+export const KEYS = (...more) => {
+  const common = ["space: play, pause", "← →: move", "[ ]: loop from, to", "Esc: no loop"];
+  const all = [...more, ...common, "+ −: zoom", "L: repeat"].join(" · ");
+  return h("details", { className: "ms-keys" }, h("summary", {}, "Keys"), all);
+};
+
+/* Keys for the whole widget. A slider keeps its arrows, a button its space and Enter. */
+function onKey(event, keys) {
+  const { target, key } = event;
+  event.stopPropagation(); // classic notebooks would take it as a command
+  if (event.ctrlKey || event.metaKey) {
+    // Save, undo and the like are the notebook's: hand it a copy from beside the widget.
+    const outside = event.currentTarget.parentElement;
+    if (!outside.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
+    return;
+  }
+  const pressing = target.tagName === "BUTTON" && (key === " " || key === "Enter");
+  const sliding = /INPUT|SELECT/.test(target.tagName) && !/^[ \dlL]$/.test(key);
+  const action = keys[key] ?? keys[key.toLowerCase()];
+  if (pressing || sliding || !action) return;
+  event.preventDefault();
+  action(event);
+}
+
+/* The default export of a widget's module; see the top of this file. */
+export const widget = (draw) => () => {
+  const data = new Data();
+  return {
+    initialize: ({ model }) => data.listen(model),
+    render({ model, el }) {
+      // JupyterLab would run its own commands for the keys that are pressed in here.
+      const root = h("div", { className: "ms-widget", "data-lm-suppress-shortcuts": "true" });
+      const wait = h("p", { className: "ms-note", role: "status" }, "Waiting for the sound …");
+      root.append(wait);
+      el.append(root);
+      let done = () => {};
+      let gone = false;
+      data.ask(model);
+      data.ready.then(() => {
+        if (gone) return;
+        wait.remove();
+        done = open({ model, data, root, draw });
+      });
+      return () => {
+        gone = true;
+        done();
+      };
+    },
+  };
+};
+
+/* The sounds are here: make the engine and the page; returns what closes both. */
+function open({ model, data, root, draw }) {
+  const shape = model.get("_shape");
+  const buffers = model.get("_names").map((_, i) => data.sound(i, shape));
+  const levels = buffers.map((_, i) => Number(i === 0));
+  const engine = new Engine(shape.sample_rate, buffers, levels);
+  const { bar, tick, refresh, loop } = transport(engine);
+  root.append(bar);
+  const own = draw({ model, data, engine, root, bar }) ?? {};
+  const keys = { " ": () => engine.toggle(), l: () => loop.click(), ...own.keys };
+  const listener = (event) => onKey(event, keys);
+  root.addEventListener("keydown", listener);
+  let frame = 0;
+  const move = () => {
+    tick();
+    own.tick?.();
+    frame = engine.run ? requestAnimationFrame(move) : 0;
+  };
+  engine.onchange = () => {
+    refresh();
+    cancelAnimationFrame(frame);
+    move();
+  };
+  engine.onchange();
+  return () => {
+    cancelAnimationFrame(frame);
+    engine.close();
+    own.done?.();
+  };
+}

@@ -1,0 +1,164 @@
+"""What all listening widgets share: their sounds, their page, their way to the browser.
+
+    Python                                         browser
+    settings  ◀────────── traits, both ways ─────▶ settings
+    sounds    ──── one message, binary, at once ──▶ engine.js
+              ◀─── "send", after the page was reloaded
+
+Sounds travel as messages and not as traits, because the traits are the widget's state
+and the state is what notebooks save: so no sound is ever saved. A front end that has
+lost the sounds asks for them again. Notebook: 13.
+"""
+
+import html
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from torch import Tensor
+
+from mssedu.checks import check_name
+from mssedu.listening.sounds import (
+    PlainPlayers,
+    check_sounds,
+    encode,
+    plain_players,
+)
+
+_STATIC = Path(__file__).parent / "static"
+_ENGINE = ("audio.js", "engine.js", "view.js")  # in the order of their imports
+_SHOWN = "MSSEDU_LISTENING"  # environment variable: "widgets" (if unset) or "plain"
+
+
+def joined(*names: str) -> str:
+    """The engine and further files of static/, as the one module a widget consists of.
+
+    The files import each other, so that each can be read and tested by itself; in one
+    module those lines are left out.
+    """
+    lines: list[str] = []
+    for name in (*_ENGINE, *names):
+        lines += (_STATIC / name).read_text("utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("import "))
+
+
+class ListeningWidget(anywidget.AnyWidget):
+    """Base of the listening widgets; a subclass names its page and its settings.
+
+    A subclass sets `_esm = joined("its_page.js")`, adds traits for its settings and
+    calls the base with its sounds. It may add other binary data, and replace sounds.
+    """
+
+    _css = _STATIC / "style.css"
+    _names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # what the page shows
+    _shape = traitlets.Dict().tag(sync=True)  # sample_rate, channels, samples
+
+    def __init__(
+        self,
+        sounds: Mapping[str, Tensor],
+        sample_rate: int,
+        *,
+        data: Mapping[str, bytes] | None = None,
+        **traits: Any,
+    ) -> None:
+        """Check the sounds and send them.
+
+        Args:
+            sounds: label -> (channels, samples).
+            sample_rate: Hz.
+            data: name -> bytes, other binary data for the page, such as a picture.
+            traits: values of the subclass's own traits.
+
+        Raises:
+            InputError: as `check_sounds`, or an unknown MSSEDU_LISTENING.
+        """
+        where = type(self).__name__
+        self._sounds = check_sounds(where, sounds, sample_rate)
+        channels, samples = next(iter(self._sounds.values())).shape
+        self._plain = shown_plain()
+        shape = {
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "samples": samples,
+        }
+        super().__init__(**{"_names": [*self._sounds], "_shape": shape, **traits})
+        self._data = dict(data or {})  # name -> bytes; sounds are called 0, 1, …
+        self._scales = dict.fromkeys(self._data, 1.0)
+        for place, sound in enumerate(self._sounds.values()):
+            self._data[str(place)], self._scales[str(place)] = encode(sound)
+        self.on_msg(self._on_message)
+        if not self._plain:
+            self._send_data([*self._data])
+
+    @property
+    def sounds(self) -> dict[str, Tensor]:
+        """Label -> (channels, samples), float32: what the widget plays."""
+        return dict(self._sounds)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of all sounds, Hz."""
+        return int(self._shape["sample_rate"])
+
+    @property
+    def seconds(self) -> float:
+        """Length of each sound."""
+        return float(self._shape["samples"] / self.sample_rate)
+
+    def facts(self) -> str:
+        """What `repr` says in the parentheses; the same on every machine."""
+        n = len(self._sounds)
+        return f"n={n}, sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"
+
+    def plain(self) -> PlainPlayers:
+        """Simple audio players, for a place that shows no widgets; not in step."""
+        return plain_players(repr(self), self._heard(), self.sample_rate)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.facts()})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and for pages without Python a line that says what is missing."""
+        text = html.escape(repr(self))
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        if self._plain:
+            players = self.plain()
+            return {"text/plain": repr(self), "text/html": players._repr_html_()}, {}
+        data["text/html"] = f"<p>{text} <em>(run the cell to listen)</em></p>"
+        return data, metadata
+
+    def _heard(self) -> dict[str, Tensor]:
+        """Name on the page -> sound."""
+        return dict(zip(self._names, self._sounds.values(), strict=True))
+
+    def _replace(self, sounds: Mapping[str, Tensor], **data: bytes) -> None:
+        """Put other sounds of the same shape behind their labels, and other data."""
+        self._sounds.update(sounds)
+        self._data.update(data)
+        for label, sound in sounds.items():
+            place = str([*self._sounds].index(label))
+            self._data[place], self._scales[place] = encode(sound)
+            data[place] = self._data[place]
+        self._send_data([*data])
+
+    def _send_data(self, names: list[str]) -> None:
+        scales = [self._scales[name] for name in names]
+        content = {"kind": "data", "names": names, "scales": scales}
+        self.send(content, [self._data[name] for name in names])
+
+    def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
+        if content.get("kind") == "send":
+            self._send_data([*self._data])
+
+
+def shown_plain() -> bool:
+    """Whether MSSEDU_LISTENING asks for plain players in the place of widgets.
+
+    Raises:
+        InputError: it is set to something else than "widgets" or "plain".
+    """
+    value = os.environ.get(_SHOWN, "widgets")
+    return check_name(_SHOWN, "way to show", value, ("plain", "widgets")) == "plain"

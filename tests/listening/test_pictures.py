@@ -1,0 +1,72 @@
+"""Pictures of known sounds: a tone is a line at its frequency, and levels are in dB."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+from mssedu.listening.pictures import (
+    N_ROWS,
+    Axis,
+    level_image,
+    palette,
+    picture,
+    to_bytes,
+)
+from mssedu.spectral import stft
+
+RATE = 44100
+
+
+def tone(hz, samples=RATE):
+    return torch.sin(2 * torch.pi * hz * torch.arange(samples) / RATE)[None]
+
+
+@pytest.mark.parametrize("hz", [100, 440, 1000, 8000])
+def test_a_tone_is_brightest_in_the_row_of_its_frequency(hz):
+    image, frames = picture(tone(hz), RATE, 4096, 1024)
+    image = np.frombuffer(image, np.uint8).reshape(N_ROWS, frames)
+    row = image[:, frames // 2].argmax()
+    low, high = Axis(RATE, 2049).edges_hz[[row, row + 1]].tolist()
+    step = RATE / 4096
+    assert low - step <= hz <= high + step
+
+
+def test_a_second_tone_is_as_much_darker_as_it_is_quieter():
+    both = tone(1000) + 0.01 * tone(5000)  # −40 dB
+    spectrogram = stft(both, 4096, 1024)
+    column = level_image(spectrogram, Axis(RATE, 2049))[:, 20]
+    edges = Axis(RATE, 2049).edges_hz
+    loud, quiet = (column[(edges[:-1] > f / 1.1) & (edges[1:] < f * 1.1)].max()
+                   for f in (1000, 5000))  # fmt: skip
+    assert loud == pytest.approx(1, abs=0.02)
+    # A row at 5 kHz averages over more bins than one at 1 kHz.
+    assert -50 < (quiet - loud) * 80 < -39
+
+
+def test_rows_keep_a_constant_and_cover_every_bin_of_the_upper_octaves():
+    axis = Axis(RATE, 1025)
+    torch.testing.assert_close(axis.rows(torch.ones(1025, 3)), torch.ones(N_ROWS, 3))
+    edges = axis.first_bins()
+    assert edges[0] <= 2
+    assert edges[-1] == 1024
+    single = torch.eye(1025)[:, 600:601]  # one bin among those of its row
+    assert (axis.rows(single) > 0).sum() == 1
+
+
+def test_silence_is_black():
+    image, frames = picture(torch.zeros(2, 5000), RATE, 1024, 256)
+    assert not any(image)
+    assert len(image) == N_ROWS * frames
+
+
+def test_bytes_are_rounded_and_bounded():
+    assert to_bytes(torch.tensor([[-1.0, 0.5, 2.0]])) == bytes([0, 128, 255])
+
+
+def test_the_palette_is_that_of_the_figures():
+    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3)
+    magma = matplotlib.colormaps["magma"]
+    np.testing.assert_allclose(colors[200] / 255, magma(200)[:3], atol=1 / 255)
+    brightness = colors @ [0.299, 0.587, 0.114]
+    assert (np.diff(brightness) >= -1).all()

@@ -1,0 +1,132 @@
+"""The Python half of every widget: what is sent, what is saved, what it says."""
+
+import re
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+
+import mssedu
+from mssedu.checks import InputError
+from mssedu.listening import ABSwitch, Player
+from mssedu.listening.widget import _STATIC, ListeningWidget, joined
+
+SCRIPTS = sorted(_STATIC.glob("*.js"))
+MIME = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """All messages that widgets send: [(content, buffers) …]."""
+    messages = []
+
+    def send(self, content, buffers=None):
+        messages.append((content, buffers))
+
+    monkeypatch.setattr(ListeningWidget, "send", send)
+    return messages
+
+
+def two(samples=800):
+    return {"a": torch.full((1, samples), 0.5), "b": torch.full((1, samples), -2.0)}
+
+
+def test_the_sounds_are_sent_at_once_and_again_when_asked(sent):
+    widget = ABSwitch(two(), 8000)
+    (content, buffers) = sent.pop()
+    assert not sent
+    assert content == {"kind": "data", "names": ["0", "1"], "scales": [1.0, 2.0]}
+    assert [len(buffer) for buffer in buffers] == [1600, 1600]
+    widget._on_message(widget, {"kind": "send"}, [])
+    assert sent == [(content, buffers)]
+
+
+def test_the_state_that_notebooks_save_holds_no_sound():
+    state = Player(torch.rand(2, 80000) - 0.5, 8000).get_state()
+    del state["_esm"], state["_css"]
+    assert not any(isinstance(value, bytes | memoryview) for value in state.values())
+    assert len(repr(state)) < 2000
+
+
+def test_no_sound_in_a_notebook_that_a_tool_executed():
+    # Even with the widgets' state kept, as nbconvert does unless told otherwise.
+    cell = (
+        "import torch\nfrom mssedu.listening import Player\n"
+        "Player(torch.rand(2, 441000) - 0.5, 44100)"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    NotebookClient(notebook, timeout=120, store_widget_state=True).execute()
+    assert MIME in notebook.cells[0].outputs[0].data
+    assert "Waiting for the sound" in nbformat.writes(notebook)  # the page is there
+    assert len(nbformat.writes(notebook)) < 60_000  # of 1.8 million samples
+
+
+def test_a_page_without_python_tells_what_to_do():
+    widget = ABSwitch(two(), 8000)
+    data, _ = widget._repr_mimebundle_()
+    assert data["text/plain"] == "ABSwitch(n=2, sample_rate=8000, seconds=0.1)"
+    assert data["text/html"].endswith("<em>(run the cell to listen)</em></p>")
+    assert MIME in data
+
+
+def test_plain_players_in_the_place_of_widgets(monkeypatch, sent):
+    monkeypatch.setenv("MSSEDU_LISTENING", "plain")
+    data, _ = ABSwitch(two(), 8000, blind=True)._repr_mimebundle_()
+    assert set(data) == {"text/plain", "text/html"}
+    assert data["text/html"].count("<audio") == 2
+    assert "aria-label='A'" in data["text/html"]
+    assert not sent
+
+
+def test_another_way_to_show_is_refused(monkeypatch):
+    monkeypatch.setenv("MSSEDU_LISTENING", "html")
+    with pytest.raises(InputError, match="MSSEDU_LISTENING: expected a way to show"):
+        ABSwitch(two(), 8000)
+
+
+def test_a_widget_names_itself_in_its_errors():
+    with pytest.raises(InputError, match="ABSwitch: expected a as"):
+        ABSwitch({"a": torch.zeros(8), "b": torch.zeros(8)}, 8000)
+
+
+def test_sounds_and_facts():
+    given = two()
+    widget = ABSwitch(given, 8000)
+    assert widget.sample_rate == 8000
+    assert widget.seconds == 0.1
+    torch.testing.assert_close(widget.sounds["b"], given["b"])
+    widget.sounds.clear()  # a copy
+    assert len(widget.sounds) == 2
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_a_script_is_short_and_imports_what_it_uses(file):
+    text = file.read_text("utf-8")
+    assert text.startswith("/* ")  # its purpose
+    assert len(text.splitlines()) <= 250
+    for names, source in re.findall(r'^import {(.*)} from "./(.*)";', text, re.M):
+        exported = (file.parent / source).read_text("utf-8")
+        for name in names.replace(" ", "").split(","):
+            assert re.search(rf"^export (async )?\w+ {name}\b", exported, re.M), name
+            assert len(re.findall(rf"\b{name}\b", text)) > 1, name
+
+
+def test_the_page_is_one_module_without_imports():
+    module = joined("timeline.js", "player.js")
+    assert "import " not in [line[:7] for line in module.splitlines()]
+    assert module.count("\nexport default") == 1
+    assert "http" not in module.replace("http://www.w3.org", "")  # nothing is fetched
+
+
+@pytest.mark.parametrize("name", mssedu.listening.__all__)
+def test_every_widget_is_a_public_name(name):
+    assert issubclass(getattr(mssedu.listening, name), ListeningWidget)
+    assert name in dir(mssedu.listening)
+
+
+def test_other_names_are_not_there():
+    with pytest.raises(
+        AttributeError, match=r"'mssedu.listening' has no attribute 'X'"
+    ):
+        _ = mssedu.listening.X
