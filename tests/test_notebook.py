@@ -234,3 +234,13 @@ def test_a_package_without_its_repository(tmp_path, monkeypatch):
     )
     with pytest.raises(SetupError, match="notebook: expected notebooks/py beside"):
         texts()
+
+
+def test_a_widget_leaves_its_line_of_text_only():
+    view = "application/vnd.jupyter.widget-view+json"
+    data = nbformat.from_dict({view: {}, "text/html": "<p>a</p>", "text/plain": "A()"})
+    build_module._make_small(data)
+    assert dict(data) == {"text/html": "<p>a</p>", "text/plain": "A()"}
+    slider = nbformat.from_dict({view: {}, "text/plain": "IntSlider(value=3)"})
+    build_module._make_small(slider)
+    assert view in slider
