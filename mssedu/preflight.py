@@ -3,8 +3,6 @@
 Each check costs seconds; each mistake it finds would otherwise cost the run.
 """
 
-import contextlib
-import ctypes
 from collections.abc import Sequence
 
 import torch
@@ -43,24 +41,6 @@ def pick_device(name: str) -> torch.device:
         remedy = "Run `mssedu doctor` to see why, or use device 'auto'."
         raise SetupError(message("device", f"a {kind} device", "none", remedy))
     return torch.device(name)
-
-
-def reuse_memory() -> None:
-    """Let the process keep the memory of its large tensors between steps.
-
-    The allocator of Linux gives it back to the system each time and fetches it anew,
-    page by page, a third of a training step on the CPU. Elsewhere this does nothing.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # no glibc, or another system
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for option, value in (_NO_MMAP, _NEVER_TRIM, _GROW):
-            mallopt(option, value)
-
-
-# Options of glibc's mallopt (malloc.h), each with the value it gets.
-_NO_MMAP = (-4, 0)
-_NEVER_TRIM = (-1, 2**31 - 1)
-_GROW = (-2, 2**28)  # bytes asked for at once
 
 
 def check_run(

@@ -33,8 +33,9 @@ from mssedu.checks import InputError, MssEduError, SetupError, check_name, messa
 from mssedu.contract import prepare
 from mssedu.datasets.segments import RandomSegments
 from mssedu.datasets.track import Track
+from mssedu.inference import reuse_memory
 from mssedu.losses import LOSSES
-from mssedu.preflight import check_run, pick_device, reuse_memory
+from mssedu.preflight import check_run, pick_device
 from mssedu.run_record import RunRecord, describe_run, start_folder
 from mssedu.separate import separate
 from mssedu.train_config import TrainConfig

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 
-from mssedu import preflight
 from mssedu.checks import DatasetError, InputError, SetupError
 from mssedu.datasets.track import Track
 from mssedu.preflight import check_run, pick_device
@@ -84,26 +83,3 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SetupError, match="expected a cuda device, got none"):
         pick_device("cuda:1")
-
-
-def test_memory_is_kept_where_the_allocator_can_be_told(monkeypatch):
-    calls = []
-
-    class Library:
-        def __init__(self, name):
-            if name != "libc.so.6":
-                raise OSError(name)
-
-        def mallopt(self, option, value):
-            calls.append((option, value))
-
-    monkeypatch.setattr(preflight.ctypes, "CDLL", Library)
-    preflight.reuse_memory()
-    assert [option for option, _ in calls] == [-4, -1, -2]
-
-    def no_library(name):
-        raise OSError(name)
-
-    monkeypatch.setattr(preflight.ctypes, "CDLL", no_library)
-    preflight.reuse_memory()  # macOS, Windows, musl
-    assert len(calls) == 3
