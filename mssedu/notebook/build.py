@@ -148,7 +148,8 @@ def stale(text: Path) -> str:
 
 def _make_small(data: NotebookNode) -> None:
     """Of a player keep its line of text, of a picture 256 colors: half the bytes."""
-    if "text/html" in data:  # a widget that is not there any more would show an error
+    # A widget that is not there any more would show an error instead of these.
+    if "text/html" in data or "image/png" in data:
         data.pop("application/vnd.jupyter.widget-view+json", None)
     if "data:audio" in data.get("text/html", ""):
         text = html.escape(data["text/plain"])
