@@ -5,7 +5,7 @@
     mssedu models --cards --format latex          all models measured, a row each
     mssedu card htdemucs                          one model, a line per number
 
-Tables come for the terminal, in Markdown or in LaTeX, to be pasted into a thesis. The
+Tables come for the terminal, in Markdown, LaTeX or CSV, to be pasted into a thesis. The
 models are new and untrained: none of these numbers depends on the weights.
 """
 
@@ -18,13 +18,11 @@ import tyro
 
 from mssedu.checks import check_name
 from mssedu.console import bar, out
+from mssedu.tables import Format, Head, Rows, render
+from mssedu.tables import note as remark
 
 if TYPE_CHECKING:
     from mssedu.complexity import Complexity
-
-Format = Literal["table", "markdown", "latex"]
-FORMATS = ("table", "markdown", "latex")
-Rows = Sequence[tuple[str, ...]]
 
 NOTE = (
     "1 MAC = 2 FLOPs; convolutions, linear layers, LSTMs and attention are counted, "
@@ -135,7 +133,7 @@ def make_card(
     return Card(name, preset, idea, model.config, measure(model, segment))
 
 
-def overview(cards: Sequence[Card]) -> tuple[tuple[str, ...], Rows]:
+def overview(cards: Sequence[Card]) -> tuple[Head, Rows]:
     """Head and rows of a table with a row per card."""
     rows = []
     for card in cards:
@@ -148,7 +146,7 @@ def overview(cards: Sequence[Card]) -> tuple[tuple[str, ...], Rows]:
     return HEAD, rows
 
 
-def details(card: Card) -> tuple[tuple[str, ...], Rows]:
+def details(card: Card) -> tuple[Head, Rows]:
     """Head and rows of a table of one card, a number per row."""
     config, costs = card.config, card.costs
     rows = [
@@ -175,8 +173,7 @@ def details(card: Card) -> tuple[tuple[str, ...], Rows]:
 
 def note(cards: Sequence[Card], form: str = "table") -> str:
     """What the numbers of a table mean, and the machine that they are from."""
-    start = "% " if form == "latex" else "\n"
-    return f"{start}{NOTE}, on: {_hardware(cards[0])}."
+    return remark(f"{NOTE}, on: {_hardware(cards[0])}.", form)
 
 
 def _hardware(card: Card) -> str:
@@ -200,58 +197,10 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-# ---- formats ------------------------------------------------------------------------
-
-
-def render(head: tuple[str, ...], rows: Rows, form: str = "table") -> Any:
-    """A table as an object for rich's print, or as text in Markdown or LaTeX.
-
-    Args:
-        head: titles of the columns.
-        rows: as many texts each.
-        form: "table", "markdown" or "latex" (for the package booktabs).
-
-    Raises:
-        InputError: another form.
-
-    Example:
-        >>> print(render(("model", "s"), [("open_unmix", "6.0")], "markdown"))
-        | model | s |
-        | --- | --- |
-        | open_unmix | 6.0 |
-    """
-    check_name("render", "format", form, FORMATS)
-    if form == "markdown":
-        lines = [head, ("---",) * len(head), *rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    if form == "latex":
-        body = [" & ".join(map(_latex, line)) + r" \\" for line in (head, *rows)]
-        begin = rf"\begin{{tabular}}{{{'l' * len(head)}}}"
-        parts = [begin, r"\toprule", body[0], r"\midrule", *body[1:]]
-        return "\n".join([*parts, r"\bottomrule", r"\end{tabular}"])
-    from rich.box import SIMPLE
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for title in head:
-        table.add_column(escape(title), overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
-def _latex(text: str) -> str:
-    """Letters that mean something else in LaTeX, masked."""
-    for letter in r"&%$#_{}":
-        text = text.replace(letter, "\\" + letter)
-    return text.replace("≥", r"$\geq$").replace("–", "--")
-
-
 # ---- lists --------------------------------------------------------------------------
 
 
-def sizes() -> tuple[tuple[str, ...], Rows]:
+def sizes() -> tuple[Head, Rows]:
     """Head and rows of all models and presets, without building their weights."""
     import torch
 
@@ -268,7 +217,7 @@ def sizes() -> tuple[tuple[str, ...], Rows]:
     return ("model", "preset", "stems", "parameters", "segment, s"), rows
 
 
-def published() -> tuple[tuple[str, ...], Rows]:
+def published() -> tuple[Head, Rows]:
     """Head and rows of all published checkpoints."""
     from mssedu.pretrained import table_rows
 

@@ -13,18 +13,20 @@ from typing import Annotated
 
 import tyro
 
+from mssedu.analyze_command import analyze
 from mssedu.card import card, models
 from mssedu.checks import InputError, MssEduError, check_name, message
 from mssedu.console import (
     bar,
     err,
-    load_shown,
     out,
     report_failure,
     show_steps,
     warnings_as_lines,
 )
-from mssedu.separate_command import DEMO_MODEL, Model, separate, source
+from mssedu.evaluate_command import compare, evaluate, published
+from mssedu.separate_command import separate
+from mssedu.tables import render
 from mssedu.train_config import TrainConfig
 
 DEMO_FOLDER = Path("runs/demo")
@@ -37,7 +39,8 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
         folder: where stems, figures, scores.json and report.html go; an earlier demo
             there is replaced.
     """
-    from mssedu.demo import CONFIG, run_demo
+    from mssedu.demo import CONFIG, DEFINITION, run_demo
+    from mssedu.score_tables import track_table
 
     if (folder / "report.html").exists():
         out.print(f"Replacing the earlier demo in {folder}")
@@ -45,7 +48,8 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
         done = run_demo(
             folder, config=CONFIG, log=out.print, progress=show_steps(update)
         )
-    out.print(done.scores.table(), highlight=False)
+    table = track_table(done.scores, done.track, DEFINITION)
+    out.print(render(*table, "markdown"), highlight=False)
     out.print(f"Trained in {done.train_seconds:.0f} s. Now open:")
     out.print(f"  {done.folder / 'report.html'}  to hear and see it, in a browser")
     out.print("  mssedu lab  for the notebooks, starting with 00")
@@ -117,47 +121,6 @@ def train(
     return 0
 
 
-def evaluate(
-    data: Annotated[Path, tyro.conf.Positional],
-    model: Model = DEMO_MODEL,
-    weights: Path | None = None,
-    split: str | None = None,
-    save: Path | None = None,
-    segment: float | None = None,
-    overlap: float = 0.25,
-    device: str = "auto",
-) -> int:
-    """Score a model beside silence, mixture and oracle.
-
-    Args:
-        data: a data set of any layout.
-        model: published name, checkpoint file or run folder; the demo's model if not
-            given.
-        weights: a local file of weights; with a published name, in place of its own.
-        split: train, valid or test; all songs if not given.
-        save: JSON file to write the scores of every track to.
-        segment: seconds computed at once; the model's own if not given.
-        overlap: share of a segment that the next covers too, 0 <= overlap < 1.
-        device: auto, cpu, cuda, mps.
-    """
-    from mssedu.contract import config_of
-    from mssedu.datasets.layouts import load_dataset
-    from mssedu.evaluate import evaluate as run
-
-    if save is not None and save.exists():
-        remedy = "Choose another name, or remove it first."
-        raise InputError(message("evaluate", "a new file", save, remedy))
-    network = load_shown(*source(model, weights), device)
-    tracks = load_dataset(data, split, stems=config_of(network).stems)
-    with bar("evaluating") as update:
-        scores = run(network, tracks, segment=segment, overlap=overlap, progress=update)
-    out.print(scores.table(), highlight=False)
-    if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        out.print(f"Scores of every track: {scores.save(save)}")
-    return 0
-
-
 def doctor(segment: float = 10.0) -> int:
     """Tell what this machine lacks, with the command that mends it.
 
@@ -185,6 +148,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "separate": separate,
     "evaluate": evaluate,
+    "analyze": analyze,
+    "compare": compare,
+    "published": published,
     "models": models,
     "card": card,
     "doctor": doctor,

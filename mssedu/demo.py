@@ -22,14 +22,18 @@ from mssedu.audio import save_audio
 from mssedu.checkpoint import load_checkpoint
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
-from mssedu.evaluate import Evaluation, Scores, evaluate
+from mssedu.evaluate import evaluate
+from mssedu.evaluation import Evaluation
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separate import separate
+from mssedu.track_scores import Scores
 from mssedu.train import fit
 from mssedu.train_config import TrainConfig
 
+DEFINITION = "usdr"  # of the scores
+ROWS = ("silence", "mixture", "model", "irm")
 Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 CONFIG = TrainConfig(
@@ -98,7 +102,9 @@ def run_demo(
     log(f"Separating {song.name}, which the model has never heard")
     trained = load_checkpoint(result.checkpoint)
     estimate = separate(trained, song.mixture())
-    scores = evaluate(trained, [song], estimates=lambda track: estimate)
+    scores = evaluate(
+        trained, [song], metrics=[DEFINITION], rows=ROWS, estimates=lambda _: estimate
+    )
     log("Writing stems, figures and the report")
     _write(folder, song, trained, estimate, scores, config, train_seconds)
     return Demo(folder, song.name, scores, train_seconds)
@@ -133,8 +139,8 @@ def _write(
     for stem, audio in estimates.items():
         path = folder / "stems" / f"{stem}.wav"
         save_audio(path, audio, song.sample_rate, subtype="float32")
-    rows = scores.tracks[song.name]
-    document = {"track": song.name, "definition": scores.definition, "rows": rows}
+    rows = scores.of_track(song.name, DEFINITION)
+    document = {"track": song.name, "definition": DEFINITION, "rows": rows}
     (folder / "scores.json").write_text(json.dumps(document, indent=2), "utf-8")
     figures = _figures(song, estimates, references, rows)
     for number, figure in enumerate(figures.values(), 1):
@@ -149,7 +155,7 @@ def _write(
             "of training, then took apart a song that it had never heard. It cannot be "
             "good yet; the point is that all of it happened in front of you."
         ),
-        definition=scores.definition,
+        definition=DEFINITION,
         rows=rows,
         mixture=song.mixture(),
         estimates=estimates,

@@ -1,205 +1,243 @@
 """Scores of a model on tracks, between the rows that make the numbers honest.
 
-    silence   what an empty estimate scores: 0 dB usdr
-    mixture   what doing nothing scores
-    model     the model
-    irm       what the ideal ratio mask scores, which was shown the answer
+    tracks ──estimates──▶ score_track ──▶ FOLDER/tracks/TRACK.json ──▶ Evaluation
+             (a model, or                (kept: an interrupted run    means, medians,
+              files on disk)              goes on where it stopped)   intervals
 
-A model below the upper of the first two has learned nothing; the last is the ceiling of
-any magnitude mask. A silent reference has no usdr: it is left out of the mean and
-counted, and the energy that the estimate puts there is told instead. Notebook: 04.
+The parts, each a file:
+    scoring        every metric by name, with its definition
+    oracles        ideal masks and filters
+    estimates      where estimates come from
+    track_scores   all rows of one track
+    evaluation     what was found; score_tables and comparison show it
+A silent reference has no usdr: it is left out of the mean and counted, and the level of
+what the estimate puts there is told instead. Notebook: 04.
 """
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mssedu.audio import rms_db
-from mssedu.checks import DatasetError, InputError, check_name, message
-from mssedu.chunks import Chunks, chunk_starts, chunk_weight
-from mssedu.contract import ModelConfig, config_of, settle_segment
+import mssedu
+from mssedu.checkpoint import git_commit
+from mssedu.checks import DatasetError, InputError, check_name, check_range, message
+from mssedu.contract import config_of
 from mssedu.datasets.track import Track
-from mssedu.masks import apply_mask, ideal_ratio_mask
-from mssedu.metrics import usdr
-from mssedu.overlap_add import overlap_add, whole
-from mssedu.separate import separate
-from mssedu.spectral import istft, stft
+from mssedu.estimates import (
+    Estimates,
+    FileEstimates,
+    FunctionEstimates,
+    ModelEstimates,
+    content_sha256,
+    with_references,
+)
+from mssedu.evaluation import Evaluation
+from mssedu.score_store import ScoreStore
+from mssedu.scoring import check_metrics
+from mssedu.track_scores import ROWS, Job, TrackScores, score_track
 
-DEFINITION = "usdr"
-ROWS = ("silence", "mixture", "model", "irm")
-Scores = Mapping[str, float | None]  # stem -> dB; None where the reference is silent
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of every track, by row and stem."""
-
-    stems: tuple[str, ...]
-    tracks: Mapping[str, Mapping[str, Scores]]  # track -> row -> stem -> dB
-    leaks: Mapping[str, Mapping[str, float]]  # track -> silent stem -> estimate, dBFS
-    definition: str = DEFINITION
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Row names, worst to best by nature."""
-        return tuple(next(iter(self.tracks.values())))
-
-    def mean(self, row: str, stem: str) -> float | None:
-        """Mean over the tracks in which the stem sounds, dB; None if it never does."""
-        scores = [self.tracks[track][row][stem] for track in self.tracks]
-        audible = [score for score in scores if score is not None]
-        return sum(audible) / len(audible) if audible else None
-
-    def n_silent(self, stem: str) -> int:
-        """Tracks that have no such stem, and are left out of its mean."""
-        return sum(stem in leak for leak in self.leaks.values())
-
-    def table(self) -> str:
-        """Mean scores as a Markdown table, with what was left out."""
-        head = [f"{self.definition}, dB", *self.stems]
-        lines = [head, ["---", *["---:"] * len(self.stems)]]
-        for row in self.rows:
-            scores = [self.mean(row, stem) for stem in self.stems]
-            lines.append([row, *["–" if s is None else f"{s:.2f}" for s in scores]])
-        silent = [f"{stem} in {self.n_silent(stem)}" for stem in self.stems]
-        note = f"Mean of {len(self.tracks)} tracks; silent, so not counted: "
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"{text}\n\n{note}{', '.join(silent)}.\n"
-
-    def save(self, path: str | Path) -> Path:
-        """Write everything as JSON; undefined scores are null."""
-        document = {
-            "definition": self.definition,
-            "stems": self.stems,
-            "n_tracks": len(self.tracks),
-            "mean": {row: {s: self.mean(row, s) for s in self.stems} for row in ROWS},
-            "n_silent": {stem: self.n_silent(stem) for stem in self.stems},
-            "tracks": self.tracks,
-            "estimate_at_silence_dbfs": self.leaks,
-        }
-        path = Path(path)
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False), "utf-8")
-        return path
+CUSTOMARY = ("silence", "mixture", "model", "irm")
+Progress = Callable[[int, int, str], None]
+Key = dict[str, Any]  # of stored scores
 
 
 def evaluate(
-    model: nn.Module,
+    model: nn.Module | None,
     tracks: Sequence[Track],
     *,
-    estimates: Callable[[Track], Tensor] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-    **separate_options: Any,
+    metrics: Sequence[str] = ("usdr", "csdr"),
+    rows: Sequence[str] = CUSTOMARY,
+    estimates: FileEstimates | Callable[[Track], Tensor] | None = None,
+    folder: str | Path | None = None,
+    align: bool = False,
+    museval: bool = False,
+    workers: int = 0,
+    log: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
+    **settings: Any,
 ) -> Evaluation:
-    """Separate tracks and score every stem against silence, mixture and oracle.
+    """Score every stem of every track; what is in `folder` already is not done again.
 
     Args:
-        model: follows the contract.
-        tracks: with all of the model's stems, at its sample rate and channels.
-        estimates: gives (stems, channels, samples) of a track; the model does if None.
+        model: follows the contract; None with `estimates`, or without the row "model".
+        tracks: with all stems of the model, at its sample rate and channels.
+        metrics, rows: names of `scoring.METRICS` and of `track_scores.ROWS`.
+        estimates: stems on disk, or a function of a track, in place of a model.
+        folder: for a JSON per track, and for museval's files.
+        align: estimate the lag of the estimates, tell it and take it out.
+        museval: write BSS Eval's frames for museval.
+        workers: processes that score while the next track is separated; 0: none.
+        log: is given a line where a stored track is not used, or a lag was found.
         progress: is called with tracks done, tracks in all and the next one's name.
-        **separate_options: segment, overlap … of `mssedu.separate`.
+        **settings: segment, overlap …: all fields of `SeparateConfig`, and device.
 
     Raises:
-        DatasetError: no tracks.
-        InputError: a track lacks a stem or has another sample rate.
+        DatasetError: no tracks, or two of one name.
+        InputError: an unknown name, a track that lacks a stem or does not fit.
     """
+    rows, metrics = tuple(dict.fromkeys(rows)), tuple(dict.fromkeys(metrics))
+    _check_request(tracks, metrics, rows, workers)
+    source = _source(model, estimates, tracks[0].stems, rows, settings)
+    job = Job(
+        source.stems if source else tracks[0].stems, metrics, rows, align, museval
+    )
+    _check_tracks(tracks, source, job)
+    store = ScoreStore(Path(folder) if folder else None, log)
+    with _pool(workers) as submit:
+        run = _Run(source, job, store, submit, workers, log)
+        for number, track in enumerate(tracks):
+            if progress:
+                progress(number, len(tracks), track.name)
+            run.add(track)
+        run.wait()
+    if progress:
+        progress(len(tracks), len(tracks), "")
+    found = {track.name: run.found[track.name] for track in tracks}
+    about = _about(tracks, source)
+    return Evaluation(job.stems, metrics, rows, found, about, job.definitions)
+
+
+class _Run:
+    """Tracks on their way: stored, computed now, or given to another process."""
+
+    def __init__(
+        self,
+        source: Estimates | None,
+        job: Job,
+        store: ScoreStore,
+        submit: Callable[..., Future[TrackScores]],
+        workers: int,
+        log: Callable[[str], None],
+    ) -> None:
+        self.source, self.job, self.store = source, job, store
+        self.submit, self.workers, self.log = submit, workers, log
+        self.found: dict[str, TrackScores] = {}
+        self.pending: deque[tuple[Future[TrackScores], Key | None]] = deque()
+
+    def add(self, track: Track) -> None:
+        """Have a track scored, unless its scores are stored."""
+        content = content_sha256(track)
+        key = _key(
+            content, self.source.identity(track) if self.source else (), self.job
+        )
+        stored = self.store.read(track.name, key)
+        if stored:
+            self.found[track.name] = stored
+            return
+        track = with_references(track, self.job.stems)
+        track = track if self.workers else track.in_memory()  # decode once
+        estimates = self.source(track) if self.source else None
+        future = self.submit(score_track, track, estimates, content, self.job)
+        self.pending.append((future, key))
+        self.wait(self.workers)
+
+    def wait(self, n: int = 0) -> None:
+        """Keep the oldest scores until n are pending, each of which takes memory."""
+        while len(self.pending) > n:
+            future, key = self.pending.popleft()
+            scores = future.result()
+            self.store.write(scores, key)
+            self.found[scores.name] = scores
+            if scores.lag:
+                self.log(f"{scores.name}: estimates {scores.lag} samples late, aligned")
+
+
+def _check_request(
+    tracks: Sequence[Track], metrics: Sequence[str], rows: Sequence[str], workers: int
+) -> None:
     if not tracks:
         remedy = "Look at what mssedu.load_dataset returned, and at the split."
         raise DatasetError(message("evaluate", "at least one track", 0, remedy))
-    config = config_of(model)
-    stems = config.stems
-    settle_segment(config, separate_options)
-    scores: dict[str, dict[str, Scores]] = {}
-    leaks: dict[str, dict[str, float]] = {}
-    for number, track in enumerate(tracks):
-        if progress:
-            progress(number, len(tracks), track.name)
-        check_track(track, config)
-        track = track.in_memory()  # read below as stems and as mixture: decode once
-        sources = torch.stack([track.stem(stem) for stem in stems])
-        mixture = track.mixture()
-        if estimates is None:
-            estimate = separate(model, mixture, **separate_options).cpu()
-        else:
-            estimate = estimates(track)
-        rows = {
-            "silence": torch.zeros_like(sources),
-            "mixture": mixture.expand_as(sources),
-            "model": estimate,
-            "irm": ideal_ratio_estimate(sources, mixture, track.sample_rate),
-        }
-        scores[track.name] = {row: _scores(stems, sources, rows[row]) for row in ROWS}
-        leaks[track.name] = {
-            stem: max(rms_db(estimate[i]), -150.0)
-            for i, stem in enumerate(stems)
-            if not sources[i].any()
-        }
-    if progress:
-        progress(len(tracks), len(tracks), "")
-    return Evaluation(tuple(stems), scores, leaks)
+    doubled = [n for n, count in Counter(t.name for t in tracks).items() if count > 1]
+    if doubled:
+        remedy = "Scores are kept by name: rename one of them."
+        wanted = "tracks of different names"
+        raise DatasetError(message("evaluate", wanted, f"twice {doubled}", remedy))
+    check_metrics(metrics)
+    for row in rows:
+        check_name("evaluate", "row", row, ROWS)
+    for kind, names in (("metric", metrics), ("row", rows)):
+        if not names:
+            remedy = "Name some, or leave the default."
+            raise InputError(message("evaluate", f"at least one {kind}", 0, remedy))
+    check_range("evaluate", "workers", workers, 0)
 
 
-def ideal_ratio_estimate(sources: Tensor, mixture: Tensor, sample_rate: int) -> Tensor:
-    """The oracle's estimate: ideal ratio masks (4096/1024) on the mixture.
-
-    Computed in chunks of 10 s, like a model, so that long tracks need little memory.
-
-    Args:
-        sources: (stems, channels, samples).
-        mixture: (channels, samples).
-        sample_rate: Hz.
-
-    Returns:
-        (stems, channels, samples).
-    """
-    n_stems, channels, samples = sources.shape
-
-    def process(shown: Tensor) -> Tensor:
-        spectrograms = stft(shown.unflatten(1, (1 + n_stems, channels)))
-        mask = ideal_ratio_mask(spectrograms[:, 1:])
-        masked = apply_mask(mask, spectrograms[:, 0])
-        return istft(masked, length=shown.shape[-1])
-
-    # The mixture, then all sources, as channels of one signal.
-    shown = torch.cat([mixture, sources.reshape(n_stems * channels, samples)])
-    length = min(10 * sample_rate, samples)
-    chunks = Chunks(
-        samples=samples,
-        length=length,
-        starts=chunk_starts(samples, length, overlap=0.25),
-        weight=chunk_weight(length),
-        width=length,
-    )
-
-    def read(begin: int, end: int) -> Tensor:
-        return shown[:, begin:end]
-
-    return whole(overlap_add(process, read, chunks, sample_rate), samples)
+def _check_tracks(tracks: Sequence[Track], source: Estimates | None, job: Job) -> None:
+    """All that can be known before hours are spent on the first."""
+    for track in tracks:
+        with_references(track, job.stems)
+        if source:
+            source.check(track, job.align)
 
 
-def check_track(track: Track, config: ModelConfig) -> None:
-    """Raise InputError unless the track has the model's stems, rate and channels."""
-    for stem in config.stems:
-        check_name(f"evaluate {track.name}", "stem", stem, track.stems)
-    got = (track.sample_rate, track.channels)
-    if got != (config.sample_rate, config.channels):
-        wanted = f"{config.sample_rate} Hz, {config.channels} channels"
-        remedy = "Convert the data set to the model's format first."
-        text = message(
-            f"evaluate {track.name}", wanted, f"{got[0]} Hz, {got[1]}", remedy
-        )
-        raise InputError(text)
+def _source(
+    model: nn.Module | None,
+    estimates: FileEstimates | Callable[[Track], Tensor] | None,
+    stems: tuple[str, ...],
+    rows: Sequence[str],
+    settings: dict[str, Any],
+) -> Estimates | None:
+    """What gives the estimates; None if no row needs any."""
+    if "model" not in rows:
+        return None
+    if isinstance(estimates, FileEstimates):
+        return estimates
+    if estimates is not None:
+        names = tuple(config_of(model).stems) if model is not None else stems
+        return FunctionEstimates(estimates, names)
+    if model is None:
+        remedy = 'Give one of them, or leave the row "model" out.'
+        raise InputError(message("evaluate", "a model or estimates", None, remedy))
+    return ModelEstimates(model, settings)
 
 
-def _scores(stems: Sequence[str], sources: Tensor, estimate: Tensor) -> Scores:
-    values = usdr(reference=sources, estimate=estimate).tolist()
+def _key(content: str, identity: Any, job: Job) -> Key | None:
+    """All that the scores of a track depend on; None if not all is known."""
+    if identity is None:
+        return None
     return {
-        stem: None if math.isnan(value) else value
-        for stem, value in zip(stems, values, strict=True)
+        "audio_sha256": content,
+        "stems": job.stems,
+        "definitions": job.definitions,
+        "museval": job.museval,
+        "estimates": identity,
     }
+
+
+def _about(tracks: Sequence[Track], source: Estimates | None) -> dict[str, Any]:
+    return {
+        "mssedu": mssedu.__version__,
+        "commit": git_commit(),
+        "estimates": source.about if source else None,
+        "sample_rate": tracks[0].sample_rate,
+    }
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Future[TrackScores]]]:
+    """Processes to score in; without any, this one, at once."""
+    if not workers:
+        yield _now
+        return
+    # A copy of this process could inherit a lock that nobody opens again: a new one.
+    spawn = multiprocessing.get_context("spawn")
+    threads = (max(1, torch.get_num_threads() // workers),)
+    pool = ProcessPoolExecutor(workers, spawn, torch.set_num_threads, threads)
+    try:
+        yield pool.submit
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _now(function: Callable[..., TrackScores], *args: Any) -> Future[TrackScores]:
+    future: Future[TrackScores] = Future()
+    future.set_result(function(*args))
+    return future

@@ -54,31 +54,6 @@ def test_a_line_per_number():
     assert lines["of which past"] == "all of the segment"
 
 
-def test_markdown_and_latex():
-    head, rows = ("model", "field, s"), [("open_unmix", "≥ 6.00"), ("a&b", "50 %")]
-    markdown = card.render(head, rows, "markdown").splitlines()
-    assert markdown[:3] == [
-        "| model | field, s |",
-        "| --- | --- |",
-        "| open_unmix | ≥ 6.00 |",
-    ]
-    latex = card.render(head, rows, "latex").splitlines()
-    assert latex[0] == r"\begin{tabular}{ll}"
-    assert latex[4] == r"open\_unmix & $\geq$ 6.00 \\"
-    assert latex[5] == r"a\&b & 50 \% \\"
-    assert latex[-2:] == [r"\bottomrule", r"\end{tabular}"]
-
-
-def test_table_shows_brackets(capsys):
-    card.out.print(card.render(("a",), [("[bold]",)]))
-    assert "[bold]" in capsys.readouterr().out
-
-
-def test_unknown_format():
-    with pytest.raises(InputError, match="a format of"):
-        card.render(("a",), [], "html")
-
-
 def test_note_is_a_comment_in_latex():
     made = [card_of("spleeter")]
     assert card.note(made, "latex").startswith("% 1 MAC = 2 FLOPs")

@@ -1,32 +1,47 @@
-"""Scores between the rows that make them honest."""
+"""Whole data sets: resumable, honest about changes, the same in other processes."""
 
 import json
-from types import SimpleNamespace
+import os
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from mssedu.audio import save_audio
 from mssedu.checks import DatasetError, InputError
+from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
-from mssedu.evaluate import ROWS, evaluate, ideal_ratio_estimate
-from mssedu.metrics import usdr
+from mssedu.estimates import FileEstimates
+from mssedu.evaluate import CUSTOMARY, evaluate
+from mssedu.evaluation import load_evaluation
 
 STEMS = ("voice", "rest")
 RATE = 8000
+QUICK = {"metrics": ("usdr",), "rows": ("silence", "model")}
+
+
+@dataclass(frozen=True)
+class Config:
+    stems: tuple = STEMS
+    sample_rate: int = RATE
+    channels: int = 2
+    segment: float = 1.0
+    segment_limit: float | None = None
 
 
 class Shares(nn.Module):
-    """Gives each stem a fixed share of the mixture."""
+    """Gives each stem a share of the mixture, and counts how often it is asked."""
 
-    def __init__(self, *shares):
+    def __init__(self, *shares, **changes):
         super().__init__()
-        self.shares = torch.tensor(shares)[:, None, None]
-        self.config = SimpleNamespace(
-            stems=STEMS, sample_rate=RATE, channels=2, segment=1.0
-        )
+        self.shares = nn.Parameter(torch.tensor(shares)[:, None, None])
+        self.config = Config(**changes)
+        self.n_calls = 0
 
     def forward(self, mixture):
+        self.n_calls += 1
         return self.shares * mixture[:, None]
 
 
@@ -42,80 +57,263 @@ def tracks():
     return [song("both", noise[0], noise[1]), silent]
 
 
-def test_rows_and_closed_forms(tracks):
-    result = evaluate(Shares(0.5, 0.5), tracks)
-    both = result.tracks["both"]
-    assert tuple(both) == result.rows == ROWS
-    assert both["silence"] == {"voice": 0.0, "rest": 0.0}
-    # half of the sum of two equally loud noises: the error is as loud as the stem / 2
-    assert both["model"]["voice"] == pytest.approx(3.01, abs=0.2)
-    assert both["mixture"]["voice"] == pytest.approx(0.0, abs=0.2)
-    assert both["irm"]["voice"] > 3.5
+@pytest.fixture
+def lines():
+    return []
 
 
-def test_silent_stems_are_counted_and_left_out(tracks):
-    result = evaluate(Shares(0.5, 0.5), tracks)
-    assert result.tracks["no voice"]["model"]["voice"] is None
-    assert result.n_silent("voice") == 1
-    assert result.n_silent("rest") == 0
-    assert result.mean("model", "voice") == result.tracks["both"]["model"]["voice"]
-    assert result.leaks["no voice"]["voice"] == pytest.approx(-26.0, abs=0.2)
-    assert "silent, so not counted: voice in 1, rest in 0" in result.table()
-    only = evaluate(Shares(0.5, 0.5), tracks[1:])
-    assert only.mean("model", "voice") is None
-    assert "| model | – |" in only.table()
-
-
-def test_json_has_null_for_what_is_undefined(tracks, tmp_path):
-    path = evaluate(Shares(0.5, 0.5), tracks).save(tmp_path / "scores.json")
-    document = json.loads(path.read_text("utf-8"))
-    assert document["definition"] == "usdr"
-    assert document["tracks"]["no voice"]["irm"]["voice"] is None
-    assert document["n_silent"] == {"voice": 1, "rest": 0}
-
-
-def test_the_oracle_in_chunks_equals_the_whole():
-    """A silent neighbor: the mask is 1 and the oracle exact, at any length."""
-    source = torch.randn(1, 2, 25 * RATE)
-    sources = torch.cat([source, torch.zeros_like(source)])
-    estimate = ideal_ratio_estimate(sources, sources.sum(0), RATE)
-    score = usdr(reference=sources[0], estimate=estimate[0])
-    assert score > 80
-
-
-def test_estimates_that_exist_are_scored(tracks):
-    truth = {track.name: track.sources() for track in tracks}
-    result = evaluate(
-        Shares(0.0, 0.0), tracks[:1], estimates=lambda track: truth[track.name]
+def test_rows_stems_and_both_definitions(tracks):
+    found = evaluate(Shares(0.5, 0.5), tracks)
+    assert (found.rows, found.stems) == (CUSTOMARY, STEMS)
+    assert found.metrics == ("usdr", "csdr")
+    assert list(found.tracks) == ["both", "no voice"]
+    assert found.tracks["both"].scores["usdr"]["model"]["voice"] == pytest.approx(
+        3.01, abs=0.2
     )
-    assert result.tracks["both"]["model"] == {"voice": 100.0, "rest": 100.0}
+    assert found.n_silent("voice") == 1
+    assert found.mean("usdr", "model", "voice") == pytest.approx(3.01, abs=0.2)
+    assert found.level_at_silence("model", "voice") == pytest.approx(-26.0, abs=0.2)
+    assert found.about["estimates"]["model"] == "Shares"
+    assert len(found.about["estimates"]["weights_sha256"]) == 64
+    assert "median of the frames" in found.definitions["metrics"]["csdr"]["definition"]
+
+
+def test_a_track_that_is_done_is_not_done_again(tracks, tmp_path, lines):
+    model = Shares(0.5, 0.5)
+    first = evaluate(model, tracks[:1], folder=tmp_path, log=lines.append, **QUICK)
+    n_calls = model.n_calls
+    both = evaluate(model, tracks, folder=tmp_path, log=lines.append, **QUICK)
+    assert model.n_calls == 2 * n_calls  # the second song only
+    assert both.tracks["both"] == first.tracks["both"]
+    assert lines == []
+    again = evaluate(model, tracks, folder=tmp_path, log=lines.append, **QUICK)
+    assert (again, model.n_calls) == (both, 2 * n_calls)
+
+
+def test_an_interrupted_run_goes_on(tracks, tmp_path):
+    model = Shares(0.5, 0.5)
+
+    def interrupt(done, total, note):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, tracks, folder=tmp_path, progress=interrupt, **QUICK)
+    assert [path.stem for path in (tmp_path / "tracks").iterdir()] == ["both"]
+    model.n_calls = 0
+    resumed = evaluate(model, tracks, folder=tmp_path, **QUICK)
+    assert resumed == evaluate(model, tracks, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("weights", "estimates.weights_sha256"),
+        ("settings", "estimates.settings.overlap: 0.25, now 0.5"),
+        ("metrics", "definitions.metrics.snr: new"),
+        ("rows", "definitions.rows.mixture: new"),
+        ("align", "definitions.align: False, now True"),
+        ("museval", "museval: False, now True"),
+        ("audio", "audio_sha256"),
+    ],
+)
+def test_what_has_changed_is_computed_again_and_said(
+    what, reason, tracks, tmp_path, lines
+):
+    model, tracks = Shares(0.5, 0.5), tracks[:1]
+    evaluate(model, tracks, folder=tmp_path, **QUICK)
+    changes = {
+        "settings": {"overlap": 0.5},
+        "metrics": {"metrics": ("usdr", "snr")},
+        "rows": {"rows": ("silence", "model", "mixture")},
+        "align": {"align": True},
+        "museval": {"museval": True},
+    }.get(what, {})
+    if what == "weights":
+        nn.init.constant_(model.shares, 0.4)
+    if what == "audio":
+        tracks = [song("both", tracks[0].stem("voice") * 0.9, tracks[0].stem("rest"))]
+    options = {**QUICK, **changes, "folder": tmp_path, "log": lines.append}
+    changed = evaluate(model, tracks, **options)
+    assert lines[0].startswith(f"both: computed again: {reason}")
+    del options["folder"]
+    assert changed == evaluate(model, tracks, **options)
+
+
+def test_the_order_of_rows_and_metrics_changes_nothing(tracks, tmp_path, lines):
+    options = {"folder": tmp_path, "log": lines.append}
+    evaluate(None, tracks, metrics=("usdr", "snr"), rows=("irm", "ibm"), **options)
+    evaluate(None, tracks, metrics=("snr", "usdr"), rows=("ibm", "irm"), **options)
+    assert lines == []
+
+
+def test_other_processes_give_the_same(tracks, tmp_path):
+    model, options = Shares(0.5, 0.3), {"rows": (*CUSTOMARY, "mwf"), "folder": None}
+    alone = evaluate(model, tracks, **options)
+    options["folder"] = tmp_path
+    assert evaluate(model, tracks, workers=2, **options) == alone
+    assert len(list((tmp_path / "tracks").iterdir())) == 2
+
+
+def test_an_error_in_another_process_arrives(tracks):
+    bad = tracks[0].stem("voice")
+    bad[0, 800] = torch.nan
+    with pytest.raises(InputError, match=r"evaluate bad, voice: .*\(0\.100 s\)"):
+        evaluate(
+            None,
+            [song("bad", bad, tracks[0].stem("rest"))],
+            metrics=("usdr",),
+            rows=("mixture",),
+            workers=1,
+        )
+
+
+# ---- other sources of estimates -----------------------------------------------------
+
+
+@pytest.fixture
+def on_disk(tracks, tmp_path):
+    """A data set, and estimates half as loud as the truth."""
+    for track in tracks:
+        for stem in STEMS:
+            for place, gain in (("songs", 1.0), ("theirs", 0.5)):
+                path = tmp_path / place / track.name / f"{stem}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_audio(path, gain * track.stem(stem), RATE, subtype="float32")
+    return tmp_path
+
+
+def test_files_of_any_program(on_disk, lines):
+    files = FileEstimates(on_disk / "theirs", STEMS)
+    songs = load_dataset(on_disk / "songs")
+    options = {"estimates": files, "folder": on_disk / "run", "log": lines.append}
+    found = evaluate(None, songs, **options, **QUICK)
+    assert found.mean("usdr", "model", "rest") == pytest.approx(6.02, abs=0.01)
+    path = on_disk / "theirs" / "both" / "rest.wav"
+    save_audio(path, songs[0].stem("rest"), RATE, subtype="float32")
+    evaluate(None, songs, **options, **QUICK)
+    assert len(lines) == 1
+    assert "both: computed again: estimates.rest" in lines[0]
+
+
+def test_late_files_are_refused_or_aligned(on_disk, lines):
+    songs = load_dataset(on_disk / "songs")[:1]
+    for stem in STEMS:
+        late = torch.nn.functional.pad(songs[0].stem(stem), (50, 0))
+        path = on_disk / "theirs" / "both" / f"{stem}.wav"
+        save_audio(path, late, RATE, subtype="float32")
+    files = FileEstimates(on_disk / "theirs", STEMS)
+    with pytest.raises(InputError, match=r"12000 samples as .*, got .* 12050 samples"):
+        evaluate(None, songs, estimates=files, **QUICK)
+    found = evaluate(
+        None, songs, estimates=files, align=True, log=lines.append, **QUICK
+    )
+    assert found.mean("usdr", "model", "voice") == 100.0
+    assert found.tracks["both"].lag == 50
+    assert lines == ["both: estimates 50 samples late, aligned"]
+
+
+def test_a_function_is_asked_every_time(tracks, tmp_path, lines):
+    truth = {track.name: track.sources() for track in tracks}
+    options = {"folder": tmp_path, "log": lines.append}
+    for _ in range(2):
+        found = evaluate(
+            Shares(0.0, 0.0), tracks, estimates=lambda t: truth[t.name], **options
+        )
+    assert found.mean("usdr", "model", "rest") == 100.0
+    assert len(lines) == 2
+    assert "come from a function" in lines[0]
+
+
+def test_oracles_need_no_model(tracks):
+    found = evaluate(None, tracks, rows=("irm", "mwf"), metrics=("usdr",))
+    assert found.about["estimates"] is None
+    assert found.mean("usdr", "mwf", "rest") > 3
+
+
+def test_settings_that_json_lacks(tracks, tmp_path):
+    model, options = Shares(0.5, 0.5), {"segment": float("inf"), "stems": ("rest",)}
+    found = evaluate(model, tracks, folder=tmp_path, **options, **QUICK)
+    assert found.stems == ("rest",)
+    assert found.about["estimates"]["settings"]["segment"] == "inf"
+    assert load_evaluation(found.save(tmp_path)) == found
+
+
+def test_two_stems(tracks):
+    found = evaluate(Shares(0.5, 0.5), tracks[:1], two_stems="voice", **QUICK)
+    assert found.stems == ("voice", "no_voice")
+    assert found.mean("usdr", "model", "no_voice") == pytest.approx(3.01, abs=0.2)
+
+
+# ---- files, progress, errors --------------------------------------------------------
+
+
+def test_museval_files_and_summary(tracks, tmp_path):
+    found = evaluate(Shares(0.5, 0.5), tracks, folder=tmp_path, museval=True, **QUICK)
+    path = tmp_path / "museval" / "test" / "no voice.json"
+    targets = json.loads(path.read_text("utf-8"))["targets"]
+    assert [target["name"] for target in targets] == list(STEMS)
+    found.save(tmp_path)
+    assert load_evaluation(tmp_path) == found
 
 
 def test_progress(tracks):
     calls = []
-    evaluate(Shares(0.5, 0.5), tracks, progress=lambda *call: calls.append(call))
+    evaluate(
+        Shares(0.5, 0.5), tracks, progress=lambda *call: calls.append(call), **QUICK
+    )
     assert calls == [(0, 2, "both"), (1, 2, "no voice"), (2, 2, "")]
 
 
 def test_errors(tracks):
+    model = Shares(0.5, 0.5)
     with pytest.raises(DatasetError, match="at least one track"):
-        evaluate(Shares(0.5, 0.5), [])
-    model = Shares(0.5, 0.5)
-    model.config.sample_rate = 44100
+        evaluate(model, [])
+    with pytest.raises(DatasetError, match=r"different names, got twice \['both'\]"):
+        evaluate(model, [tracks[0], tracks[0]])
+    with pytest.raises(InputError, match="Did you mean 'usdr'"):
+        evaluate(model, tracks, metrics=["sdr"])
+    with pytest.raises(InputError, match="a row of"):
+        evaluate(model, tracks, rows=["oracle"])
+    with pytest.raises(InputError, match="at least one row, got 0"):
+        evaluate(model, tracks, rows=[])
+    with pytest.raises(InputError, match="at least one metric, got 0"):
+        evaluate(model, tracks, metrics=[])
+    with pytest.raises(InputError, match="workers in"):
+        evaluate(model, tracks, workers=-1)
+    with pytest.raises(InputError, match="a model or estimates, got None"):
+        evaluate(None, tracks)
     with pytest.raises(InputError, match="expected 44100 Hz, 2 channels, got 8000 Hz"):
-        evaluate(model, tracks)
-    model = Shares(0.5, 0.5)
-    model.config.stems = ("voise", "rest")
+        evaluate(Shares(0.5, 0.5, sample_rate=44100), tracks)
     with pytest.raises(InputError, match="Did you mean 'voice'"):
-        evaluate(model, tracks)
+        evaluate(Shares(0.5, 0.5, stems=("voise", "rest")), tracks)
+    with pytest.raises(InputError, match="a setting of"):
+        evaluate(model, tracks, shift=1)
+
+
+def test_all_tracks_are_checked_before_the_first_is_computed(tracks):
+    model, other = Shares(0.5, 0.5), tracks[1].with_stems(["rest"])
+    with pytest.raises(InputError, match="evaluate no voice: expected a stem"):
+        evaluate(model, [tracks[0], other])
+    assert model.n_calls == 0
 
 
 def test_a_segment_longer_than_trained_is_announced_once(tracks):
-    model = Shares(0.5, 0.5)
-    model.config.segment_limit = 1.0
+    model = Shares(0.5, 0.5, segment_limit=1.0)
     with pytest.warns(UserWarning, match=r"3\.0 s > 1\.0 s trained") as caught:
         shortened = evaluate(model, tracks, segment=3.0)
     assert len(caught) == 1
     assert shortened.tracks == evaluate(model, tracks).tracks
     with pytest.raises(InputError, match="as trained"):
         evaluate(model, tracks, segment=3.0, strict_segment=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("MSSEDU_MUSDB" not in os.environ, reason="MSSEDU_MUSDB: no MUSDB18")
+def test_musdb_oracles_are_in_their_order():
+    songs = load_dataset(Path(os.environ["MSSEDU_MUSDB"]), "test")[:3]
+    rows = ("mixture", "irm", "mwf")
+    found = evaluate(None, songs, metrics=("usdr",), rows=rows)
+    for stem in found.stems:
+        scores = [found.mean("usdr", row, stem) for row in rows]
+        assert scores == sorted(scores)

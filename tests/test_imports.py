@@ -16,15 +16,18 @@ FILES = sorted((ROOT / "mssedu").rglob("*.py"))
 # one another, except models: an architecture is read without looking at its neighbors.
 ROWS = (
     ("checks",),
-    ("audio", "spectral", "contract"),
-    ("masks", "blocks", "bag", "losses", "metrics", "bss_eval"),
+    ("audio", "spectral", "contract", "statistics", "tables"),
+    ("masks", "blocks", "bag", "losses", "metrics", "bss_eval", "bleed"),
     ("models",),
     ("registry", "pretrained", "checkpoint"),
     ("datasets", "augment", "separate"),
-    ("evaluate", "train", "distributed", "export", "complexity", "look_inside"),
+    (
+        *("evaluate", "error_analysis", "train", "distributed"),
+        *("export", "complexity", "look_inside"),
+    ),
     ("experiment",),
     ("figures", "report"),
-    ("listening", "exercises", "notebook", "demo"),
+    ("listening", "exercises", "notebook", "demo", "analysis_report"),
     ("cli", "doctor", "console"),
 )
 ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
@@ -37,8 +40,21 @@ PARTS = {
         *("song", "song_files", "separation"),
     ),
     "complexity": ("receptive_field",),
-    "cli": ("card", "separate_command", "plan"),
-    "figures": ("network_figures",),
+    "evaluate": (
+        *("scoring", "oracles", "estimates", "museval_json", "track_scores"),
+        *("score_store", "evaluation", "score_tables", "comparison"),
+        "published_scores",
+    ),
+    "cli": (
+        *("analyze_command", "card", "evaluate_command", "separate_command"),
+        "plan",
+    ),
+    "figures": (
+        *("analysis_figures", "chunk_figures", "evaluation_figures"),
+        "network_figures",
+    ),
+    "report": ("page",),
+    "error_analysis": ("error_song", "error_windows"),
     "metrics": ("spectral_metrics",),
     "bss_eval": ("bss_filters",),
     "train": (
@@ -53,6 +69,7 @@ NEIGHBORS = {
     ("pretrained", "checkpoint"),  # load_model reads our own files as well
     ("pretrained", "registry"),  # weights need their model
     ("datasets", "augment"),  # random segments are augmented as they are drawn
+    ("error_analysis", "evaluate"),  # both take estimates from the same places
     ("complexity", "look_inside"),  # both set a model to eval mode and back
     ("notebook", "exercises"),  # a notebook page shows its exercises
     ("cli", "doctor"),  # `mssedu doctor`

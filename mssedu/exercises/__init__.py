@@ -17,6 +17,7 @@ TOPICS = (
     "mixing",
     "stft",
     "masks",
+    "metrics",
     "unet",
     "gating",
     "recurrence",

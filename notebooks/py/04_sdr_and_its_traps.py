@@ -1,0 +1,938 @@
+# %% [markdown]
+# # 04 · SDR and its traps
+#
+# **Aim.** After this notebook you can
+#
+# - say what the signal-to-distortion ratio (SDR) measures, and what it cannot hear,
+# - choose a score that is blind to gain, and name what each score forgives,
+# - handle stems that rest, without wrecking a mean,
+# - tell six definitions of "SDR" apart, and never compare across them,
+# - say how sure a mean over songs is.
+#
+# | | |
+# |---|---|
+# | Before | 01 (decibels), 03 (masks, oracles) |
+# | Time | 75 minutes; the code runs in less than a minute on two idle CPU cores, no GPU needed |
+# | Data | *Francium* and *Sodium* from `data/`, scores of real music from `benchmarks/`; nothing to download |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+#
+# | Symbol | Name in the code | Meaning |
+# |---|---|---|
+# | $s$ | `reference` | the true stem |
+# | $\hat s$ | `estimate` | what a separator made of it |
+# | $s - \hat s$ | `reference - estimate` | the distortion: all that is wrong |
+# | $g$ | `gain` | a factor on the whole estimate |
+
+# %%
+import csv
+import os
+
+import torch
+
+from mssedu.bss_eval import bss_eval, bss_eval_sources
+from mssedu.checks import InputError
+from mssedu.datasets.layouts import demo_data, load_dataset, load_track
+from mssedu.datasets.track import Track
+from mssedu.evaluate import evaluate
+from mssedu.evaluation_figures import boxes_figure
+from mssedu.exercises import Page, exercise
+from mssedu.figures import spectrogram_figure, sweep_figure
+from mssedu.masks import (
+    apply_mask,
+    ideal_binary_mask,
+    ideal_ratio_mask,
+    phase_sensitive_mask,
+)
+from mssedu.metrics import (
+    bleedless,
+    csdr,
+    fullness,
+    log_wmse,
+    mrstft,
+    nsdr,
+    pes,
+    si_sar,
+    si_sdr,
+    si_sir,
+    snr,
+    usdr,
+)
+from mssedu.notebook import play, setup, show_source
+from mssedu.oracles import oracle_estimate
+from mssedu.pretrained import load_model
+from mssedu.published_scores import published_scores
+from mssedu.score_tables import score_table
+from mssedu.spectral import istft, stft
+from mssedu.statistics import bootstrap_interval, paired_test
+from mssedu.tables import render
+
+# %%
+setup()
+
+# %% [markdown]
+# ## Listen first
+#
+# Six seconds of a song, and its voice alone.
+
+# %%
+francium = load_track(demo_data() / "valid" / "Francium")
+rate, stems = francium.sample_rate, francium.stems
+sources = francium.sources(start=29, duration=6)  # (stems, channels, samples)
+mixture = francium.mixture(start=29, duration=6)
+voice = sources[0]
+length = voice.shape[-1]
+play(mixture, rate, "mixture")
+
+# %%
+play(voice, rate, "vocals, true")
+
+# %% [markdown]
+# Now seven estimates of this voice. The next cell makes them; to be fair, read it later.
+
+# %%
+spectrogram, spectrum = stft(voice, 2048, 512), torch.fft.rfft(voice)
+hz = torch.fft.rfftfreq(length, 1 / rate)
+noise = torch.randn(voice.shape)
+rest = mixture - voice
+
+
+def gurgle(amount):
+    loud = spectrogram.abs() > amount * spectrogram.abs().max()
+    return istft(spectrogram * loud, 512, length=length)
+
+
+def dull(amount):  # a low-pass filter
+    cutoff_hz = 20_000 * 0.001**amount
+    return torch.fft.irfft(spectrum / (1 + (hz / cutoff_hz) ** 16).sqrt(), length)
+
+
+def gap(amount):
+    silenced = voice.clone()
+    silenced[:, 2 * rate : round((2 + 3 * amount) * rate)] = 0
+    return silenced
+
+
+def late(amount, longest=0.002):  # seconds
+    turn = torch.polar(torch.ones(()), -2 * torch.pi * hz * amount * longest)
+    return torch.fft.irfft(spectrum * turn, length)
+
+
+spoilers = {
+    "bleed": lambda amount: voice + amount * rest,
+    "gurgle": gurgle,
+    "soft": lambda amount: (1 - amount) * voice,
+    "dull": dull,
+    "hiss": lambda amount: voice + amount * noise,
+    "gap": gap,
+    "late": late,
+}
+
+
+def tuned(spoil, score, wanted=10.0):
+    """The amount of spoiling, found by halving, at which the score is as wanted."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        amount = (low + high) / 2
+        found = score(spoil(amount))
+        if abs(found - wanted) < 0.005:
+            break
+        low, high = (amount, high) if found > wanted else (low, amount)
+    return amount
+
+
+def score(estimate):
+    return usdr(reference=voice, estimate=estimate).item()
+
+
+amounts = {name: tuned(spoil, score) for name, spoil in spoilers.items()}
+spoiled = {name: spoil(amounts[name]) for name, spoil in spoilers.items()}
+shuffled = [list(spoiled)[i] for i in torch.randperm(len(spoiled)).tolist()]
+
+# %%
+play(spoiled[shuffled[0]], rate, "A")
+
+# %%
+play(spoiled[shuffled[1]], rate, "B")
+
+# %%
+play(spoiled[shuffled[2]], rate, "C")
+
+# %%
+play(spoiled[shuffled[3]], rate, "D")
+
+# %%
+play(spoiled[shuffled[4]], rate, "E")
+
+# %%
+play(spoiled[shuffled[5]], rate, "F")
+
+# %%
+play(spoiled[shuffled[6]], rate, "G")
+
+# %% [markdown]
+# **Predict.** Put them in order, best first. Then guess: by how many decibels of SDR do the
+# best and the worst differ?
+
+# %%
+prediction_order = "?"  # such as "CABDGFE"
+prediction_db = "?"
+
+# %% [markdown]
+# ## One number for all that is wrong
+#
+# SDR is the energy of the true stem over the energy of the error, in decibels. Over the
+# whole track and all channels it is called `usdr` here:
+#
+# $$ \text{usdr} = 10 \log_{10} \frac{\sum s^2}{\sum (s - \hat s)^2}. $$
+
+
+# %%
+def toy_usdr(reference, estimate):
+    error = reference - estimate
+    return 10 * torch.log10(reference.square().sum() / error.square().sum())
+
+
+# %%
+show_source("mssedu.metrics.usdr")
+
+# %% tags=["nbval-check-output"]
+for label, name in zip("ABCDEFG", shuffled, strict=True):
+    toy = toy_usdr(voice, spoiled[name]).item()
+    assert abs(toy - score(spoiled[name])) < 1e-4
+    print(f"{label}  {name:7} usdr {score(spoiled[name]):.1f} dB")
+print("You said:", prediction_order, "and", prediction_db)
+
+# %% [markdown]
+# All seven are **equally good**: a tenth of the energy is wrong. They were tuned to it.
+#
+# | | what is wrong |
+# |---|---|
+# | bleed | drums and melody, softly |
+# | gurgle | only the loudest bins are left: musical noise (notebook 03) |
+# | soft | nothing but the volume |
+# | dull | no high frequencies |
+# | hiss | white noise |
+# | gap | a part of the phrase is missing, the rest is perfect |
+# | late | nothing but the time |
+
+# %% tags=["nbval-check-output"]
+print(f"soft: {20 * torch.tensor(1 - amounts['soft']).log10():.1f} dB")
+print(f"dull: nothing above {20 * 0.001 ** amounts['dull']:.1f} kHz")
+print(f"gap: {3 * amounts['gap']:.1f} s of 6 s")
+print(f"late: {0.002 * rate * amounts['late']:.1f} samples")
+
+# %% [markdown]
+# Read the last line again. The whole voice, *one sample late*, costs as much as a voice
+# without anything above a kilohertz. SDR subtracts sample by sample, and what does not
+# line up does not cancel.
+
+# %%
+spectrogram_figure(
+    {"vocals, true": voice}
+    | {name: spoiled[name] for name in ("bleed", "gurgle", "dull")},
+    rate,
+    n_fft=2048,
+    hop_length=512,
+    columns=2,
+)
+
+# %% [markdown]
+# ## Ask someone else
+#
+# Other scores hear other things. The package has many; each docstring gives its formula.
+#
+# | score | asks | best |
+# |---|---|---|
+# | `csdr` | `usdr` of each second, then the median | high |
+# | `si_sdr` | `usdr`, after the best scaling of the true stem | high |
+# | `si_sir` | only that part of the error which other stems explain | high |
+# | `si_sar` | only that part which no stem explains: artifacts | high |
+# | `log_wmse` | error, weighted as ears hear frequencies | high, 18.4 for 20 dB |
+# | `mrstft` | how far are the magnitudes, never mind the phase | 0 |
+# | `bleedless` | how little is there too much, in mel bands | 100 |
+# | `fullness` | how little is missing, in mel bands | 100 |
+#
+# 100 dB stands for "no such error".
+
+# %%
+hearings = {}
+for name, estimate in spoiled.items():
+    pair = {"reference": voice, "estimate": estimate}
+    everything = {
+        "reference": sources,
+        "estimate": torch.cat([estimate[None], sources[1:]]),
+    }
+    hearings[name] = {
+        "usdr": usdr(**pair),
+        "csdr": csdr(**pair),
+        "si_sdr": si_sdr(**pair),
+        "si_sir": si_sir(**everything)[0],
+        "si_sar": si_sar(**everything)[0],
+        "log_wmse": log_wmse(**pair, mixture=mixture),
+        "mrstft": mrstft(**pair),
+        "bleedless": bleedless(**pair),
+        "fullness": fullness(**pair),
+    }
+
+# %% tags=["nbval-check-output"]
+print(" " * 7 + "".join(f"{column:>10}" for column in hearings["bleed"]))
+for name, row in hearings.items():
+    print(f"{name:7}" + "".join(f"{value.item():10.1f}" for value in row.values()))
+
+# %% [markdown]
+# > **What to notice.**
+# >
+# > - The columns do not agree on an order. None of them is *the* quality.
+# > - `csdr` finds the gap **perfect**: most seconds are, and the median asks no others.
+# > - `si_sdr` finds only the soft one perfect.
+# > - `si_sir` tells bleed, 10 dB, from the rest; `si_sar` is its mirror.
+# > - `bleedless` dislikes the hiss most and forgives the dull one; `fullness` forgives
+# >   the bleed. Each alone can be fooled: look at both.
+# > - `mrstft` finds the late one perfect. So, most likely, did you.
+#
+# What do listeners say? In tests, natural sound and absence of bleed are asked as two
+# questions, because systems come out in different orders. Notebooks 13 and 14 do that.
+#
+# ## Trap 1: scale
+#
+# Take an honest estimate, the ideal ratio mask of notebook 03, and turn its volume.
+# **Predict**: what does half the amplitude, -6 dB, cost?
+
+# %%
+prediction_gain = "?"  # dB
+
+# %%
+spectrograms = stft(sources, 2048, 512)
+mask = ideal_ratio_mask(spectrograms, 2)
+masked = istft(apply_mask(mask, spectrograms.sum(0)), 512, length=length)
+gains = [0.1, 0.25, 0.5, 0.7, 0.9, 1.0, 1.1, 1.4, 2.0]
+turned = torch.stack([gain * masked[0] for gain in gains])
+by_gain = {
+    function.__name__: function(
+        reference=voice.expand_as(turned), estimate=turned
+    ).tolist()
+    for function in (usdr, si_sdr)
+}
+sweep_figure(gains, by_gain, xlabel="Gain of the estimate", ylabel="Score (dB)")
+
+# %% tags=["nbval-check-output"]
+for gain in (1.0, 0.5):
+    index = gains.index(gain)
+    print(f"gain {gain}: usdr {by_gain['usdr'][index]:4.1f}", end=", ")
+    print(f"si_sdr {by_gain['si_sdr'][index]:4.1f} dB")
+perfect = usdr(reference=voice, estimate=0.5 * voice)
+print(f"the true voice at gain 0.5: usdr {perfect:.1f} dB")
+print("You said:", prediction_gain)
+
+# %% [markdown]
+# At half volume not even the truth scores more than 6 dB: half of every sample is wrong. The better the estimate, the dearer the gain. `si_sdr` first scales the
+# reference, $\alpha = \langle s, \hat s\rangle / \lVert s\rVert^2$, and sees no gain at all:
+#
+# $$ \text{si\_sdr} = 10 \log_{10} \frac{\lVert \alpha s\rVert^2}{\lVert \alpha s - \hat s\rVert^2}. $$
+#
+# (Its code is not shown here. You will write it.)
+#
+# Which is right? If stems are to be put back into a mix, a wrong level is an error. If one
+# stem is to be heard alone, it is a knob. Decide before you look at the scores.
+#
+# **The other side of the trap.** A *bad* estimate gains by turning down. Take the worst of
+# all, the mixture itself, as an estimate of the voice.
+
+# %% tags=["nbval-check-output"]
+best_gain = (voice * mixture).sum() / mixture.square().sum()
+for gain in (1.0, best_gain.item()):
+    value = usdr(reference=voice, estimate=gain * mixture)
+    print(f"mixture at gain {gain:.2f}: usdr {value:4.1f} dB", end=", ")
+    print(f"si_sdr {si_sdr(reference=voice, estimate=gain * mixture):4.1f} dB")
+ratio = 10 ** (si_sdr(reference=voice, estimate=mixture) / 10)
+print(f"10 log10(1 + si_sdr as a ratio) = {10 * torch.log10(1 + ratio):.1f} dB")
+
+# %% [markdown]
+# Nothing was separated, and the score rose by 7 dB: above 0, above silence. A model
+# that is trained on SDR learns this trick first, to whisper when unsure. The last line is a
+# law: the best `usdr` that a volume knob can reach is never negative, and follows from
+# `si_sdr`. Test it with any estimate.
+#
+# ## Trap 2: time
+#
+# Now move the true voice by a few samples, and change nothing else.
+
+# %%
+delays = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+moved = torch.stack([voice.roll(delay, dims=-1) for delay in delays])
+by_delay = {
+    function.__name__: function(
+        reference=voice.expand_as(moved), estimate=moved
+    ).tolist()
+    for function in (usdr, si_sdr)
+}
+sweep_figure(
+    delays,
+    by_delay,
+    xlabel="Delay (samples)",
+    ylabel="Score (dB)",
+    scale="log2",
+)
+
+# %% tags=["nbval-check-output"]
+for delay in (1, 4, 16, 32, 256):
+    index = delays.index(delay)
+    print(f"{delay:3} samples, {1000 * delay / rate:4.2f} ms: ", end="")
+    print(f"usdr {by_delay['usdr'][index]:5.1f}", end=", ")
+    print(f"si_sdr {by_delay['si_sdr'][index]:5.1f} dB")
+
+# %%
+play(voice.roll(256, dims=-1), rate, "vocals, true, 256 samples late")
+
+# %% [markdown]
+# After 16 samples, a third of a millisecond, the true voice is no better than silence, and
+# after 32 it is worse. `si_sdr` is no help: it forgives a volume, not a time. If your scores
+# look absurdly low, first look for a lag: an encoder, a resampler, a chunk that starts
+# elsewhere.
+# `evaluate(…, align=True)` finds it, tells it and takes it out.
+#
+# ## What filters forgive
+#
+# **BSS Eval** wanted to forgive more. It looks for the short filter, 512 samples, that
+# brings the true stem closest to the estimate, and then for filters of *all* true stems:
+#
+# $$ \hat s = \underbrace{s}_{\text{target}} + \underbrace{(P_1\hat s - s)}_{\text{spatial error}} + \underbrace{(P\hat s - P_1\hat s)}_{\text{interference}} + \underbrace{(\hat s - P\hat s)}_{\text{artifacts}}. $$
+#
+# What one filter of the stem can explain is not interference and no artifact. Two versions
+# are in use, and they differ in what counts as right:
+#
+# - version 3, `bss_eval_sources`: any filtered $s$ is right,
+# - version 4, as in `museval`: only $s$ itself is right. The filters just sort the error.
+
+# %%
+show_source("mssedu.bss_eval.bss_eval_sources")
+
+# %% [markdown]
+# Voice against all the rest, in mono, to save time:
+
+# %%
+references = torch.stack([voice, rest]).mean(1, keepdim=True)  # (2, 1, samples)
+sorted_errors = {}
+for name in ("bleed", "gurgle", "soft", "dull", "late"):
+    estimate = spoiled[name].mean(0, keepdim=True)
+    estimates = torch.stack([estimate, references[1]])
+    four = bss_eval(references=references, estimates=estimates)
+    three = bss_eval_sources(
+        references=references[:, 0], estimates=estimates[:, 0], permute=False
+    )
+    sorted_errors[name] = {
+        "usdr": usdr(reference=references[0], estimate=estimate),
+        "si_sdr": si_sdr(reference=references[0], estimate=estimate),
+        "v4 SDR": four.sdr[0, 0],
+        "ISR": four.isr[0, 0],
+        "SIR": four.sir[0, 0],
+        "SAR": four.sar[0, 0],
+        "v3 SDR": three.sdr[0, 0],
+    }
+
+# %% tags=["nbval-check-output"]
+print(" " * 7 + "".join(f"{column:>8}" for column in sorted_errors["soft"]))
+for name, row in sorted_errors.items():
+    values = (value.clamp(max=99).item() for value in row.values())
+    print(f"{name:7}" + "".join(f"{value:8.1f}" for value in values))
+
+# %% [markdown]
+# 99 stands for "at least 99".
+#
+# - Columns one and three are equal: the SDR of version 4 *is* `usdr`. The filters only
+#   share the error out. (That is why `csdr` needs none, and takes a second instead of the
+#   length of the song.)
+# - For the bleed SIR is low. For what a filter can do, ISR is: soft, dull, late, and for the
+#   greater part the gurgle too.
+# - Version 3 finds the soft and the late voice as good as perfect, and the dull one 9 dB
+#   better than `usdr` does. A separator may throw the treble away there. That, and the free
+#   gain, moved Le Roux and others to ask: "SDR – half-baked or well done?"
+#
+# ## Trap 3: silence
+#
+# In *Sodium*, our test song, nobody sings for 25 seconds. Estimates as a decent model would
+# make them: ideal ratio masks, and a hundredth of the mixture that leaks in, -40 dB.
+
+# %%
+sodium = load_track(demo_data() / "test" / "Sodium")
+truth, song = sodium.sources(), sodium.mixture()
+by_mask = oracle_estimate("irm", truth, song, rate)
+leaky = by_mask + 0.01 * song
+begin = slice(0, 22 * rate)
+
+# %% tags=["nbval-check-output"]
+opening = {"reference": truth[..., begin], "estimate": leaky[..., begin]}
+print("first 22 s" + "".join(f"{stem:>9}" for stem in stems))
+for function in (usdr, nsdr):
+    scores = function(**opening)
+    print(f"{function.__name__:10}" + "".join(f"{dB:9.1f}" for dB in scores))
+print(f"nsdr, mean of all four:      {nsdr(**opening).mean():5.1f} dB")
+print(f"nsdr, mean of three:         {nsdr(**opening)[1:].mean():5.1f} dB")
+level = pes(**opening)[0] - 10 * torch.tensor(2 * rate).log10()
+print(f"what leaks into the silence: {level:5.1f} dBFS")
+
+# %% [markdown]
+# The ratio of nothing to something has no value: `usdr` is NaN, not a number. `nsdr`, the
+# "new SDR" of the Music Demixing Challenge, adds $10^{-7}$ above and below, so that it is
+# always finite. That tiny number now *is* the score. Here it turns a mean of 15.7 dB into
+# -7.3 dB. And who sets it? Nobody chose the $10^{-7}$ by ear.
+#
+# Our rule: a stem that rests has no ratio. Leave it out of the mean, *say how many* were
+# left out, and tell the level of what leaks in, `pes`: predicted energy at silence.
+#
+# `museval`, the official program, cannot score such an excerpt at all. Our `bss_eval` can,
+# and with `museval=True` it does as museval does:
+
+# %% tags=["nbval-check-output"]
+try:
+    bss_eval(references=truth[..., begin], estimates=leaky[..., begin], museval=True)
+except InputError as error:
+    print(error)
+
+# %% [markdown]
+# And where only some seconds are silent, it drops these seconds **for all stems**. So
+# the score of the drums hangs on whether the singer rests:
+
+# %% tags=["nbval-check-output"]
+whole = {"reference": truth, "estimate": by_mask}
+rows = {"csdr": csdr(**whole), "as museval": csdr(**whole, museval=True)}
+print("whole song" + "".join(f"{stem:>9}" for stem in stems))
+for name, scores in rows.items():
+    print(f"{name:10}" + "".join(f"{dB:9.1f}" for dB in scores))
+
+# %% [markdown]
+# Nothing about the drums has changed: 22.3 or 17.6 dB.
+#
+# ## Trap 4: frames and medians
+#
+# Most published numbers are `csdr`: `usdr` of every second, the median of the seconds, the
+# median of the songs.
+
+
+# %%
+def toy_csdr(reference, estimate, sample_rate):
+    scores = [
+        toy_usdr(true, heard)
+        for true, heard in zip(
+            reference.split(sample_rate, -1),
+            estimate.split(sample_rate, -1),
+            strict=True,
+        )
+        if true.any() and true.shape[-1] == sample_rate
+    ]
+    return torch.stack(scores).quantile(0.5)
+
+
+# %%
+show_source("mssedu.metrics.csdr")
+
+# %% tags=["nbval-check-output"]
+for j, stem in enumerate(stems):
+    toy = toy_csdr(truth[j], by_mask[j], rate)
+    assert abs(toy - csdr(**whole)[j]) < 1e-3
+    print(f"{stem:7} csdr {toy:5.1f} dB")
+
+# %% [markdown]
+# **Predict.** For the bass, `csdr` is *below zero*. What will `usdr` of the very same estimate
+# be?
+
+# %%
+prediction_bass = "?"  # dB
+
+# %% tags=["nbval-check-output"]
+seconds = truth.shape[-1] // rate
+
+
+def by_second(audio):
+    return audio[..., : seconds * rate].unflatten(-1, (seconds, rate)).movedim(-2, 1)
+
+
+framed = usdr(reference=by_second(truth), estimate=by_second(by_mask))
+print("one estimate        " + "".join(f"{stem:>8}" for stem in stems))
+for name, scores in {
+    "global (usdr)": usdr(**whole),
+    "mean of seconds": framed.nanmean(1),
+    "median of s. (csdr)": framed.nanquantile(0.5, 1),
+}.items():
+    print(f"{name:20}" + "".join(f"{dB:8.1f}" for dB in scores))
+print("You said:", prediction_bass)
+
+# %%
+bass = stems.index("bass")
+level = 10 * by_second(truth)[bass].square().mean((-2, -1)).log10()
+sweep_figure(
+    list(range(seconds)),
+    {"true level": level.tolist(), "usdr": framed[bass].tolist()},
+    xlabel="Second of the song",
+    ylabel="Bass: level, usdr (dB)",
+)
+
+# %% tags=["nbval-check-output"]
+faint = level < -50
+print("seconds with the bass below -50 dBFS:", int(faint.sum()), "of", seconds)
+print(f"median level there: {level[faint].quantile(0.5):.0f} dBFS")
+print(f"median usdr there: {framed[bass][faint].quantile(0.5):5.1f} dB")
+print(f"median usdr where it sounds: {framed[bass][~faint].quantile(0.5):5.1f} dB")
+play(truth[bass][:, 23 * rate : 26 * rate], rate, "true bass, seconds 23 to 26")
+
+# %% [markdown]
+# In most seconds the bass plays nothing. But these seconds are not *digitally* silent: a
+# breath of noise is left, 98 dB below full scale, that nobody hears. By definition they
+# count as much as any other, and being the majority, they **are** the median. One estimate,
+# good by one definition, bad by the other, and no one lied.
+#
+# Each way to sum up answers another question.
+#
+# | | asks | is fooled by |
+# |---|---|---|
+# | global | how much of the *energy* is wrong? | one loud passage decides |
+# | mean of seconds | how is a second, on average? | one absurd second drags it along |
+# | median of seconds | how is an ordinary second? | less than half may be ruined; silence is ordinary |
+#
+# ## Definitions side by side
+#
+# One estimate of one song. Every line is called "SDR" somewhere.
+
+# %% tags=["nbval-check-output"]
+definitions = {
+    "usdr": usdr(**whole),
+    "nsdr": nsdr(**whole),
+    "snr": snr(**whole),
+    "si_sdr": si_sdr(**whole),
+    "csdr": csdr(**whole),
+    "csdr, museval": csdr(**whole, museval=True),
+}
+print(" " * 14 + "".join(f"{stem:>9}" for stem in stems) + "     mean")
+for name, scores in definitions.items():
+    values = [*scores.tolist(), scores.mean().item()]
+    print(f"{name:14}" + "".join(f"{dB:9.1f}" for dB in values))
+
+# %% [markdown]
+# The first four agree within a few tenths of a decibel here, and the last two are another
+# world. **Never compare across lines.** A number without its definition is no number. The
+# published table of the field, `mssedu published`, therefore tells for each row which it is:
+
+# %%
+systems = (
+    *("Wave-U-Net M6", "Open-Unmix (umx)", "Demucs (v2)", "Hybrid Demucs (v3)"),
+    *("HT Demucs f.t. (v4)", "KUIELab-MDX-Net, leaderboard A", "SCNet, open weights"),
+)
+for row in published_scores():
+    if row.system in systems:
+        extra = f", + {row.extra}" if row.extra else ""
+        print(f"{row.system:31}{row.definition:5}{row.mean:5.2f} dB", end="  ")
+        print(f"{row.test}{extra}")
+
+# %% [markdown]
+# The last two cannot be ranked among the first five.
+#
+# ## Which window, by which score?
+#
+# Notebook 03 looked for the window in which a mask works best. Once more, on sixteen seconds
+# of *Sodium* (bass at the start, voice at the end; in mono, to save time), and by two
+# scores. **Predict**: will they agree on the window?
+
+# %%
+prediction_window = "?"
+
+# %%
+sizes = [512, 1024, 2048, 4096, 8192, 16384]
+some = sodium.sources(start=18, duration=16).mean(1, keepdim=True)
+
+
+def oracles_at(n_fft):
+    """Oracle -> estimates, at one window length."""
+    shown = stft(some, n_fft, n_fft // 4)
+    mixed = shown.sum(0)
+    masks = {
+        "IBM": ideal_binary_mask(shown),
+        "IRM": ideal_ratio_mask(shown),
+        "PSM": phase_sensitive_mask(shown, mixed),
+    }
+    return {
+        name: istft(apply_mask(mask, mixed), n_fft // 4, length=some.shape[-1])
+        for name, mask in masks.items()
+    }
+
+
+windows = {"usdr": {}, "csdr": {}}
+for size in sizes:
+    for name, estimate in oracles_at(size).items():
+        for function in (usdr, csdr):
+            column = windows[function.__name__].setdefault(name, [])
+            column.append(function(reference=some, estimate=estimate))
+sweep_figure(
+    sizes,
+    {name: [float(s.mean()) for s in line] for name, line in windows["usdr"].items()},
+    xlabel="n_fft (samples)",
+    ylabel="usdr, mean (dB)",
+    scale="log2",
+    mark="highest",
+)
+
+# %% tags=["nbval-check-output"]
+print(" " * 10 + "".join(f"{stem:>8}" for stem in stems))
+for metric, lines in windows.items():
+    for name, line in lines.items():
+        best = torch.stack(line).argmax(0)
+        chosen = "".join(f"{sizes[i]:8}" for i in best.tolist())
+        print(f"{metric} {name}  {chosen}")
+falling = all(
+    line["PSM"][i].mean() > line["IBM"][i].mean() > line["IRM"][i].mean()
+    for line in windows.values()
+    for i in range(len(sizes))
+)
+print("on average PSM > IBM > IRM, by both, at every window:", falling)
+print("You said:", prediction_window)
+
+# %% [markdown]
+# By `usdr` every mask and every stem wants 4096. By `csdr` the drums want 1024 or 2048: it asks
+# about ordinary seconds, `usdr` about the loud ones. And its bass column means nothing; it
+# is about seconds without bass. **Even a design choice hangs on the definition.** The order of
+# the masks does not. ("IRM" is the amplitude ratio here.)
+#
+# ## The table, on real music
+#
+# So far one artist. Now 25 songs by 25 artists: clips of MUSDB18, the data set of the field,
+# with the real *HTDemucs*. The data are for education and research and the weights for
+# personal use, so both are not in `data/`; the scores are in `benchmarks/`. This is what
+# `benchmarks/oracles.py` wrote, with the command, the machine and the day:
+
+# %% tags=["nbval-check-output"]
+benchmarks = demo_data().parent / "benchmarks"
+page = (benchmarks / "RESULTS.md").read_text("utf-8")
+Page(page.partition("<!-- oracles -->\n")[2].partition("<!-- /oracles -->")[0])
+
+# %% [markdown]
+# `model` is HTDemucs; `mwf` is the multichannel Wiener filter with the true powers and
+# directions.
+#
+# > **What to notice.**
+# >
+# > - HTDemucs, who has to guess, beats the ideal ratio mask, who knows, on drums (10.3 against
+# >   8.7 dB `usdr`) and bass (8.2 against 6.5). It makes its own waveform; a mask is stuck with
+# >   the mixture's phase. **Oracles bound masks, not separators.** On vocals and other it
+# >   does not reach the masks.
+# > - Does it beat the Wiener filter on drums and bass? By `usdr` no, by `csdr` yes. Both
+# >   sentences can be printed.
+# > - The same model on the same clips: 7.73, 7.95 or 5.49 dB, mean of stems.
+# > - The mixture scores less than silence, on every stem.
+#
+# The same on our own song, computed here and now. With MUSDB18's preview and the weights on
+# your disk, the second cell computes the whole table anew.
+
+# %%
+excerpt = Track.from_audio(
+    "Sodium, 16 s",
+    dict(zip(stems, sodium.sources(start=18, duration=16), strict=True)),
+    rate,
+)
+oracle_rows = ("silence", "mixture", "ibm", "irm", "mwf")
+small = evaluate(None, [excerpt], metrics=("usdr", "csdr"), rows=oracle_rows)
+
+# %% tags=["nbval-check-output"]
+for metric in small.metrics:
+    print(f"{metric:8}" + "".join(f"{stem:>9}" for stem in small.stems))
+    for row, scores in small.of_track(excerpt.name, metric).items():
+        print(f"{row:8}" + "".join(f"{scores[stem]:9.1f}" for stem in small.stems))
+
+# %%
+musdb, weights = (os.environ.get(f"MSSEDU_{name}") for name in ("MUSDB", "HTDEMUCS"))
+shown = """Not computed: set `MSSEDU_MUSDB` to the folder of MUSDB18's preview, and
+`MSSEDU_HTDEMUCS` to the file of weights, before you start Jupyter. It takes minutes."""
+if musdb:
+    model = load_model("htdemucs", weights=weights) if weights else None
+    clips = load_dataset(musdb, "test", stems=model.config.stems if model else None)
+    anew = evaluate(model, clips, rows=(*oracle_rows, *(["model"] if model else [])))
+    shown = render(*score_table(anew, "usdr"), "markdown")
+Page(shown)
+
+# %% [markdown]
+# Our own song has such twins too. For the other stem the mixture scores -10.8 dB by `usdr` and
+# 3.2 dB by `csdr`; for the drums the Wiener filter is level with the binary mask by one score
+# and more than 9 dB behind it by the other.
+#
+# ## How sure is a mean?
+#
+# Every clip, a point:
+
+# %%
+with (benchmarks / "oracles.csv").open(encoding="utf-8", newline="") as file:
+    lines = list(csv.DictReader(file))
+
+
+def clips_of(metric, row, stem):
+    """One score per clip."""
+    return [
+        float(line[row])
+        for line in lines
+        if line["metric"] == metric and line["stem"] == stem
+    ]
+
+
+compared = ("mixture", "model", "irm", "mwf")
+boxes_figure(
+    {
+        "usdr (dB)": {
+            row: {stem: clips_of("usdr", row, stem) for stem in stems}
+            for row in compared
+        }
+    }
+)
+
+# %% [markdown]
+# Songs differ far more than systems do. So a mean over songs depends on which songs were
+# drawn. The **bootstrap** asks how much: draw as many songs again, with replacement, many
+# times, and see where the means lie.
+#
+# **Predict.** Ten students test HTDemucs on three clips each. How far apart are the lowest and
+# the highest mean for the vocals?
+
+# %%
+prediction_students = "?"  # dB
+
+# %% tags=["nbval-check-output"]
+vocals = torch.tensor(clips_of("usdr", "model", "vocals"))
+drawn = torch.stack([torch.randperm(len(vocals))[:3] for _ in range(10)])
+students = vocals[drawn].mean(1)
+print(f"ten students: from {students.min():.1f} to {students.max():.1f} dB")
+print("You said:", prediction_students)
+for count in (3, 10, 25):
+    low, high = bootstrap_interval(vocals[:count].tolist())
+    print(f"{count:2} clips: {vocals[:count].mean():4.1f} dB", end=", ")
+    print(f"95 % interval {low:4.1f} to {high:4.1f}")
+half = (high - low) / 2
+print(f"50 tracks, by the square root: about ± {half / 2**0.5:.1f} dB")
+
+# %% [markdown]
+# Three songs are an anecdote. (And the interval of three is too narrow, because three songs
+# cannot know what the others are like.) Even with all 25 the mean is known to about a
+# decibel and a half; the whole test set, 50 tracks, brings it to about one. Papers claim
+# progress by 0.2 dB.
+#
+# How can they? By comparing **on the same songs**. A hard song is hard for both, and in the
+# difference it cancels.
+
+# %% tags=["nbval-check-output"]
+for one, other in (("irm", "mwf"), ("irm", "model")):
+    pair = [clips_of("usdr", row, "vocals") for row in (one, other)]
+    for row, scores in zip((one, other), pair, strict=True):
+        low, high = bootstrap_interval(scores)
+        print(f"{row:6}{sum(scores) / len(scores):5.1f} [{low:4.1f}, {high:4.1f}]")
+    test = paired_test(*pair)
+    low, high = test.interval
+    print(
+        f"  {other} - {one}: {test.difference:4.1f} [{low:4.1f}, {high:4.1f}]", end=""
+    )
+    print(f", p {'<' if test.p < 0.001 else '='} {max(test.p, 0.001):.3f}")
+
+# %% [markdown]
+# The intervals of `irm` and `mwf` overlap, and yet their difference is beyond doubt: 1.5 dB,
+# known to 0.3 dB. To look whether intervals overlap is no test; look at the interval of the
+# difference.
+#
+# One thing more. Mean or median of the songs?
+
+# %% tags=["nbval-check-output"]
+for metric in ("usdr", "si_sdr"):
+    scores = torch.tensor(clips_of(metric, "model", "bass"))
+    print(f"{metric:7} of the bass, model: mean {scores.mean():4.1f}", end=", ")
+    print(f"median {scores.quantile(0.5):4.1f}, lowest {scores.min():5.1f} dB")
+print("clips with si_sdr below -10 dB:", int((scores < -10).sum()))
+lowest = clips_of("usdr", "model", "bass")[scores.argmin()]
+print(f"usdr of the clip with the lowest si_sdr: {abs(lowest):.1f} dB")
+
+# %% [markdown]
+# In three clips the model hardly finds the bass at all, and is nearly silent in one of them. By
+# `usdr` that is 0 dB, like silence. But `si_sdr` has no floor: it scales up what little there
+# is and finds no bass in it, -48 dB. One such clip of 25 costs the mean two decibels; the median does not notice. So neither is *right*:
+# the median hides failures, the mean may consist of one. Look at the points.
+#
+# ## What to remember
+#
+# - SDR counts energy that is wrong, whatever it is. Seven estimates with equal scores can
+#   sound in seven ways.
+# - `usdr` punishes gain and delay; `si_sdr` forgives gain; BSS Eval 3 forgives filters.
+# - A bad estimate gains by whispering. Keep silence and the mixture in the table.
+# - A stem that rests has no ratio. Leave it out, count it, and tell what leaks.
+# - Frames, medians, means: different questions. Never compare across definitions.
+# - Three songs are an anecdote. Give an interval; compare on the same songs.
+# - Oracles bound masks, not separators.
+#
+# **What this notebook does not show.** Which of the seven sounds best: that is a question
+# for listeners, not for a formula. The seven errors are made by hand; real models make all
+# of them at once. The clips of real music last seven seconds: long rests, which wreck `csdr`
+# in our song, are rare in them. And an interval tells about songs *like these*.
+#
+# ## Exercises
+
+# %%
+exercise("metrics.nsdr")
+
+
+# %% tags=["exercise"]
+def new_sdr(reference, estimate):
+    return ...  # your code here
+
+
+exercise("metrics.nsdr").check(new_sdr)
+
+# %%
+exercise("metrics.si_sdr")
+
+
+# %% tags=["exercise"]
+def scale_invariant(reference, estimate):
+    return ...  # your code here
+
+
+exercise("metrics.si_sdr").check(scale_invariant)
+
+# %%
+exercise("metrics.aggregate")
+
+
+# %% tags=["exercise"]
+def aggregate(tracks):
+    return ...  # your code here
+
+
+exercise("metrics.aggregate").check(aggregate)
+
+# %%
+exercise("metrics.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("metrics.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Find an eighth way to spoil the voice that all scores of the big table
+# like and your ear hates. Then find one that they hate and you do not hear.
+
+# %% [markdown]
+# ## Sources
+#
+# - BSS Eval: E. Vincent, R. Gribonval and C. Févotte, "Performance measurement in blind audio
+#   source separation", *IEEE TASLP* 14, 2006,
+#   [doi:10.1109/TSA.2005.858005](https://doi.org/10.1109/TSA.2005.858005).
+# - Version 4, frames and medians: F.-R. Stöter, A. Liutkus and N. Ito, "The 2018 signal
+#   separation evaluation campaign", *LVA/ICA* 2018,
+#   [arXiv:1804.06267](https://arxiv.org/abs/1804.06267).
+# - Scale: J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR – half-baked or well
+#   done?", *ICASSP* 2019, [arXiv:1811.02508](https://arxiv.org/abs/1811.02508).
+# - `usdr` and the challenge: Y. Mitsufuji et al., "Music Demixing Challenge 2021", *Frontiers in
+#   Signal Processing* 1, 2022, [arXiv:2108.13559](https://arxiv.org/abs/2108.13559).
+# - Energy at silence: K. Schulze-Forster, C. Doire, G. Richard and R. Badeau, "Weakly
+#   informed audio source separation", *WASPAA* 2019.
+# - Multichannel Wiener filter: N. Q. K. Duong, E. Vincent and R. Gribonval,
+#   "Under-determined reverberant audio source separation using a full-rank spatial
+#   covariance model", *IEEE TASLP* 18, 2010,
+#   [doi:10.1109/TASL.2010.2050716](https://doi.org/10.1109/TASL.2010.2050716).
+# - HTDemucs: S. Rouard, F. Massa and A. Défossez, "Hybrid transformers for music source
+#   separation", *ICASSP* 2023, [arXiv:2211.08553](https://arxiv.org/abs/2211.08553).
+# - MUSDB18: Z. Rafii, A. Liutkus, F.-R. Stöter, S. I. Mimilakis and R. Bittner, 2017,
+#   [doi:10.5281/zenodo.1117372](https://doi.org/10.5281/zenodo.1117372).
+# - Bootstrap: B. Efron and R. Tibshirani, *An Introduction to the Bootstrap*, 1993.
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.
