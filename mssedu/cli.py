@@ -25,6 +25,7 @@ from mssedu.console import (
     warnings_as_lines,
 )
 from mssedu.evaluate_command import compare, evaluate, published
+from mssedu.listen_command import listen
 from mssedu.separate_command import separate
 from mssedu.tables import render
 from mssedu.train_config import TrainConfig
@@ -151,6 +152,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "analyze": analyze,
     "compare": compare,
     "published": published,
+    "listen": listen,
     "models": models,
     "card": card,
     "doctor": doctor,

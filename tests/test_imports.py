@@ -46,8 +46,8 @@ PARTS = {
         "published_scores",
     ),
     "cli": (
-        *("analyze_command", "card", "evaluate_command", "separate_command"),
-        "plan",
+        *("analyze_command", "card", "evaluate_command", "listen_command"),
+        *("plan", "separate_command"),
     ),
     "figures": (
         *("analysis_figures", "chunk_figures", "evaluation_figures"),

@@ -1,9 +1,10 @@
 """Listening in a notebook: hear a sound, compare several, mix stems, paint a mask.
 
-    Player      one sound: waveform, spectrogram, a cursor over both
-    ABSwitch    several versions of one sound, switched while they play
-    StemMixer   stems with faders, and what the mixture has beyond their sum
-    MaskLab     a mask on a spectrogram, made by hand or by rule, heard at once
+    Player          one sound: waveform, spectrogram, a cursor over both
+    ABSwitch        several versions of one sound, switched while they play
+    StemMixer       stems with faders, and what the mixture has beyond their sum
+    MaskLab         a mask on a spectrogram, made by hand or by rule, heard at once
+    ListeningTest   a listener's seat in a test that `mssedu listen create` has made
 
 Every widget is a page of JavaScript over one small engine, static/engine.js, and a
 Python object that holds the sounds and the decisions. Nothing is loaded from the
@@ -18,16 +19,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mssedu.listening.booth import ListeningTest
     from mssedu.listening.masklab import MaskLab
     from mssedu.listening.mixer import StemMixer
     from mssedu.listening.player import Player
     from mssedu.listening.switch import ABSwitch
 
-__all__ = ["ABSwitch", "MaskLab", "Player", "StemMixer"]
+__all__ = ["ABSwitch", "ListeningTest", "MaskLab", "Player", "StemMixer"]
 
 # Loaded on first use: what only counts ratings needs no widgets.
 _WIDGETS = {
     "ABSwitch": "mssedu.listening.switch",
+    "ListeningTest": "mssedu.listening.booth",
     "MaskLab": "mssedu.listening.masklab",
     "Player": "mssedu.listening.player",
     "StemMixer": "mssedu.listening.mixer",

@@ -1,0 +1,141 @@
+"""The command `mssedu listen`: make a listening test, and find out what it says.
+
+mssedu listen create RUN_A RUN_B --data SONGS    excerpts and test.toml in runs/listen
+mssedu listen report runs/listen                 report.html, LaTeX tables, figure
+mssedu listen export runs/listen                 CSV in webMUSHRA's columns, and JSON
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mssedu.checks import InputError, message
+from mssedu.console import out
+from mssedu.listening.design import CHOICES
+from mssedu.listening.excerpts import Excerpts
+
+FOLDER = Path("runs/listen")
+Folder = Annotated[Path, tyro.conf.Positional]
+OutDir = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The most used settings of a test; all of them stand in its test.toml."""
+
+    test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"  # kind of test
+    title: str = ""  # what listeners read above the page
+    anchors: tuple[str, ...] | None = None  # of anchor35, anchor70, mixture,
+    # interference, artifacts, sound_quality; in mushra the first two if not given
+    trials_per_listener: int | None = None  # a balanced random subset; all if not given
+    n_replicates: int = 1  # pages shown again, to see how steady a rater is
+    n_repetitions: int = 1  # of each pair in abx and 2afc
+    match_loudness: bool = True  # all versions of an excerpt to one loudness
+    seed: int = 0  # of every order
+
+
+def create(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    excerpts: Annotated[Excerpts, tyro.conf.arg(name="")],
+    settings: Annotated[Settings, tyro.conf.arg(name="")],
+    out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = FOLDER,
+) -> int:
+    """Cut excerpts from the stems of several systems and write test.toml.
+
+    Args:
+        runs: folders of stems, one for each system; listeners never see their names.
+        excerpts: of which songs and stems.
+        settings: of the test.
+        out_dir: folder of the test.
+    """
+    from mssedu.listening.create import create_test
+    from mssedu.listening.statistics import power_note
+
+    names = [run.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        remedy = "Rename a folder: listeners' answers are kept under these names."
+        wanted = "folders of different names"
+        raise InputError(message("listen create", wanted, names, remedy))
+    systems = dict(zip(names, runs, strict=True))
+    design = create_test(out_dir, systems, excerpts, **asdict(settings))
+    _say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
+    if design.test not in CHOICES and len(names) > 1:
+        _say(power_note(5, len(names)))
+    _say(f"Read it, and change it until somebody has listened: {out_dir / 'test.toml'}")
+    return 0
+
+
+def report(
+    folder: Folder = FOLDER,
+    out_dir: OutDir = None,
+    usdr: bool = False,
+) -> int:
+    """Write what listeners have said as report.html, LaTeX tables and a figure.
+
+    Args:
+        folder: of the test.
+        out_dir: for the report; FOLDER/report if not given.
+        usdr: set the ratings against the usdr of the same excerpts.
+    """
+    from mssedu.listening.agreement import excerpt_scores
+    from mssedu.listening.report import write_report
+
+    with _results(folder) as store:
+        scores = excerpt_scores(store.design) if usdr else None
+        path = write_report(store, out_dir or folder / "report", scores)
+    _say(f"Report: {path}")
+    return 0
+
+
+def export(
+    folder: Folder = FOLDER,
+    out_dir: OutDir = None,
+    merge: tuple[Path, ...] = (),
+) -> int:
+    """Write the results as CSV in webMUSHRA's columns and as JSON.
+
+    Args:
+        folder: of the test.
+        out_dir: for the files; FOLDER/results if not given.
+        merge: results.json of other machines with the same test, taken in first.
+    """
+    from mssedu.listening.export import read_json, write_csv, write_json
+
+    out_dir = out_dir or folder / "results"
+    with _results(folder) as store:
+        for path in merge:
+            _say(f"{len(read_json(path, store))} listeners from {path}")
+        _say(f"CSV: {write_csv(store, out_dir)}")
+        _say(f"JSON: {write_json(store, out_dir / 'results.json')}")
+    return 0
+
+
+def listen(
+    done: Annotated[
+        Annotated[Any, tyro.conf.subcommand("create", constructor=create)]
+        | Annotated[Any, tyro.conf.subcommand("report", constructor=report)]
+        | Annotated[Any, tyro.conf.subcommand("export", constructor=export)],
+        tyro.conf.arg(name=""),
+    ],
+) -> int:
+    """Make a listening test, evaluate and export it.
+
+    Args:
+        done: exit code of the subcommand, which has run by then.
+    """
+    return int(done)
+
+
+def _results(folder: Path) -> Any:
+    """The results of a test; a file is made if nobody has listened yet."""
+    from mssedu.listening.create import FILE, RESULTS
+    from mssedu.listening.design import load_design
+    from mssedu.listening.store import ResultStore
+
+    return ResultStore(folder / RESULTS, load_design(folder / FILE))
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False)

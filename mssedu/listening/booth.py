@@ -1,0 +1,212 @@
+"""A listening test in the notebook: the page that a listener sees.
+
+    Session ──labels, sounds, what is missing──▶ RatingPage ──▶ booth.js
+            ◀──heard · rate · choose · next────
+
+The rules are the session's; here is only what is shown. Every word of the listener is
+in the results file before the page answers, so closing the browser, or a kernel that
+dies, loses nothing: run the cell again with the listener's code. Notebook: 13.
+"""
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import traitlets
+
+from mssedu.checks import InputError, message
+from mssedu.listening.create import RESULTS
+from mssedu.listening.design import CHOICES, WORDS, Design, load_design
+from mssedu.listening.session import Session
+from mssedu.listening.store import ResultStore
+from mssedu.listening.widget import ListeningWidget, joined, shown_plain
+
+_STATIC, _STYLES = Path(__file__).parent / "static", ("style.css", "booth.css")
+
+
+class ListeningTest(ipywidgets.VBox):
+    """Take a listening test, page by page; keys: 1 … 9, space, Tab and arrows.
+
+    Attributes:
+        session: what has been said, and what comes next.
+        store: the results; `mssedu.listening.export.ratings_frame(test.store)`.
+    """
+
+    def __init__(
+        self,
+        test: str | Path | Design,
+        results: str | Path | None = None,
+        *,
+        listener: str | None = None,
+    ) -> None:
+        """Begin a test, or go on with it.
+
+        Args:
+            test: folder that `mssedu listen create` has made, its test.toml, or a
+                design.
+            results: SQLite file of the answers; results.sqlite in the folder if None.
+            listener: code of an earlier visit, as shown on every page; None: a new
+                listener.
+
+        Raises:
+            InputError: a design without a results file, an unknown listener, or as
+                `ResultStore`.
+            DatasetError: no such test.
+        """
+        design = test if isinstance(test, Design) else load_design(test)
+        if results is None and isinstance(test, Design):
+            remedy = "Name one, such as results.sqlite."
+            wanted = "a results file beside a design"
+            raise InputError(message("ListeningTest", wanted, None, remedy))
+        self.store = ResultStore(results or design.folder / RESULTS, design)
+        self.session = Session(self.store, listener)
+        super().__init__()
+        self._shown: tuple[ipywidgets.DOMWidget, ...] = ()
+        self._turn()
+
+    def __repr__(self) -> str:
+        done, n = self.session.progress
+        return f"ListeningTest({self.store.design.title!r}, page={done + 1}, of={n})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget; where no widgets are wanted, a line."""
+        if shown_plain():
+            return {"text/plain": repr(self)}, {}
+        data: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
+        return {**data, "text/plain": repr(self)}, {}
+
+    def _turn(self) -> None:
+        """Show the page that comes next."""
+        page, session = self.session.page, self.session
+        code = ipywidgets.HTML(f"<small>Your code: <b>{session.listener}</b></small>")
+        if page is None:
+            thanks = "You did not take part." if session.refused else "Done. Thank you!"
+            body: ipywidgets.DOMWidget = ipywidgets.HTML(f"<h3>{thanks}</h3>")
+        elif page.kind == "consent":
+            body = _consent(session, self._turn)
+        elif page.kind == "questionnaire":
+            body = _questionnaire(session, self._turn)
+        else:
+            body = RatingPage(session)
+            body.observe(lambda _: self._turn(), names=["finished"])
+        old, self._shown = self._shown, (body, code)
+        self.children = self._shown
+        for widget in old:
+            widget.close()
+
+
+class RatingPage(ListeningWidget):
+    """The sounds of one page, with sliders, numbers or a choice below them."""
+
+    _esm = joined("timeline.js", "booth.js")
+    _css: Any = "".join((_STATIC / name).read_text("utf-8") for name in _STYLES)
+    _page = traitlets.Dict().tag(sync=True)  # what does not change
+    _state = traitlets.Dict().tag(sync=True)  # what has been said, and what is missing
+    finished = traitlets.Bool(False)
+
+    def __init__(self, session: Session) -> None:
+        """Show the current page of a session.
+
+        Raises:
+            InputError, AudioFileError: as `Session.load_sounds`.
+        """
+        self.session = session
+        sounds, sample_rate = session.load_sounds()
+        design, page, (done, n) = session.design, session.page, session.progress
+        assert page is not None  # load_sounds has checked it
+        shown = {
+            "title": design.title,
+            "progress": f"Page {done + 1} of {n}",
+            "training": page.kind == "training",
+            "kind": "choice" if design.test in CHOICES else design.test,
+            "questions": {name: design.questions[name] for name in page.questions},
+            "labels": list(session.labels),
+            "start": design.slider_start,
+            "words": list(WORDS),
+        }
+        state = self._said()
+        super().__init__(sounds, sample_rate, _page=shown, _state=state)
+
+    def _said(self, error: str = "") -> dict[str, Any]:
+        session = self.session
+        scores: dict[str, dict[str, float]] = {}
+        for (question, label), score in session.scores.items():
+            scores.setdefault(question, {})[label] = score
+        return {
+            "missing": session.missing,
+            "unheard": session.unheard,
+            "scores": scores,
+            "choice": session.choice or "",
+            "error": error,
+        }
+
+    def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
+        super()._on_message(_, content, buffers)
+        said = {key: value for key, value in content.items() if key != "kind"}
+        actions: dict[str, Callable[..., None]] = {
+            "heard": self.session.heard,
+            "rate": self.session.rate,
+            "choose": self.session.choose,
+            "comment": self.session.comment,
+            "next": self.session.finish,
+        }
+        action = actions.get(content.get("kind", ""))
+        if action is None or self.finished:
+            return
+        try:
+            action(**said)
+        except InputError as error:  # to be read by the listener, and to be put right
+            self._state = self._said(str(error))
+            return
+        except Exception as error:  # such as a full disk: nobody would see it elsewhere
+            self._state = {**self._state, "error": f"Not saved! {error}"}
+            raise
+        if content["kind"] == "next":
+            self.finished = True
+        else:
+            self._state = self._said()
+
+
+def _consent(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:
+    text = ipywidgets.HTML(f"<p>{html.escape(session.design.consent)}</p>")
+    yes = ipywidgets.Button(description="I agree", button_style="primary")
+    no = ipywidgets.Button(description="I decline")
+
+    def answer(button: ipywidgets.Button) -> None:
+        session.answer({"consent": "yes" if button is yes else "no"})
+        if not session.refused:
+            session.finish()
+        turn()
+
+    for button in (yes, no):
+        button.on_click(answer)
+    return ipywidgets.VBox([text, ipywidgets.HBox([yes, no])])
+
+
+def _questionnaire(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:
+    wide = {"description_width": "initial"}
+    fields: dict[str, Any] = {
+        name: ipywidgets.RadioButtons(
+            options=choices, value=None, description=name, style=wide
+        )
+        if choices
+        else ipywidgets.Text(description=name, style=wide)
+        for name, choices in session.design.questionnaire.items()
+    }
+    button = ipywidgets.Button(description="Next", button_style="primary")
+    note = ipywidgets.HTML()
+
+    def answer(_: ipywidgets.Button) -> None:
+        given = {name: field.value for name, field in fields.items() if field.value}
+        try:
+            session.answer(given)
+            session.finish()
+        except InputError:
+            note.value = html.escape(" ".join(session.missing))
+            return
+        turn()
+
+    button.on_click(answer)
+    return ipywidgets.VBox([*fields.values(), button, note])

@@ -1,0 +1,151 @@
+"""Which pages one listener sees, and in which order.
+
+    consent ▸ questionnaire ▸ training ▸ trials in random order ▸ replicates among them
+
+All is drawn from the seed of the test and the number of the listener: the same two give
+the same pages, and no two listeners share an order. Where each hears only some of the
+trials, those heard least so far come first, so that all are heard equally often.
+Notebook: 13.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mssedu.listening.design import CHOICES, REFERENCE, Design, Trial
+
+SCORED = ("training", "trial")  # kinds of pages on which sounds are judged
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of one listener."""
+
+    kind: str  # "consent", "questionnaire", "training" or "trial"
+    trial: str = ""
+    questions: tuple[str, ...] = ()  # asked for each stimulus, or once for a choice
+    stimuli: tuple[str, ...] = ()  # in the order in which they are shown
+    x: str = ""  # abx: which of the two X is
+    replicate: bool = False  # shown before, to see whether the ratings are the same
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Page":
+        """A page of plain values."""
+        lists = {key: tuple(document[key]) for key in ("questions", "stimuli")}
+        return cls(**{**document, **lists})
+
+
+def plan(design: Design, number: int) -> tuple[Page, ...]:
+    """The pages of a listener.
+
+    Args:
+        design: the test.
+        number: of the listener, counted from 0.
+
+    Example:
+        >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
+        >>> test = Design("?", "2afc", (trial,), reference=False, n_replicates=0)
+        >>> [page.kind for page in plan(test, 0)]
+        ['trial']
+    """
+    draw = random.Random(
+        f"{design.seed} {number}"
+    )  # a text is hashed the same anywhere
+    pages = [Page("consent")] if design.consent else []
+    if design.questionnaire:
+        pages.append(Page("questionnaire"))
+    for name in design.training:
+        pages += _pages(design, design.trial(name), "training", draw)
+    chosen = [design.trial(name) for name in chosen_trials(design, number)]
+    every = [p for trial in chosen for p in _pages(design, trial, "trial", draw)]
+    # One question after the other: a listener then attends to one thing at a time.
+    blocks: dict[tuple[str, ...], list[Page]] = {}
+    for page in every:
+        blocks.setdefault(page.questions, []).append(page)
+    order = list(blocks.values())
+    draw.shuffle(order)
+    for block in order:
+        draw.shuffle(block)
+        # Choices are repeated anyway, by n_repetitions.
+        n_replicates = 0 if design.test in CHOICES else design.n_replicates
+        pages += _with_replicates(block, n_replicates, draw)
+    return tuple(pages)
+
+
+def chosen_trials(design: Design, number: int) -> list[str]:
+    """Names of the trials of a listener: all, or those given out least so far.
+
+    Args:
+        design: the test.
+        number: of the listener, counted from 0.
+    """
+    names = [trial.name for trial in design.counted]
+    if design.trials_per_listener is None:
+        return names
+    count: Counter[str] = Counter()
+    chosen: list[str] = []
+    for listener in range(number + 1):
+        random.Random(f"{design.seed} subset {listener}").shuffle(names)
+        # sorted is stable: the shuffled order decides between equals
+        chosen = sorted(names, key=count.__getitem__)[: design.trials_per_listener]
+        count.update(chosen)
+    return chosen
+
+
+def pairs(design: Design) -> list[tuple[str, str]]:
+    """What is compared in abx and 2afc: all pairs, or each system with the reference.
+
+    Example:
+        >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")
+        >>> pairs(Design("?", "abx", (trial,)))
+        [('reference', 'a'), ('reference', 'b')]
+    """
+    if design.test == "abx" and design.reference:
+        return [(REFERENCE, name) for name in design.conditions]
+    return list(itertools.combinations(design.conditions, 2))
+
+
+def _pages(design: Design, trial: Trial, kind: str, draw: random.Random) -> list[Page]:
+    """All pages of a trial, each with its stimuli in a random order."""
+    questions = tuple(design.questions)
+    if design.test == "mushra":
+        pages = [Page(kind, trial.name, (q,), design.stimuli) for q in questions]
+        return [_shuffled(page, draw) for page in pages]
+    if design.test == "acr":
+        return [Page(kind, trial.name, questions, (s,)) for s in design.stimuli]
+    pages = []
+    for pair in pairs(design):
+        # As often one way as the other: who always says A is right half the time
+        turns = [number % 2 for number in range(design.n_repetitions)]
+        draw.shuffle(turns)
+        flip = draw.randrange(2)
+        for turn in turns:
+            way = pair if turn == flip else pair[::-1]
+            page = Page(kind, trial.name, questions, way)
+            if design.test == "abx":
+                page = _shuffled(page, draw)
+                page = replace(page, x=page.stimuli[turn ^ flip])
+            pages.append(page)
+    return pages
+
+
+def _shuffled(page: Page, draw: random.Random) -> Page:
+    stimuli = list(page.stimuli)
+    draw.shuffle(stimuli)
+    return replace(page, stimuli=tuple(stimuli))
+
+
+def _with_replicates(
+    block: Sequence[Page], n_replicates: int, draw: random.Random
+) -> list[Page]:
+    """The block, some pages of its first half again somewhere in its second half."""
+    half = (len(block) + 1) // 2
+    again = draw.sample(block[:half], min(n_replicates, half))
+    second = list(block[half:])
+    for page in again:
+        place = draw.randint(min(1, len(second)), len(second))
+        second.insert(place, replace(_shuffled(page, draw), replicate=True))
+    return [*block[:half], *second]

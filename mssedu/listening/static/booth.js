@@ -1,0 +1,160 @@
+/* One page of a listening test: hear all versions in step, then say what they are worth.
+
+   buttons, keys 1–9 ──▶ what is heard ──every half second──▶ "heard" ──▶ Python
+   sliders, numbers, choice ────────────at once────────────▶ "rate", "choose"
+   Python ──▶ _state: what is missing, what was said     ──▶ what is enabled
+
+   The page knows letters only. It keeps nothing: what it shows after a reload comes from
+   Python's answers. A slider that has focus is heard.
+*/
+import { Timeline } from "./timeline.js";
+import { choice, h, KEYS, widget } from "./view.js";
+
+const REPORT = 0.5; // seconds of listening between two messages
+
+/* 0 … 100 for each label; a value counts once it was set. */
+function sliders(page, question, hear, rate) {
+  const rows = page.labels.map((label) => {
+    const value = h("output", { className: "ms-db" });
+    const slider = h("input", {
+      ...{ type: "range", min: 0, max: 100, step: 1, value: page.start, className: "ms-rate" },
+      "aria-label": `${label}, ${question}`,
+      onfocus: () => hear(label),
+      oninput: () => (value.textContent = slider.value),
+    });
+    // The place where it waits may be meant as well, so a click or a key says it too
+    let last = null;
+    const say = () => {
+      if (slider.disabled || slider.value === last) return;
+      last = slider.value;
+      rate(label, Number(slider.value), question);
+    };
+    slider.addEventListener("change", say);
+    slider.addEventListener("pointerup", say);
+    slider.addEventListener("keyup", ({ key }) => /^(Arrow|Home|End|Page|Enter)/.test(key) && say());
+    const show = (scores, unheard) => {
+      slider.disabled = unheard.includes(label);
+      const said = scores[question]?.[label];
+      if (said !== undefined && document.activeElement !== slider) {
+        slider.value = said;
+        last = slider.value;
+      }
+      value.textContent = said === undefined ? "–" : said;
+    };
+    const words = h("label", { className: "ms-slider" }, h("b", {}, label), slider, value);
+    return { element: words, show };
+  });
+  const scale = h("div", { className: "ms-scale ms-note" }, ...page.words.map((w) => h("span", {}, w)));
+  const element = h("div", { className: "ms-ratings" }, scale, ...rows.map((row) => row.element));
+  return { element, show: (...state) => rows.forEach((row) => row.show(...state)) };
+}
+
+/* Buttons of which one is said; `values` are sent, `names` are shown. */
+function buttons(name, names, values, say) {
+  const all = names.map((text, i) =>
+    h("button", { role: "radio", textContent: text, onclick: () => say(values[i]) }),
+  );
+  const element = h("div", { role: "radiogroup", className: "ms-choice", "aria-label": name }, ...all);
+  const show = (said, locked) => {
+    all.forEach((button, i) => {
+      button.setAttribute("aria-checked", values[i] === said);
+      button.disabled = locked;
+    });
+  };
+  return { element, show };
+}
+
+/* 1 … 5 for one sound. */
+function numbers(page, question, rate) {
+  const [label] = page.labels;
+  const names = page.words.map((word, i) => `${i + 1} ${word}`);
+  const group = buttons(question, names, [1, 2, 3, 4, 5], (score) => rate(label, score, question));
+  const show = (scores, unheard) => group.show(scores[question]?.[label], unheard.includes(label));
+  return { element: group.element, show };
+}
+
+export default widget(({ model, engine, root, bar }) => {
+  const page = model.get("_page");
+  const names = model.get("_names");
+  let now = 0;
+  const unsent = { seconds: 0, begun: true, last: null };
+  const flush = () => {
+    const { seconds, begun } = unsent;
+    if (seconds > 0) model.send({ kind: "heard", label: names[now], seconds, begun });
+    Object.assign(unsent, { seconds: 0, begun: false });
+  };
+  const listen = () => {
+    const time = performance.now() / 1000;
+    if (engine.run && unsent.last !== null) unsent.seconds += time - unsent.last;
+    unsent.last = engine.run ? time : null;
+    if (unsent.seconds >= REPORT || !engine.run) flush();
+    if (!engine.run) unsent.begun = true;
+  };
+  const select = choice("What is heard", names, 0, (place) => {
+    flush();
+    if (place !== now) unsent.begun = true;
+    now = place;
+    engine.choose(place);
+  });
+  const hear = (label) => names[now] === label || select.choose(names.indexOf(label));
+  const rate = (label, score, question) => model.send({ kind: "rate", label, score, question });
+
+  const asked = Object.entries(page.questions).map(([question, text]) => {
+    const part =
+      page.kind === "mushra"
+        ? sliders(page, question, hear, rate)
+        : page.kind === "acr"
+          ? numbers(page, question, rate)
+          : buttons(question, page.labels, page.labels, (label) => model.send({ kind: "choose", label }));
+    root.append(h("p", { className: "ms-title" }, h("b", {}, text)), part.element);
+    return part;
+  });
+
+  const line = ({ draw, width, height }, { color }) => {
+    draw.fillStyle = color;
+    draw.fillRect(0, height / 2, width, 1); // a waveform would tell who is who
+  };
+  const timeline = new Timeline(engine, [{ height: 24, draw: line }], "Position");
+  const note = h("span", { className: "ms-note", role: "status" });
+  const comment = h("textarea", {
+    ...{ rows: 1, placeholder: "Remarks, if you like", "aria-label": "Remarks" },
+    onchange: () => model.send({ kind: "comment", text: comment.value }),
+    onkeydown: (event) => event.stopPropagation(), // letters are no commands here
+  });
+  const next = h("button", {
+    textContent: "Next",
+    onclick: () => {
+      flush();
+      next.disabled = true;
+      model.send({ kind: "next" });
+    },
+  });
+  const state = () => {
+    const { missing, unheard, scores, choice: chosen, error } = model.get("_state");
+    for (const part of asked) {
+      if (page.kind === "choice") part.show(chosen, unheard.length > 0);
+      else part.show(scores, unheard);
+    }
+    next.disabled = missing.length > 0;
+    note.textContent = error || missing.slice(0, 3).join(" ") + (missing.length > 3 ? " …" : "");
+  };
+  const training = page.training ? " (to practise; this does not count)" : "";
+  const title = h("p", { className: "ms-title" }, `${page.title} · ${page.progress}${training}`);
+  root.prepend(title);
+  bar.after(select.element, timeline.element);
+  const end = h("div", { className: "ms-bar" }, next, note);
+  root.append(comment, end, h("p", { className: "ms-note" }, KEYS("1–9: switch", "Tab: next slider")));
+  model.on("change:_state", state);
+  state();
+  const keys = { ...timeline.keys };
+  names.forEach((_, i) => i < 9 && (keys[i + 1] = () => select.choose(i)));
+  const tick = () => {
+    timeline.tick();
+    listen();
+  };
+  const done = () => {
+    model.off("change:_state", state);
+    timeline.close();
+  };
+  return { keys, tick, done };
+});

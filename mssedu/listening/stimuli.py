@@ -1,0 +1,127 @@
+"""The sounds of one trial, ready to be heard side by side.
+
+    files ─▶ excerpt, one rate and length ─▶ + anchors
+          ─▶ one loudness ─▶ fades ─▶ headroom ─▶ sounds and the log of their gains
+
+What differs in rate, channels or length is refused, never adapted: it would not be the
+system's sound any more. Only levels are changed, and each change is told.
+Notebook: 13.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mssedu.audio import load_audio
+from mssedu.checks import InputError, check_finite, message
+from mssedu.listening.anchors import make_anchor
+from mssedu.listening.design import LONGEST_SECONDS, REFERENCE, Design, Trial
+from mssedu.listening.loudness import Gain, match_loudness, with_headroom
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """All that a listener may hear in a trial."""
+
+    sounds: dict[str, Tensor]  # stimulus -> (channels, samples)
+    sample_rate: int  # Hz
+    gains: dict[str, Gain]  # of each, headroom included
+
+    def log(self) -> list[tuple[str, float, str]]:
+        """Stimulus, gain in dB and why, as `ResultStore.log_gains` takes it."""
+        return [(name, gain.gain_db, gain.note) for name, gain in self.gains.items()]
+
+
+def load_stimuli(design: Design, name: str) -> Stimuli:
+    """Read a trial, make its anchors and bring all to one level.
+
+    Args:
+        design: the test.
+        name: of the trial.
+
+    Raises:
+        InputError: an unknown trial, files that differ in sample rate, channels or
+            length, NaN or Inf, or in mushra more than 12 s.
+        AudioFileError: a file that cannot be read.
+    """
+    trial = design.trial(name)
+    parts, sample_rate = load_excerpts(design, trial)
+    reference, mixture = parts.pop(REFERENCE, None), parts.pop("mixture", None)
+    sounds = dict(parts)
+    if design.reference and reference is not None:
+        sounds[REFERENCE] = reference
+    for anchor in design.anchors or ():
+        seed = zlib.crc32(f"{design.seed} {name}".encode())
+        sounds[anchor] = make_anchor(
+            anchor, sample_rate, reference=reference, mixture=mixture, seed=seed
+        )
+    gains = dict.fromkeys(sounds, Gain(0.0, "as it is"))
+    if design.match_loudness:
+        to = REFERENCE if design.reference else None
+        sounds, gains = match_loudness(sounds, sample_rate, to)
+    faded = {k: _faded(s, design.fade_seconds, sample_rate) for k, s in sounds.items()}
+    ready, headroom_db = with_headroom(faded)
+    if headroom_db:
+        why = f"; all {headroom_db:.1f} dB, not to clip"
+        gains = {
+            k: replace(g, gain_db=g.gain_db + headroom_db, note=g.note + why)
+            for k, g in gains.items()
+        }
+    return Stimuli(ready, sample_rate, gains)
+
+
+def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]:
+    """Every file of a trial as it is: systems, "reference" and "mixture".
+
+    Args:
+        design: for its folder and the rules of its test.
+        trial: which files, and which part of them.
+
+    Returns:
+        Name -> (channels, samples), and the sample rate in Hz.
+
+    Raises:
+        InputError, AudioFileError: as `load_stimuli`.
+    """
+    files = {**trial.conditions, REFERENCE: trial.reference, "mixture": trial.mixture}
+    found: dict[str, Tensor] = {}
+    form: tuple[int, int, int] | None = None
+    for part, file in files.items():
+        if file is None:
+            continue
+        path = design.folder / file
+        audio, rate = load_audio(
+            path,
+            start_seconds=trial.start_seconds,
+            duration_seconds=trial.duration_seconds,
+        )
+        check_finite(str(path), audio, rate)
+        here = (rate, *audio.shape)
+        form = form or here
+        if here != form:
+            remedy = "Make all versions of an excerpt alike before the test."
+            raise InputError(message(str(path), _words(form), _words(here), remedy))
+        found[part] = audio
+    assert form is not None  # a design has at least one condition
+    seconds = form[2] / form[0]
+    if design.test == "mushra" and seconds > LONGEST_SECONDS:
+        wanted = f"at most {LONGEST_SECONDS:g} s, as ITU-R BS.1534 asks"
+        where, remedy = f"trial {trial.name!r}", "Set duration_seconds."
+        raise InputError(message(where, wanted, f"{seconds:.1f} s", remedy))
+    return found, form[0]
+
+
+def _words(form: tuple[int, ...]) -> str:
+    return f"{form[0]} Hz, {form[1]} channels, {form[2]} samples"
+
+
+def _faded(sound: Tensor, seconds: float, sample_rate: int) -> Tensor:
+    """Straight ramps at both ends."""
+    length = min(round(seconds * sample_rate), sound.shape[-1] // 2)
+    ramp = torch.ones(sound.shape[-1])
+    if length:
+        ramp[:length] = torch.arange(length) / length
+        ramp[-length:] = ramp[:length].flip(0)
+    return sound * ramp

@@ -1,0 +1,313 @@
+"""Where the answers of a listening test are kept: one SQLite file, nothing lost.
+
+    listeners  number, anonymous id, the pages in the order in which they are shown
+    pages      seconds spent, comment, when it was finished
+    heard      how often and how long each sound of a page was played
+    ratings    one row per stimulus and question, changed in place
+    answers    of the questionnaire
+    gains      what loudness matching did to each sound
+
+Each call is one transaction that is on the disk before it returns (write-ahead log,
+synchronized), so a process that is killed at any moment loses nothing that was said.
+Several processes may write at once: one waits for the other. The log needs a local
+disk: keep the file off network drives while the test runs.
+
+Source: https://sqlite.org/wal.html. Notebook: 13.
+"""
+
+import json
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mssedu.checks import DatasetError, InputError, check_name, message
+from mssedu.evaluation import first_difference
+from mssedu.listening.design import Design, design_from
+from mssedu.listening.schedule import Page, plan
+
+WAIT_SECONDS = 30.0  # for another process that is writing
+_TABLES = """
+CREATE TABLE IF NOT EXISTS test (
+    id INTEGER PRIMARY KEY CHECK (id = 1), design TEXT NOT NULL, started TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS listeners (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    plan TEXT NOT NULL, started TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS pages (
+    listener TEXT, page INTEGER, seconds REAL NOT NULL DEFAULT 0,
+    comment TEXT NOT NULL DEFAULT '', finished TEXT, PRIMARY KEY (listener, page));
+CREATE TABLE IF NOT EXISTS heard (
+    listener TEXT, page INTEGER, label TEXT, seconds REAL NOT NULL,
+    plays INTEGER NOT NULL, PRIMARY KEY (listener, page, label));
+CREATE TABLE IF NOT EXISTS ratings (
+    listener TEXT, page INTEGER, question TEXT, label TEXT, stimulus TEXT NOT NULL,
+    score REAL NOT NULL, changes INTEGER NOT NULL DEFAULT 0, rated TEXT NOT NULL,
+    PRIMARY KEY (listener, page, question, label));
+CREATE TABLE IF NOT EXISTS answers (
+    listener TEXT, name TEXT, answer TEXT NOT NULL, PRIMARY KEY (listener, name));
+CREATE TABLE IF NOT EXISTS gains (
+    trial TEXT, stimulus TEXT, gain_db REAL NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (trial, stimulus));
+"""
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
+_OF_LISTENERS = ("pages", "heard", "ratings", "answers")  # tables with their data
+
+
+class ResultStore:
+    """The results of one test; a context manager, which closes the file.
+
+    Args:
+        path: of the SQLite file; made if it is not there.
+        design: the test; None: the one that the file was made for.
+
+    Raises:
+        InputError: the file holds answers to another test, or its design is not known.
+        DatasetError: the file is no database of a listening test.
+    """
+
+    def __init__(self, path: str | Path, design: Design | None = None) -> None:
+        self.path = Path(path)
+        where = str(self.path.absolute())
+        if design is None and not self.path.exists():
+            remedy = "Name the results.sqlite of a test that has begun."
+            raise DatasetError(message(where, "results", "no such file", remedy))
+        # A kernel hears its widgets in one thread and runs its cells in another.
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(
+            *(self.path, WAIT_SECONDS), isolation_level=None, check_same_thread=False
+        )
+        self._db.row_factory = sqlite3.Row
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # who withdraws is forgotten
+            self._db.executescript(_TABLES)
+            self.design = self._settle_design(where, design)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            remedy = "Name a results.sqlite, or another path for a new one."
+            raise DatasetError(message(where, "results", error, remedy)) from error
+        except InputError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "ResultStore":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; all is written already."""
+        self._db.close()
+
+    # ---- listeners ------------------------------------------------------------------
+
+    def add_listener(self) -> str:
+        """Give the next listener a number, an anonymous id and pages; return the id."""
+        listener = secrets.token_hex(4)
+        with self._transaction():
+            number = self._next_number()
+            pages = json.dumps([asdict(page) for page in plan(self.design, number)])
+            row = (number, listener, pages, _now())
+            self._db.execute("INSERT INTO listeners VALUES (?, ?, ?, ?)", row)
+        return listener
+
+    def listeners(self) -> list[str]:
+        """Ids, the first first."""
+        rows = self._read("SELECT id FROM listeners ORDER BY number")
+        return [row["id"] for row in rows]
+
+    def number(self, listener: str) -> int:
+        """Of a listener, counted from 0 in the order of arrival.
+
+        Raises:
+            InputError: an unknown listener.
+        """
+        check_name(str(self.path), "listener", listener, self.listeners())
+        (row,) = self._read("SELECT number FROM listeners WHERE id = ?", listener)
+        return int(row["number"])
+
+    def pages(self, listener: str) -> tuple[Page, ...]:
+        """What a listener is shown, in order.
+
+        Raises:
+            InputError: an unknown listener.
+        """
+        number = self.number(listener)
+        (row,) = self._read("SELECT plan FROM listeners WHERE number = ?", number)
+        return tuple(Page.of(page) for page in json.loads(row["plan"]))
+
+    def withdraw(self, listener: str) -> None:
+        """Delete all that a listener has said, as everyone may ask for at any time.
+
+        The number stays taken, so that the pages of the others do not change.
+        """
+        self.pages(listener)
+        with self._transaction():
+            for table in _OF_LISTENERS:
+                self._db.execute(f"DELETE FROM {table} WHERE listener = ?", (listener,))
+
+    def merge(self, document: Mapping[str, Any]) -> list[str]:
+        """Take in listeners of the same test from elsewhere; returns their ids.
+
+        Those that are here already are left as they are. All or nothing.
+
+        Args:
+            document: "design", and rows of "listeners" and of what they said, as `rows`
+                gives them.
+
+        Raises:
+            InputError: they answered another test.
+        """
+        mine = self.design.as_json()
+        difference = first_difference(mine, dict(document["design"]))
+        if difference:
+            remedy = "Analyze the two tests apart."
+            wanted = "answers to this very test"
+            raise InputError(message(str(self.path), wanted, difference, remedy))
+        here = {*self.listeners()}
+        new = [row for row in document["listeners"] if row["id"] not in here]
+        ids = {row["id"] for row in new}
+        with self._transaction():
+            for row in new:
+                member = (self._next_number(), row["id"], row["plan"], row["started"])
+                self._db.execute("INSERT INTO listeners VALUES (?, ?, ?, ?)", member)
+            for table in _OF_LISTENERS:
+                names = [column["name"] for column in self._read(_COLUMNS, table)]
+                marks = ", ".join("?" * len(names))
+                for row in (r for r in document[table] if r["listener"] in ids):
+                    values = tuple(row[name] for name in names)
+                    self._db.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+        return sorted(ids)
+
+    # ---- what a listener does -------------------------------------------------------
+
+    def rate(
+        self,
+        place: tuple[str, int],
+        question: str,
+        label: str,
+        stimulus: str,
+        score: float,
+    ) -> None:
+        """Keep a rating, in the place of an earlier one.
+
+        Args:
+            place: listener, and number of the page.
+            question: its name.
+            label: what the listener saw, such as "A"; "" for a choice between two.
+            stimulus: what it was, or what was chosen.
+            score: the rating; for a choice 1, or 0 if it was wrong.
+        """
+        self._write(
+            "INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
+            "SET stimulus = excluded.stimulus, score = excluded.score, "
+            "rated = excluded.rated, changes = changes + 1",
+            *(*place, question, label, stimulus, score, _now()),
+        )
+
+    def heard(
+        self, place: tuple[str, int], label: str, seconds: float, *, begun: bool = True
+    ) -> None:
+        """Add to how long a sound was played, and if it was begun anew, how often."""
+        self._write(
+            "INSERT INTO heard VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET seconds = seconds + excluded.seconds, plays = plays + excluded.plays",
+            *(*place, label, seconds, int(begun)),
+        )
+
+    def spend(
+        self,
+        place: tuple[str, int],
+        seconds: float,
+        *,
+        comment: str | None = None,
+        finished: bool = False,
+    ) -> None:
+        """Add to the time spent on a page; keep its comment; mark it as finished."""
+        end = _now() if finished else None
+        self._write(
+            "INSERT INTO pages VALUES (?, ?, ?, coalesce(?, ''), ?) ON CONFLICT DO "
+            "UPDATE SET seconds = seconds + excluded.seconds, "
+            "comment = coalesce(?, comment), finished = coalesce(?, finished)",
+            *(*place, seconds, comment, end, comment, end),
+        )
+
+    def answer(self, listener: str, answers: Mapping[str, str]) -> None:
+        """Keep answers of the questionnaire, all or none."""
+        rows = [(listener, name, answer) for name, answer in answers.items()]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows
+            )
+
+    def log_gains(self, trial: str, gains: Iterable[tuple[str, float, str]]) -> None:
+        """Keep what was done to the level of each stimulus: name, dB, why."""
+        rows = [(trial, *gain) for gain in gains]
+        with self._transaction():
+            query = "INSERT OR REPLACE INTO gains VALUES (?, ?, ?, ?)"
+            self._db.executemany(query, rows)
+
+    def rows(self, table: str, listener: str | None = None) -> list[dict[str, Any]]:
+        """All rows of a table, or those of one listener.
+
+        Raises:
+            InputError: an unknown table, or one that knows no listeners.
+        """
+        known = _OF_LISTENERS if listener else (*_OF_LISTENERS, "listeners", "gains")
+        check_name(str(self.path), "table", table, known)
+        where, values = ("WHERE listener = ?", [listener]) if listener else ("", [])
+        rows = self._read(f"SELECT * FROM {table} {where} ORDER BY rowid", *values)
+        return [dict(row) for row in rows]
+
+    def _settle_design(self, where: str, design: Design | None) -> Design:
+        """The design of the file, once it is the one that is asked for."""
+        if design is not None:
+            row = (json.dumps(design.as_json()), _now())
+            self._db.execute("INSERT OR IGNORE INTO test VALUES (1, ?, ?)", row)
+        found = self._db.execute("SELECT design FROM test").fetchone()
+        if found is None:
+            remedy = "Give the test that is to be answered."
+            raise InputError(message(where, "a listening test", "none", remedy))
+        stored = json.loads(found["design"])
+        if design is None:
+            return design_from(stored, where, self.path.parent)
+        difference = first_difference(stored, design.as_json())
+        if difference:
+            remedy = "Undo the change, or give the changed test another results file."
+            text = message(where, "answers to this very test", difference, remedy)
+            raise InputError(text)
+        return design
+
+    def _next_number(self) -> int:
+        (row,) = self._read("SELECT coalesce(max(number) + 1, 0) FROM listeners")
+        return int(row[0])
+
+    def _read(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def _write(self, query: str, *values: object) -> None:
+        with self._transaction():
+            self._db.execute(query, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")  # waits here, not at the first write
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

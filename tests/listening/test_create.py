@@ -1,0 +1,140 @@
+"""From separated stems to a test that can be taken."""
+
+import shutil
+
+import pytest
+import torch
+
+from mssedu.audio import load_audio, save_audio
+from mssedu.checks import AudioFileError, InputError, MssEduWarning
+from mssedu.listening.create import create_test, loudest_start
+from mssedu.listening.design import load_design
+from mssedu.listening.excerpts import Excerpts
+from mssedu.listening.session import Session
+from mssedu.listening.stimuli import load_stimuli
+from mssedu.listening.store import ResultStore
+
+RATE = 16000
+
+
+def noise(seed, seconds=4.0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.05 * torch.randn(2, round(seconds * RATE), generator=generator)
+
+
+def write(path, audio):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_audio(path, audio, RATE, subtype="float32")
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Two songs with two stems; vocals are loudest from 1.5 s on; two systems."""
+    for number, song in enumerate(("One", "Two?")):
+        vocals, drums = noise(number), noise(10 + number)
+        vocals[:, 24000:40000] *= 4
+        write(tmp_path / "data" / song / "vocals.wav", vocals)
+        write(tmp_path / "data" / song / "drums.wav", drums)
+        for run, share in (("good", 0.1), ("bad", 0.5)):
+            write(tmp_path / run / song / "vocals.wav", vocals + share * drums)
+            write(tmp_path / run / song / "drums.wav", drums + share * vocals)
+    return tmp_path
+
+
+def runs(songs):
+    return {name: songs / name for name in ("good", "bad")}
+
+
+def test_a_trial_for_each_song_with_reference_and_mixture(songs):
+    folder = songs / "test"
+    design = create_test(folder, runs(songs), Excerpts(songs / "data", seconds=1.0))
+    assert load_design(folder) == design
+    assert [trial.name for trial in design.trials] == ["One vocals", "Two? vocals"]
+    assert design.conditions == ("good", "bad")
+    assert design.stimuli[2:] == ("reference", "anchor35", "anchor70")
+    first = design.trials[0]
+    part = slice(24000, 40000)  # the loudest second
+    reference, _ = load_audio(folder / first.reference)
+    assert torch.equal(reference, load_audio(songs / "data/One/vocals.wav")[0][:, part])
+    bad, _ = load_audio(folder / first.conditions["bad"])
+    assert torch.equal(bad, load_audio(songs / "bad/One/vocals.wav")[0][:, part])
+    mixture, _ = load_audio(folder / first.mixture)
+    assert torch.allclose(mixture - reference, noise(10)[:, part], atol=1e-6)
+
+
+def test_the_folder_can_be_carried_away(songs):
+    create_test(songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0))
+    (songs / "elsewhere").mkdir()
+    moved = shutil.move(songs / "test", songs / "elsewhere" / "test")
+    shutil.rmtree(songs / "data")
+    shutil.rmtree(songs / "good")
+    assert len(load_stimuli(load_design(moved), "One vocals").sounds) == 5
+
+
+def test_without_data_there_is_no_reference(songs):
+    design = create_test(
+        songs / "test", runs(songs), Excerpts(seconds=1.0), test="2afc"
+    )
+    assert not design.reference
+    assert design.trials[0].mixture is None
+    assert design.stimuli == ("good", "bad")
+
+
+def test_stems_songs_and_settings(songs):
+    design = create_test(
+        songs / "test",
+        runs(songs),
+        Excerpts(songs / "data", stems=("vocals", "drums"), tracks=1, seconds=1.0),
+        anchors=("mixture", "interference", "sound_quality"),
+        n_replicates=2,
+        title="A title",
+    )
+    assert [trial.name for trial in design.trials] == ["One vocals", "One drums"]
+    assert design.anchors == ("mixture", "interference", "sound_quality")
+    assert (design.title, design.n_replicates) == ("A title", 2)
+
+
+def test_silent_stems_are_left_out_and_told(songs):
+    write(songs / "data" / "One" / "vocals.wav", torch.zeros(2, 4 * RATE))
+    with pytest.warns(MssEduWarning, match="One vocals: left out, there is nothing"):
+        design = create_test(
+            songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0)
+        )
+    assert [trial.name for trial in design.trials] == ["Two? vocals"]
+
+
+def test_a_session_loads_its_sounds_and_logs_their_gains(songs):
+    design = create_test(
+        songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0)
+    )
+    store = ResultStore(":memory:", design)
+    session = Session(store)
+    sounds, rate = session.load_sounds()
+    assert rate == RATE
+    assert list(sounds) == ["Reference", *"ABCDE"]
+    hidden = session.labels[session.page.stimuli.index("reference")]
+    assert torch.equal(sounds["Reference"], sounds[hidden])
+    assert sum(torch.equal(sounds["Reference"], s) for s in sounds.values()) == 2
+    rows = store.rows("gains")
+    assert {row["trial"] for row in rows} == {session.page.trial}
+    assert {row["stimulus"] for row in rows} == {*design.stimuli}
+
+
+@pytest.mark.parametrize(("seconds", "start"), [(1.0, 3.0), (2.0, 2.0), (9.0, 0.0)])
+def test_the_loudest_part(seconds, start):
+    audio = torch.zeros(2, 5 * 100)
+    audio[1, 300:400] = 1.0
+    assert loudest_start(audio, 100, seconds) == start
+
+
+def test_errors(songs):
+    with pytest.raises(InputError, match="listen create: expected runs, got none"):
+        create_test(songs / "test", {})
+    (songs / "bad" / "One" / "vocals.wav").unlink()
+    with pytest.raises(AudioFileError, match="its estimates, got none at"):
+        create_test(songs / "test", runs(songs), Excerpts(songs / "data"))
+    assert not (songs / "test").exists()
+    good = {"good": songs / "good"}
+    create_test(songs / "test", good, Excerpts(songs / "data", seconds=1.0))
+    with pytest.raises(InputError, match=r"test\.toml: expected no test there yet"):
+        create_test(songs / "test", good, Excerpts(songs / "data"))

@@ -1,0 +1,203 @@
+"""What was said is what is exported, under webMUSHRA's names."""
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+
+from mssedu.checks import DatasetError, InputError
+from mssedu.listening.design import Design, Trial
+from mssedu.listening.export import (
+    COLUMNS,
+    ratings_frame,
+    read_json,
+    write_csv,
+    write_json,
+)
+from mssedu.listening.session import Session
+from mssedu.listening.simulate import sit_through
+from mssedu.listening.store import ResultStore
+
+TRIALS = tuple(
+    Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")
+    for i in range(3)
+)
+QUALITY = {"a": 40, "b": 60, "reference": 100, "anchor35": 10, "anchor70": 30}
+
+
+def panel(test="mushra", n=2, **changes):
+    store = ResultStore(":memory:", Design("Bake-off", test, TRIALS, **changes))
+    for _ in range(n):
+        sit_through(Session(store), QUALITY)
+    return store
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_per_rating_with_all_that_is_known():
+    store = panel(consent="?", training=("song 0",))
+    store.log_gains("song 1", [("a", -2.5, "matched")])
+    frame = ratings_frame(store)
+    assert tuple(frame.columns) == COLUMNS
+    assert len(frame) == 2 * (2 + 1) * 5  # listeners × (trials + replicate) × stimuli
+    assert {*frame.trial} == {"song 1", "song 2"}  # training does not count
+    assert frame.replicate.sum() == 2 * 5
+    assert {*frame.gain_db[(frame.trial == "song 1") & (frame.stimulus == "a")]} == {
+        -2.5
+    }
+    assert (
+        frame.gain_db.notna().sum()
+        == 2
+        + ((frame.trial == "song 1") & (frame.stimulus == "a") & frame.replicate).sum()
+    )
+    assert (frame.heard_seconds == 3).all()
+    assert (frame.plays == 1).all()
+
+
+def test_the_frame_says_what_was_said():
+    store = ResultStore(":memory:", Design("?", "mushra", TRIALS, n_replicates=0))
+    session = Session(store)
+    said = {}
+    while session.page:
+        for label in session.sounds:
+            session.heard(label, 1)
+        for number, label in enumerate(session.labels):
+            session.rate(label, 10 * number)
+            said[session.page.trial, session.sounds[label]] = 10.0 * number
+        session.comment(session.page.trial + ", indeed")
+        session.finish()
+    frame = ratings_frame(store)
+    found = {(r.trial, r.stimulus): r.score for r in frame.itertuples()}
+    assert found == said
+    assert (frame.comment == frame.trial + ", indeed").all()
+
+
+def test_unfinished_pages_are_left_out():
+    store = ResultStore(":memory:", Design("?", "mushra", TRIALS))
+    assert len(ratings_frame(store)) == 0
+    session = Session(store)
+    session.heard("A", 1)
+    session.rate("A", 5)
+    assert len(ratings_frame(store)) == 0
+    assert len(store.rows("ratings")) == 1
+
+
+def test_mushra_csv_has_the_columns_of_webmushra(tmp_path):
+    store = panel(questionnaire={"age": ("30", "40"), "gear": ()})
+    path = write_csv(store, tmp_path / "results")
+    assert path == tmp_path / "results" / "mushra.csv"
+    rows = read(path)
+    assert list(rows[0])[:9] == [
+        *("session_test_id", "age", "gear", "session_uuid", "trial_id"),
+        *("rating_stimulus", "rating_score", "rating_time", "rating_comment"),
+    ]
+    assert len(rows) == 2 * 4 * 5
+    assert {row["session_test_id"] for row in rows} == {"Bake-off"}
+    assert {row["session_uuid"] for row in rows} == {*store.listeners()}
+    assert {row["rating_stimulus"] for row in rows} == {*QUALITY}
+    assert {row["age"] for row in rows} == {"30"}
+    frame = ratings_frame(store)
+    assert [float(row["rating_score"]) for row in rows] == frame.score.tolist()
+    assert [float(r["rating_time"]) for r in rows] == (
+        1000 * frame.seconds
+    ).round().tolist()
+
+
+def test_another_program_finds_the_mean_of_each_stimulus(tmp_path):
+    """The two columns that analysis scripts for webMUSHRA group by."""
+    store = panel(n=3, n_replicates=0)
+    table = pd.read_csv(write_csv(store, tmp_path))
+    theirs = table.groupby("rating_stimulus").rating_score.mean()
+    ours = ratings_frame(store).groupby("stimulus").score.mean()
+    assert theirs.to_dict() == pytest.approx(ours.to_dict())
+
+
+@pytest.mark.parametrize("test", ["abx", "2afc"])
+def test_choices_are_paired_comparisons(tmp_path, test):
+    store = panel(test, reference=test == "abx", n_repetitions=4)
+    path = write_csv(store, tmp_path)
+    assert path.name == "paired_comparison.csv"
+    rows = read(path)
+    assert list(rows[0])[:8] == [
+        *("session_test_id", "trial_id", "choice_reference", "choice_non_reference"),
+        *("choice_answer", "choice_time", "choice_comment", "session_uuid"),
+    ]
+    for row, ours in zip(rows, ratings_frame(store).itertuples(), strict=True):
+        pair = {row["choice_reference"], row["choice_non_reference"]}
+        assert pair == {ours.first, ours.second}
+        picked = row["choice_reference"] == row["chosen"]
+        assert row["choice_answer"] == ("correct" if picked else "incorrect")
+        if test == "abx":
+            assert row["choice_reference"] == row["x"]
+            assert (ours.score == 1) == picked
+        else:
+            assert row["choice_reference"] == "a"
+        assert (row["label"] == "A") or (row["label"] == "B")
+
+
+def test_acr_is_a_line_per_sound_with_all_questions(tmp_path):
+    store = panel("acr", n=1)
+    path = write_csv(store, tmp_path)
+    assert path.name == "lss.csv"
+    rows = read(path)
+    assert list(rows[0])[:6] == [
+        *("session_test_id", "trial_id", "stimuli_rating1", "stimuli_rating2"),
+        *("stimuli", "rating_time"),
+    ]
+    assert len(rows) == 3 * 3 + 1
+    frame = ratings_frame(store)
+    quality = frame[frame.question == "quality"].score.tolist()
+    bleed = frame[frame.question == "contamination"].score.tolist()
+    assert [float(row["stimuli_rating1"]) for row in rows] == quality
+    assert [float(row["stimuli_rating2"]) for row in rows] == bleed
+
+
+def test_one_question_has_no_number(tmp_path):
+    store = panel("acr", n=1, questions={"quality": "?"})
+    assert "stimuli_rating" in read(write_csv(store, tmp_path))[0]
+
+
+@pytest.mark.parametrize("test", ["mushra", "acr", "abx", "2afc"])
+def test_without_answers_there_is_a_head_only(tmp_path, test):
+    path = write_csv(panel(test, n=0), tmp_path)
+    assert len(path.read_text("utf-8").splitlines()) == 1
+
+
+def test_json_brings_everything_to_another_machine(tmp_path):
+    there = panel(questionnaire={"gear": ()})
+    there.log_gains("song 1", [("a", -2.5, "matched")])
+    path = write_json(there, tmp_path / "results.json")
+    here = ResultStore(":memory:", there.design)
+    assert sorted(read_json(path, here)) == sorted(there.listeners())
+    for table in ("ratings", "heard", "pages", "answers"):
+        ours, theirs = (sorted(map(str, s.rows(table))) for s in (here, there))
+        assert ours == theirs
+    assert len(ratings_frame(here)) == len(ratings_frame(there))
+    assert read_json(path, here) == []
+
+
+def test_files_that_are_no_results(tmp_path):
+    store = panel(n=1)
+    path = tmp_path / "results.json"
+    with pytest.raises(DatasetError, match="expected listening results, got FileNot"):
+        read_json(path, store)
+    path.write_text("[1]")
+    with pytest.raises(DatasetError, match="got TypeError"):
+        read_json(path, store)
+    path.write_text('{"format": 99}')
+    with pytest.raises(DatasetError, match="results of format 1, got 99"):
+        read_json(path, store)
+    write_json(store, path)
+    document = json.loads(path.read_text("utf-8"))
+    del document["heard"]
+    document["listeners"][0]["id"] = "new"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="got KeyError: 'heard'"):
+        read_json(path, store)
+    other = ResultStore(":memory:", Design("Other", "mushra", TRIALS))
+    with pytest.raises(InputError, match="answers to this very test"):
+        read_json(write_json(store, path), other)

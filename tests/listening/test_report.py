@@ -1,0 +1,114 @@
+"""The page, the LaTeX tables and the figure of a simulated panel."""
+
+import re
+
+import pytest
+
+from mssedu.checks import InputError
+from mssedu.listening.design import Design, Trial
+from mssedu.listening.export import ratings_frame
+from mssedu.listening.report import ratings_figure, write_report
+from mssedu.listening.session import Session
+from mssedu.listening.simulate import sit_through
+from mssedu.listening.statistics import listener_means
+from mssedu.listening.store import ResultStore
+
+QUALITY = {
+    **{"a": 40.0, "b_&_c": 60.0, "reference": 100.0},
+    **{"anchor35": 10.0, "anchor70": 30.0},
+}
+TRIALS = tuple(
+    Trial(f"song {i}", {"a": "a.wav", "b_&_c": "b.wav"}, reference="r.wav")
+    for i in range(4)
+)
+
+
+def panel(test, n=6, quality=QUALITY, **changes):
+    store = ResultStore(":memory:", Design("A <test>", test, TRIALS, **changes))
+    for _ in range(n):
+        sit_through(Session(store), quality)
+    return store
+
+
+def text_of(path):
+    """The page without its markup."""
+    return re.sub(r"<[^>]+>", " ", path.read_text("utf-8"))
+
+
+def test_mushra(tmp_path):
+    store = panel("mushra")
+    path = write_report(store, tmp_path / "report")
+    text, page = text_of(path), path.read_text("utf-8")
+    assert "A &lt;test&gt;" in page
+    assert "b_&amp;_c" in page
+    mean = listener_means(ratings_frame(store))["a"].mean()
+    assert f"{mean:.1f}" in text
+    assert "Wilcoxon signed-rank tests of listener means" in text
+    assert "agree with themselves with a concordance of" in text
+    assert "6 began, 6 rated" in text
+    assert store.design.sha256() in text
+    table = (tmp_path / "report" / "quality.tex").read_text("utf-8")
+    assert table.startswith(r"\begin{tabular}{lllllll}")
+    assert r"b\_\&\_c & 6 & " in table
+    assert (tmp_path / "report" / "ratings.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_who_is_excluded_is_named_and_does_not_count(tmp_path):
+    store = panel("mushra", n=5)
+    deaf = {**QUALITY, "reference": 20.0, "a": 100.0}
+    last = Session(store)
+    sit_through(last, deaf)
+    text = text_of(write_report(store, tmp_path))
+    assert f"{last.listener} (hidden reference below 90 in 100% of the items)" in text
+    assert "With 5 listeners" in text
+
+
+def test_items_without_a_mid_anchor_are_named(tmp_path):
+    bass = {**QUALITY, "anchor70": 100.0}
+    assert "no mid anchor in" in text_of(
+        write_report(panel("mushra", 6, bass), tmp_path)
+    )
+
+
+def test_a_metric_beside_the_ratings(tmp_path):
+    order = {"a": 1.0, "b_&_c": 2.0}
+    scores = {(trial.name, s): v for trial in TRIALS for s, v in order.items()}
+    text = text_of(write_report(panel("mushra"), tmp_path, scores))
+    assert "usdr of the same 8 excerpts" in text
+    assert "(mean of 4): τ 1.00, ρ 1.00" in text
+
+
+def test_acr_has_a_part_per_question(tmp_path):
+    text = text_of(write_report(panel("acr"), tmp_path))
+    assert "quality: How natural" in text
+    assert "contamination: How free" in text
+    assert "excluded" not in text
+    assert {f.name for f in tmp_path.iterdir()} == {
+        *("report.html", "ratings.pdf", "quality.tex", "contamination.tex")
+    }
+
+
+@pytest.mark.parametrize("test", ["abx", "2afc"])
+def test_choices(tmp_path, test):
+    text = text_of(write_report(panel(test, n=2, n_repetitions=4), tmp_path))
+    assert "Exact binomial tests" in text
+    assert {f.name for f in tmp_path.iterdir()} == {"report.html", f"{test}.tex"}
+
+
+def test_the_figure_has_a_point_per_listener():
+    store = panel("mushra", n=4)
+    (axes,) = ratings_figure(store, ratings_frame(store)).axes
+    assert axes.get_ylabel() == "rating (0 … 100)"
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in points] == [4] * 5
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == list(store.design.stimuli)
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(InputError, match="expected ratings, got none"):
+        write_report(panel("mushra", n=0), tmp_path)
+    nobody = {**QUALITY, "reference": 10.0}
+    with pytest.raises(InputError, match="listeners who count, got all excluded"):
+        write_report(panel("mushra", 2, nobody), tmp_path / "report")
+    assert not (tmp_path / "report").exists()
