@@ -2,8 +2,8 @@
 
 import re
 
-import nbformat
 import ipywidgets
+import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
