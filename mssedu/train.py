@@ -107,7 +107,7 @@ def batch_loss(
 
     The stems that the model estimates come first; any others only sound in the mixture.
     """
-    low_precision = config.precision == "bf16"
+    low_precision = config.precision == "bfloat16"
     with torch.autocast(sources.device.type, torch.bfloat16, enabled=low_precision):
         estimate = model(sources.sum(1))
     reference = sources[:, : len(config.stems)]
@@ -282,7 +282,7 @@ def _rehearse(
         value = batch_loss(model, sources.to(device), config, loss)
         value.backward()
     except torch.OutOfMemoryError as error:
-        remedy = "Halve batch_size or segment, or use precision bf16."
+        remedy = "Halve batch_size or segment, or use precision bfloat16."
         wanted = f"memory for {config.batch_size} × {config.segment:g} s on {device}"
         raise SetupError(message("fit", wanted, "too little", remedy)) from error
     norm = nn.utils.get_total_norm(

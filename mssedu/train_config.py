@@ -10,7 +10,7 @@ from typing import Literal
 from mssedu.checks import InputError, check_name, check_range, message
 
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class TrainConfig:
     valid_every: int = 500  # steps between validations (and checkpoints)
     seed: int = 0  # fixes data order and dropout
     device: str = "auto"  # "auto" (cuda, then mps, then cpu), "cpu", "cuda:1" …
-    precision: Literal["float32", "bf16"] = "float32"  # bf16: autocast, weights stay 32
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: by autocast
     n_workers: int = 0  # processes that read audio; 0 = in the training process
 
     def __post_init__(self) -> None:

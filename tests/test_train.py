@@ -400,15 +400,15 @@ def test_too_little_memory_is_told_with_the_way_out(tmp_path, monkeypatch):
 # ---- precision, devices, learning
 
 
-def test_bf16_trains_on_the_cpu_too_and_keeps_float32_weights(tmp_path):
-    result = run(tmp_path, change(steps=2, precision="bf16"))
+def test_bfloat16_trains_on_the_cpu_too_and_keeps_float32_weights(tmp_path):
+    result = run(tmp_path, change(steps=2, precision="bfloat16"))
     assert math.isfinite(result.history[-1]["loss"])
     assert all(t.dtype != torch.bfloat16 for t in weights(tmp_path).values())
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_trains_and_resumes_on_cuda(tmp_path, precision):
     config = change(device="cuda", precision=precision)
     with pytest.raises(StopError):
