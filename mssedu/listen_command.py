@@ -27,8 +27,7 @@ class Settings:
 
     test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"  # kind of test
     title: str = ""  # what listeners read above the page
-    anchors: tuple[str, ...] | None = None  # of anchor35, anchor70, mixture,
-    # interference, artifacts, sound_quality; in mushra the first two if not given
+    anchors: tuple[str, ...] | None = None  # bad versions to hear; mushra: 3.5, 7 kHz
     trials_per_listener: int | None = None  # a balanced random subset; all if not given
     n_replicates: int = 1  # pages shown again, to see how steady a rater is
     n_repetitions: int = 1  # of each pair in abx and 2afc
