@@ -6,7 +6,7 @@ other songs are a line of a table. Notebook: 04.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ from mssedu.error_windows import AUDIBLE_DB, HOP_SECONDS
 from mssedu.page import (
     facts_table,
     gain_note,
+    html_table,
     joint_gain,
     picture,
     player,
@@ -136,7 +137,7 @@ def _summary(analysis: ErrorAnalysis) -> str:
         "largest bleed and artifacts: their energy in the estimate against that of the "
         "true stem; the lower, the better."
     )
-    return f'{_table(head, rows)}<p class="note">{html.escape(note)}</p>'
+    return f'{html_table(head, rows)}<p class="note">{html.escape(note)}</p>'
 
 
 def _bleed(analysis: ErrorAnalysis, track: TrackErrors | None) -> Figure:
@@ -198,18 +199,8 @@ def _all_songs(analysis: ErrorAnalysis) -> str:
         (track.name, *("silent" if s.isnan() else f"{s:.1f}" for s in track.usdr))
         for track in analysis.tracks
     ]
-    table = _table(("usdr of the song, dB", *analysis.stems), rows)
-    return f"<details><summary>All {len(rows)} songs</summary>{table}</details>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [_line("th", head), *(_line("td", row) for row in rows)]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
-def _line(cell: str, texts: Sequence[str]) -> str:
-    cells = (f"<{cell}>{html.escape(text)}</{cell}>" for text in texts)
-    return f"<tr>{''.join(cells)}</tr>"
+    songs = html_table(("usdr of the song, dB", *analysis.stems), rows)
+    return f"<details><summary>All {len(rows)} songs</summary>{songs}</details>"
 
 
 def _db(value: float) -> str:

@@ -16,9 +16,11 @@ above which the model hears and gives nothing. Spleeter has one.
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from mssedu.checks import InputError, MssEduWarning, check_range, message
@@ -56,6 +58,23 @@ def config_of(model: nn.Module) -> ModelConfig:
             message("model", "a config with " + ", ".join(wanted), got, remedy)
         )
     return cast(ModelConfig, config)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the CPU if it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """While open, the model is in eval mode; then every part gets its own mode back."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def segment_limit(config: ModelConfig) -> float | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.checks import MssEduWarning
-from mssedu.contract import config_of, segment_limit
+from mssedu.contract import config_of, device_of, segment_limit
 from mssedu.separate_config import SeparateConfig
 
 SHORTEST_SECONDS = 1.0  # of a chunk
@@ -82,7 +82,7 @@ def with_fallback(
         if not isinstance(result, BaseException):
             return result
         seconds = (config.segment or 0) / 2
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        device = device_of(model)
         memory = is_out_of_memory(result)
         why = "out of memory" if memory else str(result)
         if memory and seconds >= SHORTEST_SECONDS and not fixed:

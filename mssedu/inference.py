@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from mssedu.blocks.packed import pack
 from mssedu.checks import InputError, MssEduWarning, SetupError, check_name, message
+from mssedu.contract import device_of, eval_mode
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -63,14 +64,14 @@ def ready(
         False
     """
     dtype = PRECISIONS[check_name("ready", "precision", precision, PRECISIONS)]
-    device = next(model.parameters(), torch.empty(0)).device
+    device = device_of(model)
     _check_precision(dtype, device)
     if compile:
         _check_compiler(device)
     packs = device.type == "cpu" and torch.backends.mkldnn.is_available()
     if device.type == "cpu":
         reuse_memory()
-    with _eval(model), _packed(model, dtype) if packs and not compile else _as_is():
+    with eval_mode(model), _packed(model, dtype) if packs and not compile else _as_is():
         run = torch.compile(model) if compile else model
 
         def forward(mixture: Tensor) -> Tensor:
@@ -97,18 +98,6 @@ def reuse_memory() -> None:
 _NO_MMAP = (-4, 0)
 _NEVER_TRIM = (-1, 2**31 - 1)
 _GROW = (-2, 2**28)  # bytes asked for at once
-
-
-@contextmanager
-def _eval(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and back to what each part was in."""
-    was_training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in was_training:
-            module.training = training
 
 
 @contextmanager

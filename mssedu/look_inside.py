@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.checks import InputError, message
-from mssedu.contract import config_of
+from mssedu.contract import config_of, eval_mode
 
 Visit = Callable[[str, Tensor], None]  # is given a name and the tensor behind it
 Wanted = Callable[[str], bool]  # whether names below a path are asked for
@@ -104,18 +104,6 @@ def inside_names(
     with eval_mode(model), torch.no_grad(), _hooks(model, visit, lambda path: True):
         model(mixture)
     return shapes
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """While open, the model is in eval mode; then every part gets its own mode back."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import html
 import io
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -98,6 +98,17 @@ def picture(caption: str, figure: Figure) -> str:
     text = html.escape(caption)
     image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Plain texts, in a box of class "wide"."""
+    lines = [_line("th", head), *(_line("td", row) for row in rows)]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _line(cell: str, texts: Sequence[str]) -> str:
+    cells = (f"<{cell}>{html.escape(text)}</{cell}>" for text in texts)
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def facts_table(facts: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mssedu.complexity import peak_memory
-from mssedu.contract import config_of
+from mssedu.contract import config_of, device_of
 from mssedu.separate import plan_chunks, separate, settled
 from mssedu.separate_files import Job, split_settings
 from mssedu.song import Song
@@ -33,7 +33,7 @@ class Cost:
 class FilePlan:
     """What would be done with one file."""
 
-    song_seconds: float
+    song_seconds: float  # 0 where nothing is to be done
     n_chunks: int  # 0: finished before, to be skipped
     outputs: list[Path]
 
@@ -55,7 +55,7 @@ def measure(model: nn.Module, settings: dict[str, Any]) -> Cost:
         model_config.channels, samples, generator=torch.Generator().manual_seed(0)
     )
     options = {name: getattr(config, name) for name in vars(config)}
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     with peak_memory(device) as peak:
         separate(model, noise, **options)
         memory = peak()
@@ -77,10 +77,11 @@ def plan_file(
     files, config = split_settings(settings)
     job = Job.of(model, path, out_dir, files, config, track)
     outputs = [*job.outputs.values(), job.report]
-    skipped = is_finished(outputs, files.exists)
+    if is_finished(outputs, files.exists):
+        return FilePlan(0.0, 0, outputs)
     song, model_config = Song.open(path, files), config_of(model)
     samples = song.length(model_config.sample_rate)
     config = settled(song.seeded(config), model_config, samples)
     chunks = plan_chunks(model_config, samples, config)
     seconds = song.scan.samples / song.scan.sample_rate
-    return FilePlan(seconds, 0 if skipped else len(chunks.starts), outputs)
+    return FilePlan(seconds, len(chunks.starts), outputs)

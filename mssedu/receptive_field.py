@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.checks import InputError, message
-from mssedu.contract import config_of
-from mssedu.look_inside import eval_mode
+from mssedu.contract import config_of, eval_mode
 
 
 @dataclass(frozen=True)

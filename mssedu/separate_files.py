@@ -30,7 +30,7 @@ from mssedu.audio_stream import Reader, Spool, resample_blocks
 from mssedu.audio_writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
 from mssedu.checks import MssEduWarning
-from mssedu.contract import bandwidth_hz, config_of
+from mssedu.contract import bandwidth_hz, config_of, device_of
 from mssedu.fallback import with_fallback
 from mssedu.file_config import FileConfig
 from mssedu.overlap_add import Progress
@@ -261,7 +261,7 @@ def _report(
     config, files, found = done.config, job.files, song.scan
     samples = song.length(done.sample_rate)
     settings = asdict(config) | asdict(files)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     clips = files.clip in ("clamp", "tanh")
     return Separation(
         track=job.track,

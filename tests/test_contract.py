@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from mssedu.checks import InputError
-from mssedu.contract import chunk_seconds, config_of, prepare, settle_segment
+from mssedu.contract import (
+    chunk_seconds,
+    config_of,
+    device_of,
+    eval_mode,
+    prepare,
+    settle_segment,
+)
 from mssedu.registry import create_model, list_models
 
 
@@ -74,3 +81,22 @@ def test_the_segment_is_settled_among_the_options():
     options = {"overlap": 0.5, "strict_segment": True}
     assert settle_segment(config, options) == 5.0
     assert options == {"overlap": 0.5, "segment": 5.0}
+
+
+def test_the_device_is_that_of_the_weights():
+    assert device_of(nn.Linear(1, 1, device="meta")) == torch.device("meta")
+    assert device_of(nn.Identity()) == torch.device("cpu")
+
+
+def test_eval_mode_gives_every_part_its_own_mode_back():
+    model = nn.Sequential(nn.Dropout(), nn.Dropout()).train()
+    model[1].eval()
+
+    def fails():
+        with eval_mode(model):
+            assert not any(part.training for part in model.modules())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert [part.training for part in model.modules()] == [True, True, False]

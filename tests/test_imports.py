@@ -70,7 +70,6 @@ NEIGHBORS = {
     ("pretrained", "registry"),  # weights need their model
     ("datasets", "augment"),  # random segments are augmented as they are drawn
     ("error_analysis", "evaluate"),  # both take estimates from the same places
-    ("complexity", "look_inside"),  # both set a model to eval mode and back
     ("notebook", "exercises"),  # a notebook page shows its exercises
     ("cli", "doctor"),  # `mssedu doctor`
     ("cli", "console"),  # what it prints

@@ -8,7 +8,15 @@ import torch
 from matplotlib.figure import Figure
 
 from mssedu.audio import load_audio
-from mssedu.page import facts_table, gain_note, joint_gain, picture, player, write_page
+from mssedu.page import (
+    facts_table,
+    gain_note,
+    html_table,
+    joint_gain,
+    picture,
+    player,
+    write_page,
+)
 
 RATE = 44100
 
@@ -64,3 +72,9 @@ def test_write_page(tmp_path):
     assert ".mine {}</style>" in text
     assert "color-scheme: light dark" in text
     assert text.endswith("</body></html>")
+
+
+def test_a_table_shows_its_texts_as_they_are():
+    made = html_table(("a", "b"), [("<c>", "d & e")])
+    assert "<tr><th>a</th><th>b</th></tr>" in made
+    assert "<tr><td>&lt;c&gt;</td><td>d &amp; e</td></tr>" in made

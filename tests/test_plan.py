@@ -49,3 +49,12 @@ def test_memory_is_that_of_a_batch_and_of_the_weights():
     assert 4 * chunk < large.memory_bytes - 4000 < 4 * 1.4 * chunk
     assert small.chunk_seconds > 0
     assert small.device == "cpu"
+
+
+def test_a_finished_song_is_not_looked_at_again(tmp_path):
+    song = tmp_path / "song.wav"
+    save_audio(song, torch.rand(2, 5000) - 0.5, 8000)
+    separate_file(Counting(), song, tmp_path)
+    song.write_bytes(b"no audio any more")
+    plan = plan_file(Counting(), song, tmp_path, "song", {"exists": "skip"})
+    assert (plan.n_chunks, plan.song_seconds) == (0, 0.0)

@@ -36,7 +36,7 @@ from mssedu.listening.rating_tables import (
 from mssedu.listening.screening import Screening, screen
 from mssedu.listening.statistics import listener_means
 from mssedu.listening.store import ResultStore
-from mssedu.page import facts_table, picture, write_page
+from mssedu.page import facts_table, html_table, picture, write_page
 from mssedu.tables import note, render
 
 if TYPE_CHECKING:
@@ -126,9 +126,11 @@ def _ratings(
     for question, text in store.design.questions.items():
         means = _means(store, ratings, question)
         yield f"<h2>{html.escape(question)}: {html.escape(text)}</h2>"
-        yield _table(rating_table(means))
+        yield html_table(*rating_table(means))
         if len(systems) > 1:
-            yield _table(pair_table(means[systems])) + _note(pair_note(means[systems]))
+            yield html_table(*pair_table(means[systems])) + _note(
+                pair_note(means[systems])
+            )
         rows = ratings[ratings.question == question]
         again = replicate_agreement(rows, systems)
         steady = [value for value in again.values() if not math.isnan(value)]
@@ -159,7 +161,7 @@ def _means(store: ResultStore, ratings: "DataFrame", question: str) -> "DataFram
 
 
 def _choices(ratings: "DataFrame", test: str) -> Iterator[str]:
-    yield _table(choice_table(ratings, test)) + _note(choice_note(test))
+    yield html_table(*choice_table(ratings, test)) + _note(choice_note(test))
 
 
 def _for_latex(
@@ -202,17 +204,6 @@ def _facts(
         if screening.faulty_items:
             facts["no mid anchor in"] = ", ".join(screening.faulty_items)
     return facts
-
-
-def _table(table: Table) -> str:
-    head, rows = table
-    lines = [_line("th", head), *(_line("td", row) for row in rows)]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
-def _line(cell: str, texts: tuple[str, ...]) -> str:
-    cells = (f"<{cell}>{html.escape(text)}</{cell}>" for text in texts)
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _note(text: str) -> str:
