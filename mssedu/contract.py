@@ -10,8 +10,9 @@ A model may have `prepare(excerpts)` too, which is called once before it is trai
 Open-Unmix takes the mean and the deviation of every bin from these training mixtures.
 
 A config may have a `segment_limit` too, seconds: no chunk in inference is longer, as
-the model was never shown more at once. HTDemucs has one. It may have a `bandwidth_hz`,
-above which the model hears and gives nothing. Spleeter has one.
+the model was never shown more at once. HTDemucs has one. It may have a
+`stem_bandwidth_hz`, above which the stems are empty. Spleeter has one; Open-Unmix has
+none: its networks read the lower bins only, but write them all.
 """
 
 import math
@@ -82,9 +83,9 @@ def segment_limit(config: ModelConfig) -> float | None:
     return getattr(config, "segment_limit", None)
 
 
-def bandwidth_hz(config: ModelConfig) -> float:
+def stem_bandwidth_hz(config: ModelConfig) -> float:
     """Highest frequency in a model's stems, Hz: that of its rate, if it states none."""
-    return min(getattr(config, "bandwidth_hz", math.inf), config.sample_rate / 2)
+    return min(getattr(config, "stem_bandwidth_hz", math.inf), config.sample_rate / 2)
 
 
 def chunk_seconds(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mssedu.checks import InputError, check_name, message
-from mssedu.contract import ModelConfig, bandwidth_hz
+from mssedu.contract import ModelConfig, stem_bandwidth_hz
 from mssedu.masks import expectation_maximization, soft_masks
 from mssedu.separate_config import SeparateConfig
 from mssedu.spectral import istft, stft
@@ -47,7 +47,7 @@ def refined(
         InputError: a stem that the model has not, or consistency of a single stem.
     """
     stems, rate = tuple(model_config.stems), model_config.sample_rate
-    cutoff = bandwidth_hz(model_config) / rate  # of the sample rate; 0.5 is all
+    cutoff = stem_bandwidth_hz(model_config) / rate  # of the sample rate; 0.5 is all
     for name in (*config.stems, *((config.two_stems,) if config.two_stems else ())):
         check_name("separate", "stem", name, stems)
     if config.consistency != "none" and len(stems) == 1:

@@ -30,7 +30,7 @@ from mssedu.audio_stream import Reader, Spool, resample_blocks
 from mssedu.audio_writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
 from mssedu.checks import MssEduWarning
-from mssedu.contract import bandwidth_hz, config_of, device_of
+from mssedu.contract import config_of, device_of, stem_bandwidth_hz
 from mssedu.fallback import with_fallback
 from mssedu.file_config import FileConfig
 from mssedu.overlap_add import Progress
@@ -286,7 +286,7 @@ def _report(
         n_clipped=done.levels.n_over if clips else 0,
         sum_residual_db=None if config.stems else done.levels.residual_db,
         seam_db=done.seams.db,
-        bandwidth_hz=min(bandwidth_hz(config_of(model)), done.sample_rate / 2),
+        bandwidth_hz=min(stem_bandwidth_hz(config_of(model)), done.sample_rate / 2),
         speed=round(samples / done.sample_rate / seconds, 2),
         peak_memory_mb=peak_memory_mb(device),
         seed=config.seed,

@@ -15,6 +15,7 @@ from mssedu.contract import (
     eval_mode,
     prepare,
     settle_segment,
+    stem_bandwidth_hz,
 )
 from mssedu.registry import create_model, list_models
 
@@ -100,3 +101,11 @@ def test_eval_mode_gives_every_part_its_own_mode_back():
     with pytest.raises(KeyboardInterrupt):
         fails()
     assert [part.training for part in model.modules()] == [True, True, False]
+
+
+def test_only_a_model_that_writes_no_highs_has_a_bandwidth():
+    spleeter = create_model("spleeter", "tiny").config
+    assert stem_bandwidth_hz(spleeter) == 512 * 44100 / 2048
+    open_unmix = create_model("open_unmix", "tiny").config
+    assert open_unmix.bandwidth_hz < 22050  # of what its networks read
+    assert stem_bandwidth_hz(open_unmix) == 22050

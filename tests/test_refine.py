@@ -140,7 +140,7 @@ def test_highs_are_shared_as_the_lows_are(share):
 def test_highs_of_a_model_with_all_bandwidth_are_its_own(estimate):
     mixture = torch.randn(2, 2, 9000)
     torch.testing.assert_close(run(mixture, estimate, highs="average"), estimate)
-    narrow = SimpleNamespace(**vars(MODEL), bandwidth_hz=11000)
+    narrow = SimpleNamespace(**vars(MODEL), stem_bandwidth_hz=11000)
     assert not torch.equal(run(mixture, estimate, narrow, highs="average"), estimate)
     assert torch.equal(run(mixture, estimate, narrow), estimate)
 

@@ -104,7 +104,7 @@ class SpleeterConfig:
         return ((self.frames - 1) * self.hop_length - self.n_fft) / self.sample_rate
 
     @property
-    def bandwidth_hz(self) -> float:
+    def stem_bandwidth_hz(self) -> float:
         """Above it the stems are empty, unless the mask is extended."""
         bins = self.bins if self.mask_extension == "zeros" else self.n_fft // 2
         return bins * self.sample_rate / self.n_fft
