@@ -192,7 +192,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, suffix, error):
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path):
     program = f"""
-import torch
+import signal, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's "&"
 from mssedu.audio_stream import Spool
 from mssedu.audio_writer import AudioWriter
 with AudioWriter({str(tmp_path / "a.wav")!r}, 44100, 2, 10**9) as writer:
@@ -208,7 +209,10 @@ with AudioWriter({str(tmp_path / "a.wav")!r}, 44100, 2, 10**9) as writer:
             time.sleep(0.01)
         assert running.poll() is None
         running.send_signal(signal.SIGINT)
-        assert b"KeyboardInterrupt" in running.communicate(timeout=60)[1]
+        try:
+            assert b"KeyboardInterrupt" in running.communicate(timeout=60)[1]
+        finally:
+            running.kill()  # or the file would grow until the disk is full
     assert not list(tmp_path.iterdir())
 
 
