@@ -1,10 +1,14 @@
 """The command `mssedu listen`: make a listening test, and find out what it says.
 
 mssedu listen create RUN_A RUN_B --data SONGS    excerpts and test.toml in runs/listen
+mssedu listen serve runs/listen                  a link for listeners: no code to see
+mssedu listen export runs/listen --html          the same as one file, without Python
 mssedu listen report runs/listen                 report.html, LaTeX tables, figure
 mssedu listen export runs/listen                 CSV in webMUSHRA's columns, and JSON
 """
 
+import asyncio
+import webbrowser
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,6 +70,43 @@ def create(
     return 0
 
 
+def serve(
+    folder: Folder = FOLDER,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    open_browser: bool = True,
+) -> int:
+    """Let listeners take the test in a browser, without a notebook or any code.
+
+    Args:
+        folder: of the test.
+        host: address to listen at; 0.0.0.0 lets other machines of this network in.
+        port: 0: any that is free.
+        token: what the link must hold; a random one if not given.
+        open_browser: open the link here as well.
+    """
+    from mssedu.listening.serve import Server
+
+    async def run() -> None:
+        with _results(folder) as store, Server(store, host, port, token) as server:
+            _say(f"Link for listeners: {server.address}")
+            _say(f"Answers: {store.path}. Ctrl-C ends; codes hold when it runs again.")
+            if open_browser:
+                webbrowser.open(server.address)
+            await asyncio.Event().wait()
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        remedy = "Choose another: --port 0."
+        wanted = f"a free port at {host}"
+        raise InputError(message("listen serve", wanted, error, remedy)) from error
+    return 0
+
+
 def report(
     folder: Folder = FOLDER,
     out_dir: OutDir = None,
@@ -92,18 +133,27 @@ def export(
     folder: Folder = FOLDER,
     out_dir: OutDir = None,
     merge: tuple[Path, ...] = (),
+    html: bool = False,
 ) -> int:
-    """Write the results as CSV in webMUSHRA's columns and as JSON.
+    """Write the results as CSV in webMUSHRA's columns and as JSON, or the test itself.
 
     Args:
         folder: of the test.
         out_dir: for the files; FOLDER/results if not given.
-        merge: results.json of other machines with the same test, taken in first.
+        merge: results of other machines or pages with the same test, taken in first.
+        html: write the test as one HTML file, which a browser runs without Python.
     """
     from mssedu.listening.export import read_json, write_csv, write_json
+    from mssedu.listening.offline import write_test_page
 
     out_dir = out_dir or folder / "results"
     with _results(folder) as store:
+        if html:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            path = write_test_page(store, out_dir / "test.html")
+            _say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
+            _say("Take in what listeners send back: --merge results_*.json")
+            return 0
         for path in merge:
             _say(f"{len(read_json(path, store))} listeners from {path}")
         _say(f"CSV: {write_csv(store, out_dir)}")
@@ -114,12 +164,13 @@ def export(
 def listen(
     done: Annotated[
         Annotated[Any, tyro.conf.subcommand("create", constructor=create)]
+        | Annotated[Any, tyro.conf.subcommand("serve", constructor=serve)]
         | Annotated[Any, tyro.conf.subcommand("report", constructor=report)]
         | Annotated[Any, tyro.conf.subcommand("export", constructor=export)],
         tyro.conf.arg(name=""),
     ],
 ) -> int:
-    """Make a listening test, evaluate and export it.
+    """Make a listening test, let people take it, evaluate and export it.
 
     Args:
         done: exit code of the subcommand, which has run by then.

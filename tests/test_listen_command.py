@@ -1,8 +1,13 @@
 """`mssedu listen`: a test made, answered, reported and exported from the shell."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 import torch
@@ -89,6 +94,53 @@ def test_a_preference_test_without_data(songs):
     words = ("--test", "2afc", "-o", folder, "--n-repetitions", "4")
     assert run("create", songs / "good", songs / "bad", *words) == 0
     assert load_design(folder).n_repetitions == 4
+
+
+def test_the_test_as_one_file(songs, capsys):
+    folder = make(songs)
+    capsys.readouterr()
+    assert run("export", folder, "--html", "-o", songs / "mail" / "it") == 0
+    assert "for any browser" in capsys.readouterr().out
+    page = (songs / "mail" / "it" / "test.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert not (songs / "mail" / "it" / "mushra.csv").exists()
+
+
+def test_a_link_is_served_until_ctrl_c(songs):
+    folder = make(songs)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from mssedu.cli import main; sys.exit(main())"
+    )
+    words = ("listen", "serve", str(folder), "--port", "0", "--no-open-browser")
+    run = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    try:
+        link = run.stdout.readline().split()[-1]
+        assert "results.sqlite" in run.stdout.readline()
+        cookies = urllib.request.HTTPCookieProcessor()
+        with urllib.request.build_opener(cookies).open(link) as answer:
+            assert answer.status == 200
+        run.send_signal(signal.SIGINT)
+        assert run.wait(20) == 0
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+
+
+def test_a_port_that_is_taken(songs):
+    folder = make(songs)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=r"a free port at 127.* --port 0"):
+            run("serve", folder, "--port", port, "--no-open-browser")
 
 
 def test_errors(songs):

@@ -36,8 +36,10 @@ ERRORS = {
     for name, value in vars(checks).items()
     if isinstance(value, type) and issubclass(value, checks.MssEduError)
 }
-# What Python itself expects: of __getattr__, of an index, of a program's end
+# What Python itself expects: of __getattr__, of an index, of a program's end; and what
+# tornado does: a request that ends early
 OTHERS = {"AttributeError", "IndexError", "KeyboardInterrupt", "SystemExit"}
+OTHERS |= {"HTTPError"}
 # What a student's answer meets: a stub not filled in, a wrong value, a failed check
 IN_EXERCISES = {"NotImplementedError", "Wrong", "AssertionError"}
 

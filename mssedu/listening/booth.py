@@ -18,7 +18,8 @@ import traitlets
 
 from mssedu.checks import InputError, message
 from mssedu.listening.create import RESULTS
-from mssedu.listening.design import CHOICES, WORDS, Design, load_design
+from mssedu.listening.design import Design, load_design
+from mssedu.listening.dialog import rating_page, said, take
 from mssedu.listening.session import Session
 from mssedu.listening.store import ResultStore
 from mssedu.listening.widget import ListeningWidget, joined, shown_plain
@@ -71,11 +72,12 @@ class ListeningTest(ipywidgets.VBox):
         return f"ListeningTest({self.store.design.title!r}, page={done + 1}, of={n})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; where no widgets are wanted, a line."""
+        """The widget; where no widgets are wanted, or no kernel runs, a line."""
         if shown_plain():
             return {"text/plain": repr(self)}, {}
         data: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
-        return {**data, "text/plain": repr(self)}, {}
+        line = f"<p>{html.escape(repr(self))} <em>(run the cell to take part)</em></p>"
+        return {**data, "text/plain": repr(self), "text/html": line}, {}
 
     def _turn(self) -> None:
         """Show the page that comes next."""
@@ -114,59 +116,22 @@ class RatingPage(ListeningWidget):
         """
         self.session = session
         sounds, sample_rate = session.load_sounds()
-        design, page, (done, n) = session.design, session.page, session.progress
-        assert page is not None  # load_sounds has checked it
-        shown = {
-            "title": design.title,
-            "progress": f"Page {done + 1} of {n}",
-            "training": page.kind == "training",
-            "kind": "choice" if design.test in CHOICES else design.test,
-            "questions": {name: design.questions[name] for name in page.questions},
-            "labels": list(session.labels),
-            "start": design.slider_start,
-            "words": list(WORDS),
-        }
-        state = self._said()
-        super().__init__(sounds, sample_rate, _page=shown, _state=state)
-
-    def _said(self, error: str = "") -> dict[str, Any]:
-        session = self.session
-        scores: dict[str, dict[str, float]] = {}
-        for (question, label), score in session.scores.items():
-            scores.setdefault(question, {})[label] = score
-        return {
-            "missing": session.missing,
-            "unheard": session.unheard,
-            "scores": scores,
-            "choice": session.choice or "",
-            "error": error,
-        }
+        page, state = rating_page(session), said(session)
+        super().__init__(sounds, sample_rate, _page=page, _state=state)
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
         super()._on_message(_, content, buffers)
-        said = {key: value for key, value in content.items() if key != "kind"}
-        actions: dict[str, Callable[..., None]] = {
-            "heard": self.session.heard,
-            "rate": self.session.rate,
-            "choose": self.session.choose,
-            "comment": self.session.comment,
-            "next": self.session.finish,
-        }
-        action = actions.get(content.get("kind", ""))
-        if action is None or self.finished:
+        if self.finished or content.get("kind") == "send":
             return
         try:
-            action(**said)
-        except InputError as error:  # to be read by the listener, and to be put right
-            self._state = self._said(str(error))
-            return
+            wrong = take(self.session, content)
         except Exception as error:  # such as a full disk: nobody would see it elsewhere
             self._state = {**self._state, "error": f"Not saved! {error}"}
             raise
-        if content["kind"] == "next":
+        if content.get("kind") == "next" and not wrong:
             self.finished = True
         else:
-            self._state = self._said()
+            self._state = said(self.session, wrong)
 
 
 def _consent(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:

@@ -64,7 +64,8 @@ def create_test(
         remedy = "Name folders that mssedu separate has written."
         raise InputError(message("listen create", "runs", "none", remedy))
     settings = {REFERENCE: excerpts.data is not None, **settings}
-    title = title or f"{' and '.join(excerpts.stems)}: {', '.join(runs)}"
+    # Listeners read it, so it names no system.
+    title = title or f"Listening test: {' and '.join(excerpts.stems)}"
     trials = tuple(_trials(folder, runs, excerpts))
     design = Design(title, test, trials, folder=folder, **settings)
     for trial in design.trials:

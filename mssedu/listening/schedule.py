@@ -18,6 +18,7 @@ from typing import Any
 from mssedu.listening.design import CHOICES, REFERENCE, Design, Trial
 
 SCORED = ("training", "trial")  # kinds of pages on which sounds are judged
+LABEL_X, LABEL_REFERENCE = "X", "Reference"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,20 @@ class Page:
         """A page of plain values."""
         lists = {key: tuple(document[key]) for key in ("questions", "stimuli")}
         return cls(**{**document, **lists})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the stimuli are called, in their order: letters."""
+        return tuple(chr(ord("A") + place) for place in range(len(self.stimuli)))
+
+    def sounds(self, design: Design) -> dict[str, str]:
+        """All that can be played: label -> stimulus. Not for the listener's eyes."""
+        found = dict(zip(self.labels, self.stimuli, strict=True))
+        if self.x:
+            found[LABEL_X] = self.x
+        elif found and design.reference and design.test in ("mushra", "2afc"):
+            found = {LABEL_REFERENCE: REFERENCE, **found}
+        return found
 
 
 def plan(design: Design, number: int) -> tuple[Page, ...]:

@@ -17,13 +17,12 @@ from typing import Any
 from torch import Tensor
 
 from mssedu.checks import InputError, check_name, check_range, message
-from mssedu.listening.design import CHOICES, REFERENCE
+from mssedu.listening.design import CHOICES
 from mssedu.listening.schedule import SCORED, Page
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
 
 LONGEST_AWAY = 600.0  # seconds between two actions that still count as work
-LABEL_X, LABEL_REFERENCE = "X", "Reference"
 
 
 class Session:
@@ -95,22 +94,12 @@ class Session:
     @property
     def labels(self) -> tuple[str, ...]:
         """What the stimuli of the page are called, in their order."""
-        page = self.page
-        n = len(page.stimuli) if page else 0
-        return tuple(chr(ord("A") + place) for place in range(n))
+        return self.page.labels if self.page else ()
 
     @property
     def sounds(self) -> dict[str, str]:
         """All that can be played: label -> stimulus. Not for the listener's eyes."""
-        page = self.page
-        if page is None or page.kind not in SCORED:
-            return {}
-        found = dict(zip(self.labels, page.stimuli, strict=True))
-        if page.x:
-            found[LABEL_X] = page.x
-        elif self.design.reference and self.design.test in ("mushra", "2afc"):
-            found = {LABEL_REFERENCE: REFERENCE, **found}
-        return found
+        return self.page.sounds(self.design) if self.page else {}
 
     def load_sounds(self) -> tuple[dict[str, Tensor], int]:
         """The sounds of this page: label -> (channels, samples), and the rate in Hz.

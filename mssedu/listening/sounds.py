@@ -98,6 +98,17 @@ def encode(sound: Tensor) -> tuple[bytes, float]:
     return steps.numpy().astype("<i2").tobytes(), scale
 
 
+def shape_of(sound: Tensor, sample_rate: int) -> dict[str, int]:
+    """What the browser must know of a sound to read it, as plain values.
+
+    Args:
+        sound: (channels, samples).
+        sample_rate: Hz.
+    """
+    channels, samples = sound.shape
+    return {"sample_rate": sample_rate, "channels": channels, "samples": samples}
+
+
 @dataclass(frozen=True, repr=False)
 class PlainPlayers:
     """Audio elements for places without widgets: one below the other, not in step."""

@@ -26,6 +26,7 @@ from mssedu.listening.sounds import (
     check_sounds,
     encode,
     plain_players,
+    shape_of,
 )
 
 _STATIC = Path(__file__).parent / "static"
@@ -77,13 +78,8 @@ class ListeningWidget(anywidget.AnyWidget):
         """
         where = type(self).__name__
         self._sounds = check_sounds(where, sounds, sample_rate)
-        channels, samples = next(iter(self._sounds.values())).shape
+        shape = shape_of(next(iter(self._sounds.values())), sample_rate)
         self._plain = shown_plain()
-        shape = {
-            "sample_rate": sample_rate,
-            "channels": channels,
-            "samples": samples,
-        }
         super().__init__(**{"_names": [*self._sounds], "_shape": shape, **traits})
         self._data = dict(data or {})  # name -> bytes; sounds are called 0, 1, …
         self._scales = dict.fromkeys(self._data, 1.0)

@@ -157,6 +157,7 @@ def test_repr_and_a_place_without_widgets(folder, monkeypatch):
     data, _ = test._repr_mimebundle_()
     assert data["text/plain"] == repr(test)
     assert "application/vnd.jupyter.widget-view+json" in data
+    assert "run the cell to take part" in data["text/html"]
     monkeypatch.setenv("MSSEDU_LISTENING", "plain")
     assert test._repr_mimebundle_() == ({"text/plain": repr(test)}, {})
 

@@ -3,11 +3,12 @@
 export const FADE = 0.008; // of a switch: too short to hear, too long to click
 export const LEAD = 0.05; // from a command to its sound: the audio thread works ahead
 
-/* What all widgets of a page share: one context per sample rate, one engine that plays.
-   Each widget is a module of its own, so this lies on the page itself. */
+/* What all widgets of a page share: one context per sample rate, one engine that plays,
+   the volume, −6 dB at first, as a first sound should never be too loud. Each widget is
+   a module of its own, so this lies on the page itself. */
 export function page() {
   const key = Symbol.for("mssedu.listening");
-  return (globalThis[key] ??= { contexts: new Map(), playing: null });
+  return (globalThis[key] ??= { contexts: new Map(), playing: null, volume: 0.5 });
 }
 
 /* The context runs at the sounds' own rate, so that nothing is resampled before the

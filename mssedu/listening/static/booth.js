@@ -73,7 +73,7 @@ function numbers(page, question, rate) {
   return { element: group.element, show };
 }
 
-export default widget(({ model, engine, root, bar }) => {
+const booth = widget(({ model, engine, root, bar }) => {
   const page = model.get("_page");
   const names = model.get("_names");
   let now = 0;
@@ -138,7 +138,7 @@ export default widget(({ model, engine, root, bar }) => {
     next.disabled = missing.length > 0;
     note.textContent = error || missing.slice(0, 3).join(" ") + (missing.length > 3 ? " …" : "");
   };
-  const training = page.training ? " (to practise; this does not count)" : "";
+  const training = page.training ? " (to practice; this does not count)" : "";
   const title = h("p", { className: "ms-title" }, `${page.title} · ${page.progress}${training}`);
   root.prepend(title);
   bar.after(select.element, timeline.element);
@@ -158,3 +158,4 @@ export default widget(({ model, engine, root, bar }) => {
   };
   return { keys, tick, done };
 });
+export default booth;

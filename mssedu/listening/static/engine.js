@@ -106,7 +106,7 @@ export class Engine {
     this.duration = buffers[0].length / sampleRate;
     this.region = [0, this.duration]; // what is played, and repeated if `repeat`
     this.repeat = true;
-    this.volume = 0.5; // −6 dB: a first sound should never be too loud
+    this.volume = page().volume; // as it was set last, so that no page is louder
     this.paused = 0; // position while nothing plays
     this.run = null;
     this.closed = false;
@@ -175,7 +175,7 @@ export class Engine {
   }
 
   setVolume(volume) {
-    this.volume = volume;
+    page().volume = this.volume = volume;
     this.output?.gain.setTargetAtTime(volume, this.context.currentTime, FADE);
   }
 

@@ -176,7 +176,7 @@ function ruler({ draw, width }, { from, to, gutter, color }) {
     const x = gutter + (i * step - from) * pixels;
     draw.fillRect(x, 0, 1, 4);
     const text = step < 1 ? (i * step).toFixed(step < 0.1 ? 2 : 1) : `${i * step}`;
-    draw.fillText(text, Math.min(width - 12, Math.max(x, 4)), 16);
+    draw.fillText(text, Math.min(width - 12, Math.max(x, 9)), 16);
   }
 }
 

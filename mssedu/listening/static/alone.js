@@ -1,0 +1,141 @@
+/* A listening test without a notebook: begin, one page after the other, the end.
+
+   desk ──view──▶ consent │ questions │ rating page (booth.js) │ end
+        ◀─words── what the listener says, one after the other
+
+   A desk is where answers go: remote.js, a server; local.js, this browser. It has
+   begin(code), tell(view, words), sounds(view), ending(view). The listener's code stands
+   in the address behind #, so a page that is loaded again goes on where it was.
+*/
+import booth from "./booth.js";
+import { h } from "./view.js";
+
+const button = (text, onclick) => h("button", { textContent: text, onclick });
+const heading = (text) => h("h1", {}, text);
+const status = () => h("p", { className: "ms-note", role: "status" });
+
+/* A new listener, or one who was here before. */
+function welcome(title, begin) {
+  const note = status();
+  const code = h("input", { type: "text", size: 12, id: "code", autocomplete: "off" });
+  const start = async (given) => {
+    note.textContent = "One moment …";
+    note.textContent = (await begin(given)) ?? "";
+  };
+  const form = h("form", {}, h("label", { for: "code" }, "Here before? Your code: "), code, button("Go on"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (code.value.trim()) start(code.value.trim());
+  });
+  return [heading(title), button("Begin", () => start(null)), form, note];
+}
+
+function consent(view, tell) {
+  const answer = async (given) => {
+    await tell({ kind: "answer", answers: { consent: given } });
+    if (given === "yes") await tell({ kind: "next" });
+  };
+  const text = h("p", { className: "ms-text" }, view.asked);
+  return [text, h("div", { className: "ms-bar" }, button("I agree", () => answer("yes")), button("I decline", () => answer("no")))];
+}
+
+/* A question with choices is a group of radio buttons, one without is a line to fill. */
+function questionnaire(view, tell) {
+  const note = status();
+  const fields = Object.entries(view.asked).map(([name, choices]) => {
+    const parts = choices.length
+      ? choices.map((value) => h("label", {}, h("input", { type: "radio", name, value }), value))
+      : [h("input", { type: "text", name, "aria-label": name })];
+    return h("fieldset", {}, h("legend", {}, name), ...parts);
+  });
+  const form = h("form", {}, ...fields, button("Next"), note);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const filled = [...new FormData(form)].filter(([, value]) => value.trim());
+    const first = await tell({ kind: "answer", answers: Object.fromEntries(filled) });
+    const last = first.view || first.state.error ? first : await tell({ kind: "next" });
+    note.textContent = last.state?.missing.join(" ") || last.state?.error || "";
+  });
+  return [form];
+}
+
+/* The notebook's rating page, with a desk in the place of Python. */
+function rating(view, tell, sounds) {
+  const traits = { _names: view.sounds, _page: view.page, _state: view.state };
+  const listeners = {};
+  const model = {
+    get: (name) => traits[name],
+    on: (name, f) => (listeners[name] ??= new Set()).add(f),
+    off: (name, f) => listeners[name]?.delete(f),
+    send: (words) => words.kind !== "send" && tell(words), // sounds come by themselves
+  };
+  const emit = (name, ...values) => listeners[name]?.forEach((f) => f(...values));
+  const el = h("div");
+  const widget = booth();
+  widget.initialize({ model });
+  const close = widget.render({ model, el });
+  const names = view.sounds.map((_, i) => String(i));
+  const arrive = async () => {
+    const { shape, samples } = await sounds();
+    traits._shape = shape;
+    emit("msg:custom", { kind: "data", names, scales: names.map(() => 1) }, samples);
+    await null; // the page is drawn by then
+    el.querySelector("button").focus();
+  };
+  const show = (state) => {
+    traits._state = state;
+    emit("change:_state");
+  };
+  return { parts: [el], show, close, arrive };
+}
+
+export function openTest(desk, title, root) {
+  let shown = { close() {} };
+  let queue = Promise.resolve(); // words reach the desk in their order
+
+  const note = (fault) => (shown.fault.textContent = fault);
+  const turn = (view) => {
+    shown.close?.();
+    // Words of a page that is over go nowhere: they would be said of the next one
+    const tell = (words) =>
+      (queue = queue.then(async () => {
+        if (shown.view !== view) return { view: shown.view };
+        const answer = await desk.tell(view, words, note);
+        if (answer.view) turn(answer.view);
+        else shown.show?.(answer.state);
+        return answer;
+      }));
+    const over = (text, ...parts) => ({ parts: [heading(text), ...parts, button("Next listener", fresh)] });
+    const pages = {
+      consent: () => ({ parts: consent(view, tell) }),
+      questionnaire: () => ({ parts: questionnaire(view, tell) }),
+      rating: () => rating(view, tell, () => desk.sounds(view, note)),
+      end: () => over("Done. Thank you!", ...desk.ending(view)),
+      refused: () => over("You did not take part."),
+    };
+    const fault = h("p", { role: "alert", className: "ms-fault" });
+    const code = h("p", { className: "ms-note" }, "Your code: ", h("b", {}, view.listener));
+    shown = { ...pages[view.kind](), view, fault };
+    root.replaceChildren(...shown.parts, fault, code);
+    root.querySelector("button, input")?.focus();
+    shown.arrive?.().catch((error) => note(error.message));
+  };
+  const fresh = () => {
+    history.replaceState(null, "", location.pathname + location.search);
+    shown.close?.();
+    root.replaceChildren(...welcome(title, begin));
+    root.querySelector("button").focus();
+  };
+  const begin = async (code) => {
+    try {
+      const view = await desk.begin(code);
+      history.replaceState(null, "", `#${view.listener}`);
+      turn(view);
+    } catch (error) {
+      return error.message;
+    }
+  };
+  const code = location.hash.slice(1);
+  fresh();
+  if (code) begin(code).then((error) => error && (root.lastChild.textContent = error));
+}

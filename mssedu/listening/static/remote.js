@@ -1,0 +1,50 @@
+/* A desk at a server: `mssedu listen serve`. What did not arrive is sent again until it
+   did, so no answer is lost because a server or a network rested.
+*/
+
+const AGAIN = 2000; // milliseconds until the next attempt
+
+async function asked(address, settings) {
+  const answer = await fetch(address, settings);
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer;
+}
+
+async function post(address, content) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await asked(address, { method: "POST", headers, body: JSON.stringify(content) });
+  return answer.json();
+}
+
+/* What ask() gives, once it gives something; note(text) tells the listener what is
+   wrong until then. */
+async function insist(ask, note) {
+  for (;;) {
+    try {
+      const answer = await ask();
+      note("");
+      return answer;
+    } catch (error) {
+      note(`Not sent yet: ${error.message}. Keep this page open.`);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    }
+  }
+}
+
+export const remoteDesk = {
+  begin: (listener) => post("begin", { listener }),
+
+  tell: ({ listener, place }, words, note) =>
+    insist(() => post("tell", { listener, place, words }), note),
+
+  /* All sounds of the page come in one answer, one behind the other. */
+  async sounds({ listener, place, sounds }, note) {
+    const answer = await insist(() => asked(`sounds/${listener}/${place}`), note);
+    const shape = JSON.parse(answer.headers.get("X-Shape"));
+    const bytes = await answer.arrayBuffer();
+    const size = bytes.byteLength / sounds.length;
+    return { shape, samples: sounds.map((_, i) => new DataView(bytes, i * size, size)) };
+  },
+
+  ending: () => [],
+};
