@@ -3,22 +3,15 @@
 One server, one notebook and one page for all tests of this file, in their order.
 """
 
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 
 import nbformat
 import pytest
 
+from tests.browser.lab import heard, jupyterlab, open_notebook, playing, wait_for
+
 pytestmark = pytest.mark.slow
 
-TOKEN = "listening"
 CELLS = (
     """
 import torch
@@ -35,110 +28,25 @@ mixture = torch.stack([*stems.values()]).sum(0)
     "mixer = StemMixer(stems, 44100, mixture)\nmixer",
     "lab = MaskLab(mixture, 44100, stems)\nlab",
 )
-# The one engine that plays, and what it says of itself
-PLAYING = """() => {
-    const { playing } = globalThis[Symbol.for("mssedu.listening")] ?? {};
-    if (!playing?.run) return null;
-    const { context, levels, position, repeat, region } = playing;
-    return { state: context.state, rate: context.sampleRate, peak: playing.peak(),
-        levels, position, repeat, region };
-}"""
-QUIET = {"fetchNews": "false", "checkForUpdates": False}  # no dialog at the start
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """JupyterLab on a port of its own, with no settings of whoever runs the tests."""
-    pytest.importorskip("jupyterlab", reason="needs jupyterlab")
-    root = tmp_path_factory.mktemp("lab")
-    settings = root / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
-    (root / "work").mkdir()
-    nbformat.write(notebook, root / "work" / "nb.ipynb")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    places = {
-        "JUPYTERLAB_SETTINGS_DIR": root / "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": root / "workspaces",
-        "JUPYTER_CONFIG_DIR": root / "config",
-        "IPYTHONDIR": root / "ipython",
-    }
-    words = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ip=127.0.0.1", f"--port={port}", f"--IdentityProvider.token={TOKEN}"),
-        f"--ServerApp.root_dir={root / 'work'}",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.update({name: str(place) for name, place in places.items()})
-    with (root / "log").open("wb") as log:
-        run = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api?token={TOKEN}"), 60)
-        yield f"http://127.0.0.1:{port}", root / "work" / "nb.ipynb"
-    finally:
-        run.terminate()
-        run.wait(20)
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("lab") / "nb.ipynb"
 
 
 @pytest.fixture(scope="module")
-def page(browser, server):
+def page(browser, path):
     """The notebook, open and run from top to bottom."""
-    address, _ = server
-    page = browser.new_page(viewport={"width": 1200, "height": 2200})
-    page.set_default_timeout(60_000)
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(f"{address}/lab/workspaces/x/tree/nb.ipynb?token={TOKEN}&reset")
-    page.wait_for_selector(".jp-NotebookPanel-toolbar")
-    wait_until_idle(page)  # a command for a kernel that still starts would be lost
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    item = page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True)
-    box = item.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_selector(".ms-widget >> nth=3 >> .ms-play")
-    wait_until_idle(page)
-    yield page
-    page.close()
-
-
-def wait_for(condition, seconds=20):
-    """What a condition gives once it gives something true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"{condition} stayed false for {seconds} s")
-
-
-def answers(address):
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-
-
-def wait_until_idle(page):
-    page.get_by_text(re.compile(r"\| Idle$")).wait_for()  # in the status bar
+    with jupyterlab(path.parent) as address:
+        page = open_notebook(browser, address, path, CELLS)
+        page.wait_for_selector(".ms-widget >> nth=3 >> .ms-play")
+        yield page
+        page.close()
 
 
 def widget(page, place):
     return page.locator(".ms-widget").nth(place)
-
-
-def playing(page):
-    return page.evaluate(PLAYING)
-
-
-def heard(page):
-    """The engine that plays, once its sound has reached the meter."""
-    return wait_for(lambda: (now := playing(page)) and now["peak"] > 0.01 and now)
 
 
 def test_a_click_on_play_starts_the_sound(page):
@@ -322,8 +230,7 @@ def test_a_cell_run_again_ends_its_sound(page):
     widget(page, 3).get_by_role("button", name="Play").wait_for()
 
 
-def test_the_saved_notebook_is_light(page, server):
-    _, path = server
+def test_the_saved_notebook_is_light(page, path):
     widget(page, 3).get_by_role("radio", name="result").focus()  # it works from here
     page.keyboard.press("Control+s")
     wait_for(lambda: "widget-view" in path.read_text("utf-8"))
