@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from mssedu.listening.export import ratings_frame, read_json
 from mssedu.listening.offline import write_test_page
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
+from tests.browser.lab import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -82,10 +82,7 @@ def visit(browser):
 
 def until(page, script):
     """Wait for a condition; the page's policy forbids Playwright's own way to."""
-    end = time.monotonic() + 20
-    while not page.evaluate(script):
-        assert time.monotonic() < end, script
-        time.sleep(0.05)
+    wait_for(lambda: page.evaluate(script))
 
 
 def press(page, name):
@@ -136,6 +133,11 @@ def frame_of(folder):
         return ratings_frame(store), store.rows("answers")
 
 
+def rows_of(folder):
+    with ResultStore(folder / RESULTS, load_design(folder)) as store:
+        return store.rows("ratings")
+
+
 def test_a_served_test_from_begin_to_end(folder, visit):
     with served(folder) as (_, link):
         page = visit(link)
@@ -165,10 +167,9 @@ def test_a_server_that_is_killed_loses_nothing(folder, visit):
         page = visit(link)
         listener = begin(page)
         hear_all(page)
-        slider = page.get_by_role("slider", name="A, quality")
-        slider.focus()
+        page.get_by_role("slider", name="A, quality").focus()
         page.keyboard.press("End")
-        until(page, "document.querySelector('output.ms-db').value === '100'")
+        wait_for(lambda: [row["score"] for row in rows_of(folder)] == [100])
         run.send_signal(signal.SIGKILL)
         run.wait()
         page.keyboard.press("Home")  # said while nobody listens
@@ -184,8 +185,7 @@ def test_a_server_that_is_killed_loses_nothing(folder, visit):
         slider.wait_for()
         assert slider.is_enabled()  # it was heard, and need not be again
         assert page.locator("output.ms-db").first.inner_text() == "0"
-    with ResultStore(folder / RESULTS, load_design(folder)) as store:
-        (row,) = store.rows("ratings")
+    (row,) = rows_of(folder)
     assert (row["score"], row["changes"]) == (0, 1)
 
 

@@ -16,11 +16,16 @@ const REPORT = 0.5; // seconds of listening between two messages
 function sliders(page, question, hear, rate) {
   const rows = page.labels.map((label) => {
     const value = h("output", { className: "ms-db" });
+    let held = false; // in the listener's hand: Python's answers come too late for it
     const slider = h("input", {
       ...{ type: "range", min: 0, max: 100, step: 1, value: page.start, className: "ms-rate" },
       "aria-label": `${label}, ${question}`,
       onfocus: () => hear(label),
-      oninput: () => (value.textContent = slider.value),
+      oninput: () => {
+        held = true;
+        value.textContent = slider.value;
+      },
+      onblur: () => (held = false),
     });
     // The place where it waits may be meant as well, so a click or a key says it too
     let last = null;
@@ -35,6 +40,7 @@ function sliders(page, question, hear, rate) {
     const show = (scores, unheard) => {
       slider.disabled = unheard.includes(label);
       const said = scores[question]?.[label];
+      if (held) return;
       if (said !== undefined && document.activeElement !== slider) {
         slider.value = said;
         last = slider.value;

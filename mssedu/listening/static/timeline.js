@@ -176,7 +176,8 @@ function ruler({ draw, width }, { from, to, gutter, color }) {
     const x = gutter + (i * step - from) * pixels;
     draw.fillRect(x, 0, 1, 4);
     const text = step < 1 ? (i * step).toFixed(step < 0.1 ? 2 : 1) : `${i * step}`;
-    draw.fillText(text, Math.min(width - 12, Math.max(x, 9)), 16);
+    const half = draw.measureText(text).width / 2;
+    draw.fillText(text, Math.min(width - half, Math.max(x, half)), 16);
   }
 }
 
