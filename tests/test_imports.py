@@ -51,7 +51,7 @@ PARTS = {
     ),
     "figures": (
         *("analysis_figures", "chunk_figures", "evaluation_figures"),
-        "network_figures",
+        *("listening_figures", "network_figures", "panel_figures"),
     ),
     "report": ("page",),
     "error_analysis": ("error_song", "error_windows"),

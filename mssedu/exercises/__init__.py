@@ -25,6 +25,8 @@ TOPICS = (
     "hybrid",
     "transformer",
     "chunking",
+    "listening",
+    "panel",
 )  # in the order of the notebooks
 
 __all__ = ["Exercise", "Outcome", "Page", "Status", "exercise", "list_exercises"]

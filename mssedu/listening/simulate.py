@@ -8,8 +8,8 @@
 
 That fourth part makes ten ratings of one person less than ten opinions, and tests on
 raw rows wrong. With the spreads below and no true difference, at p < 0.05 an analysis
-of variance on raw rows of 12 listeners × 10 trials × 4 systems finds one in 18 % of the
-panels, Friedman's test on raw rows in 45 %, and on listener means in 5 %.
+of variance on raw rows of 12 listeners × 10 trials × 4 systems finds one in 17 % of the
+panels, Friedman's test on raw rows in 45 %, and on listener means in 4 %.
 
     draw_ratings   numbers at once, for simulations of thousands of panels
     sit_through    takes a real session as a listener would, page by page
