@@ -29,7 +29,6 @@ from mssedu.listening.sounds import encode, shape_of
 from mssedu.listening.store import ResultStore
 from mssedu.listening.web_page import remote_page
 
-_COOKIE = "mssedu-listen"
 # No page of another origin gets in, and this one loads nothing from elsewhere.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
@@ -80,18 +79,22 @@ class Server:
         Raises:
             OSError: the port is taken.
         """
-        token = token or secrets.token_urlsafe(16)
-        given = {"store": store, "seats": {}, "token": token}
-        paths = {"/": _Home, "/begin": _Begin, "/tell": _Tell}
-        routes: list[Any] = [(path, handler, given) for path, handler in paths.items()]
-        routes.append((r"/sounds/([0-9a-f]+)/(\d+)", _Sounds, given))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         door = socket.create_server((host, port), family=family)
         door.setblocking(False)
+        port = door.getsockname()[1]
+        token = token or secrets.token_urlsafe(16)
+        # Cookies do not tell ports apart, and there may be a test at each.
+        cookie = f"mssedu-listen-{port}"
+        given = {"store": store, "seats": {}, "token": token, "cookie": cookie}
+        paths = {"/": _Home, "/begin": _Begin, "/tell": _Tell}
+        routes: list[Any] = [(path, handler, given) for path, handler in paths.items()]
+        routes.append((r"/sounds/([0-9a-f]+)/(\d+)", _Sounds, given))
         self._http = HTTPServer(Application(routes))
         self._http.add_socket(door)
-        port = door.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
+        everywhere = host in ("0.0.0.0", "::")
+        shown = socket.gethostname() if everywhere else host
+        shown = f"[{shown}]" if ":" in shown else shown
         self.address = f"http://{shown}:{port}/?token={token}"
 
     def __enter__(self) -> "Server":
@@ -105,16 +108,18 @@ class _Handler(RequestHandler):
     """What all requests share: who may ask, what a fault looks like."""
 
     def initialize(
-        self, store: ResultStore, seats: dict[str, Seat], token: str
+        self, store: ResultStore, seats: dict[str, Seat], token: str, cookie: str
     ) -> None:
-        self.store, self.seats, self.token = store, seats, token
+        self.store, self.seats, self.token, self.cookie = store, seats, token, cookie
 
     def set_default_headers(self) -> None:
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        given = self.get_query_argument("token", None) or self.get_cookie(_COOKIE, "")
+        given = self.get_query_argument("token", None) or self.get_cookie(
+            self.cookie, ""
+        )
         if not hmac.compare_digest((given or "").encode(), self.token.encode()):
             raise HTTPError(403, reason="Open the link that you were given")
 
@@ -150,7 +155,7 @@ class _Home(_Handler):
     def get(self) -> None:
         if self.get_query_argument("token", None):
             # The address that stays in the browser's history does not hold the token.
-            self.set_cookie(_COOKIE, self.token, httponly=True, samesite="Strict")
+            self.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
             self.redirect("/")
             return
         self.finish(remote_page(self.store.design.title))

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import socket
 import threading
 
 import pytest
@@ -48,11 +49,13 @@ def ask(store):
         pass
     host, _, token = made[0].address.removeprefix("http://").partition("/?token=")
 
+    cookie = f"mssedu-listen-{host.rpartition(':')[2]}"
+
     def ask(path, content=None, token=token, method=None):
         link = http.client.HTTPConnection(host, timeout=20)
         body = None if content is None else json.dumps(content)
         method = method or ("GET" if content is None else "POST")
-        link.request(method, path, body, {"Cookie": f"mssedu-listen={token}"})
+        link.request(method, path, body, {"Cookie": f"{cookie}={token}"})
         answer = link.getresponse()
         ask.headers, text = answer.headers, answer.read()
         link.close()
@@ -147,3 +150,11 @@ def test_an_address_of_ipv6_is_a_link(store):
             return server.address
 
     assert asyncio.run(link()).startswith("http://[::1]:")
+
+
+def test_a_link_for_the_network_names_this_machine(store):
+    async def link():
+        with Server(store, "0.0.0.0", 0, "t") as server:
+            return server.address
+
+    assert asyncio.run(link()).startswith(f"http://{socket.gethostname()}:")
