@@ -114,12 +114,24 @@ def test_many_processes_write_at_once(tmp_path):
     processes = [start(TEN_LISTENERS, path) for _ in range(4)]
     for process in processes:
         process.communicate(timeout=120)
-        assert process.returncode == 0
+    assert [process.returncode for process in processes] == [0, 0, 0, 0]
     with ResultStore(path, DESIGN) as store:
         numbers = [row["number"] for row in store.rows("listeners")]
         assert sorted(numbers) == list(range(40))
         assert len(set(store.listeners())) == 40
         assert len(store.rows("ratings")) == 120
+
+
+def test_opening_waits_for_whoever_makes_the_file(tmp_path):
+    path = tmp_path / "results.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # for which SQLite does not wait by itself
+    timer = threading.Timer(0.5, other.execute, ["COMMIT"])
+    timer.start()
+    with ResultStore(path, DESIGN) as store:
+        assert store.listeners() == []
+    timer.join()
+    other.close()
 
 
 def test_every_call_is_on_the_disk_when_it_returns(tmp_path):
