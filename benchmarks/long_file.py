@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 
 from mssedu.audio import load_audio
-from mssedu.audio_writer import AudioWriter
+from mssedu.audio_files.writer import AudioWriter
 
 DATA = Path(__file__).parents[1] / "data"
 CHILD = """
 import json, sys, torch, mssedu
-from mssedu.separation import peak_memory_mb
+from mssedu.separation.report import peak_memory_mb
 model = mssedu.create_model(sys.argv[3], sys.argv[4])
 before = peak_memory_mb(torch.device("cpu"))
 done = mssedu.separate_file(model, sys.argv[1], sys.argv[2], subtype=sys.argv[5])

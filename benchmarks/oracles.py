@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 import mssedu
-from mssedu.evaluation import Evaluation
-from mssedu.score_tables import number_text, score_note, score_table
+from mssedu.evaluation.result import Evaluation
+from mssedu.evaluation.score_tables import number_text, score_note, score_table
 from mssedu.tables import render
 
 HERE = Path(__file__).parent

@@ -23,7 +23,7 @@ from mssedu.datasets.layouts import demo_data
 from mssedu.listening import ListeningTest, MaskLab
 from mssedu.listening.create import create_test
 from mssedu.listening.excerpts import Excerpts
-from mssedu.oracles import oracle_estimate
+from mssedu.evaluation.oracles import oracle_estimate
 
 song = load_track(demo_data() / "valid" / "Francium")
 mixture, sources = song.mixture(29, 8), song.sources(29, 8)

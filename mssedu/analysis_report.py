@@ -11,15 +11,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mssedu.analysis_figures import (
+from mssedu.error_analysis import ErrorAnalysis
+from mssedu.error_song import Sounds, TrackErrors, WorstExcerpt
+from mssedu.error_windows import AUDIBLE_DB, HOP_SECONDS
+from mssedu.figures.errors import (
     bleed_figure,
     excerpt_figure,
     level_figure,
     track_figure,
 )
-from mssedu.error_analysis import ErrorAnalysis
-from mssedu.error_song import Sounds, TrackErrors, WorstExcerpt
-from mssedu.error_windows import AUDIBLE_DB, HOP_SECONDS
 from mssedu.page import (
     facts_table,
     gain_note,

@@ -17,9 +17,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from mssedu.audio_writer import AudioWriter
+from mssedu.audio_files.containers import READABLE_SUFFIXES, opened, probe
+from mssedu.audio_files.writer import AudioWriter
 from mssedu.checks import InputError, check_range, message
-from mssedu.containers import READABLE_SUFFIXES, opened, probe
 
 __all__ = [
     "READABLE_SUFFIXES",

@@ -13,9 +13,12 @@ from typing import Annotated
 
 import tyro
 
-from mssedu.analyze_command import analyze
-from mssedu.card import card, models
 from mssedu.checks import InputError, MssEduError, check_name, message
+from mssedu.commands.analyze import analyze
+from mssedu.commands.card import card, models
+from mssedu.commands.evaluate import compare, evaluate, published
+from mssedu.commands.listen import listen
+from mssedu.commands.separate import separate
 from mssedu.console import (
     bar,
     err,
@@ -24,11 +27,8 @@ from mssedu.console import (
     show_steps,
     warnings_as_lines,
 )
-from mssedu.evaluate_command import compare, evaluate, published
-from mssedu.listen_command import listen
-from mssedu.separate_command import separate
 from mssedu.tables import render
-from mssedu.train_config import TrainConfig
+from mssedu.training.config import TrainConfig
 
 DEMO_FOLDER = Path("runs/demo")
 
@@ -41,7 +41,7 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
             there is replaced.
     """
     from mssedu.demo import CONFIG, DEFINITION, run_demo
-    from mssedu.score_tables import track_table
+    from mssedu.evaluation.score_tables import track_table
 
     if (folder / "report.html").exists():
         out.print(f"Replacing the earlier demo in {folder}")

@@ -72,8 +72,8 @@ def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
         source, weights: as in `mssedu.load_model`.
         device: as in `pick_device`.
     """
-    from mssedu.preflight import pick_device
     from mssedu.pretrained import load_model
+    from mssedu.training.preflight import pick_device
 
     with ExitStack() as stack:
         shown: list[

@@ -23,14 +23,14 @@ from mssedu.checkpoint import load_checkpoint
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.evaluate import evaluate
-from mssedu.evaluation import Evaluation
+from mssedu.evaluation.result import Evaluation
+from mssedu.evaluation.track_scores import Scores
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separate import separate
-from mssedu.track_scores import Scores
 from mssedu.train import fit
-from mssedu.train_config import TrainConfig
+from mssedu.training.config import TrainConfig
 
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")

@@ -6,7 +6,7 @@
 
 Song after song: of each one only numbers stay, and of all songs together the sound of
 the worst excerpts and a stretch of the worst songs. A mean score tells how good a model
-is; this tells what to mend. `analysis_figures` and `analysis_report` show it.
+is; this tells what to mend. `figures.errors` and `analysis_report` show it.
 Notebook: 04.
 """
 
@@ -25,7 +25,7 @@ from mssedu.checks import DatasetError, check_finite, check_range, message
 from mssedu.datasets.track import Track
 from mssedu.error_song import REST, Song, TrackErrors, WorstExcerpt
 from mssedu.error_windows import Windows
-from mssedu.estimates import Estimates, fitted, with_references
+from mssedu.evaluation.estimates import Estimates, fitted, with_references
 
 N_STRETCHES = 4  # songs of which a stretch is kept to listen to
 

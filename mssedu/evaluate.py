@@ -30,7 +30,7 @@ from mssedu.checkpoint import git_commit
 from mssedu.checks import DatasetError, InputError, check_name, check_range, message
 from mssedu.contract import config_of
 from mssedu.datasets.track import Track
-from mssedu.estimates import (
+from mssedu.evaluation.estimates import (
     Estimates,
     FileEstimates,
     FunctionEstimates,
@@ -38,10 +38,10 @@ from mssedu.estimates import (
     content_sha256,
     with_references,
 )
-from mssedu.evaluation import Evaluation
-from mssedu.score_store import ScoreStore
-from mssedu.scoring import check_metrics
-from mssedu.track_scores import ROWS, Job, TrackScores, score_track
+from mssedu.evaluation.result import Evaluation
+from mssedu.evaluation.score_store import ScoreStore
+from mssedu.evaluation.scoring import check_metrics
+from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
 
 CUSTOMARY = ("silence", "mixture", "model", "irm")
 Progress = Callable[[int, int, str], None]

@@ -31,13 +31,13 @@ from mssedu.checks import (
     check_mixture,
     message,
 )
-from mssedu.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
 from mssedu.contract import ModelConfig, chunk_seconds, config_of, segment_limit
-from mssedu.fallback import in_smaller_batches, with_fallback
-from mssedu.inference import ready
-from mssedu.overlap_add import Progress, Read, overlap_add, whole
-from mssedu.refine import needed, output_names, refined
-from mssedu.separate_config import SeparateConfig
+from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
+from mssedu.separation.config import SeparateConfig
+from mssedu.separation.fallback import in_smaller_batches, with_fallback
+from mssedu.separation.inference import ready
+from mssedu.separation.overlap_add import Progress, Read, overlap_add, whole
+from mssedu.separation.refine import needed, output_names, refined
 
 
 def separate(

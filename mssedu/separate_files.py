@@ -26,20 +26,20 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.audio import match_channels
-from mssedu.audio_stream import Reader, Spool, resample_blocks
-from mssedu.audio_writer import AudioWriter
+from mssedu.audio_files.stream import Reader, Spool, resample_blocks
+from mssedu.audio_files.writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
 from mssedu.checks import MssEduWarning
 from mssedu.contract import config_of, device_of, stem_bandwidth_hz
-from mssedu.fallback import with_fallback
-from mssedu.file_config import FileConfig
-from mssedu.overlap_add import Progress
-from mssedu.refine import output_names
 from mssedu.separate import estimate_blocks, plan_chunks, settled
-from mssedu.separate_config import SeparateConfig
-from mssedu.separation import LevelMeter, SeamMeter, Separation, peak_memory_mb
-from mssedu.song import Song
-from mssedu.song_files import fill, is_finished, track_name
+from mssedu.separation.config import SeparateConfig
+from mssedu.separation.fallback import with_fallback
+from mssedu.separation.file_config import FileConfig
+from mssedu.separation.overlap_add import Progress
+from mssedu.separation.refine import output_names
+from mssedu.separation.report import LevelMeter, SeamMeter, Separation, peak_memory_mb
+from mssedu.separation.song import Song
+from mssedu.separation.song_files import fill, is_finished, track_name
 
 ZEROS = 2**16  # samples of a block of silence
 

@@ -33,14 +33,14 @@ from mssedu.checks import InputError, MssEduError, SetupError, check_name, messa
 from mssedu.contract import prepare
 from mssedu.datasets.segments import RandomSegments
 from mssedu.datasets.track import Track
-from mssedu.inference import reuse_memory
 from mssedu.losses import LOSSES
-from mssedu.preflight import check_run, pick_device
-from mssedu.run_record import RunRecord, describe_run, start_folder
 from mssedu.separate import separate
-from mssedu.train_config import TrainConfig
-from mssedu.train_state import TrainState
-from mssedu.validation import do_nothing_scores, validate
+from mssedu.separation.inference import reuse_memory
+from mssedu.training.config import TrainConfig
+from mssedu.training.preflight import check_run, pick_device
+from mssedu.training.run_record import RunRecord, describe_run, start_folder
+from mssedu.training.state import TrainState
+from mssedu.training.validation import do_nothing_scores, validate
 
 __all__ = ["FitResult", "TrainConfig", "fit", "learning_rate_at", "train_step"]
 

@@ -11,7 +11,7 @@ from mssedu.analysis_report import write_analysis
 from mssedu.audio import load_audio
 from mssedu.datasets.track import Track
 from mssedu.error_analysis import analyze_errors
-from mssedu.estimates import FunctionEstimates
+from mssedu.evaluation.estimates import FunctionEstimates
 
 RATE = 16000
 STEMS = ("voice", "band")

@@ -110,7 +110,7 @@ def test_card_names_mistakes(capsys):
 
 
 def test_models_with_cards(monkeypatch, capsys):
-    from mssedu import card
+    from mssedu.commands import card
 
     make = card.make_card
     short = {"stems": ["a"], "segment": 0.1}

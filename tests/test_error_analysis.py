@@ -9,7 +9,7 @@ from mssedu import error_analysis
 from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.track import Track
 from mssedu.error_analysis import analyze_errors
-from mssedu.estimates import FunctionEstimates
+from mssedu.evaluation.estimates import FunctionEstimates
 from mssedu.metrics import usdr
 
 RATE = 8000

@@ -13,9 +13,9 @@ from mssedu.audio import save_audio
 from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
-from mssedu.estimates import FileEstimates
 from mssedu.evaluate import CUSTOMARY, evaluate
-from mssedu.evaluation import load_evaluation
+from mssedu.evaluation.estimates import FileEstimates
+from mssedu.evaluation.result import load_evaluation
 
 STEMS = ("voice", "rest")
 RATE = 8000

@@ -33,34 +33,16 @@ ROWS = (
 ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
 # Files that would be one with another, were files not kept short
 PARTS = {
-    "audio": ("containers", "audio_stream", "audio_writer"),
-    "separate": (
-        *("chunks", "overlap_add", "refine", "inference", "fallback"),
-        *("separate_config", "separate_files", "file_config"),
-        *("song", "song_files", "separation"),
-    ),
+    "audio": ("audio_files",),
+    "separate": ("separate_files", "separation"),
     "complexity": ("receptive_field",),
-    "evaluate": (
-        *("scoring", "oracles", "estimates", "museval_json", "track_scores"),
-        *("score_store", "evaluation", "score_tables", "comparison"),
-        "published_scores",
-    ),
-    "cli": (
-        *("analyze_command", "card", "evaluate_command", "listen_command"),
-        *("plan", "separate_command"),
-    ),
-    "figures": (
-        *("analysis_figures", "chunk_figures", "evaluation_figures"),
-        *("listening_figures", "network_figures", "panel_figures"),
-    ),
+    "evaluate": ("evaluation",),
+    "cli": ("commands",),
     "report": ("page",),
     "error_analysis": ("error_song", "error_windows"),
     "metrics": ("spectral_metrics",),
     "bss_eval": ("bss_filters",),
-    "train": (
-        *("train_config", "train_state", "ema"),
-        *("preflight", "run_record", "validation"),
-    ),
+    "train": ("training",),
 }
 PART_OF = {part: whole for whole, parts in PARTS.items() for part in parts}
 # The few that need a neighbor of their own row: who -> whom

@@ -22,7 +22,7 @@ from mssedu.checks import AudioFileError, InputError
 from mssedu.complexity import peak_memory
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file, split_settings
-from tests.test_containers import encode
+from tests.audio_files.test_containers import encode
 
 
 class Halves(nn.Module):

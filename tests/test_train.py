@@ -24,7 +24,7 @@ from mssedu.datasets.track import Track
 from mssedu.losses import waveform_l1
 from mssedu.registry import create_model
 from mssedu.train import TrainConfig, fit, learning_rate_at, train_step
-from mssedu.validation import validate
+from mssedu.training.validation import validate
 
 STEMS = ("hum", "hiss")
 RATE = 8000

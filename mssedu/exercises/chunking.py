@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from mssedu.chunks import Chunks
 from mssedu.exercises.exercise import Exercise, expect, expect_close, expect_tensor
 from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.separation.chunks import Chunks
 
 
 def _verify_shares(shares) -> None:

@@ -22,7 +22,7 @@ from mssedu.audio import load_audio, save_audio
 from mssedu.checks import InputError, MssEduWarning, message
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
-from mssedu.estimates import FileEstimates
+from mssedu.evaluation.estimates import FileEstimates
 from mssedu.listening.design import REFERENCE, Design, Trial, save_design
 from mssedu.listening.excerpts import Excerpts
 from mssedu.listening.loudness import measured_lufs

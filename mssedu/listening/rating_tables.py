@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mssedu.comparison import p_text
+from mssedu.evaluation.comparison import p_text
+from mssedu.evaluation.score_tables import NONE
 from mssedu.listening.choices import Choices, by_listener, pooled
 from mssedu.listening.statistics import (
     Interval,
@@ -21,7 +22,6 @@ from mssedu.listening.statistics import (
     power_note,
     summarize,
 )
-from mssedu.score_tables import NONE
 from mssedu.tables import Head, Rows
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from mssedu.checks import InputError, message
-from mssedu.evaluation_figures import boxes_figure
+from mssedu.figures.evaluation import boxes_figure
 from mssedu.listening.agreement import (
     RankAgreement,
     rank_agreement,

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from mssedu.checks import DatasetError, InputError, check_name, message
-from mssedu.evaluation import first_difference
+from mssedu.evaluation.result import first_difference
 from mssedu.listening.design import Design, design_from
 from mssedu.listening.schedule import Page, plan
 

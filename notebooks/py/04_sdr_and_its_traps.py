@@ -34,9 +34,12 @@ from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_dataset, load_track
 from mssedu.datasets.track import Track
 from mssedu.evaluate import evaluate
-from mssedu.evaluation_figures import boxes_figure
+from mssedu.evaluation.oracles import oracle_estimate
+from mssedu.evaluation.published_scores import published_scores
+from mssedu.evaluation.score_tables import score_table
 from mssedu.exercises import Page, exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
+from mssedu.figures.evaluation import boxes_figure
 from mssedu.masks import (
     apply_mask,
     ideal_binary_mask,
@@ -58,10 +61,7 @@ from mssedu.metrics import (
     usdr,
 )
 from mssedu.notebook import play, setup, show_source
-from mssedu.oracles import oracle_estimate
 from mssedu.pretrained import load_model
-from mssedu.published_scores import published_scores
-from mssedu.score_tables import score_table
 from mssedu.spectral import istft, stft
 from mssedu.statistics import bootstrap_interval, paired_test
 from mssedu.tables import render

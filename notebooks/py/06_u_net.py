@@ -34,11 +34,11 @@ from torch import nn
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import mask_figure, scores_figure, spectrogram_figure
+from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.losses import magnitude_l1, waveform_l1
 from mssedu.metrics import usdr
 from mssedu.models.spleeter import UNet
-from mssedu.network_figures import curves_figure, maps_figure
 from mssedu.notebook import play, setup, show_source
 from mssedu.registry import create_model
 from mssedu.separate import separate

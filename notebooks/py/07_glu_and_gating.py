@@ -31,10 +31,10 @@ from mssedu.audio import resample
 from mssedu.datasets.layouts import demo_data, load_dataset, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
+from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
 from mssedu.look_inside import inside_names, look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
-from mssedu.network_figures import histogram_figure, interval_figure, mean_interval
 from mssedu.notebook import play, setup, show_source
 from mssedu.registry import create_model
 from mssedu.spectral import istft, stft

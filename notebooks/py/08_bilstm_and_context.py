@@ -29,10 +29,10 @@ from torch import nn
 from mssedu.blocks.dconv import BiLSTM
 from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
+from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
-from mssedu.network_figures import curves_figure, maps_figure
 from mssedu.notebook import play, setup, show_source
 from mssedu.registry import create_model
 from mssedu.separate import separate

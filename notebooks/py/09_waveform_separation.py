@@ -36,9 +36,9 @@ from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
+from mssedu.figures.networks import curves_figure
 from mssedu.metrics import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
-from mssedu.network_figures import curves_figure
 from mssedu.notebook import play, setup, show_source
 from mssedu.receptive_field import receptive_field
 from mssedu.registry import create_model

@@ -45,10 +45,10 @@ from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure
+from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import inside_names, look_inside
 from mssedu.metrics import usdr
 from mssedu.models.hdemucs import HDemucsConfig
-from mssedu.network_figures import curves_figure, maps_figure
 from mssedu.notebook import play, setup, show_source
 from mssedu.registry import create_model
 from mssedu.separate import separate

@@ -40,9 +40,9 @@ from mssedu.blocks.transformer import Attention, sines_1d, sines_2d
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, sweep_figure
+from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.metrics import usdr
-from mssedu.network_figures import curves_figure, maps_figure
 from mssedu.notebook import play, setup, show_source
 from mssedu.pretrained import load_model
 from mssedu.registry import create_model

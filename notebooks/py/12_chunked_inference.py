@@ -38,22 +38,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio import load_audio, resample, save_audio
-from mssedu.chunk_figures import ChunkLab, chunks_figure, error_db
-from mssedu.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
 from mssedu.complexity import count_flops, peak_memory
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
+from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
 from mssedu.metrics import usdr
 from mssedu.notebook import play, setup, show_source
-from mssedu.overlap_add import overlap_add
 from mssedu.pretrained import load_model
 from mssedu.receptive_field import receptive_field
 from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file
-from mssedu.separation import SeamMeter
+from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
+from mssedu.separation.overlap_add import overlap_add
+from mssedu.separation.report import SeamMeter
 from mssedu.train import TrainConfig, fit
 
 # %%
@@ -193,7 +193,7 @@ def toy_overlap_add(model, mixture, length, starts, window="triangle"):
 
 
 # %%
-show_source("mssedu.overlap_add.overlap_add")
+show_source("mssedu.separation.overlap_add.overlap_add")
 
 # %% [markdown]
 # The real one reads the song piece by piece, computes several chunks at once if told to, and
@@ -201,7 +201,7 @@ show_source("mssedu.overlap_add.overlap_add")
 # `Chunks` know:
 
 # %%
-show_source("mssedu.chunks.Chunks.shown")
+show_source("mssedu.separation.chunks.Chunks.shown")
 
 # %% [markdown]
 # `separate` calls them both. Does it agree with the toy?

@@ -43,8 +43,10 @@ from scipy.signal import firwin, oaconvolve
 from mssedu.audio import load_audio, loudness_lufs, peak_db, save_audio
 from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.exercises import Page, exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
+from mssedu.figures.listening import tolerance_figure
 from mssedu.listening import ABSwitch, ListeningTest
 from mssedu.listening.anchors import lowpass, make_anchor
 from mssedu.listening.choices import least_correct
@@ -60,16 +62,14 @@ from mssedu.listening.simulate import sit_through
 from mssedu.listening.statistics import power_note, power_table
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
-from mssedu.listening_figures import tolerance_figure
 from mssedu.metrics import usdr
 from mssedu.notebook import setup, show_source
-from mssedu.oracles import oracle_estimate
 from mssedu.pretrained import load_model
 from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.tables import render
 from mssedu.train import fit
-from mssedu.train_config import TrainConfig
+from mssedu.training.config import TrainConfig
 
 # %%
 session = setup()

@@ -1,0 +1,1 @@
+"""The larger commands of `mssedu`, a file each; `mssedu.cli` is the list of all."""

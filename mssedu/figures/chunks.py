@@ -1,0 +1,255 @@
+"""Where chunks lie and where their error lies: a figure, and a laboratory to play with.
+
+    chunks_figure   share of each chunk over time, and below it the error over time
+    ChunkLab        the same with sliders for segment, overlap, window and context, and
+                    with the sound of the seams
+
+The error is the difference to the whole song in one go: what the cutting does, not what
+the model does. A notebook shows a `ChunkLab` live where there is a browser with widgets
+and a kernel; everywhere else, in a stored notebook say, it is its first picture.
+Notebook: 12.
+"""
+
+import base64
+import io
+import math
+from functools import cached_property
+from typing import Any
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from mssedu.checks import InputError, check_name, message
+from mssedu.contract import config_of
+from mssedu.figures import COLORS, STYLE
+from mssedu.separate import plan_chunks, separate, settled
+from mssedu.separation.chunks import Chunks
+from mssedu.separation.config import SeparateConfig
+
+FLOOR_DB = -150.0  # below what float32 resolves
+_PIECE_SECONDS = 0.005  # of the error: one point of the curve
+_POINTS = 200  # of a chunk's share
+_SHADES = (COLORS["drums"], COLORS["vocals"], COLORS["bass"])  # neighbors differ
+_SEAM_SECONDS = 0.5  # played of each seam
+_MOST_SEAMS = 12  # played one after another
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "segment": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "overlap": (0.0, 0.1, 0.25, 0.5, 0.75),
+    "window": ("triangle", "hann", "rectangle"),
+    "context": (0.0, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2),
+}
+
+
+def error_db(*, reference: Tensor, estimate: Tensor) -> float:
+    """Level of the difference against the reference, dB; -150 at the lowest.
+
+    Args:
+        reference: what it should be, (channels, samples).
+        estimate: the same shape.
+
+    Example:
+        >>> sound = torch.ones(1, 9)
+        >>> round(error_db(reference=sound, estimate=1.01 * sound))
+        -40
+    """
+    error = (estimate - reference).double().square().sum()
+    energy = reference.double().square().sum().clamp_min(1e-30)
+    return max(10 * math.log10(max(float(error / energy), 1e-30)), FLOOR_DB)
+
+
+def chunks_figure(
+    chunks: Chunks, sample_rate: int, *, reference: Tensor, estimate: Tensor
+) -> Figure:
+    """What each chunk contributes, and the error, over time; dotted: the seams.
+
+    Args:
+        chunks: of the song.
+        sample_rate: Hz.
+        reference: the whole song in one go, (channels, samples).
+        estimate: the same from these chunks.
+
+    Raises:
+        InputError: shapes that differ, or not the samples of `chunks`.
+
+    Example:
+        >>> chunks = Chunks(200, 100, [0, 75, 150], torch.ones(100), 100)
+        >>> sound = torch.ones(1, 200)
+        >>> figure = chunks_figure(chunks, 100, reference=sound, estimate=sound)
+        >>> figure.axes[0].get_ylabel()
+        'Share'
+    """
+    shapes = tuple(reference.shape), tuple(estimate.shape)
+    if shapes[0] != shapes[1] or shapes[0][-1:] != (chunks.samples,):
+        wanted = f"reference and estimate of {chunks.samples} samples"
+        remedy = "Give both as the chunks were cut."
+        raise InputError(message("chunks_figure", wanted, shapes, remedy))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 3.8))
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+    for index, (start, share) in enumerate(_shares(chunks)):
+        places = torch.linspace(0, len(share) - 1, _POINTS).round().long()
+        seconds = ((start + places) / sample_rate).numpy()
+        upper.fill_between(
+            seconds, share[places].numpy(), alpha=0.35, color=_SHADES[index % 3]
+        )
+    step = max(1, round(_PIECE_SECONDS * sample_rate))
+    levels = _levels(reference, estimate, step)
+    seconds = ((torch.arange(len(levels)) + 0.5) * step / sample_rate).numpy()
+    lower.plot(seconds, levels.numpy(), color=COLORS["mixture"], linewidth=0.8)
+    for seam in chunks.seams:
+        for axes in (upper, lower):
+            axes.axvline(seam / sample_rate, color="#999999", linestyle=":", lw=0.8)
+    upper.set(ylabel="Share", ylim=(0, 1.05))
+    lower.set(xlabel="Time (seconds)", ylabel="Error (dB re whole pass)")
+    lower.set_ylim(FLOOR_DB, 5)
+    lower.set_xlim(0, chunks.samples / sample_rate)
+    lower.grid(alpha=0.3)
+    return figure
+
+
+def _shares(chunks: Chunks) -> list[tuple[int, Tensor]]:
+    """(first sample, share of every sample) of each chunk; the shares sum to one."""
+    total, weights = torch.zeros(chunks.samples), []
+    for start in chunks.starts:
+        begin, end = chunks.kept(start)
+        weight = chunks.weight[begin - start : end - start]
+        total[begin:end] += weight
+        weights.append((begin, weight))
+    return [(begin, w / total[begin : begin + len(w)]) for begin, w in weights]
+
+
+def _levels(reference: Tensor, estimate: Tensor, step: int) -> Tensor:
+    """Error of each `step` samples against the mean power of the reference, dB."""
+    power = (estimate - reference).double().square().mean(0)
+    whole = power[: len(power) // step * step].reshape(-1, step).mean(1)
+    mean = reference.double().square().mean().clamp_min(1e-30)
+    return (10 * (whole / mean).clamp_min(1e-30).log10()).clamp_min(FLOOR_DB)
+
+
+class ChunkLab:
+    """Choose segment, overlap, window and context; see and hear what they do.
+
+    Args:
+        model: follows the contract; takes some seconds in one go.
+        mixture: (channels, samples), at the model's sample rate; ten seconds will do.
+        stem: which one to look at.
+        **settings: segment, overlap, window and context to begin with.
+
+    Raises:
+        InputError: a stem that the model has not, or settings that `separate` refuses.
+    """
+
+    def __init__(
+        self, model: nn.Module, mixture: Tensor, stem: str, **settings: Any
+    ) -> None:
+        self.model, self.mixture, self.stem = model, mixture, stem
+        self.config = config_of(model)
+        self.row = list(self.config.stems).index(
+            check_name("ChunkLab", "stem", stem, self.config.stems)
+        )
+        self.reference = separate(model, mixture, segment=math.inf)[self.row]
+        begin = {"segment": 2.0, "overlap": 0.25, "window": "triangle", "context": 0.0}
+        self.set(**(begin | settings))
+
+    def set(self, **settings: Any) -> None:
+        """Separate anew with these settings of `mssedu.separate`."""
+        samples = self.mixture.shape[-1]
+        config = settled(SeparateConfig.of(settings), self.config, samples)
+        self.chunks = plan_chunks(self.config, samples, config)
+        self.estimate = separate(self.model, self.mixture, **settings)[self.row]
+        self.settings = settings
+
+    @property
+    def text(self) -> str:
+        """Error, chunks and work in a line."""
+        level = error_db(reference=self.reference, estimate=self.estimate)
+        shown = [
+            end - begin for begin, end in map(self.chunks.shown, self.chunks.starts)
+        ]
+        work = sum(shown) / self.chunks.samples
+        return f"{len(shown)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
+
+    def figure(self) -> Figure:
+        """Shares of the chunks and the error over time."""
+        return chunks_figure(
+            self.chunks,
+            self.config.sample_rate,
+            reference=self.reference,
+            estimate=self.estimate,
+        )
+
+    def seams(self) -> Tensor:
+        """The estimate around each seam, half a second, one after another, faded.
+
+        Returns:
+            (channels, samples): up to twelve seams; without any, the whole estimate.
+        """
+        half = round(_SEAM_SECONDS * self.config.sample_rate / 2)
+        fade = torch.hann_window(2 * half).clamp_max(0.1) / 0.1
+        places = [
+            s for s in self.chunks.seams if half <= s <= self.chunks.samples - half
+        ]
+        parts = [fade * self.estimate[:, s - half : s + half] for s in places]
+        return torch.cat(parts[:_MOST_SEAMS], dim=1) if parts else self.estimate
+
+    @cached_property
+    def box(self) -> Any:
+        """The widgets: four choices, the picture, a line of text and two sounds."""
+        import ipywidgets
+
+        picture, text = ipywidgets.Image(format="png"), ipywidgets.HTML()
+        sounds = [
+            ipywidgets.Audio(format="flac", autoplay=False, loop=False)
+            for _ in range(2)
+        ]
+        choices = {name: self._choice(name) for name in _CHOICES}
+
+        def update(_: Any = None) -> None:
+            self.set(**{name: choice.value for name, choice in choices.items()})
+            picture.value, text.value = _png(self.figure()), self.text
+            for sound, audio in zip(sounds, (self.seams(), self.estimate), strict=True):
+                sound.value = _flac(audio, self.config.sample_rate)
+
+        for choice in choices.values():
+            choice.observe(update, "value")
+        update()
+        labels = map(ipywidgets.Label, ("seam by seam", f"{self.stem}, all of it"))
+        rows = map(ipywidgets.HBox, zip(labels, sounds, strict=True))
+        return ipywidgets.VBox([*choices.values(), text, picture, *rows])
+
+    def _choice(self, name: str) -> Any:
+        """A slider over the values of a setting, the present one among them."""
+        import ipywidgets
+
+        value = self.settings[name]
+        options = list(_CHOICES[name])
+        if value not in options:
+            options = sorted([*options, value])
+        return ipywidgets.SelectionSlider(
+            options=options, value=value, description=name, continuous_update=False
+        )
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"ChunkLab({self.stem}, {settings}): {self.text}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Live widgets for those who can, the picture for all others."""
+        picture = base64.b64encode(_png(self.figure())).decode()
+        live = self.box._repr_mimebundle_() or {}
+        return {**live, "text/plain": repr(self), "image/png": picture}
+
+
+def _png(figure: Figure) -> bytes:
+    figure.savefig(file := io.BytesIO(), format="png")
+    return file.getvalue()
+
+
+def _flac(audio: Tensor, sample_rate: int) -> bytes:
+    import soundfile
+
+    samples = audio.clamp(-1, 1).T.numpy()
+    soundfile.write(file := io.BytesIO(), samples, sample_rate, "PCM_16", format="FLAC")
+    return file.getvalue()

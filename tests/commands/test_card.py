@@ -1,0 +1,101 @@
+"""Cards of models: numbers in three formats."""
+
+import pytest
+
+from mssedu.checks import InputError
+from mssedu.commands import card
+from mssedu.complexity import Complexity
+from mssedu.receptive_field import ReceptiveField
+from mssedu.registry import create_model, list_models, model_config
+
+
+def card_of(name, past=None, future=None, **changes):
+    costs = {
+        "n_parameters": 1_234_567,
+        "n_trainable": 1_234_000,
+        "n_stored": 1_240_000,
+        "sample_rate": 44100,
+        "segment": 6.0,
+        "flops": 12.34e9,
+        "memory_bytes": 305_000_000,
+        "realtime_factor": 0.123,
+        "field": ReceptiveField(past, future),
+        "device": "CPU",
+        "n_threads": 2,
+    }
+    config = model_config(name, "tiny")
+    return card.Card(name, "tiny", "An idea.", config, Complexity(**costs | changes))
+
+
+def test_a_row_per_card():
+    head, rows = card.overview(
+        [card_of("open_unmix"), card_of("conv_tasnet", past=44099, future=0)]
+    )
+    assert [len(row) for row in rows] == [len(head)] * 2
+    assert rows[0] == (
+        *("open_unmix", "tiny", "1.23", "12.3", "6.2"),
+        *("≥ 6.00", "6", "no", "0.12", "305", "6.00"),
+    )
+    assert rows[1][5:8] == ("1", "0", "yes")
+
+
+def test_a_line_per_number():
+    head, rows = card.details(card_of("spleeter", past=10, future=4410))
+    assert head == ("spleeter", "tiny")
+    lines = dict(rows)
+    assert lines["idea"] == "An idea"
+    assert lines["parameters"] == "1,234,567"
+    assert lines["of which past"] == "10 samples, 0.0002268 s"
+    assert lines["of which future"] == "4,410 samples, 0.1 s"
+    assert lines["latency, computing time aside"] == "0.1 s"
+    assert lines["measured on"] == "CPU, 2 threads"
+    lines = dict(card.details(card_of("spleeter", n_threads=1))[1])
+    assert lines["measured on"] == "CPU, 1 thread"
+    assert lines["of which past"] == "all of the segment"
+
+
+def test_note_is_a_comment_in_latex():
+    made = [card_of("spleeter")]
+    assert card.note(made, "latex").startswith("% 1 MAC = 2 FLOPs")
+    assert card.note(made).endswith("on: CPU, 2 threads.")
+
+
+def test_a_card_is_measured():
+    made = card.make_card("open_unmix", "tiny", ("vocals",), segment=0.25)
+    assert made.idea.startswith("Open-Unmix: one recurrent network")
+    assert made.config.stems == ("vocals",)
+    assert made.costs.segment == 0.25
+    assert made.costs.field == ReceptiveField(None, None)
+
+
+def test_a_card_of_every_model(monkeypatch):
+    measured, shown = [], []
+
+    def fake(name, preset, device):
+        measured.append((name, preset, device))
+        return card_of(name)
+
+    monkeypatch.setattr(card, "make_card", fake)
+    cards = card.make_cards("tiny", progress=lambda *state: shown.append(state))
+    assert [made.name for made in cards] == list_models()
+    assert measured[0] == (list_models()[0], "tiny", "cpu")
+    assert shown[0] == (0, len(cards), list_models()[0])
+    assert shown[-1] == (len(cards), len(cards), "")
+    with pytest.raises(InputError, match="preset of all models"):
+        card.make_cards("paper_2stems")
+
+
+def test_sizes_need_no_weights():
+    _, rows = card.sizes()
+    listed = {(row[0], row[1]): row[3] for row in rows}
+    assert listed["open_unmix", "paper"] == "35,573,392"
+    for name in list_models():
+        model = create_model(name, "tiny")
+        assert listed[name, "tiny"] == f"{sum(p.numel() for p in model.parameters()):,}"
+
+
+def test_published_checkpoints_have_all_columns():
+    head, rows = card.published()
+    assert "name" in head
+    assert any(row[0] == "htdemucs" for row in rows)
+    assert {len(row) for row in rows} == {len(head)}

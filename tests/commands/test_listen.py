@@ -1,0 +1,167 @@
+"""`mssedu listen`: a test made, answered, reported and exported from the shell."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+import torch
+import tyro
+
+from mssedu.audio import save_audio
+from mssedu.checks import InputError
+from mssedu.commands.listen import listen
+from mssedu.listening.design import load_design
+from mssedu.listening.session import Session
+from mssedu.listening.simulate import sit_through
+from mssedu.listening.store import ResultStore
+
+QUALITY = {"good": 80.0, "bad": 20.0, "reference": 100.0, "anchor35": 5.0}
+RATE = 16000
+
+
+def run(*words):
+    return tyro.cli(listen, args=[str(word) for word in words])
+
+
+@pytest.fixture
+def songs(tmp_path):
+    for folder in ("data", "good", "bad"):
+        for number, song in enumerate(("One", "Two")):
+            path = tmp_path / folder / song / "vocals.wav"
+            path.parent.mkdir(parents=True)
+            generator = torch.Generator().manual_seed(number)
+            audio = 0.1 * torch.randn(1, RATE, generator=generator)
+            save_audio(path, audio, RATE, subtype="float32")
+    return tmp_path
+
+
+def make(songs, *words):
+    folder = songs / "test"
+    systems = (songs / "good", songs / "bad")
+    options = ("--data", songs / "data", "-o", folder, "--anchors", "anchor35")
+    assert run("create", *systems, *options, *words) == 0
+    return folder
+
+
+def test_from_folders_to_report(songs, capsys):
+    folder = make(songs, "--seed", "3", "--n-replicates", "1")
+    design = load_design(folder)
+    assert design.stimuli == tuple(QUALITY)
+    assert (design.seed, design.n_replicates) == (3, 1)
+    said = capsys.readouterr().out
+    assert "2 trials of good, bad, reference, anchor35" in said
+    assert "With 5 listeners this can never be significant" in said
+    with ResultStore(folder / "results.sqlite", design) as store:
+        for _ in range(3):
+            sit_through(Session(store), QUALITY)
+    assert run("report", folder, "--usdr") == 0
+    page = (folder / "report" / "report.html").read_text("utf-8")
+    assert "Mean ratings against usdr of the same 4 excerpts" in page
+    assert run("export", folder) == 0
+    rows = (folder / "results" / "mushra.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + 3 * (2 + 1) * 4
+    document = json.loads((folder / "results" / "results.json").read_text("utf-8"))
+    assert len(document["listeners"]) == 3
+
+
+def test_results_of_another_machine_are_merged(songs, capsys):
+    folder = make(songs)
+    design = load_design(folder)
+    with ResultStore(songs / "other.sqlite", design) as store:
+        sit_through(Session(store), QUALITY)
+    elsewhere = songs / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "test.toml").rename(elsewhere / "test.toml")
+    (songs / "other.sqlite").rename(elsewhere / "results.sqlite")
+    assert run("export", elsewhere) == 0
+    (elsewhere / "test.toml").rename(folder / "test.toml")
+    file = elsewhere / "results" / "results.json"
+    capsys.readouterr()
+    assert run("export", folder, "--merge", file) == 0
+    assert "1 listeners from" in capsys.readouterr().out
+    assert run("report", folder, "-o", songs / "page") == 0
+    assert (songs / "page" / "report.html").exists()
+
+
+def test_a_preference_test_without_data(songs):
+    folder = songs / "votes"
+    words = ("--test", "2afc", "-o", folder, "--n-repetitions", "4")
+    assert run("create", songs / "good", songs / "bad", *words) == 0
+    assert load_design(folder).n_repetitions == 4
+
+
+def test_the_test_as_one_file(songs, capsys):
+    folder = make(songs)
+    capsys.readouterr()
+    assert run("export", folder, "--html", "-o", songs / "mail" / "it") == 0
+    assert "for any browser" in capsys.readouterr().out
+    page = (songs / "mail" / "it" / "test.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert not (songs / "mail" / "it" / "mushra.csv").exists()
+
+
+def test_a_link_is_served_until_ctrl_c(songs):
+    folder = make(songs)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from mssedu.cli import main; sys.exit(main())"
+    )
+    words = ("listen", "serve", str(folder), "--port", "0", "--no-open-browser")
+    run = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    try:
+        link = run.stdout.readline().split()[-1]
+        assert "results.sqlite" in run.stdout.readline()
+        cookies = urllib.request.HTTPCookieProcessor()
+        with urllib.request.build_opener(cookies).open(link) as answer:
+            assert answer.status == 200
+        run.send_signal(signal.SIGINT)
+        assert run.wait(20) == 0
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+
+
+def test_a_port_that_is_taken(songs):
+    folder = make(songs)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=r"a free port at 127.* --port 0"):
+            run("serve", folder, "--port", port, "--no-open-browser")
+
+
+def test_errors(songs):
+    with pytest.raises(InputError, match="folders of different names"):
+        run("create", songs / "good", songs / "." / "good")
+    with pytest.raises(InputError, match="tracks in"):
+        run("create", songs / "good", "--tracks", "0")
+    with pytest.raises(InputError, match="expected runs, got none"):
+        run("create")
+
+
+def test_help_is_light():
+    """Neither torch nor matplotlib is loaded for it."""
+    program = (
+        "import sys, tyro\nfrom mssedu.commands.listen import listen\n"
+        "try: tyro.cli(listen, args=sys.argv[1:])\n"
+        "finally: print(sorted({'torch', 'matplotlib', 'pandas'} & {*sys.modules}))"
+    )
+    for words in (["--help"], ["create", "--help"]):
+        answer = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True
+        )
+        assert answer.stdout.splitlines()[-1] == "[]"
+        assert "create" in answer.stdout

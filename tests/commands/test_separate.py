@@ -1,0 +1,204 @@
+"""`mssedu separate` as a user meets it: exit codes, messages, files, the plan."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from mssedu import cli
+from mssedu.audio import load_audio, save_audio
+from mssedu.checkpoint import save_checkpoint
+from mssedu.commands.separate import clock
+from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
+from mssedu.registry import create_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A checkpoint of an untrained tiny model: it separates, if badly."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    network = create_model("open_unmix", "tiny", n_layers=1, wiener_iterations=0)
+    save_checkpoint(folder / "best.safetensors", network)
+    return folder
+
+
+@pytest.fixture
+def song(tmp_path):
+    path = tmp_path / "雨天 #1.flac"
+    save_audio(path, torch.rand(2, 30000) - 0.5, 44100)
+    return path
+
+
+def run(*args):
+    return cli.main([str(arg) for arg in args])
+
+
+def test_separate_one_song(model, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("separate", song, "-m", model, "-o", out) == 0
+    for stem in ("vocals", "drums", "bass", "other"):
+        audio, rate = load_audio(out / "雨天 #1" / f"{stem}.wav")
+        assert (audio.shape, rate) == ((2, 30000), 44100)
+    assert "1 of 1 done" in capsys.readouterr().out
+
+
+def test_one_bad_file_never_stops_the_others(model, song, tmp_path, capsys):
+    bad = tmp_path / "bad [x].wav"
+    bad.write_bytes(b"no audio")
+    missing, out = tmp_path / "none.wav", tmp_path / "out"
+    assert run("separate", bad, missing, song, "-m", model, "-o", out) == 1
+    seen = capsys.readouterr()
+    assert "bad [x].wav" in seen.err
+    assert "none.wav" in seen.err
+    assert "1 of 3 done" in seen.out
+    assert (out / "雨天 #1" / "bass.wav").exists()
+
+
+def test_results_are_not_overwritten_silently(model, song, tmp_path, capsys):
+    command = ("separate", song, "-m", model, "-o", tmp_path / "out")
+    assert run(*command) == 0
+    before = (tmp_path / "out" / "雨天 #1" / "bass.wav").stat().st_mtime_ns
+    assert run(*command) == 1
+    assert "expected no output yet" in capsys.readouterr().err
+    assert run(*command, "--exists", "skip") == 0
+    assert "skipped" in capsys.readouterr().out
+    after = (tmp_path / "out" / "雨天 #1" / "bass.wav").stat().st_mtime_ns
+    assert after == before
+    time.sleep(0.01)
+    assert run(*command, "--exists", "overwrite") == 0
+    newest = (tmp_path / "out" / "雨天 #1" / "bass.wav").stat().st_mtime_ns
+    assert newest > before
+
+
+def test_separate_needs_files_and_a_model(tmp_path, song, capsys):
+    assert run("separate") == 2
+    assert "Name at least one song" in capsys.readouterr().err
+    assert run("separate", song, "-m", tmp_path / "nothing") == 2
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A published checkpoint at an address on this disk; gives its local file."""
+    network = create_model(
+        *("conv_tasnet", "tiny", ("drums", "bass", "other", "vocals")),
+        **{"n_filters": 16, "bottleneck": 8, "hidden": 8, "n_blocks": 2},
+    )
+    torch.save(network.state_dict(), tmp_path / "small.th")
+    file = WeightFile((tmp_path / "small.th").as_uri())
+    facts = ("conv_tasnet", (file,), network.config.stems, "for tests", "noise")
+    entries = {**PUBLISHED, "small": Published(*facts)}
+    monkeypatch.setattr("mssedu.pretrained.PUBLISHED", entries)
+    monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "small.th"
+
+
+def test_separate_by_a_published_name(small, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("separate", song, "-m", "small", "-o", out) == 0
+    seen = capsys.readouterr()
+    assert seen.out.count("small: license for tests") == 1
+    assert "sha256" in seen.out
+    assert "fetching, MB" in seen.err
+    assert (out / "雨天 #1" / "vocals.wav").exists()
+
+
+@pytest.mark.parametrize("name", [(), ("-m", "small")])
+def test_separate_with_local_weights(small, song, tmp_path, capsys, name):
+    options = ("--weights", small, "-o", tmp_path / "out", *name)
+    assert run("separate", song, *options) == 0
+    assert ("license" in capsys.readouterr().out) == bool(name)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_name_that_does_not_exist(song, capsys):
+    assert run("separate", song, "-m", "htdemuc") == 2
+    assert "Did you mean 'htdemucs'?" in capsys.readouterr().err
+
+
+def test_a_segment_longer_than_trained_is_told_in_one_line(song, tmp_path, capsys):
+    network = create_model("htdemucs", "tiny", segment=0.5)
+    save_checkpoint(tmp_path / "short" / "best.safetensors", network)
+    options = ("-m", tmp_path / "short", "-o", tmp_path / "out", "--segment", 12)
+    assert run("separate", song, *options) == 0
+    seen = capsys.readouterr().err
+    assert seen.count("note     segment: 12.0 s > 0.5 s trained; using 0.5\n") == 1
+    report = json.loads((tmp_path / "out" / "雨天 #1" / "separation.json").read_text())
+    assert report["segment"] == 0.5
+
+
+@pytest.mark.parametrize("option", [("--overlap", 1.0), ("--segment", 0)])
+def test_settings_out_of_range_are_told_before_anything_is_loaded(option, capsys):
+    assert run("separate", "song.wav", "-m", "no such model", *option) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_all_options_of_demucs_under_our_words(model, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ("--shifts", 1, "--overlap", 0.1, "--segment", 0.5, "--device", "cpu")
+    options += ("--two-stems", "vocals", "--other", "add", "--threads", 1)
+    options += ("--ext", "mp3", "--bitrate", 320, "--clip", "clamp")
+    options += ("--template", "{model}/{track}.{trackext}/{stem}.{ext}")
+    assert run("separate", song, "-m", model, "-o", out, *options) == 0
+    torch.set_num_threads(torch.get_num_threads())
+    folder = out / "openunmix" / "雨天 #1.flac"
+    assert {path.name for path in folder.iterdir()} == {
+        *("vocals.mp3", "no_vocals.mp3", "separation.json")
+    }
+
+
+def test_a_part_is_told_to_be_one(model, song, tmp_path, capsys):
+    options = ("-m", model, "-o", tmp_path, "--duration-seconds", 0.25)
+    assert run("separate", song, *options) == 0
+    assert "note     kept 0.250 of 0.680 s" in capsys.readouterr().out
+
+
+def test_a_model_that_hears_no_highs_is_told(song, tmp_path, capsys):
+    network = create_model("spleeter", "tiny")
+    save_checkpoint(tmp_path / "run" / "best.safetensors", network)
+    command = ("separate", song, "-m", tmp_path / "run", "-o", tmp_path)
+    assert run(*command) == 0
+    assert "note     above 11025 Hz the stems hold nothing" in capsys.readouterr().out
+    assert run(*command, "--exists", "overwrite", "--highs", "average") == 0
+    assert "a share of the mixture (average)" in capsys.readouterr().out
+
+
+def test_silence_is_told_and_written(model, tmp_path, capsys):
+    song = tmp_path / "rest.wav"
+    save_audio(song, torch.zeros(2, 3000), 44100)
+    assert run("separate", song, "-m", model, "-o", tmp_path) == 0
+    assert "the input is silent" in capsys.readouterr().err
+    assert not load_audio(tmp_path / "rest" / "bass.wav")[0].any()
+
+
+def test_interrupted(model, song, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mssedu.separate_files.separate_file", stop)
+    assert run("separate", song, "-m", model, "-o", tmp_path) == 130
+    assert "to go on: the same command with --exists skip" in capsys.readouterr().err
+
+
+def test_a_dry_run_tells_and_writes_nothing(model, song, tmp_path, capsys):
+    out, missing = tmp_path / "out", tmp_path / "none.wav"
+    command = ("separate", song, "-m", model, "-o", out, "--segment", 0.25)
+    assert run(*command, "--dry-run") == 0
+    seen = capsys.readouterr().out
+    assert "雨天 #1: 1 s in 4 chunks" in seen
+    assert str(out / "雨天 #1" / "vocals.wav") in seen
+    assert "GB on cpu" in seen
+    assert not out.exists()
+    assert run("separate", missing, *command[1:], "--dry-run") == 1
+    assert run(*command) == 0
+    assert run(*command, "--dry-run") == 1  # the output is there
+    assert "expected no output yet" in capsys.readouterr().err
+    assert run(*command, "--dry-run", "--exists", "skip") == 0
+    assert "finished before, skipped" in capsys.readouterr().out
+
+
+def test_times_on_a_clock():
+    assert [clock(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == [
+        *("0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "25 h 0 min"),
+    ]

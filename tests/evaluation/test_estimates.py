@@ -1,0 +1,241 @@
+"""Estimates from models, files and functions; lags; what a track is."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from mssedu.audio import save_audio
+from mssedu.checks import AudioFileError, DatasetError, InputError
+from mssedu.datasets.layouts import load_track
+from mssedu.datasets.track import Track
+from mssedu.evaluation.estimates import (
+    FileEstimates,
+    FunctionEstimates,
+    ModelEstimates,
+    content_sha256,
+    find_lag,
+    fitted,
+    with_references,
+)
+
+RATE = 8000
+STEMS = ("voice", "rest")
+
+
+@dataclass(frozen=True)
+class Config:
+    stems: tuple = STEMS
+    sample_rate: int = RATE
+    channels: int = 2
+    segment: float = 1.0
+
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.share = nn.Parameter(torch.tensor(0.5))
+        self.config = Config()
+
+    def forward(self, mixture):
+        return (self.share * mixture)[:, None].repeat(1, 2, 1, 1)
+
+
+@pytest.fixture
+def track():
+    audio = torch.randn(2, 2, 12000, generator=torch.Generator().manual_seed(0)) / 10
+    return Track.from_audio("a song", dict(zip(STEMS, audio, strict=True)), RATE)
+
+
+@pytest.fixture
+def saved(track, tmp_path):
+    """The true stems as files of estimates."""
+    for stem in STEMS:
+        path = tmp_path / "out" / track.name / f"{stem}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(path, track.stem(stem), RATE, subtype="float32")
+    return tmp_path / "out"
+
+
+# ---- models -------------------------------------------------------------------------
+
+
+def test_a_model_gives_its_estimates_and_says_what_it_is(track):
+    made = ModelEstimates(Halves(), {"overlap": 0.5})
+    made.check(track, align=False)
+    torch.testing.assert_close(made(track)[0], track.mixture() / 2)
+    assert made.identity(track)["settings"]["overlap"] == 0.5
+    other = Halves()
+    nn.init.constant_(other.share, 0.4)
+    weights = [ModelEstimates(m, {}).about["weights_sha256"] for m in (Halves(), other)]
+    assert made.about["weights_sha256"] == weights[0] != weights[1]
+
+
+def test_two_stems_are_scored_against_the_sum_of_the_others(track):
+    made = ModelEstimates(Halves(), {"two_stems": "voice"})
+    assert made.stems == ("voice", "no_voice")
+    assert made(track).shape == (2, 2, 12000)
+    chosen = with_references(track, made.stems)
+    assert torch.equal(chosen.stem("no_voice"), track.stem("rest"))
+    assert torch.equal(chosen.mixture(), track.mixture())
+
+
+def test_a_track_of_another_format_is_refused(track):
+    model = Halves()
+    model.config = Config(sample_rate=44100)
+    with pytest.raises(InputError, match="expected 44100 Hz, 2 channels, got 8000 Hz"):
+        ModelEstimates(model, {}).check(track, align=False)
+
+
+def test_a_stem_that_the_track_lacks(track):
+    with pytest.raises(InputError, match="Did you mean 'voice'"):
+        with_references(track, ("voise",))
+    with pytest.raises(InputError, match="a stem of"):
+        with_references(track, ("no_drums",))
+
+
+# ---- files --------------------------------------------------------------------------
+
+
+def test_files_are_read_and_told_apart_by_content(track, saved):
+    made = FileEstimates(saved, STEMS)
+    made.check(track, align=False)
+    torch.testing.assert_close(made(track), track.sources())
+    before = made.identity(track)
+    louder = 2 * track.stem("voice")
+    save_audio(saved / track.name / "voice.wav", louder, RATE, subtype="float32")
+    after = made.identity(track)
+    assert before["voice"] != after["voice"]
+    assert before["rest"] == after["rest"]
+
+
+def test_the_template_finds_other_layouts(track, saved):
+    (saved / "voice").mkdir()
+    (saved / track.name / "voice.wav").rename(saved / "voice" / "x_a song.wav")
+    made = FileEstimates(saved, ("voice",), "{stem}/x_{track}.wav")
+    assert made(track).shape == (1, 2, 12000)
+
+
+@pytest.mark.parametrize("template", ["{stem}.wav", "{track}.wav", "{song}", "{"])
+def test_templates_that_mix_up_files(template, tmp_path):
+    with pytest.raises(InputError, match=r"a path with \{track\} and \{stem\}"):
+        FileEstimates(tmp_path, STEMS, template)
+
+
+def test_missing_folder_and_files(track, saved, tmp_path):
+    with pytest.raises(DatasetError, match="expected a folder of estimates"):
+        FileEstimates(tmp_path / "none", STEMS)
+    (saved / track.name / "rest.wav").unlink()
+    with pytest.raises(AudioFileError, match=r"rest\.wav.* holds \['a song'\]"):
+        FileEstimates(saved, STEMS).check(track, align=False)
+
+
+def test_other_formats_name_both_sides(track, saved):
+    path = saved / track.name / "rest.wav"
+    made = FileEstimates(saved, STEMS)
+    save_audio(path, torch.zeros(1, 12000), RATE)
+    both = r"rest\.wav: expected 8000 Hz, 2 channels, 12000 samples as the track "
+    both += r"'a song', got 8000 Hz, 1 channels, 12000 samples"
+    with pytest.raises(InputError, match=both):
+        made.check(track, align=True)
+    save_audio(path, torch.zeros(2, 12000), 16000)
+    with pytest.raises(InputError, match="got 16000 Hz, 2 channels"):
+        made.check(track, align=False)
+    save_audio(path, torch.zeros(2, 11000), RATE)
+    with pytest.raises(InputError, match="11000 samples"):
+        made.check(track, align=False)
+    made.check(track, align=True)
+
+
+def test_a_true_stem_from_disk_is_named(saved):
+    track = load_track(saved / "a song")
+    (saved / "est").mkdir()
+    save_audio(saved / "est" / "a song voice.wav", torch.zeros(2, 5), RATE)
+    made = FileEstimates(saved / "est", ("voice",), "{track} {stem}.wav")
+    with pytest.raises(InputError, match=r"samples as .*a song.*\.wav, got"):
+        made.check(track, align=False)
+
+
+def test_nan_in_a_file_names_it_and_the_second(track, saved):
+    audio = track.stem("voice")
+    audio[0, 4000] = torch.nan
+    path = saved / track.name / "voice.wav"
+    import soundfile
+
+    soundfile.write(path, audio.T.numpy(), RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"voice\.wav.*sample 4000 \(0\.500 s\)"):
+        FileEstimates(saved, STEMS)(track)
+
+
+# ---- functions ----------------------------------------------------------------------
+
+
+def test_a_function_is_called_and_never_trusted_to_be_the_same(track):
+    made = FunctionEstimates(lambda t: t.sources(), STEMS)
+    made.check(track, align=False)
+    assert made.identity(track) is None
+    assert made.about == {"function": "<lambda>"}
+    assert torch.equal(made(track), track.sources())
+
+
+# ---- lags ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [0, 1, 441, -300])
+@pytest.mark.parametrize("length", [11000, 12000, 13000])
+def test_lags_are_found_and_taken_out(track, lag, length):
+    references = track.sources()
+    padded = torch.zeros(2, 2, 14000)
+    padded[..., 1000:13000] = references
+    estimates = 0.3 * padded[..., 1000 - lag :][..., :length]
+    estimates = estimates + torch.randn_like(estimates) / 100
+    aligned, found = fitted(track, references, estimates, align=True)
+    assert found == lag
+    assert aligned.shape == references.shape
+    inside = slice(500, 10000)
+    error = aligned[..., inside] - 0.3 * references[..., inside]
+    assert error.abs().max() < 0.06
+
+
+def test_silence_has_no_lag():
+    silence = torch.zeros(1, 1, 100)
+    assert find_lag(reference=silence, estimate=silence) == 0
+
+
+def test_without_align_nothing_is_moved_or_cut(track):
+    references = track.sources()
+    same, lag = fitted(track, references, references, align=False)
+    assert (same is references, lag) == (True, 0)
+    wanted = (
+        r"expected estimates \(2, 2, 12000\) as its true stems, got \(2, 2, 11000\)"
+    )
+    with pytest.raises(InputError, match=wanted):
+        fitted(track, references, references[..., :11000], align=False)
+    with pytest.raises(InputError, match=r"got \(1, 2, 12000\)"):
+        fitted(track, references, references[:1], align=True)
+    references[0, 0, 80] = torch.inf
+    with pytest.raises(InputError, match=r"a song, estimate.*\(0\.010 s\)"):
+        fitted(track, references, references, align=False)
+
+
+# ---- what a track is ----------------------------------------------------------------
+
+
+def test_content_is_told_by_samples_or_files(track, saved):
+    again = Track.from_audio(
+        track.name, {stem: track.stem(stem) for stem in STEMS}, RATE, split="test"
+    )
+    assert content_sha256(again) == content_sha256(track)
+    changed = {"voice": track.stem("voice") * 0.5, "rest": track.stem("rest")}
+    assert content_sha256(
+        Track.from_audio(track.name, changed, RATE)
+    ) != content_sha256(track)
+    files = load_track(saved / track.name)
+    before = content_sha256(files)
+    assert content_sha256(files.with_stems(["voice"])) == before
+    assert content_sha256(files.in_memory()) == before
+    moved = saved.rename(saved.with_name("elsewhere"))
+    assert content_sha256(load_track(moved / track.name)) == before
+    save_audio(moved / track.name / "rest.wav", changed["voice"], RATE)
+    assert content_sha256(load_track(moved / track.name)) != before

@@ -1,0 +1,126 @@
+"""Scores of one track: rows in closed form, silence, NaN, caps."""
+
+import json
+
+import pytest
+import torch
+
+from mssedu.audio import save_audio
+from mssedu.checks import InputError
+from mssedu.datasets.layouts import load_track
+from mssedu.datasets.track import Track
+from mssedu.evaluation.scoring import METRICS
+from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
+
+RATE = 8000
+STEMS = ("voice", "rest")
+METRIC_NAMES = ("usdr", "si_sdr", "pes")
+JOB = Job(STEMS, METRIC_NAMES, tuple(ROWS))
+
+
+def song(voice=0.1, rest=0.1, seconds=1.5):
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 2, int(seconds * RATE))
+    gains = torch.tensor([voice, rest])[:, None, None]
+    audio = torch.randn(shape, generator=generator) * gains
+    return Track.from_audio("a song", dict(zip(STEMS, audio, strict=True)), RATE)
+
+
+def scored(track, estimates=None, job=JOB):
+    estimates = track.sources() if estimates is None else estimates
+    return score_track(track, estimates, "hash", job)
+
+
+def test_rows_in_closed_form():
+    track = song()
+    found = scored(track, track.mixture().expand(2, 2, -1) / 2)
+    usdr = found.scores["usdr"]
+    assert tuple(usdr) == JOB.rows == tuple(ROWS)
+    assert usdr["silence"] == {"voice": 0.0, "rest": 0.0}
+    # half of two equally loud noises: the error is as loud as the stem / 2
+    assert usdr["model"]["voice"] == pytest.approx(3.01, abs=0.2)
+    assert usdr["mixture"]["voice"] == pytest.approx(0.0, abs=0.2)
+    assert usdr["mwf"]["voice"] > 3.0
+    assert usdr["ibm"]["voice"] > 3.0
+    assert usdr["irm"]["voice"] > 3.0
+
+
+def test_silent_stems_have_no_ratio_but_a_level():
+    track = song(voice=0.0)
+    found = scored(track, torch.full((2, 2, 12000), 0.1))
+    assert found.scores["usdr"]["model"]["voice"] is None
+    assert found.scores["usdr"]["model"]["rest"] is not None
+    assert found.at_silence["voice"]["model"] == pytest.approx(-20.0, abs=1e-4)
+    assert found.at_silence["voice"]["silence"] == -150.0
+    assert list(found.at_silence) == ["voice"]
+    assert found.scores["pes"]["model"]["voice"] == pytest.approx(
+        -20 + 10 * torch.tensor(2.0 * RATE).log10().item(), abs=1e-3
+    )
+    assert found.scores["pes"]["model"]["rest"] is None  # it never rests
+
+
+def test_infinite_scores_are_capped_and_marked():
+    found = scored(song())
+    assert found.scores["usdr"]["model"] == {"voice": 100.0, "rest": 100.0}
+    assert found.scores["si_sdr"]["silence"]["voice"] == -100.0
+    assert "si_sdr silence voice" in found.capped
+    assert "usdr model rest" in found.capped
+    assert not any("irm" in entry or "pes" in entry for entry in found.capped)
+
+
+def test_lags_are_told():
+    track = song()
+    late = torch.nn.functional.pad(track.sources(), (25, 0))
+    found = scored(track, late, Job(STEMS, ("usdr",), ("model",), align=True))
+    assert found.lag == 25
+    assert found.scores["usdr"]["model"]["voice"] == 100.0
+
+
+def test_frames_for_museval_are_those_of_the_estimates():
+    job = Job(STEMS, ("usdr",), ("silence", "model"), museval=True)
+    estimates = song().sources() + 0.01 * torch.randn(2, 2, 12000)
+    frames = scored(song(), estimates, job).museval
+    assert [target["name"] for target in frames["targets"]] == list(STEMS)
+    assert frames["targets"][0]["frames"][0]["metrics"]["SDR"] > 15
+
+
+def test_nan_names_the_file_and_the_second(tmp_path):
+    import soundfile
+
+    track = song()
+    for stem in STEMS:
+        audio = track.stem(stem)
+        if stem == "rest":
+            audio[1, 6000] = torch.nan
+        soundfile.write(tmp_path / f"{stem}.wav", audio.T.numpy(), RATE, "FLOAT")
+    with pytest.raises(InputError, match=r"rest \(.*rest\.wav\).*\(0\.750 s\)"):
+        scored(load_track(tmp_path), track.sources())
+    clean = {stem: track.stem(stem) for stem in STEMS}
+    mixture = track.mixture()
+    mixture[0, 80] = torch.nan
+    odd = Track.from_audio("b", clean, RATE, mixture=mixture)
+    with pytest.raises(InputError, match=r"evaluate b, mixture: .*\(0\.010 s\)"):
+        scored(odd)
+
+
+def test_files_give_the_scores_of_memory(tmp_path):
+    track = song()
+    for stem in STEMS:
+        save_audio(tmp_path / f"{stem}.wav", track.stem(stem), RATE, subtype="float32")
+    job = Job(STEMS, ("usdr",), ("mixture", "irm"))
+    from_disk = score_track(load_track(tmp_path), None, "hash", job).scores
+    assert from_disk == score_track(track, None, "hash", job).scores
+
+
+def test_json_there_and_back():
+    found = scored(song(voice=0.0))
+    text = json.dumps(found.as_json(), allow_nan=False)
+    assert TrackScores(**json.loads(text)) == found
+
+
+def test_definitions_tell_words_and_versions():
+    about = JOB.definitions
+    assert about["metrics"]["usdr"]["definition"] == METRICS["usdr"].definition
+    assert "chunks of 10 s" in about["rows"]["mwf"]
+    assert about["align"] is False
+    json.dumps(about)

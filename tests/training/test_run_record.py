@@ -1,0 +1,123 @@
+"""The run folder: curves without doubles, history without NaN, best by score only."""
+
+import json
+import math
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mssedu.checkpoint import read_checkpoint
+from mssedu.checks import InputError
+from mssedu.datasets.track import Track
+from mssedu.registry import create_model
+from mssedu.training.config import TrainConfig
+from mssedu.training.run_record import RunRecord, describe_run, start_folder
+from mssedu.training.state import TrainState
+
+STEMS = ("hum", "hiss")
+
+
+@pytest.fixture
+def state():
+    sizes = {"n_fft": 512, "hop_length": 128, "bins": 64, "frames": 32}
+    sizes["filters"] = (2, 4)
+    model = create_model("spleeter", "tiny", STEMS, **sizes)
+    return TrainState(model, TrainConfig(stems=STEMS))
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def record(tmp_path, state, lines):
+    with RunRecord(tmp_path, state, lines.append) as record:
+        yield record
+
+
+def step(record, loss, waiting=0.0):
+    record.state.step += 1
+    record.step(loss, waiting, 1.0)
+
+
+def test_an_entry_sums_up_the_steps_since_the_last_one(record, lines, tmp_path):
+    for loss in (1.0, math.nan, 3.0):
+        step(record, loss, waiting=0.25)
+    record.validation(torch.tensor([[1.0, math.nan], [3.0, 5.0]]))
+    step(record, 7.0)
+    record.validation(None)
+    first, second = record.state.history
+    assert (first["step"], first["loss"], first["usdr"]) == (3, 2.0, 3.0)
+    assert first["stems"] == {"hum": 2.0, "hiss": 5.0}
+    assert first["n_silent"] == 1
+    assert (first["waiting_seconds"], first["computing_seconds"]) == (0.75, 3.0)
+    assert (second["loss"], second["usdr"], second["stems"]) == (7.0, None, {})
+    text = (tmp_path / "history.jsonl").read_text("utf-8")
+    assert [json.loads(line) for line in text.splitlines()] == [first, second]
+    assert lines == [
+        "step 3: loss 2, usdr 3.00 dB (hum 2.00 dB, hiss 5.00 dB)",
+        "step 4: loss 7",
+    ]
+
+
+def test_only_a_higher_finite_score_is_best(record, tmp_path):
+    for score in (math.nan, -math.inf, 1.0, 3.0, 2.0, math.nan):
+        step(record, 1.0)
+        record.validation(torch.full((1, 2), score))
+    assert (record.state.best_score, record.state.best_step) == (3.0, 4)
+    facts = read_checkpoint(tmp_path / "best.safetensors").facts
+    assert (facts["step"], facts["metric"], facts["scores"]["usdr"]) == (4, "usdr", 3.0)
+    assert read_checkpoint(tmp_path / "last.safetensors").facts["step"] == 6
+    assert [entry["usdr"] for entry in record.state.history[:2]] == [None, None]
+
+
+def test_a_window_of_skipped_steps_has_no_loss(record, lines):
+    step(record, math.nan)
+    record.validation(torch.full((1, 2), math.nan))
+    assert record.state.history[0]["loss"] is None
+    assert lines[0].startswith("step 1: loss none, usdr undefined (hum undefined")
+
+
+def test_waiting_for_data_is_reported_from_a_third_on(record, lines):
+    step(record, 1.0, waiting=0.4)
+    record.validation(None)
+    step(record, 1.0, waiting=1.0)
+    record.validation(None)
+    assert "waited" not in lines[0]
+    assert lines[1].endswith("50% of the time waited for data: raise n_workers")
+
+
+def test_curves_hold_each_step_once_after_a_resume(tmp_path, state):
+    for first, last in ((1, 4), (3, 6)):  # killed after step 4, resumed after step 2
+        state.step = first - 1
+        with RunRecord(tmp_path, state, print) as record:
+            for _ in range(first, last + 1):
+                step(record, float(last))
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    points = [(e.step, e.value) for e in curves.Scalars("train/loss")]
+    assert points == [(1, 4.0), (2, 4.0), (3, 6.0), (4, 6.0), (5, 6.0), (6, 6.0)]
+    assert len(curves.Scalars("train/learning_rate")) == 6
+
+
+def test_a_folder_holds_one_run(tmp_path, record):
+    start_folder(tmp_path / "雨天" / "#1")
+    assert (tmp_path / "雨天" / "#1").is_dir()
+    record.validation(None)
+    with pytest.raises(InputError, match=r"a folder without a run, got last\.json"):
+        start_folder(tmp_path)
+
+
+def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
+    track = Track.from_audio("雨天", {"hum": torch.ones(2, 88200)}, 44100)
+    text = describe_run(tmp_path, state, [track], None, {"mixture": -1.0})
+    document = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert document["train_tracks"] == ["雨天"]
+    assert document["valid_tracks"] == []
+    assert document["train_config"]["stems"] == ["hum", "hiss"]
+    assert document["model_config"]["bins"] == 64
+    assert text.startswith(f"spleeter, {document['n_parameters']:,} parameters, on cpu")
+    assert text.endswith(
+        "from 1 tracks (0.0 min); usdr without a model: mixture -1.00 dB"
+    )

@@ -1,0 +1,143 @@
+"""The state of a run comes back bit for bit; what differs is named.
+
+That a resumed run goes on as if never stopped is shown in test_train.py.
+"""
+
+import dataclasses
+
+import pytest
+import torch
+
+from mssedu.checks import CheckpointError, InputError
+from mssedu.registry import create_model
+from mssedu.training.config import TrainConfig
+from mssedu.training.state import TrainState, config_changes
+
+CONFIG = TrainConfig(stems=("hum", "hiss"), ema_decay=0.9)
+
+
+def state(seed=0, config=CONFIG, **changes):
+    torch.manual_seed(seed)
+    sizes = {"n_fft": 512, "hop_length": 128, "bins": 64, "frames": 32}
+    sizes["filters"] = (2, 4)
+    model = create_model("spleeter", "tiny", config.stems, **(sizes | changes))
+    return TrainState(model, config)
+
+
+def trained(n_steps=2):
+    run = state()
+    for _ in range(n_steps):
+        run.optimizer.zero_grad()
+        run.model(torch.randn(2, 2, 3000)).square().mean().backward()
+        run.optimizer.step()
+        run.step += 1
+        run.update_average()
+    return run
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "last.safetensors"
+
+
+def test_the_average_moves_by_its_decay():
+    run = state()
+    start = run.average.networks[0].output.weight.clone()
+    run.model.networks[0].output.weight.data += 1
+    run.step = 1000  # past the fast start
+    run.update_average()
+    moved = run.average.networks[0].output.weight - start
+    torch.testing.assert_close(moved, torch.full_like(moved, 1 - CONFIG.ema_decay))
+
+
+def test_the_average_starts_fast_and_copies_statistics():
+    run = state()
+    run.model.networks[0].output.weight.data.fill_(11.0)
+    run.model.networks[0].encoder_norms[0].running_mean.fill_(3.0)
+    run.average.networks[0].output.weight.data.fill_(1.0)
+    run.update_average()  # at step 0: decay 1 / 10
+    torch.testing.assert_close(
+        run.average.networks[0].output.weight,
+        torch.full_like(run.average.networks[0].output.weight, 10.0),
+    )
+    assert (run.average.networks[0].encoder_norms[0].running_mean == 3.0).all()
+
+
+def test_without_average_the_weights_themselves_are_evaluated():
+    run = state(config=dataclasses.replace(CONFIG, ema_decay=0.0))
+    run.update_average()
+    assert run.evaluated is run.model
+    assert run.facts()["weights"] == "last step"
+
+
+def test_everything_comes_back(path):
+    run = trained()
+    run.history, run.best_score, run.best_step = [{"step": 2, "usdr": 1.5}], 1.5, 2
+    run.n_skipped = 3
+    run.save(path)
+    draw = torch.rand(5)
+    other = state(seed=7)
+    assert other.restore(path) == "resumed after step 2"
+    assert torch.equal(torch.rand(5), draw)
+    assert_same(other.model.state_dict(), run.model.state_dict())
+    assert_same(other.average.state_dict(), run.average.state_dict())
+    mine, theirs = run.optimizer.state_dict(), other.optimizer.state_dict()
+    assert mine["param_groups"] == theirs["param_groups"]
+    for index, memory in mine["state"].items():
+        assert_same(memory, theirs["state"][index])
+    for name in ("step", "n_skipped", "best_score", "best_step", "history"):
+        assert getattr(other, name) == getattr(run, name)
+
+
+def test_another_model_is_refused(path):
+    state().save(path)
+    with pytest.raises(CheckpointError, match=r"misshapen \d+ \(networks"):
+        state(filters=(2, 8)).restore(path)
+
+
+def test_another_config_is_refused_with_the_difference(path):
+    state().save(path)
+    other = state(config=dataclasses.replace(CONFIG, seed=1, gain_db=(0.0, 0.0)))
+    text = r"got gain_db: \[-10.0, 6.0\] -> \[0.0, 0.0\], seed: 0 -> 1\. Restore"
+    with pytest.raises(CheckpointError, match=text):
+        other.restore(path)
+    assert "seed: 0 -> 1" in other.restore(path, allow_config_change=True)
+
+
+def test_fields_that_came_or_went_are_named():
+    changes = config_changes({"a": 1, "b": 2, "d": (1,)}, {"b": 2, "c": 3, "d": [1]})
+    assert changes == "a: 1 -> None, c: None -> 3"
+
+
+def test_nothing_to_restore_is_an_error(path):
+    with pytest.raises(InputError, match=r"a run to resume, got no last\.json"):
+        state().restore(path)
+
+
+def test_damage_falls_back_to_the_version_before_if_there_is_one(path):
+    run = trained(1)
+    run.save(path)
+    content = path.read_bytes()
+    path.write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="expected tensors with sha256"):
+        state().restore(path)
+    path.write_bytes(content)
+    run.step = 2
+    run.save(path)
+    path.write_bytes(b"cut")
+    other = state()
+    assert other.restore(path).startswith("resumed after step 1 (the version before, ")
+    assert other.step == 1
+
+
+def test_history_is_written_as_a_whole(tmp_path):
+    run = state()
+    for run.history in ([{"step": 1}], [{"step": 1}, {"step": 2}]):
+        run.write_history(tmp_path / "history.jsonl")
+    assert (tmp_path / "history.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
