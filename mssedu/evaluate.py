@@ -38,6 +38,7 @@ from mssedu.evaluation.estimates import (
     content_sha256,
     with_references,
 )
+from mssedu.evaluation.kept_stems import KeptStems
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_store import ScoreStore
 from mssedu.evaluation.scoring import check_metrics
@@ -56,6 +57,7 @@ def evaluate(
     rows: Sequence[str] = CUSTOMARY,
     estimates: FileEstimates | Callable[[Track], Tensor] | None = None,
     folder: str | Path | None = None,
+    stems_folder: str | Path | None = None,
     align: bool = False,
     museval: bool = False,
     workers: int = 0,
@@ -69,39 +71,39 @@ def evaluate(
         model: follows the contract; None with `estimates`, or without the row "model".
         tracks: with all stems of the model, at its sample rate and channels.
         metrics, rows: names of `scoring.METRICS` and of `track_scores.ROWS`.
-        estimates: stems on disk, or a function of a track, in place of a model.
+        estimates: stems on disk, or a function of a track; then no model.
         folder: for a JSON per track, and for museval's files.
+        stems_folder: for the estimates themselves, as files.
         align: estimate the lag of the estimates, tell it and take it out.
         museval: write BSS Eval's frames for museval.
         workers: processes that score while the next track is separated; 0: none.
-        log: is given a line where a stored track is not used, or a lag was found.
-        progress: is called with tracks done, tracks in all and the next one's name.
+        log: is told of stored tracks that are not used, and of lags.
+        progress: is told tracks done, tracks in all and the next one's name.
         **settings: segment, overlap …: all fields of `SeparateConfig`, and device.
 
     Raises:
         DatasetError: no tracks, or two of one name.
         InputError: an unknown name, a track that lacks a stem or does not fit.
     """
-    rows, metrics = tuple(dict.fromkeys(rows)), tuple(dict.fromkeys(metrics))
+    rows, metrics = (tuple(dict.fromkeys(names)) for names in (rows, metrics))
     _check_request(tracks, metrics, rows, workers)
     source = _source(model, estimates, tracks[0].stems, rows, settings)
-    job = Job(
-        source.stems if source else tracks[0].stems, metrics, rows, align, museval
-    )
+    stems = source.stems if source else tracks[0].stems
+    job = Job(stems, metrics, rows, align, museval)
     _check_tracks(tracks, source, job)
     store = ScoreStore(Path(folder) if folder else None, log)
+    kept = KeptStems(stems_folder, source) if stems_folder else None
+    tell = progress or (lambda done, n, name: None)
     with _pool(workers) as submit:
-        run = _Run(source, job, store, submit, workers, log)
+        run = _Run(source, job, store, submit, workers, log, kept)
         for number, track in enumerate(tracks):
-            if progress:
-                progress(number, len(tracks), track.name)
+            tell(number, len(tracks), track.name)
             run.add(track)
         run.wait()
-    if progress:
-        progress(len(tracks), len(tracks), "")
+    tell(len(tracks), len(tracks), "")
     found = {track.name: run.found[track.name] for track in tracks}
     about = _about(tracks, source)
-    return Evaluation(job.stems, metrics, rows, found, about, job.definitions)
+    return Evaluation(stems, metrics, rows, found, about, job.definitions)
 
 
 class _Run:
@@ -115,8 +117,9 @@ class _Run:
         submit: Callable[..., Future[TrackScores]],
         workers: int,
         log: Callable[[str], None],
+        kept: KeptStems | None,
     ) -> None:
-        self.source, self.job, self.store = source, job, store
+        self.source, self.job, self.store, self.kept = source, job, store, kept
         self.submit, self.workers, self.log = submit, workers, log
         self.found: dict[str, TrackScores] = {}
         self.pending: deque[tuple[Future[TrackScores], Key | None]] = deque()
@@ -128,12 +131,14 @@ class _Run:
             content, self.source.identity(track) if self.source else (), self.job
         )
         stored = self.store.read(track.name, key)
-        if stored:
+        if stored and (self.kept is None or self.kept.holds(track)):
             self.found[track.name] = stored
             return
         track = with_references(track, self.job.stems)
         track = track if self.workers else track.in_memory()  # decode once
         estimates = self.source(track) if self.source else None
+        if self.kept and estimates is not None:
+            self.kept.write(track, estimates)
         future = self.submit(score_track, track, estimates, content, self.job)
         self.pending.append((future, key))
         self.wait(self.workers)

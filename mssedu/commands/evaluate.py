@@ -49,6 +49,7 @@ class Shown:
     """What is shown and kept."""
 
     save: Path | None = None  # run folder: what is done there is not computed again
+    save_stems: Path | None = None  # folder for the stems: to hear, for listen create
     published: bool = False  # what others scored, by the same definition, below yours
     format: Format = "table"  # of the tables; csv has one number a line
     figure: Path | None = None  # box plots of all tracks, such as scores.png
@@ -98,15 +99,15 @@ def evaluate(
         settings = asdict(config)
     else:
         songs = _songs(data, split, config.stems)
+    places = {"folder": shown.save, "stems_folder": shown.save_stems}
     with bar("evaluating") as update:
         found = run(
             network,
             songs[:tracks],
             estimates=files,
-            folder=shown.save,
             log=_say,
             progress=update,
-            **(asdict(scored) | settings),
+            **(asdict(scored) | settings | places),
         )
     return _show(found, shown)
 

@@ -245,3 +245,18 @@ def test_the_table_of_the_field(capsys):
     assert "MDXDB21" in capsys.readouterr().out
     assert run("published", "--definition", "sdr") == 2
     assert "a definition of" in capsys.readouterr().err
+
+
+def test_stems_are_kept_for_a_listening_test(songs, model, tmp_path, capsys):
+    words = ("evaluate", songs, "--split", "test", *QUICK, "--tracks", "2")
+    for name in ("one", "two"):
+        stems = ("--save-stems", tmp_path / name)
+        assert run(*words, "--model", model, *stems) == 0
+    runs = (tmp_path / "one", tmp_path / "two")
+    options = ("--data", songs, "--split", "test", "--tracks", "2", "--seconds", "0.9")
+    assert run("listen", "create", *runs, *options, "-o", tmp_path / "test") == 0
+    assert "2 trials of one, two, reference" in capsys.readouterr().out
+    assert run(*theirs(songs, "good", "--save-stems", tmp_path / "no")) == 2
+    assert "Leave the folder for stems out." in " ".join(
+        capsys.readouterr().err.split()
+    )
