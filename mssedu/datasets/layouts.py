@@ -293,8 +293,8 @@ def _no_songs(root: Path) -> DatasetError:
 
 def _faulty(root: Path, wanted: str, faults: list[str], remedy: str) -> DatasetError:
     listed = "".join(f"\n  - {fault}" for fault in faults)
-    got = f"{len(faults)} at fault:{listed}\n"
-    return DatasetError(message(str(root), wanted, got, remedy))
+    text = message(str(root), wanted, f"{len(faults)} at fault", remedy)
+    return DatasetError(text + listed)
 
 
 def _entries(folder: Path) -> list[Path]:

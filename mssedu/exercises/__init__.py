@@ -18,6 +18,7 @@ TOPICS = (
     "stft",
     "masks",
     "metrics",
+    "data",
     "unet",
     "gating",
     "recurrence",

@@ -1,0 +1,905 @@
+# %% [markdown]
+# # 05 · Data, remixing and training hygiene
+#
+# **Aim.** After this notebook you can
+#
+# - tell what a data set is on disk, and open yours,
+# - split it so that a score means something, and measure what a wrong split feigns,
+# - make endless training examples of a few songs, the same ones on any machine,
+# - say what each augmentation changes, and find out whether it helps,
+# - test a training loop in seconds before it runs for days,
+# - read a validation curve, and resume a run exactly.
+#
+# | | |
+# |---|---|
+# | Before | 01 (decibels), 04 (usdr); networks come in 06, here one is a black box |
+# | Time | 75 minutes; the code runs in a minute on two CPU cores, no GPU needed |
+# | Data | the six songs in `data/`; nothing to download |
+# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+#
+# | Symbol | Name in the code | Meaning |
+# |---|---|---|
+# | $s_j$ | `sources` | true stems, (stems, channels, samples) |
+# | $x = \sum_j s_j$ | `mixture` | what the model hears |
+# | $i$ | `item` | number of a training example, 0, 1, 2 … |
+# | | `seed` | a number from which all chance follows |
+# | | split | who learns from which song: train, valid, test |
+
+# %%
+import copy
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mssedu.audio import resample, save_audio
+from mssedu.augment import (
+    flip_channels,
+    flip_sign,
+    random_gain,
+    random_silence,
+    remix,
+)
+from mssedu.checkpoint import load_checkpoint
+from mssedu.checks import DatasetError
+from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.datasets.segments import RandomSegments, item_generator
+from mssedu.datasets.track import Track
+from mssedu.exercises import exercise
+from mssedu.figures import scores_figure
+from mssedu.figures.networks import curves_figure
+from mssedu.losses import waveform_mse
+from mssedu.metrics import usdr
+from mssedu.notebook import play, setup, show_source
+from mssedu.registry import create_model
+from mssedu.separate import separate
+from mssedu.train import TrainConfig, fit, train_step
+from mssedu.training.validation import validate
+
+# %%
+session = setup()
+session
+
+# %% [markdown]
+# ## Listen first
+#
+# Eight seconds of a song, and three more excerpts. Each of the three has the vocals of one
+# place, the drums of another, the bass and the rest of others again, out of four songs,
+# drawn by lot.
+
+# %%
+songs = {song.name: song.in_memory() for song in load_dataset(demo_data())}
+train_songs = [song for song in songs.values() if song.split == "train"]
+stems, full_rate = train_songs[0].stems, train_songs[0].sample_rate
+play(songs["Lithium"].mixture(start=33, duration=8), full_rate, "Lithium")
+
+# %%
+lottery = RandomSegments(train_songs, stems, 8.0, 3, seed=12, level_db=-32.0)
+play(lottery[0].sum(0), full_rate, "drawn by lot, 1")
+
+# %%
+play(lottery[1].sum(0), full_rate, "drawn by lot, 2")
+
+# %%
+play(lottery[2].sum(0), full_rate, "drawn by lot, 3")
+
+# %% [markdown]
+# **Predict.** Is it music? Would you train a model on it that is to separate *real* songs:
+# on real excerpts only, or on these?
+#
+# And a second one. A model has learned from the first minutes of a song. You test it on
+# another minute of the same song, or on a song that is new to it. By how many decibels do the
+# two scores differ?
+
+# %%
+prediction_train_on = "?"  # "real" or "by lot"
+prediction_leak = "?"  # dB
+
+# %% [markdown]
+# ## What a data set is
+#
+# On disk: a folder for each song, a file for each stem, and the songs in three folders.
+
+
+# %%
+def tree(folder, depth=0):
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            print("    " * depth + path.name + "/")
+            tree(path, depth + 1)
+        elif path.suffix == ".ogg":
+            print("    " * depth + path.name)
+
+
+tree(demo_data() / "test")
+
+# %% [markdown]
+# In Python: a list of `Track`s. A track knows its name, its stems, its length and its split,
+# and reads audio only where you ask for it. The mixture is the sum of the stems.
+
+# %% tags=["nbval-check-output"]
+for song in load_dataset(demo_data()):
+    print(song)
+song = songs["Sodium"]
+assert torch.equal(song.sources(30, 5).sum(0), song.mixture(30, 5))
+
+# %% [markdown]
+# Faults of the data show in the scores weeks later, or never. So opening a data set looks at every
+# file's header and lists **all** that is wrong at once. Here is a data set with two
+# careless songs:
+
+# %% tags=["nbval-check-output"]
+sound = torch.rand(2, 44100) - 0.5
+with tempfile.TemporaryDirectory() as folder:
+    for name, length, sample_rate in (
+        ("A/vocals", 44100, 44100),
+        ("A/drums", 44000, 44100),
+        ("B/vocals", 44100, 44100),
+        ("B/drums", 44100, 48000),
+    ):
+        path = Path(folder, f"{name}.wav")
+        path.parent.mkdir(exist_ok=True)
+        save_audio(path, sound[:, :length], sample_rate)
+    try:
+        load_dataset(folder)
+    except DatasetError as error:
+        print(str(error).replace(folder, "MY_SONGS"))
+
+# %% [markdown]
+# ## Who learns from what
+#
+# | split | for | may you look at its scores? |
+# |---|---|---|
+# | train | the weights | all the time |
+# | valid | choices: which step, which loss, which size | yes, that is what it is for |
+# | test | the number in your thesis | once, at the end |
+#
+# Whatever you choose by, you fit to, a little. That is why valid and test are two.
+#
+# Now, what is drawn: seconds, songs, albums, artists? Two verses of a song share the
+# singer, the loops, the synthesizer, the mix. If one verse is in train and the other in
+# test, the test has **leaked**: a model that learned the song by heart looks like one that
+# learned to separate. The same holds, less so, for two songs of one album and two albums of one
+# artist. In genre classification, keeping artists apart has taken a score from 71 % to
+# 27 % (Pampalk, Flexer and Widmer, see Sources).
+#
+# > Split by the **largest** unit that your question is about. "New songs by anyone" asks for
+# > a split by artist.
+#
+# Our six songs are from one album by one artist. They can be split by song, and no
+# further. So every score in this workbook that was trained on `data/` says at best: this is what
+# happens at a *new song of the same album*. Of other music it says nothing.
+#
+# We will measure a leak below. First, we need examples to learn from.
+#
+# ## Endless examples
+#
+# A model learns from short segments. `RandomSegments` draws them. For each stem: a song (a longer
+# song more often), a first sample, and read. All chance comes from a generator that is made
+# for this item, of the seed and the item's number.
+
+
+# %%
+def toy_segment(tracks, stems, seconds, seed, item):
+    generator = item_generator(seed, item)
+    sizes = torch.tensor([track.n_samples for track in tracks]).double()
+    parts = []
+    for stem in stems:
+        track = tracks[torch.multinomial(sizes, 1, generator=generator)]
+        starts = track.n_samples - round(seconds * track.sample_rate) + 1
+        first = torch.randint(starts, (1,), generator=generator).item()
+        parts.append(track.stem(stem, first / track.sample_rate, seconds))
+    return torch.stack(parts)
+
+
+# %%
+show_source("mssedu.datasets.segments.RandomSegments.__getitem__")
+
+# %%
+show_source("mssedu.datasets.segments.RandomSegments._read")
+
+# %%
+show_source("mssedu.datasets.segments.item_generator")
+
+# %% tags=["nbval-check-output"]
+as_drawn = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}
+segments = RandomSegments(train_songs, stems, 3.0, 100, seed=1, **as_drawn)
+for item in (0, 7, 99):
+    assert torch.equal(toy_segment(train_songs, stems, 3.0, 1, item), segments[item])
+print("items 0, 7 and 99: toy and real agree, sample by sample")
+print("an item:", tuple(segments[7].shape), "= (stems, channels, samples)")
+print("once more:", torch.equal(segments[7], segments[7]))
+
+# %% [markdown]
+# Songs may be few; places are many. How many mixtures of three seconds are there?
+
+# %% tags=["nbval-check-output"]
+places = sum(song.n_samples - 3 * full_rate + 1 for song in train_songs)
+print(f"places where three seconds begin: {places:,}")
+print(
+    f"real excerpts: 10^{np.log10(places):.0f}, by lot: 10^{4 * np.log10(places):.0f}"
+)
+
+# %% [markdown]
+# ## The same on any machine
+#
+# Reading takes time, so a `DataLoader` lets **workers** read ahead: processes of their own. It gives
+# each a *copy* of the data set, and the batches go around: the first batch from the first worker, the
+# second from the second. For each epoch it makes new copies. That is all we need for a toy:
+
+
+# %%
+def toy_loader(dataset, n_workers, n_items=8, batch_size=2):
+    copies = [copy.deepcopy(dataset) for _ in range(n_workers)] or [dataset]
+    batches = [range(n, n + batch_size) for n in range(0, n_items, batch_size)]
+    return [
+        copies[number % len(copies)][item]
+        for number, batch in enumerate(batches)
+        for item in batch
+    ]
+
+
+# %% [markdown]
+# And a data set as one finds it in many repositories. It keeps a random generator of its own, with a
+# seed, to be "reproducible". Instead of audio it returns the number that it draws.
+
+
+# %%
+class Careless:
+    def __init__(self, seed):
+        self.generator = random.Random(seed)
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, item):
+        return self.generator.randrange(100)
+
+
+class Careful:
+    def __init__(self, seed):
+        self.seed = seed
+
+    def __getitem__(self, item):
+        generator = item_generator(self.seed, item)
+        return torch.randint(100, (1,), generator=generator).item()
+
+
+# %% [markdown]
+# **Predict.** Two epochs, of eight items each, without workers and with two of them. What will be
+# wrong with `Careless`?
+
+# %%
+prediction_careless = "?"
+
+# %% tags=["nbval-check-output"]
+for kind in (Careless, Careful):
+    for n_workers in (0, 2):
+        dataset = kind(seed=0)
+        for epoch in (1, 2):
+            numbers = toy_loader(dataset, n_workers)
+            row = " ".join(f"{number:3}" for number in numbers)
+            print(f"{kind.__name__:9}{n_workers} workers, epoch {epoch}: {row}")
+print("You said:", prediction_careless)
+
+# %% [markdown]
+# > **What to notice.** With two workers `Careless` draws every pair **twice**, because both
+# > copies begin with the same generator. And the second epoch is the first one again. Half of
+# > the draws are wasted, and nothing raised an error. `Careful` gives the same list always.
+#
+# - Without workers `Careless` is fine. So a test without workers finds nothing.
+# - The real loader does the same. On Linux, where a worker can copy a class that stands in a
+#   notebook, the next cell proves it.
+# - The *global* generators, `random`, `numpy.random` and `torch.rand`, are seeded by PyTorch in each worker,
+#   NumPy's only since 2021. Drawing from them, workers differ; but which item gets which number
+#   then hangs on how many workers there are.
+# - `Careful` repeats its items in epoch two as well, and that is meant: `RandomSegments` has no
+#   epochs. A run of 10,000 steps asks for items 0, 1, 2 … and never twice for one.
+
+# %%
+if sys.platform == "linux":
+    loader = DataLoader(
+        Careless(seed=0), 2, num_workers=2, multiprocessing_context="fork"
+    )
+    real = [torch.cat(list(loader)).tolist() for epoch in (1, 2)]
+    assert real[0] == real[1] == toy_loader(Careless(seed=0), 2)
+
+# %% tags=["nbval-check-output"]
+few = RandomSegments(train_songs, stems, 1.0, 8, seed=1)
+read = {n: list(DataLoader(few, 2, num_workers=n)) for n in (0, 2)}
+same = [torch.equal(one, two) for one, two in zip(read[0], read[2], strict=True)]
+print("RandomSegments, four batches, 0 and 2 workers, equal:", same)
+
+# %% [markdown]
+# ## Augmentations, by ear
+#
+# Each changes the stems, by chance, and *then* the mixture is summed. Lithium again:
+
+# %%
+excerpt = songs["Lithium"].sources(start=35, duration=5)
+chance = torch.Generator().manual_seed(5)
+louder = random_gain(excerpt, -10, 6, generator=chance)
+swapped = flip_channels(excerpt, 0.5, generator=chance)
+flipped = flip_sign(excerpt, 0.5, generator=chance)
+quieter = random_silence(excerpt, 0.5, generator=chance)
+versions = {"as it is": excerpt, "random_gain": louder, "flip_channels": swapped}
+versions |= {"flip_sign": flipped, "random_silence": quieter}
+play(louder.sum(0), full_rate, "random_gain: another balance")
+
+# %%
+play(swapped.sum(0), full_rate, "flip_channels: other places")
+
+# %%
+play(flipped.sum(0), full_rate, "flip_sign: what is different?")
+
+# %%
+play(quieter.sum(0), full_rate, "random_silence: instruments rest")
+
+# %% tags=["nbval-check-output"]
+
+
+def level(audio):
+    return 10 * audio.square().mean((-2, -1)).log10()
+
+
+print(f"{'RMS, dBFS':15}" + "".join(f"{stem:>8}" for stem in stems) + " mixture")
+for name, version in versions.items():
+    levels = [*level(version).clamp(min=-99).tolist(), level(version.sum(0)).item()]
+    print(f"{name:15}" + "".join(f"{dB:8.1f}" for dB in levels))
+
+# %% [markdown]
+# - `random_gain` is the only one that changes the **balance**: the levels of the stems move
+#   against each other, by up to 16 dB.
+# - Flips leave each stem as loud as it was. You cannot hear the sign of a stem; but in the
+#   sum other samples meet, so the mixture is a new one.
+# - `random_silence` teaches that an instrument may be absent. Otherwise a model finds a singer
+#   in every second.
+#
+# **Remixing** exchanges stems between the examples of a batch. One order for each stem:
+
+
+# %%
+def toy_remix(sources, generator):
+    draws = torch.rand(*sources.shape[:2], generator=generator)  # (batch, stems)
+    mixed = torch.empty_like(sources)
+    for j in range(sources.shape[1]):
+        mixed[:, j] = sources[draws[:, j].argsort(), j]
+    return mixed
+
+
+# %%
+show_source("mssedu.augment.remix")
+
+# %% tags=["nbval-check-output"]
+batch = torch.stack([song.sources(20, 4) for song in train_songs])
+toy = toy_remix(batch, torch.Generator().manual_seed(2))
+real = remix(batch, generator=torch.Generator().manual_seed(2))
+assert torch.equal(toy, real)
+print("toy and real agree:", tuple(real.shape), "= (batch, stems, channels, samples)")
+print(
+    "every stem is still there:", torch.allclose(real.sum(0), batch.sum(0), atol=1e-5)
+)
+right, wrong = real.sum(1), batch.sum(1)
+for name, mixture in {"summed after": right, "summed before": wrong}.items():
+    rest = (mixture - real.sum(1)).square().sum() / mixture.square().sum()
+    print(f"mixture {name:6} remixing: {100 * rest:.0f} % of its energy is no stem's")
+
+# %% [markdown]
+# The last line is a fault that runs without an error: mix first, augment afterwards. The model is
+# then asked for stems that are not in its input.
+#
+# `RandomSegments` remixes more boldly: each stem from its own song *and its own time*. Beat and
+# key no longer fit. You heard it above.
+#
+# **Levels.** In which song is the bass loud? A model that sees four songs may learn that by heart.
+
+# %% tags=["nbval-check-output"]
+leveled = RandomSegments(train_songs, stems, 3.0, 1, seed=0, level_db=-25.0)
+print(
+    f"{'RMS, dBFS':10}" + "".join(f"{stem:>8}" for stem in stems) + "    gain to -25:"
+)
+for number, song in enumerate(train_songs):
+    levels = level(song.sources()).clamp(min=-99).tolist()
+    gains = [20 * np.log10(leveled.leveling[number, stem]) for stem in stems]
+    row = "".join(f"{dB:8.1f}" for dB in levels) + "   "
+    print(f"{song.name:10}" + row + "".join(f"{dB:6.1f}" for dB in gains))
+
+# %% [markdown]
+# `level_db=-25` brings every stem of every song to one level first. Then `random_gain` is
+# all there is of balance. Caesium has no bass: silence is left alone, or its noise would be
+# raised as if it were an instrument.
+#
+# ## First, overfit one batch
+#
+# Before a run of hours, give the loop four seconds of music and let it learn them by heart. It must
+# succeed. If it does not, more data will not help.
+#
+# From here on we use two stems, mono at 8 kHz, and small models. They sound poor and learn fast.
+
+# %%
+rate = 8000  # Hz
+pair = {"drums": ["drums"], "rest": ["vocals", "bass", "other"]}
+
+
+def small(song):
+    song = song.with_stems(pair)
+    audio = {stem: song.stem(stem).mean(0, keepdim=True) for stem in pair}
+    audio = {stem: resample(sound, full_rate, rate) for stem, sound in audio.items()}
+    return Track.from_audio(song.name, audio, rate)
+
+
+small_songs = {name: small(songs[name]) for name in sorted(songs)}
+pieces = RandomSegments(
+    [small_songs[song.name] for song in train_songs],
+    tuple(pair),
+    1.0,
+    4,
+    seed=0,
+    level_db=-25.0,
+    gain_db=None,
+)
+batch = torch.stack(list(pieces))  # four examples, and never another
+
+
+def build(**size):
+    torch.manual_seed(session.seed)
+    shape = {"sample_rate": rate, "channels": 1, "bandwidth_hz": rate / 2}
+    size |= {"n_layers": 1, "wiener_iterations": 0}
+    return create_model("open_unmix", "tiny", stems=tuple(pair), **shape, **size)
+
+
+def overfit(loss_of, steps=100):
+    model = build(n_fft=512, hop_length=128, hidden=64)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of(model, batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        score = usdr(reference=batch, estimate=model(batch.sum(1)))
+    return torch.tensor(losses), score.mean().item()
+
+
+# %% [markdown]
+# That is the whole of training. The real step adds three precautions: numbers that are not
+# finite, gradients that are too long, and low precision.
+
+# %%
+show_source("mssedu.train.train_step")
+
+# %% tags=["nbval-check-output"]
+
+
+def correct(model, sources):
+    return waveform_mse(estimate=model(sources.sum(1)), reference=sources)
+
+
+toy, _ = overfit(correct, steps=5)
+model = build(n_fft=512, hop_length=128, hidden=64)
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+config = TrainConfig(stems=tuple(pair), clip_norm=0.0)
+real = [train_step(model, batch, optimizer, config, waveform_mse) for _ in range(5)]
+print("five steps, toy and real agree:", torch.allclose(toy, torch.tensor(real)))
+
+# %% [markdown]
+# Now four loops that somebody wrote in a hurry. All run without an error.
+
+
+# %%
+def shuffled(model, sources):  # the stems are drawn anew after the mixture was made
+    order = torch.randperm(len(sources))
+    return waveform_mse(estimate=model(sources.sum(1)), reference=sources[order])
+
+
+def cut_off(model, sources):  # "element 0 of tensors does not require grad" – silenced
+    estimate = model(sources.sum(1)).detach().requires_grad_()
+    return waveform_mse(estimate=estimate, reference=sources)
+
+
+def wrong_axis(model, sources):  # (b, 1, s, c, t) - (b, s, 1, c, t): all against all
+    estimate = model(sources.sum(1))
+    return (estimate[:, None] - sources[:, :, None]).square().mean()
+
+
+def exchanged(model, sources):  # drums are called rest, and the rest drums
+    return waveform_mse(estimate=model(sources.sum(1)), reference=sources.flip(1))
+
+
+# %% [markdown]
+# **Predict.** Which of the four will the test find? 100 % is the loss of silence.
+
+# %%
+prediction_found = "?"  # names
+
+# %%
+silence = batch.square().mean()
+results = {
+    loss_of.__name__: overfit(loss_of)
+    for loss_of in (correct, shuffled, cut_off, wrong_axis, exchanged)
+}
+shares = {name: 100 * losses / silence for name, (losses, _) in results.items()}
+later = {name: share[5:] for name, share in shares.items()}
+curves_figure(later, xlabel="Step", ylabel="Loss (% of silence)", start=5)
+
+# %% tags=["nbval-check-output"]
+for name, share in shares.items():
+    fell = bool(share[-1] < 10)
+    works = results[name][1] > 5
+    print(f"{name:11}loss fell by more than 90 %: {fell!s:6}", end="")
+    print(f"usdr of the batch above 5 dB: {works}")
+print("You said:", prediction_found)
+
+# %% [markdown]
+# > **What to notice.** The right loop gets below a tenth. `shuffled`, `cut_off` and
+# > `wrong_axis` do not, and seconds have found what a night would have found. `exchanged`
+# > passes! The model just learned the wrong names.
+#
+# So also compute a *score* on that batch, as here, and listen. And some faults cannot show
+# on a single batch at all, not even in its score: a split that leaks, songs that occur twice, workers that
+# repeat, a mixture that clips, too little data. For those you need the rest of this notebook.
+#
+# ## A leak, measured
+#
+# Cut every song into pieces of five seconds. Every third piece is for testing; the model never
+# trains on one. Two groups of three songs: every other name.
+
+# %%
+medium = {"n_fft": 2048, "hop_length": 1024, "hidden": 32}
+n_steps = {"smoke": 4, "cpu": 250, "gpu": 2500}[session.profile]
+
+
+def take(song, testing):
+    pieces = song.sources().split(5 * rate, dim=-1)
+    taken = [piece for n, piece in enumerate(pieces) if (n % 3 == 2) == testing]
+    audio = torch.cat(taken, dim=-1)
+    return Track.from_audio(song.name, dict(zip(pair, audio, strict=True)), rate)
+
+
+for_training = {name: take(song, False) for name, song in small_songs.items()}
+for_testing = {name: take(song, True) for name, song in small_songs.items()}
+names = list(small_songs)
+groups = (names[::2], names[1::2])
+for group in groups:
+    print(", ".join(group))
+
+# %% [markdown]
+# Train a small model on the training pieces of each group, and test both models on all test pieces.
+# Each piece is then scored twice: by the model that knows the song (not this piece!), and by
+# the model that never heard the song. Same pieces, same model, same steps. The first is what a
+# split by seconds would report, the second what a split by song reports.
+
+
+# %%
+def settings(**changes):
+    chosen = {"steps": n_steps, "valid_every": n_steps, "schedule": "cosine"} | changes
+    return TrainConfig(
+        model="open_unmix",
+        preset="tiny",
+        stems=tuple(pair),
+        batch_size=4,
+        segment=2.0,
+        loss="thresholded_snr",
+        learning_rate=4e-3,
+        level_db=-25.0,
+        gain_db=(-8.0, 8.0),
+        seed=session.seed,
+        device="cpu",
+        **chosen,
+    )
+
+
+def train(group, config):
+    model = build(**medium)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(model, [for_training[name] for name in group], None, config, folder)
+    return model.eval()
+
+
+def two_scores(**changes):
+    """Song -> usdr by the model that knows the song, and by the one that does not."""
+    models = [train(group, settings(**changes)) for group in groups]
+    known, new = {}, {}
+    for name, track in for_testing.items():
+        scores = [
+            usdr(
+                reference=track.sources(), estimate=separate(model, track.mixture())
+            ).mean()
+            for model in models
+        ]
+        mine = 0 if name in groups[0] else 1
+        known[name], new[name] = scores[mine].item(), scores[1 - mine].item()
+    return known, new
+
+
+known, new = two_scores(remix=False)
+scores_figure({"split by seconds": known, "split by song": new})
+
+# %%
+for label, scores in {"split by seconds": known, "split by song": new}.items():
+    print(f"{label}: {sum(scores.values()) / 6:.1f} dB on average")
+
+# %% tags=["nbval-check-output"]
+
+
+def mean(scores):
+    return sum(scores.values()) / len(scores)
+
+
+higher = sum(known[name] > new[name] for name in names)
+print("higher where the song was known, songs of six: 5 or more:", higher >= 5)
+print("mean, more than 4 dB higher:", mean(known) - mean(new) > 4)
+print("You said:", prediction_leak)
+
+# %% [markdown]
+# > **What to notice.** Not one tested second was in training. Still, a split by seconds
+# > adds more than 4 dB that no new song would give you. As a yardstick: Open-Unmix and HTDemucs, years apart,
+# > differ by 3.7 dB in the table of notebook 04. Loops repeat, sounds come again, and the model knows
+# > them.
+#
+# The gap is large because three songs are soon learned by heart, and a new song may be unlike
+# them: in *Potassium* the bass is 17 dB louder than the drums. With more songs the gap may be
+# smaller. Only an honest split can tell.
+#
+# ## Does remixing help?
+#
+# The same once more, with one setting changed: `remix=True`. Each stem of an example now comes
+# from another place, of any of the three songs. Both splits get to judge.
+#
+# **Predict.** What will each of the two splits say?
+
+# %%
+prediction_remix = {"split by seconds": "?", "split by song": "?"}  # better, worse
+
+# %%
+known_remix, new_remix = two_scores(remix=True)
+scores_figure({"new song, without remixing": new, "new song, remixed": new_remix})
+
+# %% tags=["nbval-check-output"]
+by_seconds = mean(known_remix) - mean(known)
+by_song = mean(new_remix) - mean(new)
+print("split by seconds: remixing makes it", "worse" if by_seconds < 0 else "better")
+print("split by song: remixing makes it better by more than 0.5 dB:", by_song > 0.5)
+print("You said:", prediction_remix, "and before:", prediction_train_on)
+
+# %%
+print(f"split by seconds: {by_seconds:+.1f} dB, split by song: {by_song:+.1f} dB")
+
+# %% [markdown]
+# > **What to notice.** The two splits **disagree**. By the leaked one you would throw remixing
+# > away: it keeps the model from learning songs by heart, and learning by heart is what that split
+# > rewards. By the honest one you keep it. A leak does not just raise all scores; it picks
+# > the wrong method.
+#
+# So yes: train on what hardly sounds like music. Two words of caution. These are three songs for each model,
+# small models, seconds of training and one seed. Repeat it with `setup(seed=1)`. And with
+# many songs the effect may shrink; why it works at all was still a question in 2024 (Jeon and others,
+# see Sources).
+#
+# ## The validation curve
+#
+# Now watch one run. Every 20 steps we score the second group's songs, new to the model, and
+# the test pieces of the first group's, known to it. The learning rate stays as it is to the end, and
+# beside the weights runs their **average** (EMA, exponential moving average): after each
+# step it moves a twentieth of the way towards the weights.
+
+# %%
+every = max(n_steps // 12, 1)
+curves = {"known songs": [], "new songs": []}
+judges = {
+    "known songs": [for_testing[name] for name in groups[0]],
+    "new songs": [for_testing[name] for name in groups[1]],
+}
+
+
+def note(step, steps, loss, score):
+    if step % every == 0:
+        for label, tracks in judges.items():
+            curves[label].append(validate(watched, tracks, tuple(pair)).mean().item())
+
+
+watched = build(**medium)
+config = settings(remix=False, schedule="constant", ema_decay=0.95, valid_every=every)
+with tempfile.TemporaryDirectory() as folder:
+    learned = [for_training[name] for name in groups[0]]
+    result = fit(watched, learned, judges["new songs"], config, folder, progress=note)
+history = [line for line in result.history if line["step"] % every == 0]
+curves["new songs, average"] = [line["usdr"] for line in history]
+curves_figure(curves, xlabel="Step", ylabel="usdr (dB)", start=every, step=every)
+
+# %%
+losses = {"loss": [line["loss"] for line in history]}
+curves_figure(losses, xlabel="Step", ylabel="Loss (dB)", start=every, step=every)
+
+# %%
+print(f"best average: {result.score:.1f} dB at step {result.step}", end=", ")
+print(f"last: {curves['new songs, average'][-1]:.1f} dB")
+
+
+# %% tags=["nbval-check-output"]
+def rise(label):
+    return curves[label][-1] - curves[label][0]
+
+
+def wobble(label):
+    steps = zip(curves[label], curves[label][1:], strict=False)
+    return sum(abs(later - earlier) for earlier, later in steps)
+
+
+print("the loss fell by more than 4 dB:", losses["loss"][0] - losses["loss"][-1] > 4)
+print("known songs rose by more than 4 dB:", rise("known songs") > 4)
+print(
+    "the average on new songs rose less than half as much:",
+    rise("new songs, average") < rise("known songs") / 2,
+)
+print("the average wobbles less:", wobble("new songs, average") < wobble("new songs"))
+
+# %% [markdown]
+# - The loss falls, the known songs rise, and the new songs gain less than half of that, most of
+#   it early. Watch only the loss, and you see none of it.
+# - The curve of the new songs jumps from one validation to the next. "The last" is a matter of luck;
+#   the average is steadier. It costs a second copy of the weights.
+# - `fit` keeps the **best** weights beside the last. The best of twelve tosses is a lucky one: its
+#   validation score is too high on average. For the honest number ask songs that took no part in
+#   the choice: the test set.
+#
+# ## The record of a run
+#
+# What did I train, three weeks ago? `fit` writes it down.
+
+# %% tags=["nbval-check-output"]
+workplace = tempfile.TemporaryDirectory()
+folder = Path(workplace.name)
+brief = settings(steps=8, valid_every=4, ema_decay=0.95)
+data = ([for_training[name] for name in groups[0]], judges["new songs"], brief)
+fit(build(**medium), *data, folder / "in one go")
+for path in sorted((folder / "in one go").iterdir()):
+    if ".previous" not in path.name:  # a spare, in case the disk fails while writing
+        print(path.name)
+record = json.loads((folder / "in one go" / "config.json").read_text())
+print("config.json:", ", ".join(record))
+print("train_tracks:", record["train_tracks"])
+lines = (folder / "in one go" / "history.jsonl").read_text().splitlines()
+print("history.jsonl:", len(lines), "lines of", ", ".join(json.loads(lines[0])))
+
+# %% [markdown]
+# Names of the training songs, the scores of *doing nothing*, versions, the commit: what a reader
+# would ask. And a run can go on where it was. Interrupt it after step 6, when the last
+# validation and checkpoint were at step 4, then resume:
+
+# %% tags=["nbval-check-output"]
+
+
+def interrupt(step, steps, loss, score):
+    if step == 6:
+        raise KeyboardInterrupt
+
+
+try:
+    fit(build(**medium), *data, folder / "resumed", progress=interrupt)
+except KeyboardInterrupt:
+    print("interrupted after step 6")
+fit(build(**medium), *data, folder / "resumed", resume=True)
+one, two = (
+    load_checkpoint(folder / run / "last.safetensors").state_dict()
+    for run in ("in one go", "resumed")
+)
+print(
+    "weights equal, bit by bit:", all(torch.equal(one[name], two[name]) for name in one)
+)
+workplace.cleanup()
+
+# %% [markdown]
+# Exact, because all that changes is saved: weights, their average, the optimizer's memory, the step,
+# the random state. The data need no saving. Item 16 follows from the seed and from 16.
+#
+# **Change one thing.** Save the weights only, and begin a new optimizer at step 4. How far
+# are the weights apart at step 8? And the scores, after 250 steps?
+#
+# ## A checklist
+#
+# | before | |
+# |---|---|
+# | data | all headers read; levels and silent stems looked at; ten examples heard |
+# | split | by artist if there are several, else by song; written down as names |
+# | loader | same items for 0 and 2 workers; mixture = sum of the stems, after augmenting |
+# | loop | one batch overfits, in loss *and* in score |
+# | baseline | scores of silence and of the mixture are known |
+# | **during** | |
+# | curve | validation on new songs, whole, in the score that will be reported |
+# | record | config, names of songs, versions, seed, beside the weights |
+# | **after** | |
+# | choice | best step chosen on valid, never on test |
+# | claim | one thing changed at a time; more than one seed; the test set asked once |
+#
+# ## What to remember
+#
+# - A score belongs to a split. Seconds of known songs are no test, even if they are new.
+# - Keep together what belongs together: song, album, artist.
+# - Item $i$ is a function of the seed and of $i$: then workers, resuming and other machines
+#   change nothing.
+# - Augment the stems, then sum.
+# - First overfit one batch. It finds broken loops, but not wrong names nor wrong splits.
+# - A leak does not only flatter; it prefers the wrong method.
+#
+# **What this notebook does not show.** Six songs of one album by one artist, in two stems and in mono at 8 kHz,
+# small networks, seconds of training, one seed. The *signs* of the gap and of what remixing brings
+# held with five seeds; the decibels are those of this toy. Nothing here says how much remixing
+# brings with a hundred songs.
+#
+# ## Exercises
+
+# %%
+exercise("data.split")
+
+
+# %% tags=["exercise"]
+def split(artist_of, n_test, seed):
+    return ...  # your code here
+
+
+exercise("data.split").check(split)
+
+# %%
+exercise("data.remix")
+
+
+# %% tags=["exercise"]
+def remix_songs(sources, generator):
+    return ...  # your code here
+
+
+exercise("data.remix").check(remix_songs)
+
+# %%
+exercise("data.generator")
+
+
+# %% tags=["exercise"]
+def generator_of(seed, epoch, item, worker):
+    return ...  # your code here
+
+
+exercise("data.generator").check(generator_of)
+
+# %%
+exercise("data.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("data.quiz").check(answers)
+
+# %% [markdown]
+# **Further, not checked.** Plan the split of a data set of your own, ten songs or more. Who sings
+# twice? Which songs share a recording day, a sample, a drum machine? Write down what your
+# test score will then be about, in one sentence, before you train.
+
+# %% [markdown]
+# ## Sources
+#
+# - Augmentation: S. Uhlich et al., "Improving music source separation based on deep neural
+#   networks through data augmentation and network blending", *ICASSP* 2017.
+# - Signs and remixing in groups: A. Défossez, N. Usunier, L. Bottou and F. Bach, "Music source
+#   separation in the waveform domain", 2019,
+#   [arXiv:1911.13254](https://arxiv.org/abs/1911.13254).
+# - Why it works: C.-B. Jeon, G. Wichern, F. G. Germain and J. Le Roux, "Why does music source
+#   separation benefit from cacophony?", 2024,
+#   [arXiv:2402.18407](https://arxiv.org/abs/2402.18407).
+# - Artists on both sides: E. Pampalk, A. Flexer and G. Widmer, "Improvements of audio-based
+#   music similarity and genre classification", *ISMIR* 2005; the 71 and 27 % are quoted in
+#   A. Flexer and D. Schnitzer, "Effects of album and artist filters in audio similarity computed
+#   for very large music databases", *Computer Music Journal* 34, 2010.
+# - Workers that repeat: PyTorch issue
+#   [#5059](https://github.com/pytorch/pytorch/issues/5059), and
+#   [#56488](https://github.com/pytorch/pytorch/pull/56488), which seeds NumPy.
+# - Overfit first: A. Karpathy, ["A recipe for training neural
+#   networks"](https://karpathy.github.io/2019/04/25/recipe/), 2019.
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.
