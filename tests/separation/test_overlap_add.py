@@ -52,7 +52,9 @@ def test_identity_in_blocks(samples, length, overlap, offsets, context, batch_si
     )
     result = torch.cat(blocks, dim=-1)
     assert result.shape == (1, 2, samples)
-    assert (result[0] - audio).abs().max() <= 1e-6
+    # Sixty chunks may lie over a sample, and a sum of float32 rounds at each of them
+    rounding = len(offsets) / (1 - overlap) * 2**-24
+    assert (result[0] - audio).abs().max() <= max(1e-6, rounding)
     assert torch.equal(whole(iter(blocks), samples), result)
     assert read_to == samples
 
