@@ -8,6 +8,7 @@ mssedu listen export runs/listen                 CSV in webMUSHRA's columns, and
 """
 
 import asyncio
+import contextlib
 import webbrowser
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,14 +97,8 @@ def serve(
                 webbrowser.open(server.address)
             await asyncio.Event().wait()
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
         asyncio.run(run())
-    except KeyboardInterrupt:
-        return 0
-    except OSError as error:
-        remedy = "Choose another: --port 0."
-        wanted = f"a free port at {host}"
-        raise InputError(message("listen serve", wanted, error, remedy)) from error
     return 0
 
 
@@ -148,14 +143,14 @@ def export(
 
     out_dir = out_dir or folder / "results"
     with _results(folder) as store:
+        for path in merge:
+            _say(f"{len(read_json(path, store))} listeners from {path}")
         if html:
             out_dir.mkdir(parents=True, exist_ok=True)
             path = write_test_page(store, out_dir / "test.html")
             _say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
             _say("Take in what listeners send back: --merge results_*.json")
             return 0
-        for path in merge:
-            _say(f"{len(read_json(path, store))} listeners from {path}")
         _say(f"CSV: {write_csv(store, out_dir)}")
         _say(f"JSON: {write_json(store, out_dir / 'results.json')}")
     return 0

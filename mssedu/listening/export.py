@@ -70,7 +70,7 @@ def ratings_frame(store: ResultStore) -> "DataFrame":
         page = shown[row["listener"]][row["page"]]
         if place not in done or page.kind != "trial":
             continue
-        label = row["label"] or chr(ord("A") + page.stimuli.index(row["stimulus"]))
+        label = row["label"] or page.labels[page.stimuli.index(row["stimulus"])]
         pair = known.get(frozenset(page.stimuli), ("", ""))
         seconds, plays = heard.get((*place, label), (0.0, 0))
         visit = done[place]

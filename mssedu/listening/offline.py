@@ -24,7 +24,7 @@ import soundfile
 from torch import Tensor
 
 from mssedu.checks import InputError, check_range, message
-from mssedu.listening.design import CHOICES
+from mssedu.listening.design import CHOICES, Design
 from mssedu.listening.dialog import asked, page_settings
 from mssedu.listening.schedule import SCORED, Page, plan
 from mssedu.listening.session import Session
@@ -53,7 +53,7 @@ def write_test_page(
         AudioFileError: a sound that cannot be read.
     """
     check_range("write_test_page", "n_listeners", n_listeners, 1)
-    Path(path).write_text(local_page(_test_data(store, n_listeners)), "utf-8")
+    Path(path).write_text(local_page(page_data(store, n_listeners)), "utf-8")
     return Path(path)
 
 
@@ -91,7 +91,7 @@ def taken_in(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
     return store.merge({**start, **tables})
 
 
-def _test_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
+def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
     """All that the page needs; letters and numbers, no names."""
     design = store.design
     order = random.Random(design.sha256())
@@ -107,16 +107,6 @@ def _test_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
             files[place] = base64.b64encode(_flac(sound, stimuli.sample_rate)).decode()
             shapes[place] = shape_of(sound, stimuli.sample_rate)
 
-    def shown(page: Page) -> dict[str, Any]:
-        if page.kind not in SCORED:
-            return {"kind": page.kind}
-        sounds = {
-            label: numbers[page.trial, stimulus]
-            for label, stimulus in page.sounds(design).items()
-        }
-        parts = {"questions": page.questions, "labels": page.labels}
-        return {"kind": page.kind, **parts, "sounds": sounds}
-
     return {
         "title": design.title,
         "sha256": design.sha256(),
@@ -124,10 +114,27 @@ def _test_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
         "questions": dict(design.questions),
         "asked": asked(design),
         "least_heard_seconds": design.least_heard_seconds,
-        "plans": [[shown(p) for p in plan(design, i)] for i in range(n_listeners)],
+        "plans": [
+            [_shown(page, design, numbers) for page in plan(design, listener)]
+            for listener in range(n_listeners)
+        ],
         "sounds": files,
         "shapes": shapes,
     }
+
+
+def _shown(
+    page: Page, design: Design, numbers: Mapping[tuple[str, str], int]
+) -> dict[str, Any]:
+    """A page of a listener; its sounds are numbers."""
+    if page.kind not in SCORED:
+        return {"kind": page.kind}
+    sounds = {
+        label: numbers[page.trial, stimulus]
+        for label, stimulus in page.sounds(design).items()
+    }
+    parts = {"questions": page.questions, "labels": page.labels}
+    return {"kind": page.kind, **parts, "sounds": sounds}
 
 
 def _flac(sound: Tensor, sample_rate: int) -> bytes:

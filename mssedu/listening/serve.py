@@ -22,7 +22,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from mssedu.checks import MssEduError
+from mssedu.checks import InputError, MssEduError, message
 from mssedu.listening.dialog import said, take, view
 from mssedu.listening.session import Session
 from mssedu.listening.sounds import encode, shape_of
@@ -47,6 +47,10 @@ class Seat:
     place: int = -1
     sounds: bytes = b""
     shape: dict[str, int] = field(default_factory=dict)
+
+    def at(self, place: int) -> bool:
+        """Whether the listener is still at a page."""
+        return place == self.session.progress[0] and not self.session.refused
 
     def load(self) -> None:
         """Read the sounds of this page, if they are not here yet."""
@@ -77,10 +81,15 @@ class Server:
             token: what the link must hold; None: a random one.
 
         Raises:
-            OSError: the port is taken.
+            InputError: the port is taken, or the address is not one of this machine.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        door = socket.create_server((host, port), family=family)
+        try:
+            door = socket.create_server((host, port), family=family)
+        except OSError as error:
+            remedy = "Choose another: --port 0."
+            wanted = f"a free port at {host}"
+            raise InputError(message("listen serve", wanted, error, remedy)) from error
         door.setblocking(False)
         port = door.getsockname()[1]
         token = token or secrets.token_urlsafe(16)
@@ -174,12 +183,11 @@ class _Tell(_Handler):
     async def post(self) -> None:
         listener, place, words = self.body("listener", "place", "words")
         seat = self.seat(listener)
-        if place == seat.session.progress[0] and not seat.session.refused:
-            wrong = take(seat.session, words)
-            if place == seat.session.progress[0] and not seat.session.refused:
-                self.finish({"state": said(seat.session, wrong)})
-                return
-        self.finish({"view": await self.show(seat)})
+        wrong = take(seat.session, words) if seat.at(place) else ""
+        if seat.at(place):
+            self.finish({"state": said(seat.session, wrong)})
+        else:
+            self.finish({"view": await self.show(seat)})
 
 
 class _Sounds(_Handler):

@@ -48,7 +48,7 @@ def local_page(test: dict[str, Any]) -> str:
     """The page of a test that keeps its answers in the browser.
 
     Args:
-        test: plain values, as `offline.test_data` makes them.
+        test: plain values, as `offline.page_data` makes them.
     """
     return _page("local.js", "new LocalDesk(test, localStorage)", test)
 

@@ -7,7 +7,7 @@ import pytest
 
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.dialog import take, view
-from mssedu.listening.offline import _test_data, taken_in
+from mssedu.listening.offline import page_data, taken_in
 from mssedu.listening.session import Session
 from mssedu.listening.stimuli import Stimuli
 from mssedu.listening.store import ResultStore
@@ -92,7 +92,7 @@ def told(shown):
 @pytest.mark.parametrize("seed", range(3))
 def test_both_say_the_same_to_the_same_words(page, store, seed):
     page.goto("about:blank")
-    data = json.dumps(_test_data(store, 1))
+    data = json.dumps(page_data(store, 1))
     module = f"const TEST = {data};\n{joined('local.js')}\n{SCRIPT}"
     page.add_script_tag(content=module, type="module")
     page.wait_for_function("typeof say === 'function'")
