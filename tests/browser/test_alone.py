@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from mssedu.audio import save_audio
 from mssedu.listening.create import RESULTS
 from mssedu.listening.design import Design, Trial, load_design, save_design
 from mssedu.listening.export import ratings_frame, read_json
@@ -18,6 +17,7 @@ from mssedu.listening.offline import write_test_page
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
 from tests.browser.lab import wait_for
+from tests.listening.noise import write_noise
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +28,8 @@ ASKED = {"headphones": ("yes", "no"), "Years of 'music'": ()}
 @pytest.fixture
 def folder(tmp_path):
     """A test of two songs, two systems, a reference and an anchor; no two alike."""
-    draw = torch.Generator().manual_seed(0)
-    for song in "12":
-        for name in ("a", "b", "r"):
-            audio = 0.1 * torch.randn(2, 2 * RATE, generator=draw)
-            save_audio(tmp_path / f"{name}{song}.wav", audio, RATE, subtype="float32")
+    names = [f"{name}{song}" for song in "12" for name in "abr"]
+    write_noise(tmp_path, names, RATE, channels=2, seconds=2)
     trials = tuple(
         Trial(f"song {i}", {"a": f"a{i}.wav", "b": f"b{i}.wav"}, f"r{i}.wav")
         for i in "12"

@@ -7,9 +7,7 @@ import os
 import signal
 
 import pytest
-import torch
 
-from mssedu.audio import save_audio
 from mssedu.listening.create import RESULTS
 from mssedu.listening.design import Design, Trial, load_design, save_design
 from mssedu.listening.export import ratings_frame
@@ -23,6 +21,7 @@ from tests.browser.lab import (
     wait_for,
     wait_until_idle,
 )
+from tests.listening.noise import write_noise
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +48,8 @@ def work(tmp_path_factory):
     work = tmp_path_factory.mktemp("lab")
     folder = work / "test"
     folder.mkdir()
-    draw = torch.Generator().manual_seed(0)
-    for name in ("a1", "b1", "r1", "a2", "b2", "r2"):
-        audio = 0.1 * torch.randn(2, 2 * RATE, generator=draw)
-        save_audio(folder / f"{name}.wav", audio, RATE, subtype="float32")
+    names = [f"{name}{song}" for song in "12" for name in "abr"]
+    write_noise(folder, names, RATE, channels=2, seconds=2)
     trials = tuple(
         Trial(f"song {i}", {"a": f"a{i}.wav", "b": f"b{i}.wav"}, f"r{i}.wav")
         for i in "12"

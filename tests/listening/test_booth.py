@@ -3,14 +3,13 @@
 import sqlite3
 
 import pytest
-import torch
 
-from mssedu.audio import save_audio
 from mssedu.checks import InputError
 from mssedu.listening.booth import ListeningTest, RatingPage
 from mssedu.listening.design import Design, Trial, save_design
 from mssedu.listening.export import ratings_frame
 from mssedu.listening.widget import ListeningWidget
+from tests.listening.noise import write_noise
 
 RATE = 16000
 
@@ -28,10 +27,7 @@ def sent(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, sent):
-    for seed, name in enumerate("abr"):
-        generator = torch.Generator().manual_seed(seed)
-        audio = 0.1 * torch.randn(1, RATE, generator=generator)
-        save_audio(tmp_path / f"{name}.wav", audio, RATE, subtype="float32")
+    write_noise(tmp_path, "abr", RATE)
     return tmp_path
 
 

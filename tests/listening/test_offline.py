@@ -7,9 +7,7 @@ import re
 
 import pytest
 import soundfile
-import torch
 
-from mssedu.audio import save_audio
 from mssedu.checks import DatasetError, InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.export import ratings_frame, read_json
@@ -18,6 +16,7 @@ from mssedu.listening.schedule import plan
 from mssedu.listening.sounds import encode
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
+from tests.listening.noise import write_noise
 
 RATE = 16000
 TIME = "2026-01-02T03:04:05.678Z"
@@ -25,10 +24,7 @@ TIME = "2026-01-02T03:04:05.678Z"
 
 @pytest.fixture
 def store(tmp_path):
-    for seed, name in enumerate("abr"):
-        draw = torch.Generator().manual_seed(seed)
-        audio = 0.1 * torch.randn(2, RATE, generator=draw)
-        save_audio(tmp_path / f"{name}.wav", audio, RATE, subtype="float32")
+    write_noise(tmp_path, "abr", RATE, channels=2)
     trials = tuple(
         Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}, "r.wav") for i in range(3)
     )

@@ -7,24 +7,20 @@ import socket
 import threading
 
 import pytest
-import torch
 
-from mssedu.audio import save_audio
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.serve import Server
 from mssedu.listening.sounds import encode
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
+from tests.listening.noise import write_noise
 
 RATE = 16000
 
 
 @pytest.fixture
 def store(tmp_path):
-    for seed, name in enumerate("ab"):
-        draw = torch.Generator().manual_seed(seed)
-        audio = 0.1 * torch.randn(1, RATE, generator=draw)
-        save_audio(tmp_path / f"{name}.wav", audio, RATE, subtype="float32")
+    write_noise(tmp_path, "ab", RATE)
     trials = tuple(Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}) for i in range(2))
     settings = {"reference": False, "folder": tmp_path, "n_replicates": 0}
     with ResultStore(
