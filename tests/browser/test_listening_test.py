@@ -141,7 +141,7 @@ def test_a_reload_loses_nothing(page):
 
 def test_a_kernel_that_is_killed_loses_nothing(page, work):
     rate(page, "B", 4)
-    wait_for(lambda: len(rows(work, "ratings")) == 2)
+    wait_for(lambda: [row["score"] for row in rows(work, "ratings")] == [30, 40])
     os.kill(int((work / "pid").read_text()), signal.SIGKILL)
     dialog = page.locator(".jp-Dialog button")
     dialog.click()  # it says that the kernel died
