@@ -5,17 +5,14 @@
     python benchmarks/bss_eval.py --device cuda     ours on a graphics card
 
 Ours runs before and after museval, so that a machine that slows down is seen. Processor
-seconds add up over cores, and tell the work done on a machine that others use as well;
-there, set OMP_WAIT_POLICY=passive, or threads that wait for one another burn time. The
-music is a CC0 song of data/, repeated to length, with the dither of a CD, so that no
-frame is silent: museval skips those. The estimate is what an ideal ratio mask makes of
-it. Memory is what the process grows by, at most. Rewrites its section of RESULTS.md.
+seconds add up over cores, and tell the work done on a machine that others use as well.
+The music is a CC0 song of data/, repeated to length, with the dither of a CD, so that
+no frame is silent: museval skips those. The estimate is what an ideal ratio mask makes
+of it. Memory is what the process grows by, at most. Rewrites its section of RESULTS.md.
 """
 
 import argparse
 import os
-import platform
-import re
 import resource
 import time
 import warnings
@@ -23,9 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mssedu.threads import short_spin
+
+short_spin()  # before torch is loaded
+
 import numpy as np
 import torch
 from museval.metrics import bss_eval as museval_bss_eval
+from results import processor, write_section
 
 import mssedu
 from mssedu.bss_eval import bss_eval
@@ -35,7 +37,6 @@ from mssedu.spectral import istft, stft
 
 RATE = 44100
 NAMES = ("sdr", "isr", "sir", "sar")
-RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def music(seconds: float) -> torch.Tensor:
@@ -94,24 +95,9 @@ def measured(name: str, run: Callable, *signals: Any) -> tuple[np.ndarray, float
     return scores, wall, row
 
 
-def write_section(name: str, text: str) -> None:
-    """Put the text between the marks of this name in RESULTS.md, and touch no other."""
-    section = f"<!-- {name} -->\n{text}\n<!-- /{name} -->\n"
-    page = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Benchmarks\n"
-    old = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.DOTALL)
-    if old.search(page):
-        page = old.sub(lambda _: section, page)
-    else:
-        page = f"{page.rstrip()}\n\n{section}"
-    RESULTS.write_text(page, "utf-8")
-
-
 def machine(device: str) -> str:
     """Processor, cores that torch uses, graphics card."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    text = f"{names[0] if names else platform.machine()}, "
-    text += f"{torch.get_num_threads()} threads"
+    text = f"{processor()}, {torch.get_num_threads()} threads"
     return text if device == "cpu" else f"{text}; {torch.cuda.get_device_name()}"
 
 

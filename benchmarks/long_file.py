@@ -15,6 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mssedu.threads import short_spin
+
+short_spin()  # before torch is loaded; the processes that separate inherit it
+
 from mssedu.audio import load_audio
 from mssedu.audio_files.writer import AudioWriter
 

@@ -12,12 +12,15 @@ state dict in safetensors or the published .th); neither is part of mssedu.
 import argparse
 import csv
 import os
-import platform
-import re
 import time
 from pathlib import Path
 
+from mssedu.threads import short_spin
+
+short_spin()  # before torch is loaded
+
 import torch
+from results import processor, write_section
 
 import mssedu
 from mssedu.evaluation.result import Evaluation
@@ -49,7 +52,7 @@ def section(found: Evaluation, command: str) -> str:
     middle = seconds[len(seconds) // 2]
     parts = [
         "## Ideal masks and HTDemucs on real music",
-        f"`{command}`, {processor()}, torch {torch.__version__}, "
+        f"`{command}`, {machine()}, torch {torch.__version__}, "
         f"{time.strftime('%Y-%m-%d')}: {len(seconds)} test clips of MUSDB18's preview "
         f"(excerpts of {middle:.1f} s, AAC). The row model is the published htdemucs "
         "(float16 weights, overlap 0.25, no shifts).",
@@ -61,25 +64,10 @@ def section(found: Evaluation, command: str) -> str:
     return "\n\n".join(parts)
 
 
-def processor() -> str:
-    """Its name, and the threads that torch uses."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    name = names[0] if names else platform.machine()
+def machine() -> str:
+    """The processor, and the threads that torch uses."""
     n_threads = torch.get_num_threads()
-    return f"{name}, {n_threads} thread{'s' if n_threads > 1 else ''}"
-
-
-def write_section(text: str) -> None:
-    """Put the text between its marks in RESULTS.md, and touch nothing else."""
-    begin, end = "<!-- oracles -->", "<!-- /oracles -->"
-    page = (HERE / "RESULTS.md").read_text("utf-8")
-    old = re.compile(f"{begin}.*{end}\n", re.DOTALL)
-    if not old.search(page):
-        page = f"{page.rstrip()}\n\n{begin}{end}\n"
-    page = old.sub(lambda _: f"{begin}\n{text}\n{end}\n", page)
-    (HERE / "RESULTS.md").write_text(page, "utf-8")
+    return f"{processor()}, {n_threads} thread{'s' if n_threads > 1 else ''}"
 
 
 def write_scores(found: Evaluation) -> None:
@@ -107,7 +95,7 @@ def main() -> None:
     command += "python benchmarks/oracles.py --data MUSDB18-7S --weights FILE"
     found = score(given.data, given.weights, given.save)
     text = section(found, command)
-    write_section(text)
+    write_section("oracles", text)
     write_scores(found)
     print(text)
 

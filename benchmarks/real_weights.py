@@ -13,6 +13,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+from mssedu.threads import short_spin
+
+short_spin()  # before torch is loaded
+
 import torch
 from torch import Tensor, nn
 

@@ -17,7 +17,6 @@ benchmarks/spleeter_side.py.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from results import processor, write_section
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,8 +41,6 @@ from mssedu.registry import create_model
 from mssedu.separation.inference import ready
 
 SPLEETER_SIDE = Path(__file__).with_name("spleeter_side.py")
-RESULTS = Path(__file__).with_name("RESULTS.md")
-BEGIN, END = "<!-- separation -->", "<!-- /separation -->"
 PEERS = {
     "htdemucs": "demucs 4.1.0",
     "hdemucs": "demucs 4.1.0",
@@ -238,16 +236,6 @@ def scores(options: argparse.Namespace) -> list[str]:
     return [head, "| --- |" + " ---: |" * (1 + len(stems)), *rows]
 
 
-def rewrite(lines: list[str]) -> None:
-    """Put the lines in place of our section of RESULTS.md, or at its end."""
-    section = "\n".join([BEGIN, *lines, END])
-    text = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Benchmarks\n"
-    before, begin, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if begin else "\n"
-    gap = "" if begin else "\n"
-    RESULTS.write_text(before + gap + section + after, "utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", default="htdemucs,hdemucs,open_unmix")
@@ -288,7 +276,7 @@ def main() -> None:
     if options.weights:
         lines += ["", "usdr of the published htdemucs, and its change in bfloat16, dB:"]
         lines += ["", *scores(options)]
-    rewrite(lines)
+    write_section("separation", "\n".join(lines))
 
 
 def arguments() -> list[str]:
@@ -300,10 +288,8 @@ def machine(options: argparse.Namespace) -> str:
     """Processor or GPU, threads, and release of torch."""
     if options.device != "cpu":
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    name = names[0] if names else platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} threads, torch {torch.__version__}"
 
 
 def work(name: str, options: argparse.Namespace) -> str:

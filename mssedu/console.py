@@ -1,8 +1,12 @@
-"""What the command line prints: plain lines, failures, and bars with time left."""
+"""What the command line prints: plain lines, failures, and progress with time left."""
 
+import io
+import os
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,20 @@ from rich.markup import escape
 
 from mssedu.checks import MssEduWarning
 
-out = Console(soft_wrap=True)  # a path or command stays in one piece
-err = Console(stderr=True, soft_wrap=True)
+FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds until progress is told without a terminal
+READER_GONE = 141  # exit code, as of programs that SIGPIPE ends
+
+
+class Output(Console):
+    """A console that passes on the error of a pipe that nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError again, where rich would end the program."""
+        raise
+
+
+out = Output(soft_wrap=True)  # a path or command stays in one piece
+err = Output(stderr=True, soft_wrap=True)
 
 
 def report_failure(kind: str, text: str) -> None:
@@ -21,9 +37,38 @@ def report_failure(kind: str, text: str) -> None:
     err.print(f"[red]{kind:<8}[/]", escape(text), highlight=False)
 
 
+def drop_output() -> int:
+    """Send the rest of the output nowhere, as its reader has gone; the exit code.
+
+    Python writes what is left as it ends, when nobody could catch the error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            with suppress(io.UnsupportedOperation):  # a stream without a file
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+    return READER_GONE
+
+
+# ---- progress -----------------------------------------------------------------------
+
+
 @contextmanager
 def bar(label: str) -> Iterator[Callable[..., None]]:
-    """A progress bar with time left: yields update(done, total, note)."""
+    """Show progress and the time left: a bar on a terminal, else a line now and then.
+
+    Args:
+        label: what is being done.
+
+    Yields:
+        update(done, total, note): to be called after each step; the total may be None.
+    """
+    if not (err.is_interactive and err.file.isatty()):  # some CI forces colors
+        yield _Lines(label).update
+        return
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
@@ -33,13 +78,63 @@ def bar(label: str) -> Iterator[Callable[..., None]]:
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=err) as bar:
-        task = bar.add_task(escape(label), total=None, note="")
+    with bars.Progress(*columns, console=err) as shown:
+        task = shown.add_task(escape(label), total=None, note="")
 
-        def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=escape(note))
+        def update(done: int, total: int | None, note: str = "") -> None:
+            shown.update(task, completed=done, total=total, note=escape(note))
 
-        yield update
+        try:
+            yield update
+        except BaseException:
+            shown.live.transient = True  # the bar goes, the error stays
+            raise
+
+
+class _Lines:
+    """Progress without a terminal, such as in a log file: few lines, no codes."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.next_line = time.monotonic() + FIRST_LINE
+        self.first: tuple[float, int] | None = None  # time and count of the first step
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Print a line, if it is time for the next one."""
+        now = time.monotonic()
+        left = self._seconds_left(now, done, total)
+        if now < self.next_line:
+            return
+        self.next_line = now + NEXT_LINE
+        parts = [f"{self.label}: {done}" + (f" of {total}" if total else "")]
+        parts += [note] if note else []
+        parts += [f"{_rounded(left)} left"] if left is not None else []
+        err.print(", ".join(parts), markup=False, highlight=False)
+
+    def _seconds_left(self, now: float, done: int, total: int | None) -> float | None:
+        """By the mean pace since the first step: a run that goes on begins in between.
+
+        None as long as it is unknown.
+        """
+        if self.first is None:
+            self.first = (now, done)
+        began, before = self.first
+        if not total or done <= before:
+            return None
+        return (now - began) / (done - before) * (total - done)
+
+
+def _rounded(seconds: float) -> str:
+    """A time that nobody needs exactly.
+
+    Example:
+        >>> _rounded(42.3), _rounded(200), _rounded(7600)
+        ('42 s', '3 min', '2 h 7 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def show_steps(update: Callable[..., None]) -> Callable[..., None]:

@@ -11,6 +11,7 @@ from mssedu.checks import InputError
 from mssedu.complexity import count_flops, measure, peak_memory, time_forward
 from mssedu.receptive_field import ReceptiveField
 from mssedu.registry import create_model, list_models
+from tests.parity.peers import import_reference
 
 
 class Config:
@@ -118,7 +119,7 @@ def test_open_unmix_by_hand():
 @pytest.mark.filterwarnings("ignore")
 def test_stock_htdemucs():
     """The published network in segments of 10 s: 342.5 GFLOP (models.md §6.1)."""
-    htdemucs = pytest.importorskip("demucs.htdemucs")
+    htdemucs = import_reference("demucs.htdemucs")
     model = htdemucs.HTDemucs(["drums", "bass", "other", "vocals"], segment=10)
     assert sum(p.numel() for p in model.parameters()) == 26_899_536
     flops = count_flops(model, torch.zeros(1, 2, 441_000))

@@ -21,7 +21,7 @@ from mssedu.checks import CheckpointError, InputError
 from mssedu.pretrained import list_pretrained, load_model, table
 from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
 from mssedu.registry import create_model
-from tests.parity.peers import load_peer
+from tests.parity.peers import import_reference, load_peer
 
 STEMS = ("drums", "bass", "other", "vocals")
 TASNET = {"N": 8, "L": 20, "B": 6, "H": 8, "P": 3, "X": 2, "R": 2}
@@ -245,7 +245,7 @@ HDEMUCS = {"channels": 8, "samplerate": 8000, "segment": 20, "multi_freqs": []}
 
 def hybrid(name, **changes):
     """A small model of demucs 4.1.0, with layer scales that do not hide mistakes."""
-    module = pytest.importorskip(f"demucs.{name.lower()}")
+    module = import_reference(f"demucs.{name.lower()}")
     torch.manual_seed(0)
     small = {"HTDemucs": HTDEMUCS, "HDemucs": HDEMUCS}[name]
     model = getattr(module, name)(sources=["b", "a", "c"], **{**small, **changes})
@@ -257,7 +257,7 @@ def hybrid(name, **changes):
 
 def save_package(model, path, monkeypatch):
     """Save a model as the training of demucs 4.1.0 does."""
-    states = pytest.importorskip("demucs.states")
+    states = import_reference("demucs.states")
     omegaconf = ModuleType("omegaconf")
     omegaconf.OmegaConf = SimpleNamespace(to_container=lambda given, resolve: given)
     monkeypatch.setitem(sys.modules, "omegaconf", omegaconf)
@@ -287,7 +287,7 @@ def test_a_package_of_demucs_4(tmp_path, monkeypatch, name):
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["HTDemucs", "HDemucs"])
 def test_safetensors_of_demucs_4_as_it_publishes_them(tmp_path, name):
-    hub = pytest.importorskip("demucs.hf")
+    hub = import_reference("demucs.hf")
     theirs, path = hybrid(name), tmp_path / "955717e8.safetensors"
     args, kwargs = theirs._init_args_kwargs
     if name == "HTDemucs":
@@ -356,7 +356,7 @@ def test_hybrid_demucs_of_torchaudio(tmp_path):
 
 @pytest.mark.parity
 def test_a_time_only_demucs_of_version_3_is_refused(tmp_path, monkeypatch):
-    demucs = pytest.importorskip("demucs.demucs")
+    demucs = import_reference("demucs.demucs")
     theirs = demucs.Demucs(["a", "b"], channels=4, depth=2)
     path = save_package(theirs, tmp_path / "a.th", monkeypatch)
     with pytest.raises(CheckpointError, match=r"got demucs\.demucs\.Demucs"):
@@ -380,8 +380,8 @@ def test_the_published_htdemucs():
 @pytest.fixture
 def umx_folder(tmp_path):
     """A folder as openunmix' training leaves it, and its separator."""
-    original = pytest.importorskip("openunmix.model")
-    utils = pytest.importorskip("openunmix.utils")
+    original = import_reference("openunmix.model")
+    utils = import_reference("openunmix.utils")
     settings = {"nfft": 1024, "nhop": 256, "sample_rate": 16000.0, "nb_channels": 2}
     (tmp_path / "separator.json").write_text(json.dumps(settings))
     for target in ("vocals", "drums"):
@@ -395,7 +395,7 @@ def umx_folder(tmp_path):
 
 @pytest.mark.parity
 def test_a_folder_of_open_unmix(umx_folder):
-    utils = pytest.importorskip("openunmix.utils")
+    utils = import_reference("openunmix.utils")
     targets = ["vocals", "drums"]
     theirs = utils.load_separator(umx_folder, targets).eval()
     with torch.no_grad():
@@ -417,7 +417,7 @@ def test_a_folder_of_open_unmix(umx_folder):
 @pytest.mark.parity
 def test_the_speech_model_of_open_unmix(tmp_path):
     """Umxse overlaps its frames by half; the sizes are those of the published one."""
-    original = pytest.importorskip("openunmix.model")
+    original = import_reference("openunmix.model")
     targets = {
         t: original.OpenUnmix(513, 1, 256, max_bin=513) for t in ("speech", "noise")
     }

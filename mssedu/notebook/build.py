@@ -27,6 +27,7 @@ from PIL import Image
 import mssedu
 from mssedu.checks import SetupError, check_name, message
 from mssedu.notebook import profile
+from mssedu.threads import short_spin
 
 _METADATA = {
     "kernelspec": {
@@ -77,6 +78,7 @@ def build(text: Path) -> Path:
         nbclient.exceptions.CellExecutionError: a cell raised; nothing is written.
     """
     notebook = read(text)
+    short_spin()  # the kernel inherits it
     started = time.perf_counter()
     client = NotebookClient(
         notebook,

@@ -12,11 +12,13 @@ for them (AVX-512 BF16, AMX, tensor cores) two to sixteen times the multiplicati
 second. Norms, the Fourier transform and the sums that carry a signal past a layer stay
 in float32. bfloat16 keeps the range of float32 with 8 binary digits, float16 has 11 and
 a smaller range. `python benchmarks/separation.py` measures what each step gives.
-Notebook: 12.
+`has_fast_bfloat16` tells whether this processor has these instructions. Notebook: 12.
 """
 
 import contextlib
 import ctypes
+import os
+import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,6 +39,12 @@ PRECISIONS = {
 }
 COMPILERS = ("c++", "g++", "clang++", "cl")
 Forward = Callable[[Tensor], Tensor]
+Methods = dict[str, Callable[..., Any]]  # of a module, by name
+
+# Values of the variables that limit torch to older processors, without fast bfloat16
+OLD_ATEN = {"DEFAULT", "AVX2"}
+OLD_ONEDNN = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
+OLD_ONEDNN |= {"AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
 @contextmanager
@@ -68,10 +76,18 @@ def ready(
     _check_precision(dtype, device)
     if compile:
         _check_compiler(device)
-    packs = device.type == "cpu" and torch.backends.mkldnn.is_available()
-    if device.type == "cpu":
+    on_cpu = device.type == "cpu"
+    packs = on_cpu and not compile and torch.backends.mkldnn.is_available()
+    without_lstm = on_cpu and dtype is torch.bfloat16 and not _has_bfloat16_lstm()
+    if on_cpu:
         reuse_memory()
-    with eval_mode(model), _packed(model, dtype) if packs and not compile else _as_is():
+
+    def methods(module: nn.Module) -> Methods:
+        if without_lstm and isinstance(module, nn.LSTM):
+            return {"forward": _in_float32(module)}
+        return pack(module, dtype) if packs else {}
+
+    with eval_mode(model), _replaced(model, methods):
         run = torch.compile(model) if compile else model
 
         def forward(mixture: Tensor) -> Tensor:
@@ -100,17 +116,60 @@ _NEVER_TRIM = (-1, 2**31 - 1)
 _GROW = (-2, 2**28)  # bytes asked for at once
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 on the CPU.
+
+    The processor must have instructions for it, and no variable of the environment may
+    keep torch from using them: ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA or
+    DNNL_MAX_CPU_ISA. Elsewhere bfloat16 works as well, but takes longer.
+    """
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return bool(_onednn_has_bfloat16())
+    if torch.backends.cpu.get_cpu_capability() in OLD_ATEN:
+        return False
+    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # the first one set counts
+    limit = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    if limit.upper() in OLD_ONEDNN:
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _onednn_has_bfloat16() -> bool | None:
+    """Whether torch's library for the CPU takes bfloat16; None if torch lacks it."""
+    answer = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return None if answer is None else answer()
+
+
+def _has_bfloat16_lstm() -> bool:
+    """Whether autocast may round an LSTM whose input is in float32.
+
+    torch chooses oneDNN for such an input and rounds it afterwards; on processors
+    before AVX-512, oneDNN then fails, where convolutions have another way.
+    """
+    return _onednn_has_bfloat16() is not False
+
+
+def _in_float32(module: nn.LSTM) -> Callable[..., Any]:
+    def forward(x: Tensor, *states: Any) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            return nn.LSTM.forward(module, x.float(), *states)
+
+    return forward
+
+
 @contextmanager
-def _packed(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Give each part of the model its fast methods, and take them away again."""
+def _replaced(
+    model: nn.Module, methods: Callable[[nn.Module], Methods]
+) -> Iterator[None]:
+    """Give each part of the model other methods, and take them away again."""
     before: list[tuple[nn.Module, str, Any]] = []
     try:
         with torch.no_grad():
             for module in model.modules():
-                for name, packed in pack(module, dtype).items():
+                for name, other in methods(module).items():
                     # One is there already where a model is made ready twice.
                     before.append((module, name, module.__dict__.get(name)))
-                    module.__dict__[name] = packed
+                    module.__dict__[name] = other
         yield
     finally:
         for module, name, method in reversed(before):
@@ -120,17 +179,13 @@ def _packed(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
                 module.__dict__[name] = method
 
 
-_as_is = contextlib.nullcontext
-
-
 def _check_precision(dtype: torch.dtype, device: torch.device) -> None:
     if device.type != "cpu" or dtype is torch.float32:
         return
     if dtype is torch.float16:
         wanted, remedy = "float32 or bfloat16 on the CPU", "Use bfloat16, or a GPU."
         raise InputError(message("ready, precision", wanted, "float16", remedy))
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if not fast:
+    if not has_fast_bfloat16():
         text = "precision bfloat16: slow here, this CPU has no instructions for it"
         warnings.warn(text, MssEduWarning, stacklevel=4)
 

@@ -1,5 +1,6 @@
-"""Old releases of a reference package, each in a folder of its own.
+"""The packages that ours is compared with, and old releases of one of them.
 
+The packages are the extra `parity`; without it, the tests that need them are skipped.
 One environment holds one release of demucs; its models v2 and Conv-TasNet are in 2.0.3
 alone. `make setup` puts such releases below <environment>/peers, from where `load_peer`
 imports them without a trace in sys.modules.
@@ -14,6 +15,8 @@ from types import ModuleType
 import pytest
 from torch import Tensor
 
+INSTALL = 'pip install -e ".[parity]"'
+
 
 def assert_close(ours: Tensor, theirs: Tensor) -> None:
     """What every port promises: at most 1e-5 of the loudest sample apart."""
@@ -22,10 +25,15 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
     assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
+def import_reference(module: str) -> ModuleType:
+    """Import a module of the extra `parity`; skip what needs it if it is not there."""
+    return pytest.importorskip(module, reason=f"needs {module}: {INSTALL}")
+
+
 def load_peer(
     package: str, version: str, modules: list[str], stubs: Mapping[str, ModuleType]
 ) -> list[ModuleType]:
-    """Import modules of an old release; skip the test module if it is not installed.
+    """Import modules of an old release; skip what needs it if it is not installed.
 
     Args:
         package: name, e.g. "demucs".
@@ -43,6 +51,10 @@ def load_peer(
     sys.path.insert(0, str(folder))
     try:
         return [importlib.import_module(f"{package}.{name}") for name in modules]
+    except ModuleNotFoundError as error:  # --no-deps: the extra brings what it needs
+        if error.name is None or error.name.partition(".")[0] == package:
+            raise
+        pytest.skip(f"needs {error.name}: {INSTALL}", allow_module_level=True)
     finally:
         sys.path.remove(str(folder))
         _forget(package, *stubs)

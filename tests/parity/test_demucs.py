@@ -7,13 +7,13 @@ import torch
 
 from mssedu.models.demucs import Resample, valid_length
 from mssedu.registry import create_model
-from tests.parity.peers import assert_close, load_peer
+from tests.parity.peers import assert_close, import_reference, load_peer
 
 diffq = ModuleType("diffq")  # quantized weights, not needed here
 for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
     setattr(diffq, name, None)
 original, utils = load_peer("demucs", "2.0.3", ["model", "utils"], {"diffq": diffq})
-julius = pytest.importorskip("julius")
+julius = import_reference("julius")
 
 pytestmark = pytest.mark.parity
 

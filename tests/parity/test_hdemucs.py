@@ -8,10 +8,10 @@ import torch
 from mssedu.blocks.dconv import BiLSTM, DConv, LocalAttention
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.registry import create_model
-from tests.parity.peers import assert_close, load_peer
+from tests.parity.peers import assert_close, import_reference, load_peer
 
-hdemucs_4 = pytest.importorskip("demucs.hdemucs")
-demucs_4 = pytest.importorskip("demucs.demucs")
+hdemucs_4 = import_reference("demucs.hdemucs")
+demucs_4 = import_reference("demucs.demucs")
 torchaudio = pytest.importorskip("torchaudio.models")
 
 diffq, omegaconf = ModuleType("diffq"), ModuleType("omegaconf")  # not needed here

@@ -10,10 +10,10 @@ import torch
 from mssedu.audio import load_audio
 from mssedu.blocks.transformer import CrossDomainTransformer
 from mssedu.registry import create_model
-from tests.parity.peers import assert_close
+from tests.parity.peers import assert_close, import_reference
 
-original = pytest.importorskip("demucs.htdemucs")
-transformer = pytest.importorskip("demucs.transformer")
+original = import_reference("demucs.htdemucs")
+transformer = import_reference("demucs.transformer")
 
 pytestmark = pytest.mark.parity
 

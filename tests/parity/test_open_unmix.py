@@ -6,10 +6,10 @@ import torch
 from mssedu.masks import wiener
 from mssedu.models.open_unmix import load_official
 from mssedu.registry import create_model, model_config
-from tests.parity.peers import assert_close
+from tests.parity.peers import assert_close, import_reference
 
-original = pytest.importorskip("openunmix.model")
-filtering = pytest.importorskip("openunmix.filtering")
+original = import_reference("openunmix.model")
+filtering = import_reference("openunmix.filtering")
 
 pytestmark = pytest.mark.parity
 

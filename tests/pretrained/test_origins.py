@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from mssedu.pretrained.origins import ORIGINS
-from tests.parity.peers import load_peer
+from tests.parity.peers import import_reference, load_peer
 
 
 def original_class(name):
@@ -18,7 +18,7 @@ def original_class(name):
         return getattr(
             load_peer("demucs", "2.0.3", [module], {"diffq": diffq})[0], klass
         )
-    return getattr(pytest.importorskip(package), klass)
+    return getattr(import_reference(package), klass)
 
 
 @pytest.mark.parity

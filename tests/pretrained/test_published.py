@@ -9,7 +9,7 @@ import pytest
 
 from mssedu.pretrained.published import PUBLISHED
 from mssedu.registry import MODELS
-from tests.parity.peers import load_peer
+from tests.parity.peers import import_reference, load_peer
 
 FILES = {file.address: file for entry in PUBLISHED.values() for file in entry.files}
 
@@ -41,7 +41,7 @@ def test_a_hash_is_hexadecimal_and_a_name_its_own():
 
 @pytest.mark.parity
 def test_demucs_4_lists_the_same_files_and_bags():
-    demucs = pytest.importorskip("demucs.pretrained")
+    demucs = import_reference("demucs.pretrained")
     yaml = pytest.importorskip("yaml")
     folder = Path(demucs.__file__).parent / "remote"
     files = demucs._parse_remote_files(folder / "files.txt")
@@ -75,7 +75,7 @@ def test_demucs_2_lists_the_same_files():
 
 @pytest.mark.parity
 def test_open_unmix_and_torchaudio_list_the_same_files():
-    openunmix = pytest.importorskip("openunmix")
+    openunmix = import_reference("openunmix")
     pattern = r'"(\w+)": "(https://zenodo.org/[^"]+)"'
     for name in ("umx", "umxhq", "umxl", "umxse"):
         source = inspect.getsource(getattr(openunmix, f"{name}_spec"))

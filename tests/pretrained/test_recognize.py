@@ -10,7 +10,7 @@ import torch
 
 from mssedu.checks import CheckpointError
 from mssedu.pretrained.recognize import recognize
-from tests.parity.peers import load_peer
+from tests.parity.peers import import_reference, load_peer
 
 pytestmark = pytest.mark.parity
 NAMES = ["a", "b", "c"]
@@ -47,7 +47,7 @@ def test_sizes_are_read_from_the_tensors(package, name, arguments):
     if package in ("demucs.model", "demucs.tasnet"):
         module = old(package.partition(".")[2])
     else:
-        module = pytest.importorskip(package)
+        module = import_reference(package)
     with warnings.catch_warnings(action="ignore"):
         state = getattr(module, name)(NAMES, **arguments).state_dict()
     found = recognize(state, "x")
@@ -58,7 +58,7 @@ def test_sizes_are_read_from_the_tensors(package, name, arguments):
 
 def test_torchaudio_is_renamed_to_demucs():
     models = pytest.importorskip("torchaudio.models")
-    hdemucs = pytest.importorskip("demucs.hdemucs")
+    hdemucs = import_reference("demucs.hdemucs")
     theirs = models.HDemucs(NAMES, channels=8, nfft=4096, depth=6).state_dict()
     found = recognize(theirs, "x")
     wanted = hdemucs.HDemucs(NAMES, channels=8).state_dict()

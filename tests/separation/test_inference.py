@@ -1,6 +1,11 @@
 """A model made ready: the same numbers by another way, the model as it was after."""
 
+import contextlib
+import os
+import platform
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +13,7 @@ import torch
 from mssedu.checks import InputError, MssEduWarning, SetupError
 from mssedu.registry import create_model
 from mssedu.separation import inference
-from mssedu.separation.inference import ready
+from mssedu.separation.inference import has_fast_bfloat16, ready
 
 NAMES = ["htdemucs", "hdemucs", "open_unmix", "spleeter"]
 
@@ -21,6 +26,19 @@ def a_model(name, **changes):
 def mixture(batch=1, samples=20_000):
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, 2, samples, generator=generator) / 5
+
+
+@contextlib.contextmanager
+def rounded(model):
+    """The model made ready in bfloat16, which is announced where it is slow."""
+    with warns_if_slow(), ready(model, precision="bfloat16") as forward:
+        yield forward
+
+
+def warns_if_slow():
+    if has_fast_bfloat16():
+        return contextlib.nullcontext()
+    return pytest.warns(MssEduWarning, match="bfloat16: slow here")
 
 
 def plain(model, audio):
@@ -44,7 +62,7 @@ def test_float32_gives_the_same_numbers(name, batch):
 def test_bfloat16_is_rounding_noise_far_below_the_signal(name):
     model = a_model(name)
     expected = plain(model, mixture())
-    with ready(model, precision="bfloat16") as forward:
+    with rounded(model) as forward:
         estimate = forward(mixture())
     assert estimate.dtype is torch.float32
     noise = (estimate - expected).square().sum()
@@ -57,7 +75,7 @@ def test_afterwards_the_model_is_as_it_was():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     training = [module.training for module in model.modules()]
     attributes = [set(vars(module)) for module in model.modules()]
-    with ready(model, precision="bfloat16") as forward:
+    with rounded(model) as forward:
         assert not any(module.training for module in model.modules())
         with pytest.raises(InputError, match="float mixture"):
             forward(mixture()[0])
@@ -70,11 +88,11 @@ def test_afterwards_the_model_is_as_it_was():
 def test_a_model_can_be_made_ready_inside_of_ready():
     model = a_model("htdemucs")
     expected = plain(model, mixture())
-    with ready(model, precision="bfloat16") as rounded:
-        before = rounded(mixture())
+    with rounded(model) as forward:
+        before = forward(mixture())
         with ready(model) as exact:
             inner = exact(mixture())
-        assert rounded(mixture()).equal(before)
+        assert forward(mixture()).equal(before)
     assert (inner - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert plain(model, mixture()).equal(expected)
 
@@ -95,14 +113,94 @@ def test_the_cpu_has_no_float16():
         pass
 
 
-def test_a_cpu_without_bfloat16_is_announced(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+# ---- processors ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Put torch on a processor; gives the function that does so."""
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def put(machine, aten="DEFAULT", avx512=False, amx=False, onednn=None):
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        backend = torch.backends.cpu
+        monkeypatch.setattr(backend, "get_cpu_capability", lambda: aten)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+        monkeypatch.setattr(inference, "_onednn_has_bfloat16", lambda: onednn)
+
+    return put
+
+
+def test_which_processors_are_fast_in_bfloat16(processor):
+    for avx512, amx in ((True, False), (False, True), (False, False)):
+        processor("x86_64", "AVX512", avx512, amx, onednn=True)
+        assert has_fast_bfloat16() == (avx512 or amx)
+    for machine in ("aarch64", "arm64", "ARM64"):
+        for answer, fast in ((True, True), (False, False), (None, False)):
+            processor(machine, onednn=answer)
+            assert has_fast_bfloat16() is fast
+
+
+OLD = ("SSE41", "AVX", "avx2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+NEW = ("", "ALL", "AVX512_CORE_BF16", "avx512_core_amx")
+LIMITS = dict.fromkeys(OLD, False) | dict.fromkeys(NEW, True)
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+@pytest.mark.parametrize(("limit", "fast"), LIMITS.items())
+def test_onednn_may_be_limited(processor, monkeypatch, variable, limit, fast):
+    processor("x86_64", "AVX512", avx512=True)
+    monkeypatch.setenv(variable, limit)
+    assert has_fast_bfloat16() is fast
+
+
+@pytest.mark.parametrize("limit", ["DEFAULT", "AVX2"])
+def test_torch_may_be_limited(processor, limit):
+    processor("AMD64", limit, avx512=True, amx=True)
+    assert not has_fast_bfloat16()
+
+
+def test_a_cpu_without_bfloat16_is_announced(processor):
+    processor("x86_64", "AVX512", onednn=True)
     with (
         pytest.warns(MssEduWarning, match="bfloat16: slow here"),
         ready(a_model("spleeter"), precision="bfloat16") as forward,
     ):
         assert forward(mixture()).isfinite().all()
+
+
+def test_an_lstm_stays_in_float32_where_there_is_none_in_bfloat16(processor):
+    processor("x86_64", "AVX2", onednn=False)
+    model = a_model("open_unmix")
+    lstms = [m for m in model.modules() if isinstance(m, torch.nn.LSTM)]
+    given = []
+    for lstm in lstms:
+        lstm.register_forward_hook(lambda *call: given.append(call[2][0].dtype))
+    expected = plain(model, mixture())
+    given.clear()
+    with rounded(model) as forward:
+        estimate = forward(mixture())
+    assert given == [torch.float32] * len(lstms) != []
+    assert 0 < (estimate - expected).square().sum() < 1e-2 * expected.square().sum()
+    assert not any("forward" in vars(lstm) for lstm in lstms)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="limits an x86-64 processor")
+def test_an_old_processor_computes_what_a_new_one_does():
+    """In a process of its own: these variables are read as torch is loaded."""
+    limits = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    tests = f"{__file__}::test_bfloat16_is_rounding_noise_far_below_the_signal"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=300, env=os.environ | limits
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{len(NAMES)} passed" in done.stdout
+
+
+# ---- compiled -----------------------------------------------------------------------
 
 
 def test_compile_needs_a_compiler(monkeypatch):
