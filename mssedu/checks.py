@@ -80,9 +80,26 @@ def check_name(where: str, kind: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-    remedy = f"Did you mean {near[0]!r}?" if near else "Pick one of these."
+    near = _nearest(str(name), known)
+    remedy = "Pick one of these." if near is None else f"Did you mean {near!r}?"
     raise InputError(message(where, f"a {kind} of {known}", repr(name), remedy))
+
+
+def _nearest(word: str, known: list[str]) -> str | None:
+    """The name that a word most likely stands for, upper and lower case alike.
+
+    That is the shortest name that contains the word, else the longest that the word
+    contains, else the most similar one. Part of a word means two letters at least.
+    """
+    word = word.casefold()
+    folded = {name: name.casefold() for name in known}
+    if len(word) >= 2 and (longer := [n for n in known if word in folded[n]]):
+        return min(reversed(longer), key=len)  # of equals the last, as difflib does
+    shorter = [n for n in known if len(n) >= 2 and folded[n] in word]
+    if shorter:
+        return max(shorter, key=len)
+    near = difflib.get_close_matches(word, folded.values(), n=1, cutoff=0.4)
+    return next((n for n in known if near and folded[n] == near[0]), None)
 
 
 def check_range(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mssedu.audio import save_audio
 from mssedu.checkpoint import load_checkpoint
+from mssedu.checks import InputError, message
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.evaluate import evaluate
@@ -34,6 +35,9 @@ from mssedu.training.config import TrainConfig
 
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")
+MARK = ".mssedu-demo"  # the file in a folder whose content a demo may replace
+FOLDERS = ("training", "stems", "figures")
+FILES = ("report.html", "scores.json")
 Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 CONFIG = TrainConfig(
@@ -73,27 +77,35 @@ def run_demo(
     """Train, separate, score and write stems, figures, scores.json and report.html.
 
     Args:
-        folder: what it writes into; files of an earlier demo are replaced.
+        folder: what it writes into: new, empty, or that of an earlier demo, whose files
+            are replaced.
         config: of the training; the default takes about two minutes on two CPU cores.
         log: is given a sentence before each stage.
         progress: as in `mssedu.train.fit`.
 
     Raises:
+        InputError: the folder holds something else than an earlier demo; it is left as
+            it is.
         DatasetError: the songs in data/ are not there.
     """
     folder = Path(folder)
-    _clear(folder)
+    is_earlier_demo(folder)  # an InputError, before anything is read or changed
     torch.manual_seed(config.seed)
     log("Reading the songs")
     songs = [song.in_memory() for song in load_dataset(demo_data())]
     by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
     train_songs = by_split["train"]
+    _clear(folder)
     model = create_model(config.model, config.preset, stems=config.stems)
     log(f"Training {config.model} ({config.preset}) on {_names(train_songs)}")
     started = time.perf_counter()
     run_dir = folder / "training"
     result = fit(
-        *(model, train_songs, by_split["valid"], config, run_dir),
+        model,
+        train_songs,
+        by_split["valid"],
+        config,
+        run_dir,
         log=log,
         progress=progress,
     )
@@ -113,11 +125,44 @@ def run_demo(
 _SPLITS = ("train", "valid", "test")
 
 
+def is_earlier_demo(folder: str | Path) -> bool:
+    """Whether a folder bears the mark of an earlier demo; False if it is new or empty.
+
+    Raises:
+        InputError: the folder holds something else, or is a file.
+    """
+    folder = Path(folder)
+    if (folder / MARK).is_file():
+        return True
+    if not folder.exists():
+        return False
+    got = "a file"
+    if folder.is_dir():
+        names = sorted(path.name for path in folder.iterdir())
+        if not names:
+            return False
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        got = f"one that holds {', '.join(names[:3])}{more}"
+    wanted = "a new or empty folder, or that of an earlier demo"
+    remedy = "Choose another folder with --folder, or remove what lies there."
+    raise InputError(message(f"demo in {folder.absolute()}", wanted, got, remedy))
+
+
 def _clear(folder: Path) -> None:
-    """Remove an earlier demo, and nothing else that may lie in the folder."""
-    for name in ("training", "stems", "figures"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("report.html", "scores.json"):
+    """Mark the folder as a demo's, then remove what an earlier demo has written there.
+
+    The mark comes first: a demo that is interrupted can be replaced, too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ", ".join((*FOLDERS, *FILES))
+    text = f"mssedu demo wrote this folder. The next one replaces {names}.\n"
+    (folder / MARK).write_text(text, "utf-8")
+    for name in FOLDERS:
+        if (folder / name).is_symlink():  # what it leads to is not the demo's
+            (folder / name).unlink()
+        elif (folder / name).exists():
+            shutil.rmtree(folder / name)
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
 
 

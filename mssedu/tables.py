@@ -7,13 +7,20 @@ Whoever makes numbers makes texts of them first: a table knows nothing of decibe
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mssedu.checks import check_name
 
+if TYPE_CHECKING:  # rich is loaded when a table is printed
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+    from rich.table import Table
+
 Format = Literal["table", "markdown", "latex", "csv"]
 FORMATS = get_args(Format)
+UNLIMITED = 1_000_000  # letters: wider than any table
 Head = tuple[str, ...]
 Rows = Sequence[tuple[str, ...]]
 # Letters that mean something else in LaTeX, or that its fonts lack
@@ -32,6 +39,9 @@ _LATEX |= {"^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 
 def render(head: Head, rows: Rows, form: str = "table") -> Any:
     """A table as an object for rich's print, or as text in another format.
+
+    The object folds long cells to the width of a terminal. In a file or a pipe it is as
+    wide as it needs; print it there with soft_wrap, as `mssedu.console.out` does.
 
     Args:
         head: titles of the columns.
@@ -95,4 +105,19 @@ def _for_terminal(head: Head, rows: Rows) -> Any:
         table.add_column(escape(title), overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    return table
+    return _Unbroken(table)
+
+
+@dataclass(frozen=True)
+class _Unbroken:
+    """A table whose cells are folded on a terminal only."""
+
+    table: "Table"
+
+    def __rich_console__(
+        self, console: "Console", options: "ConsoleOptions"
+    ) -> "Iterator[Segment]":
+        # Colors may be forced upon a pipe, so rich's own is_terminal does not serve.
+        if not console.file.isatty():
+            options = options.update(width=UNLIMITED)
+        yield from console.render(self.table, options)

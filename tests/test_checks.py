@@ -53,6 +53,38 @@ def test_check_name_suggests_the_nearest():
         check_name("create_model", "model", "splet", ["spleeter", "open_unmix"])
 
 
+LOSSES = ["waveform_mse", "waveform_l1", "spectrogram_l1", "thresholded_snr"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("l1", LOSSES, "waveform_l1"),  # the shortest that contains it
+        ("mse", LOSSES, "waveform_mse"),
+        ("L1", LOSSES, "waveform_l1"),
+        ("sdr", ["csdr", "nsdr", "si_sdr", "usdr"], "usdr"),
+        ("snr_loss", ["snr", "l1"], "snr"),
+        ("htdemucs_6s_mine", ["demucs", "htdemucs", "htdemucs_6s"], "htdemucs_6s"),
+        ("Dizi", ["pipa", "dizi"], "dizi"),
+        ("DIZZI", ["pipa", "dizi"], "dizi"),
+        ("dizi", ["Pipa", "Dizi"], "Dizi"),
+        ("dizzi", ["PIPA", "DIZI"], "DIZI"),
+        ("waveform_l2", LOSSES, "waveform_l1"),  # contains none, is in none
+    ],
+)
+def test_check_name_finds_parts_of_names_in_any_case(name, known, near):
+    with pytest.raises(InputError, match=rf"Did you mean '{near}'\?"):
+        check_name("loss", "loss", name, known)
+
+
+@pytest.mark.parametrize(("name", "known"), [("", ["ab"]), ("b", ["cbahtdemucs"])])
+def test_a_single_letter_is_no_part_of_a_name(name, known):
+    with pytest.raises(InputError, match="Pick one of these"):
+        check_name("Design", "trial", name, known)
+    with pytest.raises(InputError, match="Pick one of these"):
+        check_name("Design", "trial", "quiet", ["t", "u"])
+
+
 def test_check_name_lists_all_when_nothing_is_near():
     with pytest.raises(InputError, match=r"got 'zzz'\. Pick one of these"):
         check_name("create_model", "model", "zzz", ["spleeter", "open_unmix"])

@@ -2,11 +2,16 @@
 
 import csv
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from mssedu import cli
 from mssedu.checks import InputError
+from mssedu.commands import card, evaluate
+from mssedu.console import out
+from mssedu.evaluation.published_scores import published_table
 from mssedu.tables import latex_text, note, render
 
 HEAD, ROWS = ("model", "field, s"), [("open_unmix", "≥ 6.00"), ("a&b", "50 %")]
@@ -36,6 +41,52 @@ def test_csv_is_read_back():
     rows = [("a,b", 'say "x"'), ("line\nbreak", "–")]
     text = render(HEAD, rows, "csv")
     assert [tuple(row) for row in csv.reader(io.StringIO(text))] == [HEAD, *rows]
+
+
+class Terminal(io.StringIO):
+    """A screen, as a program sees it."""
+
+    def isatty(self):
+        return True
+
+
+LONG = ("aggregation", "-100.0…-10 0.0", "x" * 70, "a stem of many words", "end")
+
+
+@pytest.mark.parametrize("settings", [{}, {"force_terminal": True}])
+def test_a_table_in_a_pipe_is_as_wide_as_it_needs(settings):
+    """Colors that are forced upon a pipe make no terminal of it."""
+    console = Console(file=io.StringIO(), width=30, soft_wrap=True, **settings)
+    console.print(render(LONG, [LONG, ("a", "b", "c", "d", "e")]), markup=False)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 4  # head, rule, two rows
+    for cell in LONG:
+        assert cell in lines[0]
+        assert cell in lines[2]
+
+
+def test_a_table_on_a_terminal_keeps_to_its_width():
+    console = Console(file=Terminal(), width=60, soft_wrap=True, no_color=True)
+    console.print(render(LONG, [LONG]))
+    text = re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("x") == 2 * 70  # folded, nothing is lost
+
+
+@pytest.mark.parametrize("show", [card._show, evaluate._print, out.print])
+def test_the_commands_print_tables_whole_in_a_pipe(show, capsys):
+    show(render(LONG, [LONG]))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell in lines[2] for cell in LONG)
+
+
+@pytest.mark.parametrize("command", ["models", "published"])
+def test_long_tables_of_the_command_line_are_whole_in_a_pipe(command, capsys):
+    assert cli.main([command]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = card.sizes() if command == "models" else published_table(sources=False)
+    for number, row in enumerate(table[1]):
+        assert all(cell in lines[2 + number] for cell in row)
 
 
 def test_table_shows_brackets():

@@ -4,24 +4,28 @@
     mssedu models --pretrained                    published weights
     mssedu models --cards --format latex          all models measured, a row each
     mssedu card htdemucs                          one model, a line per number
+    mssedu card runs/train                        the model of a run, as it was trained
 
-Tables come for the terminal, in Markdown, LaTeX or CSV, to be pasted into a thesis. The
-models are new and untrained: none of these numbers depends on the weights.
+Tables come for the terminal, in Markdown, LaTeX or CSV, to be pasted into a thesis. A
+model that is named is new and untrained: none of these numbers depends on the weights.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mssedu.checks import check_name
+from mssedu.checks import InputError, check_name, message
 from mssedu.console import bar, out
 from mssedu.tables import Format, Head, Rows, render
 from mssedu.tables import note as remark
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mssedu.complexity import Complexity
 
 NOTE = (
@@ -64,7 +68,7 @@ def models(
 
 def card(
     model: Annotated[str, tyro.conf.Positional],
-    preset: str = "paper",
+    preset: str | None = None,
     stems: tuple[str, ...] = (),
     segment: float | None = None,
     format: Format = "table",
@@ -73,16 +77,47 @@ def card(
     """Measure a model: operations, memory, time, receptive field.
 
     Args:
-        model: its name, see mssedu models.
-        preset: paper, tiny, or another of the model.
-        stems: names of its outputs; those of the preset if not given.
-        segment: seconds given to it at once; the preset's if not given.
+        model: its name, see mssedu models, or a run folder or checkpoint file.
+        preset: paper, tiny, or another of the model; paper if not given. A checkpoint
+            holds its own configuration.
+        stems: names of its outputs; those of the preset if not given. A checkpoint has
+            its own.
+        segment: seconds given to it at once; the model's own if not given.
         format: of the table; table is for the terminal.
         device: to measure on: auto, cpu, cuda, mps.
     """
-    made = make_card(model, preset, stems or None, segment=segment, device=device)
+    from mssedu.registry import MODELS
+
+    if model not in MODELS and Path(model).exists():  # ./htdemucs is a folder, too
+        _check_run_flags(model, preset, stems)
+        made = make_run_card(model, segment=segment, device=device)
+    else:
+        _check_model(model)
+        preset = preset or "paper"
+        made = make_card(model, preset, stems or None, segment=segment, device=device)
     _show(render(*details(made), format), note([made], format))
     return 0
+
+
+def _check_model(name: str) -> None:
+    """An unknown name, which may be a path that does not exist."""
+    from mssedu.registry import MODELS
+
+    if name not in MODELS and (Path(name).suffix or Path(name).name != name):
+        wanted = f"a run folder, a checkpoint file or a model of {sorted(MODELS)}"
+        got = f"{name!r}, and there is no such file"
+        raise InputError(message("card", wanted, got, "Check the path."))
+    check_name("card", "model", name, MODELS)
+
+
+def _check_run_flags(run: str, preset: str | None, stems: tuple[str, ...]) -> None:
+    """Settings that a checkpoint has already."""
+    given = [] if preset is None else [f"--preset {preset}"]
+    given += [f"--stems {' '.join(stems)}"] if stems else []
+    if given:
+        wanted = "the configuration of the checkpoint alone"
+        remedy = "Leave them out, or name a model in place of the checkpoint."
+        raise InputError(message(f"card {run}", wanted, " ".join(given), remedy))
 
 
 def _show(*parts: Any) -> None:
@@ -96,10 +131,10 @@ def _show(*parts: Any) -> None:
 
 @dataclass(frozen=True)
 class Card:
-    """A preset of a model, and what it costs."""
+    """A preset of a model, or the model of a checkpoint, and what it costs."""
 
     name: str
-    preset: str
+    preset: str  # its name; of a checkpoint its path
     idea: str  # a line
     config: Any
     costs: "Complexity"
@@ -123,14 +158,44 @@ def make_card(
     Raises:
         InputError: an unknown name, preset or device, or a segment not above 0.
     """
-    from mssedu.complexity import measure
     from mssedu.registry import create_model
+
+    model = create_model(name, preset, stems)
+    return _measured(name, preset, model, segment, device)
+
+
+def make_run_card(
+    path: str | Path, *, segment: float | None = None, device: str = "cpu"
+) -> Card:
+    """Load the model of a checkpoint and measure it.
+
+    Args:
+        path: run folder or checkpoint file, as in `mssedu.load_model`.
+        segment, device: as in `make_card`.
+
+    Raises:
+        CheckpointError: nothing there, damaged, or weights that do not fit.
+        InputError: an unknown device, or a segment not above 0.
+    """
+    from mssedu.checkpoint import model_name
+    from mssedu.pretrained import load_model
+
+    # As an absolute path it is never mistaken for a published name.
+    model = load_model(Path(path).absolute())
+    return _measured(model_name(model), str(path), model, segment, device)
+
+
+def _measured(
+    name: str, preset: str, model: "nn.Module", segment: float | None, device: str
+) -> Card:
+    from mssedu.complexity import measure
+    from mssedu.contract import config_of
     from mssedu.training.preflight import pick_device
 
-    model = create_model(name, preset, stems).to(pick_device(device))
+    model = model.to(pick_device(device))
     about = sys.modules[type(model).__module__].__doc__ or name
     idea = about.strip().splitlines()[0]
-    return Card(name, preset, idea, model.config, measure(model, segment))
+    return Card(name, preset, idea, config_of(model), measure(model, segment))
 
 
 def overview(cards: Sequence[Card]) -> tuple[Head, Rows]:

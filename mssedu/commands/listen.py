@@ -1,6 +1,7 @@
 """The command `mssedu listen`: make a listening test, and find out what it says.
 
 mssedu listen create RUN_A RUN_B --data SONGS    excerpts and test.toml in runs/listen
+mssedu listen create ours=runs/7 theirs=runs/8   the same, with names of your choice
 mssedu listen serve runs/listen                  a link for listeners: no code to see
 mssedu listen export runs/listen --html          the same as one file, without Python
 mssedu listen report runs/listen                 report.html, LaTeX tables, figure
@@ -9,6 +10,7 @@ mssedu listen export runs/listen                 CSV in webMUSHRA's columns, and
 
 import asyncio
 import contextlib
+import os
 import webbrowser
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +20,14 @@ import tyro
 
 from mssedu.checks import InputError, message
 from mssedu.console import out
-from mssedu.listening.design import CHOICES
+from mssedu.listening.design import CHOICES, check_systems
 from mssedu.listening.excerpts import Excerpts
 
 FOLDER = Path("runs/listen")
 Folder = Annotated[Path, tyro.conf.Positional]
+Runs = Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FOLDER")
+]
 OutDir = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 
 
@@ -41,7 +46,7 @@ class Settings:
 
 
 def create(
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    runs: Runs,
     excerpts: Annotated[Excerpts, tyro.conf.arg(name="")],
     settings: Annotated[Settings, tyro.conf.arg(name="")],
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = FOLDER,
@@ -49,7 +54,8 @@ def create(
     """Cut excerpts from the stems of several systems and write test.toml.
 
     Args:
-        runs: folders of stems, one for each system; listeners never see their names.
+        runs: folders of stems, one for each system; the results call it NAME, or as
+            its folder is called. Listeners never see these names.
         excerpts: of which songs and stems.
         settings: of the test.
         out_dir: folder of the test.
@@ -57,18 +63,41 @@ def create(
     from mssedu.listening.create import create_test
     from mssedu.listening.statistics import power_note
 
-    names = [run.resolve().name for run in runs]
-    if len(set(names)) < len(names):
-        remedy = "Rename a folder: listeners' answers are kept under these names."
-        wanted = "folders of different names"
-        raise InputError(message("listen create", wanted, names, remedy))
-    systems = dict(zip(names, runs, strict=True))
+    named = [named_run(run) for run in runs]
+    names = [name for name, _ in named]
+    remedy = "Name a system yourself with NAME=FOLDER, such as ours=runs/7."
+    check_systems("listen create", names, remedy)
+    systems = dict(named)
     design = create_test(out_dir, systems, excerpts, **asdict(settings))
     _say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
     if design.test not in CHOICES and len(names) > 1:
         _say(power_note(5, len(names)))
     _say(f"Read it, and change it until somebody has listened: {out_dir / 'test.toml'}")
     return 0
+
+
+def named_run(text: str) -> tuple[str, Path]:
+    """Name and folder of a run that is written as FOLDER or as NAME=FOLDER.
+
+    A folder that exists is taken as it is, since its name may hold "=" too.
+
+    Raises:
+        InputError: no name or no folder beside "=".
+
+    Example:
+        >>> name, folder = named_run("ours=runs/lr=0.1")
+        >>> name, folder.as_posix()
+        ('ours', 'runs/lr=0.1')
+    """
+    name, equals, folder = text.partition("=")
+    path = Path(text).expanduser()
+    is_path = path.is_dir() or "/" in name or os.sep in name
+    if not equals or is_path:
+        return path.resolve().name, path
+    if not name.strip() or not folder:
+        remedy = "Write it like ours=runs/7."
+        raise InputError(message("listen create", "NAME=FOLDER", repr(text), remedy))
+    return name.strip(), Path(folder).expanduser()
 
 
 def serve(

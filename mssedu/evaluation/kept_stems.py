@@ -24,11 +24,11 @@ class KeptStems:
     """A folder for the estimates of one source.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it is not there; if it is, empty or with FILE in it.
         source: a model or a function; None or files have nothing to keep.
 
     Raises:
-        InputError: nothing to keep, or the folder is another source's.
+        InputError: nothing to keep, or a folder that holds something else.
     """
 
     def __init__(self, folder: str | Path, source: Estimates | None) -> None:
@@ -41,6 +41,13 @@ class KeptStems:
         folder.mkdir(parents=True, exist_ok=True)
         self._files = FileEstimates(folder, source.stems)
         path, about = folder / FILE, json.loads(json.dumps(source.about))
+        if not path.exists() and any(folder.iterdir()):
+            # It may be a data set: the true stems have the same names.
+            remedy = "Choose another folder for these stems."
+            wanted = f"an empty folder, or one with {FILE}"
+            first = sorted(entry.name for entry in folder.iterdir())[0]
+            got = f"one that holds {first}"
+            raise InputError(message(str(folder.absolute()), wanted, got, remedy))
         if path.exists():
             difference = first_difference(json.loads(path.read_text("utf-8")), about)
             if difference:

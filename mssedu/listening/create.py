@@ -9,8 +9,10 @@ test.toml, which may be changed until the first listener has come. Notebook: 13.
 """
 
 import itertools
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,19 @@ from mssedu.checks import InputError, MssEduWarning, message
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
 from mssedu.evaluation.estimates import FileEstimates
-from mssedu.listening.design import REFERENCE, Design, Trial, save_design
+from mssedu.listening.design import (
+    REFERENCE,
+    Design,
+    Trial,
+    check_systems,
+    save_design,
+)
 from mssedu.listening.excerpts import Excerpts
 from mssedu.listening.loudness import measured_lufs
 from mssedu.listening.stimuli import load_stimuli
+from mssedu.stems import stem_names
 
-FILE, RESULTS = "test.toml", "results.sqlite"  # in the folder of a test
+FILE, RESULTS, SOUNDS = "test.toml", "results.sqlite", "sounds"  # in a test's folder
 STEP_SECONDS = 0.5  # between the places where an excerpt may begin
 
 
@@ -43,35 +52,51 @@ def create_test(
 ) -> Design:
     """Cut the excerpts and write test.toml; a trial for each song and stem.
 
-    A stem that is silent in its song is left out, with a warning.
+    A stem that is silent in its song is left out, with a warning. Where no test can be
+    made, no sounds are left behind.
 
     Args:
-        folder: of the test, without one so far.
-        runs: name of a system -> folder of its stems.
+        folder: of the test, without a test or sounds so far.
+        runs: name of a system -> folder of its stems; no name that the test needs
+            itself, such as "reference", "mixture" or that of an anchor.
         excerpts: of which songs and stems.
         test, title: as in `Design`.
         **settings: other fields of `Design`.
 
     Raises:
-        InputError: a test is there, no runs, or what makes no test.
+        InputError: a test or sounds are there, no runs, a name of a system that the
+            test needs itself, or what makes no test.
         DatasetError, AudioFileError: songs or stems that are missing.
     """
     folder, excerpts = Path(folder), excerpts or Excerpts()
-    if (folder / FILE).exists():
-        where, remedy = str((folder / FILE).absolute()), "Choose another folder."
-        raise InputError(message(where, "no test there yet", "one", remedy))
+    _check_folder(folder)
     if not runs:
         remedy = "Name folders that mssedu separate has written."
         raise InputError(message("listen create", "runs", "none", remedy))
+    check_systems("listen create", runs, "Give these runs other names.")
     settings = {REFERENCE: excerpts.data is not None, **settings}
     # Listeners read it, so it names no system.
-    title = title or f"Listening test: {' and '.join(excerpts.stems)}"
-    trials = tuple(_trials(folder, runs, excerpts))
-    design = Design(title, test, trials, folder=folder, **settings)
-    for trial in design.trials:
-        load_stimuli(design, trial.name)  # what is wrong is better found now
-    save_design(folder / FILE, design)
+    title = title or f"Listening test: {' and '.join(stem_names(excerpts.stems))}"
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder / SOUNDS, ignore_errors=True)
+        trials = tuple(_trials(folder, runs, excerpts))
+        design = Design(title, test, trials, folder=folder, **settings)
+        for trial in design.trials:
+            load_stimuli(design, trial.name)  # what is wrong is better found now
+        save_design(folder / FILE, design)
+        undo.pop_all()
     return design
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise InputError for files that a new test would overwrite."""
+    if (folder / FILE).exists():
+        where, remedy = str((folder / FILE).absolute()), "Choose another folder."
+        raise InputError(message(where, "no test there yet", "one", remedy))
+    if (folder / SOUNDS).exists():
+        remedy = f"Choose another folder with -o, or remove {SOUNDS} from it first."
+        wanted, got = f"a folder without {SOUNDS}", str(folder.absolute())
+        raise InputError(message("listen create", wanted, got, remedy))
 
 
 def _trials(
@@ -80,8 +105,8 @@ def _trials(
     """Write the sounds of every song and stem, once all files are known to be there."""
     # A run has the layout of a data set, so its songs are found in the same way.
     source = excerpts.data or next(iter(runs.values()))
-    stems = excerpts.stems
-    tracks = load_dataset(source, excerpts.split, stems=stems)[: excerpts.tracks]
+    tracks = load_dataset(source, excerpts.split, stems=excerpts.stems)
+    tracks, stems = tracks[: excerpts.tracks], tracks[0].stems
     systems = {k: FileEstimates(r, stems, excerpts.template) for k, r in runs.items()}
     for track in tracks:
         for files in systems.values():
@@ -141,7 +166,7 @@ def _written(
     folder: Path, number: int, name: str, sounds: Mapping[str, Tensor], track: Track
 ) -> Trial:
     """Write the sounds of a trial; names of songs may hold what files must not."""
-    place = Path("sounds") / str(number)
+    place = Path(SOUNDS) / str(number)
     (folder / place).mkdir(parents=True, exist_ok=True)
     files = {}
     for count, (label, sound) in enumerate(sounds.items(), 1):

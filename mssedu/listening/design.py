@@ -20,7 +20,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ ANCHORS = {
     "artifacts": (REFERENCE,),
     "sound_quality": (REFERENCE,),
 }
+# Names of what a test adds itself: no system may have one of them
+TAKEN = (REFERENCE, *ANCHORS)
 RANGES = {"mushra": (0.0, 100.0), "acr": (1.0, 5.0)}
 WORDS = ("Bad", "Poor", "Fair", "Good", "Excellent")  # of both scales, upwards
 QUESTIONS = {
@@ -184,11 +187,7 @@ class Design:
                 raise InputError(message(where, wanted, got, remedy))
 
     def _check_stimuli(self, where: str) -> None:
-        clash = {REFERENCE, *(self.anchors or ())} & {*self.conditions}
-        if clash:
-            remedy = "Rename these systems."
-            wanted = "systems that are called neither reference nor as an anchor"
-            raise InputError(message(where, wanted, sorted(clash), remedy))
+        check_systems(where, self.conditions, "Rename these systems.")
         least = 2 if self.test != "acr" else 1
         hidden = self.test != "2afc" and self.reference
         if len(self.conditions) + hidden < least:
@@ -203,6 +202,32 @@ class Design:
             remedy = "Leave them out: only pairs of versions are compared."
             wanted = f"no anchors in {self.test}"
             raise InputError(message(where, wanted, list(self.anchors), remedy))
+
+
+def check_systems(where: str, names: Iterable[str], remedy: str) -> None:
+    """Raise InputError for names of systems that the results would mix up.
+
+    A name must be none that a test adds itself, and differ from the other names by more
+    than upper and lower case.
+
+    Args:
+        where: what the names were given to, for the message.
+        names: of all systems of a test.
+        remedy: how to name them otherwise.
+
+    Example:
+        >>> check_systems("Design", ["ours", "theirs"], "Rename these systems.")
+    """
+    names = list(names)
+    clash = [name for name in names if name.casefold() in TAKEN]
+    if clash:
+        wanted = f"systems with other names than the test's own ({', '.join(TAKEN)})"
+        raise InputError(message(where, wanted, clash, remedy))
+    counts = Counter(name.casefold() for name in names)
+    alike = [name for name in names if counts[name.casefold()] > 1]
+    if alike:
+        wanted = "systems of different names, upper and lower case aside"
+        raise InputError(message(where, wanted, alike, remedy))
 
 
 def load_design(path: str | Path) -> Design:

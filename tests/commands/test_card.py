@@ -1,8 +1,12 @@
 """Cards of models: numbers in three formats."""
 
+import csv
+
 import pytest
 
-from mssedu.checks import InputError
+from mssedu import cli
+from mssedu.checkpoint import save_checkpoint
+from mssedu.checks import CheckpointError, InputError
 from mssedu.commands import card
 from mssedu.complexity import Complexity
 from mssedu.receptive_field import ReceptiveField
@@ -66,6 +70,60 @@ def test_a_card_is_measured():
     assert made.config.stems == ("vocals",)
     assert made.costs.segment == 0.25
     assert made.costs.field == ReceptiveField(None, None)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run folder of a model with a stem and a width of its own."""
+    run = tmp_path_factory.mktemp("runs") / "mine"
+    model = create_model("open_unmix", "tiny", ("dizi",), hidden=24)
+    save_checkpoint(run / "best.safetensors", model)
+    return run
+
+
+@pytest.mark.parametrize("file", ["", "best.safetensors", "best.json"])
+def test_a_card_of_a_run(trained, file, capsys):
+    """The run has no preset: width and stems are those that were trained."""
+    path = trained / file
+    words = ("--segment", "0.25", "--format", "csv")
+    assert cli.main(["card", str(path), *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    model = create_model("open_unmix", "tiny", ("dizi",), hidden=24)
+    assert lines[0] == f"open_unmix,{path}"
+    shown = dict(row for row in csv.reader(lines) if len(row) == 2)
+    assert shown["stems"] == "dizi"
+    size = sum(parameter.numel() for parameter in model.parameters())
+    assert shown["parameters"] == f"{size:,}"
+    assert shown["segment"] == "0.25 s"
+
+
+@pytest.mark.parametrize("flags", [("--preset", "tiny"), ("--stems", "vocals", "pipa")])
+def test_a_run_has_its_own_preset_and_stems(trained, flags, capsys):
+    assert cli.main(["card", str(trained), *flags]) == 2
+    said = capsys.readouterr().err
+    assert f"checkpoint alone, got {' '.join(flags)}. Leave them out" in said
+
+
+def test_a_name_is_a_model_and_no_folder(tmp_path, trained, monkeypatch):
+    made = []
+    monkeypatch.setattr(card, "_show", lambda *_: None)
+    monkeypatch.setattr(card, "details", lambda made_card: made.append(made_card) or ())
+    monkeypatch.setattr(card, "render", lambda *_: None)
+    monkeypatch.setattr(card, "make_card", lambda name, preset, *_, **__: card_of(name))
+    (tmp_path / "open_unmix").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    assert card.card("open_unmix") == card.card("./open_unmix", segment=0.25) == 0
+    assert [one.preset for one in made] == ["tiny", "./open_unmix"]
+
+
+def test_what_is_neither_a_model_nor_a_run(tmp_path):
+    with pytest.raises(InputError, match=r"got 'unmix'\. Did you mean 'open_unmix'\?"):
+        card.card("unmix")
+    for path in (str(tmp_path / "run"), "best.safetensors"):
+        with pytest.raises(InputError, match="a run folder, a checkpoint file or a"):
+            card.card(path)
+    with pytest.raises(CheckpointError, match=r"best\.json"):
+        card.card(str(tmp_path))
 
 
 def test_a_card_of_every_model(monkeypatch):

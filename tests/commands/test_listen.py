@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import tyro
 
 from mssedu.audio import save_audio
 from mssedu.checks import InputError
-from mssedu.commands.listen import listen
+from mssedu.commands.listen import listen, named_run
 from mssedu.listening.design import load_design
 from mssedu.listening.session import Session
 from mssedu.listening.simulate import sit_through
@@ -96,6 +97,52 @@ def test_a_preference_test_without_data(songs):
     assert load_design(folder).n_repetitions == 4
 
 
+def test_a_system_is_named_on_the_command_line(songs):
+    folder = songs / "test"
+    words = (f"ours={songs / 'good'}", f"reference-free={songs / 'bad'}")
+    assert run("create", *words, "--data", songs / "data", "-o", folder) == 0
+    assert load_design(folder).conditions == ("ours", "reference-free")
+
+
+def test_runs_of_the_same_folder_name_can_be_named(songs):
+    (songs / "a").mkdir()
+    (songs / "b").mkdir()
+    first = (songs / "good").rename(songs / "a" / "best")
+    second = (songs / "bad").rename(songs / "b" / "best")
+    words = ("--data", songs / "data", "-o", songs / "test")
+    with pytest.raises(InputError, match=r"\['best', 'best'\]\. .* NAME=FOLDER"):
+        run("create", first, second, *words)
+    assert not (songs / "test").exists()
+    assert run("create", first, f"b={second}", *words) == 0
+    assert load_design(songs / "test").conditions == ("best", "b")
+
+
+@pytest.mark.parametrize("name", ["reference", "mixture", "anchor35", "Reference"])
+def test_a_run_with_a_name_of_the_test_is_refused(songs, name):
+    taken = (songs / "bad").rename(songs / name)
+    words = ("--data", songs / "data", "-o", songs / "test")
+    with pytest.raises(InputError, match=rf"\['{name}'\]\. .* NAME=FOLDER"):
+        run("create", songs / "good", taken, *words)
+    assert not (songs / "test").exists()
+    assert run("create", songs / "good", f"theirs={taken}", *words) == 0
+    assert load_design(songs / "test").conditions == ("good", "theirs")
+
+
+def test_names_and_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert named_run("runs/a") == ("a", Path("runs/a"))
+    assert named_run("ours=runs/a") == ("ours", Path("runs/a"))
+    assert named_run("ours=runs/lr=0.1") == ("ours", Path("runs/lr=0.1"))
+    assert named_run("runs/lr=0.1") == ("lr=0.1", Path("runs/lr=0.1"))
+    assert named_run("ours=~/a") == ("ours", tmp_path / "a")
+    Path("lr=0.1").mkdir()
+    assert named_run("lr=0.1") == ("lr=0.1", Path("lr=0.1"))
+    for text in ("ours=", "=runs/a", " =runs/a"):
+        with pytest.raises(InputError, match="NAME=FOLDER, got"):
+            named_run(text)
+
+
 def test_the_test_as_one_file(songs, capsys):
     folder = make(songs)
     capsys.readouterr()
@@ -144,7 +191,7 @@ def test_a_port_that_is_taken(songs):
 
 
 def test_errors(songs):
-    with pytest.raises(InputError, match="folders of different names"):
+    with pytest.raises(InputError, match="systems of different names"):
         run("create", songs / "good", songs / "." / "good")
     with pytest.raises(InputError, match="tracks in"):
         run("create", songs / "good", "--tracks", "0")

@@ -82,3 +82,13 @@ def test_what_has_nothing_to_keep_is_told(estimates, tracks, tmp_path):
     with pytest.raises(InputError, match="whose stems can be kept, got"):
         KeptStems(stems, source)
     assert not stems.exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(model, tracks, tmp_path):
+    """A data set has files of the same names: they would be gone."""
+    true = tmp_path / "songs" / "test"
+    before = (true / "One" / "vocals.wav").read_bytes()
+    with pytest.raises(InputError, match=r"an empty folder.*holds One"):
+        evaluate(model, tracks, stems_folder=true, **QUICK)
+    assert (true / "One" / "vocals.wav").read_bytes() == before
+    assert sorted(path.name for path in true.iterdir()) == ["One", "Two"]

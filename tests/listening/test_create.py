@@ -8,7 +8,7 @@ import torch
 from mssedu.audio import load_audio, save_audio
 from mssedu.checks import AudioFileError, InputError, MssEduWarning
 from mssedu.listening.create import create_test, loudest_start
-from mssedu.listening.design import load_design
+from mssedu.listening.design import ANCHORS, load_design
 from mssedu.listening.excerpts import Excerpts
 from mssedu.listening.session import Session
 from mssedu.listening.stimuli import load_stimuli
@@ -125,6 +125,43 @@ def test_the_loudest_part(seconds, start):
     audio = torch.zeros(2, 5 * 100)
     audio[1, 300:400] = 1.0
     assert loudest_start(audio, 100, seconds) == start
+
+
+@pytest.mark.parametrize("name", ["reference", *ANCHORS, "Mixture"])
+@pytest.mark.parametrize("with_data", [True, False])
+def test_a_system_with_a_name_of_the_test_is_refused(songs, name, with_data):
+    systems = {"good": songs / "good", name: songs / "bad"}
+    data = songs / "data" if with_data else None
+    with pytest.raises(InputError, match=rf"\['{name}'\]\. Give these runs other"):
+        create_test(songs / "test", systems, Excerpts(data, seconds=1.0))
+    assert not (songs / "test").exists()
+
+
+def test_systems_that_differ_in_case_only_are_refused(songs):
+    systems = {"good": songs / "good", "Good": songs / "bad"}
+    with pytest.raises(InputError, match=r"case aside, got \['good', 'Good'\]"):
+        create_test(songs / "test", systems, Excerpts(songs / "data", seconds=1.0))
+    assert not (songs / "test").exists()
+
+
+def test_sounds_of_someone_else_are_left_as_they_are(songs):
+    mine = songs / "thesis" / "sounds" / "1" / "reference.wav"
+    write(mine, noise(5))
+    before = mine.read_bytes()
+    with pytest.raises(InputError, match=r"a folder without sounds, got .*thesis\. "):
+        create_test(songs / "thesis", runs(songs), Excerpts(songs / "data"))
+    assert mine.read_bytes() == before
+
+
+def test_no_sounds_are_left_where_no_test_can_be_made(songs):
+    excerpts = Excerpts(songs / "data", seconds=1.0)
+    with pytest.raises(InputError, match="no anchors in abx"):
+        create_test(
+            songs / "test", runs(songs), excerpts, test="abx", anchors=("anchor35",)
+        )
+    assert not (songs / "test" / "sounds").exists()
+    create_test(songs / "test", runs(songs), excerpts)  # the folder is free
+    assert (songs / "test" / "sounds" / "1" / "reference.wav").exists()
 
 
 def test_errors(songs):

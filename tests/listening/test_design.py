@@ -7,6 +7,7 @@ import pytest
 
 from mssedu.checks import DatasetError, InputError
 from mssedu.listening.design import (
+    ANCHORS,
     Design,
     Trial,
     design_from,
@@ -120,10 +121,18 @@ def test_what_makes_no_test_is_refused(changes, says):
         Design(**{"title": "?", "test": "mushra", "trials": trials(), **changes})
 
 
-def test_a_system_may_not_be_called_reference():
-    named = Trial("x", {"reference": "a.wav"}, reference="r.wav")
-    with pytest.raises(InputError, match="neither reference nor as an anchor"):
-        Design("?", "acr", (named,))
+@pytest.mark.parametrize("name", ["reference", *ANCHORS, "Reference"])
+def test_a_system_may_not_have_a_name_of_the_test(name):
+    named = Trial("x", {"ours": "o.wav", name: "a.wav"}, reference="r.wav")
+    for anchors in (None, ()):
+        with pytest.raises(InputError, match=rf"test's own .*\['{name}'\]\. Rename"):
+            Design("?", "mushra", (named,), anchors=anchors)
+
+
+def test_systems_must_differ_by_more_than_case():
+    named = Trial("x", {"ours": "o.wav", "b": "b.wav", "Ours": "a.wav"}, "r.wav")
+    with pytest.raises(InputError, match=r"case aside, got \['ours', 'Ours'\]"):
+        Design("?", "mushra", (named,))
 
 
 @pytest.mark.parametrize("test", ["mushra", "abx", "2afc"])
