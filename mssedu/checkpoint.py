@@ -30,7 +30,7 @@ from torch import Tensor, nn
 import mssedu
 from mssedu.bag import Bag
 from mssedu.checks import CheckpointError, InputError, message
-from mssedu.contract import config_of
+from mssedu.contract import config_of, grouping_of
 from mssedu.registry import MODELS, create_model
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
@@ -46,6 +46,7 @@ class Checkpoint:
     weights: dict[str, Tensor]  # the model's state dict
     tensors: dict[str, Tensor]  # what else was saved, such as the optimizer's state
     facts: dict[str, Any]  # plain values about the run, such as step and score
+    grouping: tuple[str, ...]  # what each stem is made of, see `mssedu.stems`
 
 
 def save_checkpoint(
@@ -89,6 +90,7 @@ def save_checkpoint(
         "commit": git_commit(),
         "model": model_name(model),
         "config": config_fields(model),
+        "grouping": grouping_of(model),
         "sha256": hashlib.sha256(content).hexdigest(),
         "facts": dict(facts or {}),
     }
@@ -129,6 +131,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             n.removeprefix(EXTRA): t for n, t in tensors.items() if n.startswith(EXTRA)
         },
         facts=document["facts"],
+        # Files of version 0.1 have none: their stems are those of the songs.
+        grouping=tuple(document.get("grouping", document["config"]["stems"])),
     )
 
 
@@ -143,7 +147,8 @@ def load_checkpoint(path: str | Path) -> nn.Module:
         InputError: a model or config field that this version does not know.
     """
     checkpoint = read_checkpoint(path)
-    model = create_model(checkpoint.model, **checkpoint.config)
+    fields = checkpoint.config | {"stems": checkpoint.grouping}
+    model = create_model(checkpoint.model, **fields)
     load_weights(model, checkpoint.weights, where=str(path))
     return model.eval()
 

@@ -61,6 +61,18 @@ def config_of(model: nn.Module) -> ModelConfig:
     return cast(ModelConfig, config)
 
 
+def grouping_of(model: nn.Module) -> tuple[str, ...]:
+    """What each stem of the model is made of, as in `mssedu.stems`.
+
+    Example:
+        >>> from mssedu.registry import create_model
+        >>> grouping_of(create_model("spleeter", "tiny", stems=["band=-vocals"]))
+        ('band=-vocals',)
+    """
+    stems = tuple(config_of(model).stems)
+    return tuple(getattr(model, "grouping", stems))
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's weights are; the CPU if it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))

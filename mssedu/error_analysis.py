@@ -25,7 +25,7 @@ from mssedu.checks import DatasetError, check_finite, check_range, message
 from mssedu.datasets.track import Track
 from mssedu.error_song import REST, Song, TrackErrors, WorstExcerpt
 from mssedu.error_windows import Windows
-from mssedu.evaluation.estimates import Estimates, fitted, with_references
+from mssedu.evaluation.estimates import Estimates, fitted
 
 N_STRETCHES = 4  # songs of which a stretch is kept to listen to
 
@@ -143,7 +143,7 @@ def analyze_errors(
         raise DatasetError(message("analyze_errors", "at least one track", 0, remedy))
     check_range("analyze_errors", "n_worst", n_worst, 0)
     stems = estimates.stems
-    tracks = [with_references(track, stems) for track in tracks]
+    tracks = [track.with_stems(estimates.grouping) for track in tracks]
     for track in tracks:  # all of it before hours are spent on the first
         estimates.check(track, align=False)
     done: list[TrackErrors] = []

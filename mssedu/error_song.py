@@ -16,11 +16,11 @@ from torch import Tensor
 
 from mssedu.audio import peak_db, rms_db
 from mssedu.bleed import FLOOR_DB, Bleed, find_bleed
+from mssedu.datasets.track import REST_DB
 from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows
 from mssedu.metrics import usdr
 
 REST = "rest"  # of the mixture, beside all stems that are separated
-REST_DB = -20.0  # against the mixture: less is what a codec changed
 EXCERPT_SECONDS = 3.0  # around a worst window
 STRETCH_SECONDS = 15.0  # around the worst window of a song
 BLOCK_SECONDS = 30  # of which the bleed is computed at once: bounds the memory

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 import mssedu
 from mssedu.checkpoint import git_commit
 from mssedu.checks import DatasetError, InputError, check_name, check_range, message
-from mssedu.contract import config_of
+from mssedu.contract import config_of, grouping_of
 from mssedu.datasets.track import Track
 from mssedu.evaluation.estimates import (
     Estimates,
@@ -36,13 +36,13 @@ from mssedu.evaluation.estimates import (
     FunctionEstimates,
     ModelEstimates,
     content_sha256,
-    with_references,
 )
 from mssedu.evaluation.kept_stems import KeptStems
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_store import ScoreStore
 from mssedu.evaluation.scoring import check_metrics
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
+from mssedu.stems import stem_names
 
 CUSTOMARY = ("silence", "mixture", "model", "irm")
 Progress = Callable[[int, int, str], None]
@@ -69,7 +69,7 @@ def evaluate(
 
     Args:
         model: follows the contract; None with `estimates`, or without the row "model".
-        tracks: with all stems of the model, at its sample rate and channels.
+        tracks: with all stems of the model; all else in their mixtures counts as well.
         metrics, rows: names of `scoring.METRICS` and of `track_scores.ROWS`.
         estimates: stems on disk, or a function of a track; then no model.
         folder: for a JSON per track, and for museval's files.
@@ -88,8 +88,8 @@ def evaluate(
     rows, metrics = (tuple(dict.fromkeys(names)) for names in (rows, metrics))
     _check_request(tracks, metrics, rows, workers)
     source = _source(model, estimates, tracks[0].stems, rows, settings)
-    stems = source.stems if source else tracks[0].stems
-    job = Job(stems, metrics, rows, align, museval)
+    grouping = source.grouping if source else tracks[0].stems
+    job = Job(stem_names(grouping), metrics, rows, align, museval, grouping)
     _check_tracks(tracks, source, job)
     store = ScoreStore(Path(folder) if folder else None, log)
     kept = KeptStems(stems_folder, source) if stems_folder else None
@@ -103,7 +103,7 @@ def evaluate(
     tell(len(tracks), len(tracks), "")
     found = {track.name: run.found[track.name] for track in tracks}
     about = _about(tracks, source)
-    return Evaluation(stems, metrics, rows, found, about, job.definitions)
+    return Evaluation(job.stems, metrics, rows, found, about, job.definitions)
 
 
 class _Run:
@@ -134,7 +134,7 @@ class _Run:
         if stored and (self.kept is None or self.kept.holds(track)):
             self.found[track.name] = stored
             return
-        track = with_references(track, self.job.stems)
+        track = track.with_stems(self.job.grouping)
         track = track if self.workers else track.in_memory()  # decode once
         estimates = self.source(track) if self.source else None
         if self.kept and estimates is not None:
@@ -178,7 +178,7 @@ def _check_request(
 def _check_tracks(tracks: Sequence[Track], source: Estimates | None, job: Job) -> None:
     """All that can be known before hours are spent on the first."""
     for track in tracks:
-        with_references(track, job.stems)
+        track.with_stems(job.grouping)
         if source:
             source.check(track, job.align)
 
@@ -196,8 +196,10 @@ def _source(
     if isinstance(estimates, FileEstimates):
         return estimates
     if estimates is not None:
-        names = tuple(config_of(model).stems) if model is not None else stems
-        return FunctionEstimates(estimates, names)
+        if model is None:
+            return FunctionEstimates(estimates, stems)
+        names = tuple(config_of(model).stems)
+        return FunctionEstimates(estimates, names, grouping_of(model))
     if model is None:
         remedy = 'Give one of them, or leave the row "model" out.'
         raise InputError(message("evaluate", "a model or estimates", None, remedy))
@@ -210,7 +212,7 @@ def _key(content: str, identity: Any, job: Job) -> Key | None:
         return None
     return {
         "audio_sha256": content,
-        "stems": job.stems,
+        "stems": job.grouping,
         "definitions": job.definitions,
         "museval": job.museval,
         "estimates": identity,

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
-from mssedu.checks import check_name
+from mssedu.checks import InputError, check_name, message
 from mssedu.models import (
     conv_tasnet,
     demucs,
@@ -16,6 +16,9 @@ from mssedu.models import (
     spleeter,
     wave_u_net,
 )
+from mssedu.stems import stem_names
+
+DEFAULT_PRESET = "paper"
 
 
 class Entry(NamedTuple):
@@ -65,9 +68,11 @@ def model_config(
     known = [field.name for field in dataclasses.fields(config)]
     for change in config_changes:
         check_name("create_model", f"config field of {name}", change, known)
-    if stems is not None:
-        # A bare string stays one, so that the config's check can name the mistake.
-        config_changes["stems"] = stems if isinstance(stems, str) else tuple(stems)
+    if isinstance(stems, str):
+        config_changes["stems"] = stems  # the config's own check names the mistake
+    elif stems is not None:
+        config_changes["stems"] = stem_names(stems)
+        _check_preset(name, preset, config_changes["stems"])
     return dataclasses.replace(config, **config_changes)
 
 
@@ -83,14 +88,14 @@ def create_model(
         name: one of `list_models`.
         preset: "paper" for the published configuration, "tiny" for one below a million
             parameters, or another preset of the model's file.
-        stems: names of the stems, any number; those of the preset if None.
+        stems: names, or what they are made of (`mssedu.stems`); the preset's if None.
         **config_changes: fields of the model's config to change.
 
     Returns:
         (batch, channels, samples) -> (batch, stems, channels, samples), in train mode.
 
     Raises:
-        InputError: an unknown name, preset or field, with the nearest match.
+        InputError: an unknown name, preset or field, or stems that contradict it.
 
     Example:
         >>> model = create_model("spleeter", "tiny", stems=("dizi", "pipa", "other"))
@@ -98,4 +103,19 @@ def create_model(
         torch.Size([1, 3, 2, 44100])
     """
     config = model_config(name, preset, stems, **config_changes)
-    return MODELS[name].model(config)
+    model = MODELS[name].model(config)
+    if stems is not None:
+        cast(Any, model).grouping = tuple(stems)
+    return model
+
+
+def _check_preset(name: str, preset: str, stems: tuple[str, ...]) -> None:
+    """Raise InputError where the preset is made for another number of stems."""
+    presets = MODELS[name].presets
+    own = presets[preset].stems
+    if own == presets[DEFAULT_PRESET].stems or len(own) == len(stems):
+        return
+    wanted = f"{len(own)} stems, as the preset {preset!r} has ({', '.join(own)})"
+    got = f"{len(stems)} ({', '.join(stems)})"
+    remedy = f"Name {len(own)} stems or none, or choose the preset {DEFAULT_PRESET!r}."
+    raise InputError(message(f"create_model {name}", wanted, got, remedy))

@@ -109,7 +109,7 @@ def estimate_blocks(
         mixture - stem come as the one stem.
     """
     model_config = config_of(model)
-    names = needed(config)
+    names = needed(config, tuple(model_config.stems))
     if names and isinstance(model, Bag):
         model = model.only(*names)
     with ready(model, precision=config.precision, compile=config.compile) as forward:

@@ -15,8 +15,8 @@ FILES = sorted((ROOT / "mssedu").rglob("*.py"))
 # Each row imports rows above it only. A folder counts as one name; its files may import
 # one another, except models: an architecture is read without looking at its neighbors.
 ROWS = (
-    ("checks",),
-    ("audio", "spectral", "contract", "statistics", "tables"),
+    ("checks", "threads"),
+    ("audio", "spectral", "stems", "contract", "statistics", "tables"),
     ("masks", "blocks", "bag", "losses", "metrics", "bss_eval", "bleed"),
     ("models",),
     ("registry", "pretrained", "checkpoint"),

@@ -18,8 +18,8 @@ FILES = {
 MODELS = [name for name in FILES if name.startswith("mssedu/models/")]
 TREES = {name: ast.parse(text) for name, text in FILES.items()}
 
-LINES, CODE_LINES, FUNCTION_LINES, FIELDS = 350, 220, 55, 16
-DOCSTRING_LINES = 20
+LINES, CODE_LINES, FUNCTION_LINES, FIELDS = 500, 350, 55, 16
+DOCSTRING_LINES = 25
 
 # DESIGN §3 has one word for each of these; the other spelling -> that word
 WORDS = {

@@ -44,7 +44,7 @@ def analyze(
         device: auto, cpu, cuda, mps.
     """
     from mssedu.analysis_report import write_analysis
-    from mssedu.contract import config_of
+    from mssedu.contract import grouping_of
     from mssedu.datasets.layouts import load_dataset
     from mssedu.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
@@ -52,7 +52,7 @@ def analyze(
 
     _check(out_dir, tracks)
     network = load_shown(*source(model, weights), device)
-    found = load_dataset(data, split, stems=config_of(network).stems)[:tracks]
+    found = load_dataset(data, split, stems=grouping_of(network))[:tracks]
     estimates = ModelEstimates(network, {"segment": segment, "overlap": overlap})
     with bar("analyzing") as update:
         analysis = analyze_errors(estimates, found, n_worst=worst, progress=update)

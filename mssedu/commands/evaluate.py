@@ -6,28 +6,36 @@ mssedu compare runs/scores runs/theirs                              paired, with
 mssedu published                                                    what others scored
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from mssedu.checks import InputError, check_name, check_range, message
 from mssedu.commands.separate import DEMO_MODEL, Model, source
-from mssedu.console import bar, err, load_shown, out
+from mssedu.console import Output, bar, err, load_shown, out
+from mssedu.datasets import OnLength
 from mssedu.separation.config import SeparateConfig
 from mssedu.tables import Format, note, render
 
 if TYPE_CHECKING:
-    from mssedu.datasets.track import Track
-    from mssedu.evaluation.estimates import FileEstimates
     from mssedu.evaluation.result import Evaluation
 
 TEMPLATE = "{track}/{stem}.wav"
 FIGURES = (".png", ".pdf", ".svg")
 WIDE = 150  # letters of a table that needs them
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which songs are scored."""
+
+    split: str | None = None  # train, valid or test; all songs if not given
+    tracks: int | None = None  # only so many songs, the first by name
+    # files of one song that differ in length are an error, get zeros at the end (pad),
+    # or lose their end (cut)
+    on_length: OnLength = "error"
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,11 @@ def evaluate(
     config: Annotated[SeparateConfig, tyro.conf.arg(name="")],
     scored: Annotated[Scored, tyro.conf.arg(name="")],
     shown: Annotated[Shown, tyro.conf.arg(name="")],
+    chosen: Annotated[Chosen, tyro.conf.arg(name="")],
     model: Model = DEMO_MODEL,
     weights: Path | None = None,
     estimates: Path | None = None,
     template: str = TEMPLATE,
-    split: str | None = None,
-    tracks: int | None = None,
     device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
 ) -> int:
     """Score a model, or stems on disk, beside silence, mixture and oracles.
@@ -75,35 +82,35 @@ def evaluate(
         config: how to separate; with --estimates only --stems counts.
         scored: what to compute.
         shown: what to show and keep.
+        chosen: which songs to score.
         model: published name, checkpoint file or run folder; the demo's if not given.
         weights: a local file of weights; with a published name, in place of its own.
         estimates: folder of stems that any program made, in place of a model.
         template: where in it a stem lies.
-        split: train, valid or test; all songs if not given.
-        tracks: only so many songs, the first by name.
         device: auto, cpu, cuda, mps.
     """
+    from mssedu.datasets.layouts import load_dataset
     from mssedu.evaluate import evaluate as run
+    from mssedu.evaluation.estimates import FileEstimates, output_grouping
 
-    _check_flags(shown, scored, tracks)
-    network, files, settings = None, None, {}
+    _check_flags(shown, scored, chosen.tracks)
+    network, settings, stems = None, {}, config.stems
     if estimates is not None:
-        if weights is not None or model != DEMO_MODEL:
-            remedy = "Leave one of them out."
-            got = f"{model} and {estimates}"
-            raise InputError(message("evaluate", "a model or estimates", got, remedy))
-        songs, files = _songs_and_files(data, split, estimates, template, config.stems)
+        _check_no_model(model, weights, estimates)
     elif "model" in scored.rows:
         network = load_shown(*source(model, weights), device)
-        songs = _songs(data, split, network.config.stems)
-        settings = asdict(config)
-    else:
-        songs = _songs(data, split, config.stems)
+        settings, stems = asdict(config), output_grouping(network, config)
+    songs = load_dataset(
+        data, chosen.split, stems=stems or None, on_length=chosen.on_length
+    )
+    files = None
+    if estimates is not None:
+        files = FileEstimates(estimates, songs[0].stems, template, stems)
     places = {"folder": shown.save, "stems_folder": shown.save_stems}
     with bar("evaluating") as update:
         found = run(
             network,
-            songs[:tracks],
+            songs[: chosen.tracks],
             estimates=files,
             log=_say,
             progress=update,
@@ -168,6 +175,12 @@ def published(definition: str | None = None, format: Format = "table") -> int:
     return 0
 
 
+def _check_no_model(model: str, weights: Path | None, estimates: Path) -> None:
+    if weights is not None or model != DEMO_MODEL:
+        remedy, got = "Leave one of them out.", f"{model} and {estimates}"
+        raise InputError(message("evaluate", "a model or estimates", got, remedy))
+
+
 def _check_flags(shown: Shown, scored: Scored, tracks: int | None) -> None:
     """Mistakes that would else be found after hours."""
     if tracks is not None:
@@ -183,22 +196,6 @@ def _check_flags(shown: Shown, scored: Scored, tracks: int | None) -> None:
         raise InputError(
             message("evaluate --figure", "a picture", shown.figure.name, remedy)
         )
-
-
-def _songs(data: Path, split: str | None, stems: Sequence[str]) -> list["Track"]:
-    from mssedu.datasets.layouts import load_dataset
-
-    return load_dataset(data, split, stems=tuple(stems) or None)
-
-
-def _songs_and_files(
-    data: Path, split: str | None, folder: Path, template: str, stems: tuple[str, ...]
-) -> tuple[list["Track"], "FileEstimates"]:
-    from mssedu.evaluation.estimates import FileEstimates
-
-    # All stems, as no_vocals may be asked for, which is the sum of the others.
-    songs = _songs(data, split, ())
-    return songs, FileEstimates(folder, stems or songs[0].stems, template)
 
 
 def _show(found: "Evaluation", shown: Shown) -> int:
@@ -250,5 +247,5 @@ def _say(line: str) -> None:
 
 def _print(content: Any, width: int = 0) -> None:
     """As it is; a table wider than the terminal is better than one of broken words."""
-    console = Console(width=width, soft_wrap=True) if width > out.width else out
+    console = Output(width=width, soft_wrap=True) if width > out.width else out
     console.print(content, markup=False, highlight=False)

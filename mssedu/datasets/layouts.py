@@ -5,10 +5,10 @@
     SONG.stem.mp4  (five streams)     ROOT/{train,valid,test}/SONG/…     splits
     SONG.mp3       (mixture only)     ROOT/{train,test}/SONG.stem.mp4    MUSDB18
 
-Stems are named by their files, so any set of names works; a file called mixture is the
-mixture, and without one the mixture is the sum of the stems. MUSDB18-HQ and the track
-folders of Open-Unmix are the splits form. Opening reads headers only. Nothing is left
-out in silence: every fault of every song is listed in one error.
+Stems are named by their files, so any set of names works. A file called mixture, mix
+or mixdown, in any case, is the mixture; without one the mixture is the sum of the
+stems. MUSDB18-HQ and the track folders of Open-Unmix are the splits form. Opening reads
+headers only. Nothing is left out in silence: faults are counted, the first are listed.
 """
 
 import unicodedata
@@ -17,11 +17,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from mssedu.audio import READABLE_SUFFIXES, AudioInfo, audio_info
 from mssedu.checks import DatasetError, MssEduError, check_name, message
+from mssedu.datasets import OnLength
 from mssedu.datasets.track import MIXTURE, StemFile, Track
+from mssedu.stems import resolve
 
+MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in any case
+LISTED = 5  # faults in a message; the rest is counted
 STEMS = ("vocals", "drums", "bass", "other")  # the customary order
 SPLITS = ("train", "valid", "test")
 STEM_MP4 = ".stem.mp4"
@@ -53,12 +58,13 @@ def demo_data() -> Path:
     return _demo_data(Path(__file__).resolve().parents[2])
 
 
-def load_track(path: str | Path) -> Track:
+def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
     """One song: a folder with a file per stem, a .stem.mp4, or a lone audio file.
 
     Args:
         path: stems are named by their files and ordered vocals, drums, bass, other,
             then by alphabet; a lone audio file is a mixture without stems.
+        on_length: as in `load_dataset`.
 
     Raises:
         DatasetError: nothing there, no audio, two files for one stem, or stems that
@@ -69,13 +75,14 @@ def load_track(path: str | Path) -> Track:
         >>> load_track(demo_data() / "test" / "Sodium")
         Track('Sodium', 40.0 s, 44100 Hz, 2 channels, stems: vocals, drums, bass, other)
     """
+    check_name("load_track", "policy", on_length, get_args(OnLength))
     path = Path(path)
     if not path.exists():
         wanted = "a song's folder or audio file"
         remedy = "Check the spelling; relative paths start at the working directory."
         got = f"no such path {path.absolute()}"
         raise DatasetError(message("load_track", wanted, got, remedy))
-    return _open_track(path, None)
+    return _open_track(path, None, on_length)
 
 
 def load_dataset(
@@ -84,6 +91,7 @@ def load_dataset(
     *,
     stems: Sequence[str] | None = None,
     on_missing: str = "error",
+    on_length: OnLength = "error",
 ) -> list[Track]:
     """All songs of a data set, sorted by split and name.
 
@@ -91,12 +99,16 @@ def load_dataset(
         path: the root folder; its layout is recognized (see the top of this module).
         split: "train", "valid" or "test"; all if None. Where MUSDB18 has no valid
             folder, its 14 customary validation songs leave train for valid.
-        stems: names and order; all that occur in the chosen songs if None.
+        stems: the stems to select, in order, as in `mssedu.stems`; all that occur in
+            the chosen songs if None. The others stay in the mixture.
         on_missing: a song without one of the stems is an "error", has "silence" for it
             (`Track.silent`), or is left out with a warning ("skip").
+        on_length: files of one song that differ in length are an "error", or the song
+            is as long as the longest ("pad": zeros at the end) or as the shortest
+            ("cut").
 
     Raises:
-        DatasetError: no songs, faulty songs (all are listed), a song in two splits.
+        DatasetError: no songs, faulty songs (counted), a song in two splits.
         InputError: an unknown split, stem or policy.
 
     Example:
@@ -104,6 +116,7 @@ def load_dataset(
         ['Caesium', 'Lithium', 'Potassium', 'Rubidium']
     """
     check_name("load_dataset", "policy", on_missing, ("error", "silence", "skip"))
+    check_name("load_dataset", "policy", on_length, get_args(OnLength))
     if split is not None:
         check_name("load_dataset", "split", split, SPLITS)
     root = Path(path)
@@ -117,7 +130,7 @@ def load_dataset(
         remedy = f"Make {root / split}, or load without a split."
         raise DatasetError(message(str(root), f"the split {split!r}", have, remedy))
     chosen = [(name, song) for name, song in found if split in (None, name)]
-    tracks = _open_songs(root, chosen)
+    tracks = _open_songs(root, chosen, on_length)
     _check_formats(root, tracks)
     return _with_stems(root, tracks, stems, on_missing)
 
@@ -155,12 +168,14 @@ def _songs_in(folder: Path) -> list[Path]:
     return []
 
 
-def _open_songs(root: Path, found: list[tuple[str | None, Path]]) -> list[Track]:
-    """Tracks of all songs, or one error that lists every faulty one."""
+def _open_songs(
+    root: Path, found: list[tuple[str | None, Path]], on_length: OnLength
+) -> list[Track]:
+    """Tracks of all songs, or one error for all faulty ones."""
     tracks, faults = [], []
     for split, song in found:
         try:
-            tracks.append(_open_track(song, split))
+            tracks.append(_open_track(song, split, on_length))
         except MssEduError as error:
             faults.append(str(error))
     if faults:
@@ -168,17 +183,22 @@ def _open_songs(root: Path, found: list[tuple[str | None, Path]]) -> list[Track]
     return tracks
 
 
-def _open_track(path: Path, split: str | None) -> Track:
+def _open_track(path: Path, split: str | None, on_length: OnLength) -> Track:
     files = list(_stem_files(path))
     files.sort(key=lambda file: _stem_rank(file.stem))
     infos = [audio_info(file.path, stream=file.stream) for file in files]
-    _check_alike(path, files, infos)
+    _check_alike(path, files, infos, on_length)
+    lengths = [info.samples for info in infos]
+    n_samples = min(lengths) if on_length == "cut" else max(lengths)
+    if min(lengths) < n_samples:
+        pairs = zip(files, lengths, strict=True)
+        files = [replace(file, n_samples=length) for file, length in pairs]
     return Track(
         name=_song_name(path),
         stems=tuple(file.stem for file in files if file.stem != MIXTURE),
         sample_rate=infos[0].sample_rate,
         channels=infos[0].channels,
-        n_samples=infos[0].samples,
+        n_samples=n_samples,
         split=split,
         files=tuple(files),
     )
@@ -192,25 +212,33 @@ def _stem_files(path: Path) -> Iterator[StemFile]:
     elif path.is_file():
         yield StemFile(MIXTURE, path)
     else:
-        files = _audio_files(path)
-        names = Counter(file.stem for file in files)
-        doubled = [file.name for file in files if names[file.stem] > 1]
+        files = {file: _stem_name(file) for file in _audio_files(path)}
+        names = Counter(files.values())
+        doubled = [file.name for file, stem in files.items() if names[stem] > 1]
         if doubled or not files:
             got = doubled or _first_entries(path)
-            remedy = "Keep one audio file per stem, named after it."
+            remedy = "Keep one audio file per stem, named after it, and one mixture."
             raise DatasetError(message(str(path), "one file per stem", got, remedy))
-        for file in files:
-            yield StemFile(file.stem, file)
+        for file, stem in files.items():
+            yield StemFile(stem, file)
 
 
-def _check_alike(path: Path, files: list[StemFile], infos: list[AudioInfo]) -> None:
+def _check_alike(
+    path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
+) -> None:
     """Raise DatasetError naming every file of a song that differs from most others."""
     forms = [f"{i.samples} samples at {i.sample_rate} Hz × {i.channels}" for i in infos]
+    remedy = (
+        "Choose --on-length pad or cut (on_length in Python) where lengths differ; "
+        "convert the files where the rate or the channels do."
+    )
+    if on_length != "error":
+        forms = [f"{info.sample_rate} Hz × {info.channels}" for info in infos]
+        remedy = "Convert them to one sample rate and number of channels."
     usual = Counter(forms).most_common(1)[0][0]
     pairs = zip(files, forms, strict=True)
     odd = [f"{file.stem} has {form}" for file, form in pairs if form != usual]
     if odd:
-        remedy = "Cut, resample or convert these with mssedu.audio."
         wanted = f"stems of {usual} channels each"
         raise DatasetError(message(str(path), wanted, "; ".join(odd), remedy))
 
@@ -253,12 +281,17 @@ def _with_stems(
 ) -> list[Track]:
     """Tracks that all have the same stems, by the policy for missing ones."""
     known = {stem for track in tracks for stem in track.stems}
-    for stem in stems or ():
-        check_name(str(root), "stem", stem, known)
     wanted = tuple(stems or sorted(known, key=_stem_rank))
+    rules = resolve(str(root), wanted, known)
     complete, faults = [], []
     for track in tracks:
-        absent = tuple(stem for stem in wanted if stem not in track.stems)
+        needed = (
+            member
+            for rule in rules
+            if rule.name not in track.stems
+            for member in rule.members
+        )
+        absent = tuple(dict.fromkeys(m for m in needed if m not in track.stems))
         # A lone mixture has no silent stems: nothing is known about them.
         if absent and (on_missing != "silence" or not track.stems):
             folder = f"{track.split}/" if track.split else ""
@@ -292,7 +325,9 @@ def _no_songs(root: Path) -> DatasetError:
 
 
 def _faulty(root: Path, wanted: str, faults: list[str], remedy: str) -> DatasetError:
-    listed = "".join(f"\n  - {fault}" for fault in faults)
+    listed = "".join(f"\n  - {fault}" for fault in faults[:LISTED])
+    if len(faults) > LISTED:
+        listed += f"\n  - and {len(faults) - LISTED} more"
     text = message(str(root), wanted, f"{len(faults)} at fault", remedy)
     return DatasetError(text + listed)
 
@@ -320,6 +355,10 @@ def _is_audio(path: Path) -> bool:
 
 def _is_stem_mp4(path: Path) -> bool:
     return path.name.lower().endswith(STEM_MP4) and path.is_file()
+
+
+def _stem_name(path: Path) -> str:
+    return MIXTURE if path.stem.casefold() in MIXTURE_FILES else path.stem
 
 
 def _stem_rank(stem: str) -> tuple[int, str]:

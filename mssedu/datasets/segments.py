@@ -1,8 +1,12 @@
 """Random training segments: an endless supply of new mixtures from a few songs.
 
-    seed, item ──▶ generator ──▶ track and position of each stem ──▶ read
-               ──▶ gain, channel flip, sign flip ──▶ sources (stems, channels, samples)
+    seed, item ──▶ generator ──▶ track and position of each part ──▶ read
+               ──▶ gain, channel flip, sign flip ──▶ sources (parts, channels, samples)
 
+    parts: the stems that are asked for, then all else that the mixtures hold
+
+The sum of the parts is a whole mixture, whichever stems are asked for: a model that
+estimates the vocals must hear the band. A part that the drawn song has not is silent.
 Item i depends on (seed, i) and on nothing else: not on the order of reading, the
 number of workers or what was read before. So a run resumes at any item, and two
 machines agree. Give it tracks `in_memory()` where they fit: compressed files are
@@ -17,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mssedu.augment import flip_channels, flip_sign, random_gain, random_silence
-from mssedu.checks import InputError, check_name, check_range, message
-from mssedu.datasets.track import Track
+from mssedu.checks import InputError, check_range, message
+from mssedu.datasets.track import REST, REST_DB, Track
 
 SILENT_DB = -80.0  # RMS over a song: what lies below is noise, not an instrument
 
@@ -28,12 +32,12 @@ class RandomSegments(Dataset[Tensor]):
 
     Args:
         tracks: all with these stems, of one format; drawn in proportion to duration.
-        stems: names and order of the stems of an item.
+        stems: the first parts of an item, in order, as in `mssedu.stems`.
         segment: seconds of an item; a shorter track is followed by zeros.
         n_items: items of one pass; batch size times steps for a whole training run.
         seed: any whole number ≥ 0; another seed gives other items.
         remix: draw track and position of each stem independently; else together.
-        level_db: RMS, dB relative to full scale, that each stem of each song is brought
+        level_db: RMS, dB relative to full scale, that each part of each song is brought
             to first; a loud bass in few songs then does not teach that all is bass.
         gain_db: smallest and largest random gain of a stem, dB; none if None.
         channel_flip: probability that a stem's channels swap.
@@ -65,6 +69,9 @@ class RandomSegments(Dataset[Tensor]):
         min_active_db: float | None = None,
     ):
         _check_tracks(tracks, stems)
+        self.tracks = tuple(track.with_stems(stems) for track in tracks)
+        self.stems = self.tracks[0].stems
+        self.parts = (*self.stems, *_all_unselected(self.tracks))
         check_range("RandomSegments", "n_items", n_items, 1)
         check_range("RandomSegments", "seed", seed, 0)
         check_range("RandomSegments", "channel_flip", channel_flip, 0, 1)
@@ -75,60 +82,83 @@ class RandomSegments(Dataset[Tensor]):
         check_range("RandomSegments", "segment", segment, 1 / self.sample_rate)
         if gain_db is not None:
             check_range("RandomSegments", "gain_db[1]", gain_db[1], gain_db[0])
-        self.tracks, self.stems = tuple(tracks), tuple(stems)
         self.segment, self.n_items, self.seed = segment, n_items, seed
         self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
         self.channel_flip, self.sign_flip = channel_flip, sign_flip
         self.silence = silence
         self.leveling: dict[tuple[int, str], float] = {}  # (track, stem) -> factor
         if level_db is not None:
-            self.leveling = _leveling(self.tracks, self.stems, level_db)
+            self.leveling = _leveling(self.tracks, level_db)
 
     def __len__(self) -> int:
         return self.n_items
 
     def __getitem__(self, item: int) -> Tensor:
-        """Sources of one item, (stems, channels, samples); their sum is its mixture."""
+        """Sources of one item, (parts, channels, samples); their sum is its mixture."""
         if not 0 <= item < self.n_items:  # ends `for sources in segments`
             remedy = "Raise n_items for a longer run."
             wanted = f"item 0 … {self.n_items - 1}"
             raise IndexError(message("RandomSegments", wanted, item, remedy))
         generator = item_generator(self.seed, item)
         if self.remix:
-            sources = torch.cat([self._draw((s,), generator) for s in self.stems])
+            sources = torch.cat([self._draw((p,), generator) for p in self.parts])
         else:
-            sources = self._draw(self.stems, generator)
+            sources = self._draw(self.parts, generator)
         if self.gain_db is not None:
             sources = random_gain(sources, *self.gain_db, generator=generator)
         sources = flip_channels(sources, self.channel_flip, generator=generator)
         sources = flip_sign(sources, self.sign_flip, generator=generator)
         return random_silence(sources, self.silence, generator=generator)
 
-    def _draw(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
-        """Stems of one track at one position, drawn until they are active."""
+    def _draw(self, parts: tuple[str, ...], generator: torch.Generator) -> Tensor:
+        """Parts of one track at one position, drawn until its stems are active."""
+        n_stems = sum(part in self.stems for part in parts)
         for _ in range(self.MAX_DRAWS):
-            sources = self._read(stems, generator)
-            if self.min_active_db is None or _level_db(sources) >= self.min_active_db:
+            sources = self._read(parts, generator)
+            if self.min_active_db is None or not n_stems:
+                break
+            if _level_db(sources[:n_stems]) >= self.min_active_db:
                 break
         return sources
 
-    def _read(self, stems: tuple[str, ...], generator: torch.Generator) -> Tensor:
-        """Stems of a random track from a random position, padded to the segment."""
+    def _read(self, parts: tuple[str, ...], generator: torch.Generator) -> Tensor:
+        """Parts of a random track from a random position, padded to the segment."""
         sizes = torch.tensor([track.n_samples for track in self.tracks]).double()
         choice = int(torch.multinomial(sizes, 1, generator=generator))
         track = self.tracks[choice]
         length = round(self.segment * self.sample_rate)
         starts = max(track.n_samples - length, 0) + 1
         first = int(torch.randint(starts, (1,), generator=generator))
-        start = first / self.sample_rate
-        audio = torch.stack(
-            [
-                track.stem(stem, start, self.segment)
-                * self.leveling.get((choice, stem), 1.0)
-                for stem in stems
-            ]
-        )
-        return torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
+        start, known = first / self.sample_rate, (*track.stems, *track.unselected)
+        audio = torch.zeros(len(parts), self.channels, length)
+        for row, part in zip(audio, parts, strict=True):
+            if part in known:
+                read = track.stem(part, start, self.segment)
+                gain = self.leveling.get((choice, part), 1.0)
+                torch.mul(read, gain, out=row[:, : read.shape[-1]])
+        return audio
+
+
+def describe_mixture(tracks: Sequence[Track]) -> str:
+    """What the mixtures of tracks are made of, in a line.
+
+    Example:
+        >>> song = {"vocals": torch.ones(1, 9), "drums": torch.ones(1, 9)}
+        >>> track = Track.from_audio("Test", song, 44100)
+        >>> describe_mixture([track.with_stems(["vocals"])])
+        'mixture: vocals + drums (not estimated)'
+    """
+    others = _all_unselected(tracks)
+    parts = " + ".join(tracks[0].stems)
+    return f"mixture: {parts}" + (
+        f" + {', '.join(others)} (not estimated)" if others else ""
+    )
+
+
+def _all_unselected(tracks: Sequence[Track]) -> tuple[str, ...]:
+    """What the mixtures hold beside the selected stems, the rest last."""
+    names = dict.fromkeys(name for track in tracks for name in track.unselected)
+    return tuple(sorted(names, key=lambda name: name == REST))
 
 
 def item_generator(seed: int, item: int) -> torch.Generator:
@@ -146,16 +176,21 @@ def item_generator(seed: int, item: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def _leveling(
-    tracks: Sequence[Track], stems: Sequence[str], level_db: float
-) -> dict[tuple[int, str], float]:
-    """Factor that brings each stem of each song to the level; silence stays silence."""
+def _leveling(tracks: Sequence[Track], level_db: float) -> dict[tuple[int, str], float]:
+    """Factor that brings each part of each song to the level.
+
+    Silence stays silence, and what a codec changed stays as quiet as it is.
+    """
     factors = {}
     for number, track in enumerate(tracks):
-        for stem in stems:
-            level = _level_db(track.stem(stem)[None])
-            silent = level < SILENT_DB
-            factors[number, stem] = 1.0 if silent else 10 ** ((level_db - level) / 20)
+        for part in (*track.stems, *track.unselected):
+            level = _level_db(track.stem(part)[None])
+            lowest = SILENT_DB
+            if part == REST:
+                lowest = max(lowest, _level_db(track.mixture()[None]) + REST_DB)
+            factors[number, part] = (
+                10 ** ((level_db - level) / 20) if level >= lowest else 1.0
+            )
     return factors
 
 
@@ -171,9 +206,6 @@ def _check_tracks(tracks: Sequence[Track], stems: Sequence[str]) -> None:
         got = f"{len(tracks)} tracks and {len(stems)} stems"
         remedy = "Load some with mssedu.load_dataset."
         raise InputError(message(where, "at least one track and stem", got, remedy))
-    for track in tracks:
-        for stem in stems:
-            check_name(f"{where}, track {track.name!r}", "stem", stem, track.stems)
     formats = {(track.sample_rate, track.channels) for track in tracks}
     if len(formats) > 1:
         got = ", ".join(f"{rate} Hz × {n} channels" for rate, n in sorted(formats))

@@ -1,16 +1,25 @@
-"""A song with its stems, read from disk only where it is listened to.
+"""A song: its mixture, the stems that are asked for, and everything else it holds.
 
     stems on disk ──stem(name, start, duration)──▶ (channels, samples)
                   ──sources(start, duration)─────▶ (stems, channels, samples)
                   ──mixture(start, duration)─────▶ (channels, samples)
+
+    mixture = selected stems + unselected parts, whatever is selected
+              `stems`          `unselected`: the other stems, and the rest
+
+The rest is mixture − sum of all stems. There is one where the mixture has a file of its
+own: for a pair (mixture, dizi) it is the whole accompaniment, for MUSDB18 what the AAC
+codec changed. `with_stems` selects and groups; the mixture stays what it is.
 
 Positions are seconds; sample n = round(seconds · sample_rate), so the same seconds
 always mean the same samples. A track is a frozen value: opening a data set of hours
 costs no memory, and worker processes receive it whole. Notebook: 01.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,8 +27,12 @@ from torch import Tensor
 
 from mssedu.audio import load_audio
 from mssedu.checks import AudioFileError, InputError, check_name, check_range, message
+from mssedu.stems import resolve
 
 MIXTURE = "mixture"  # the part that is no stem
+REST = "rest of the mixture"  # the part that is in no stem
+REST_DB = -20.0  # against the mixture: a rest below it is what a codec changed
+HASHED = 2**16  # bytes at the begin, the middle and the end of a file
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class StemFile:
     stem: str
     path: Path
     stream: int = 0  # which audio stream of the file; .stem.mp4 has five
+    n_samples: int | None = None  # of the file, where the track is padded beyond it
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +70,7 @@ class Track:
     split: str | None = None  # "train", "valid", "test"
     files: tuple[StemFile, ...] = ()  # files that share a stem are summed
     silent: tuple[str, ...] = ()  # stems without a file, taken as silence on request
+    rest_in: str | None = None  # the stem that the rest of the mixture belongs to
     audio: Mapping[str, Tensor] | None = field(default=None, compare=False)
 
     @classmethod
@@ -89,7 +104,7 @@ class Track:
         return cls(name, stems, sample_rate, channels, n_samples, split, audio=parts)
 
     def __post_init__(self) -> None:
-        unread = set(self.stems) - ({*self._parts(), *self.silent} - {MIXTURE})
+        unread = set(self.stems) - {*self._named(), *self.silent}
         if unread:
             wanted = f"audio of each stem, and no stem called {MIXTURE!r}"
             remedy = "Use load_track or Track.from_audio."
@@ -114,13 +129,27 @@ class Track:
         """Whether the mixture is, by definition, the exact sum of all stems."""
         return MIXTURE not in self._parts()
 
+    @property
+    def unselected(self) -> tuple[str, ...]:
+        """What else is in the mixture: the other stems, then the rest if there is one.
+
+        Example:
+            >>> voice, band = torch.ones(2, 44100), torch.zeros(2, 44100)
+            >>> parts = {"vocals": voice, "band": band}
+            >>> track = Track.from_audio("Test", parts, 44100)
+            >>> track.with_stems(["vocals"]).unselected
+            ('band',)
+        """
+        others = tuple(name for name in self._named() if name not in self.stems)
+        return others if self.mixture_is_sum or self.rest_in else (*others, REST)
+
     def stem(
         self, name: str, start: float = 0.0, duration: float | None = None
     ) -> Tensor:
         """Audio of one stem, (channels, samples).
 
         Args:
-            name: one of `stems`.
+            name: one of `stems` or of `unselected`.
             start: first second, 0 up to the track's duration.
             duration: seconds, clipped to the end of the track; to the end if None.
 
@@ -128,7 +157,8 @@ class Track:
             InputError: an unknown stem, or a position outside the track.
             AudioFileError: a file that cannot be read or is shorter than it says.
         """
-        check_name(f"Track {self.name!r}", "stem", name, self.stems)
+        known = (*self.stems, *self.unselected)
+        check_name(f"Track {self.name!r}", "stem", name, known)
         return self._read(name, *self._span(start, duration))
 
     def sources(self, start: float = 0.0, duration: float | None = None) -> Tensor:
@@ -141,7 +171,7 @@ class Track:
         return torch.stack([self._read(stem, *span) for stem in self.stems])
 
     def mixture(self, start: float = 0.0, duration: float | None = None) -> Tensor:
-        """What one hears, (channels, samples): all stems, also those not selected."""
+        """The whole mixture, (channels, samples), whichever stems are selected."""
         span = self._span(start, duration)
         if not self.mixture_is_sum:
             return self._read(MIXTURE, *span)
@@ -158,59 +188,90 @@ class Track:
         return replace(self, audio=audio)
 
     def with_stems(self, stems: Sequence[str] | Mapping[str, Iterable[str]]) -> "Track":
-        """The same song with other stems; what it sounds like stays.
+        """The same song and mixture with other stems.
 
         Args:
-            stems: names to select and order, or new name -> stems to be summed, such as
-                {"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}.
+            stems: the stems to select, in order, as in `mssedu.stems`: "vocals",
+                "band=drums+bass", "instrumental=-vocals", "no_vocals"; or new name ->
+                stems to be summed, such as {"band": ["drums", "bass"]}.
 
         Raises:
-            InputError: an unknown stem, one stem in two groups, or a new name that
-                belongs to a stem outside the group.
+            InputError: an unknown stem, one stem in two groups, a new name that belongs
+                to a stem outside the group, or nothing beside what is left out.
         """
-        pairs = (
-            stems.items() if isinstance(stems, Mapping) else [(s, [s]) for s in stems]
-        )
-        groups = [(new, tuple(members)) for new, members in pairs]
+        groups = self._groups(stems)
         rename = self._renaming(groups)
         files = (replace(f, stem=rename.get(f.stem, f.stem)) for f in self.files)
         audio: dict[str, Tensor] = {}
         for part, samples in (self.audio or {}).items():
             new = rename.get(part, part)
             audio[new] = audio[new] + samples if new in audio else samples
-        silent = (new for new, members in groups if set(members) <= set(self.silent))
+        silent = (
+            new
+            for new, members in groups.items()
+            if REST not in members and set(members) <= set(self.silent)
+        )
+        owner = rename.get(self.rest_in or REST, self.rest_in)
         return replace(
             self,
-            stems=tuple(new for new, _ in groups),
+            stems=tuple(groups),
             files=tuple(files),
             silent=tuple(silent),
+            rest_in=owner,
             audio=None if self.audio is None else audio,
         )
 
-    def _renaming(self, groups: list[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
-        """Old stem -> new stem, checked."""
+    def _groups(
+        self, stems: Sequence[str] | Mapping[str, Iterable[str]]
+    ) -> dict[str, tuple[str, ...]]:
+        """New stem -> the parts that it is the sum of; REST may be one of them."""
+        if isinstance(stems, Mapping):
+            return {new: tuple(members) for new, members in stems.items()}
+        where, groups = f"Track {self.name!r}", {}
+        known = tuple(dict.fromkeys((*self._named(), *self.silent)))
+        for rule in resolve(where, stems, known):
+            members = rule.members
+            if rule.from_mixture:
+                left = (name for name in known if name not in rule.members)
+                has_rest = not (self.mixture_is_sum or self.rest_in)
+                members = (*left, REST) if has_rest else tuple(left)
+            if not members:
+                left_out, remedy = ", ".join(rule.members), "Add the other stems."
+                wanted = f"something beside {left_out} in the mixture"
+                raise InputError(message(where, wanted, f"{left_out} alone", remedy))
+            groups[rule.name] = members
+        return groups
+
+    def _renaming(self, groups: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """Old part -> new stem, checked."""
         where = f"Track {self.name!r}"
-        known = {*self._parts(), *self.silent} - {MIXTURE}
+        known = {*self._named(), *self.silent}
         rename: dict[str, str] = {}
-        for new, members in groups:
+        for new, members in groups.items():
             for stem in members:
-                check_name(where, "stem", stem, known)
+                if stem != REST:
+                    check_name(where, "stem", stem, known)
                 if stem in rename:
                     got = f"{stem!r} in {rename[stem]!r} and in {new!r}"
                     remedy = "Name it once."
                     raise InputError(message(where, "disjoint groups", got, remedy))
                 rename[stem] = new
-        taken = sorted((known - rename.keys()) & {new for new, _ in groups})
+        taken = sorted((known - rename.keys()) & groups.keys())
         if taken:
             wanted = "new names that no stem outside the groups has"
             raise InputError(message(where, wanted, taken, "Choose another name."))
         return rename
 
     def _parts(self) -> tuple[str, ...]:
-        """Names of all that can be read: stems with audio and perhaps the mixture."""
+        """Names of all that has audio of its own: stems, and perhaps the mixture."""
         if self.audio is not None:
             return tuple(self.audio)
         return tuple(dict.fromkeys(file.stem for file in self.files))
+
+    def _named(self) -> tuple[str, ...]:
+        """Names of all stems that can be read, selected or not."""
+        names = dict.fromkeys(part for part in self._parts() if part != MIXTURE)
+        return tuple(names | dict.fromkeys(filter(None, [self.rest_in])))
 
     def _span(self, start: float, duration: float | None) -> tuple[int, int]:
         """First sample and number of samples of a stretch given in seconds."""
@@ -228,21 +289,65 @@ class Track:
         """Samples first … first + length of a part; the caller may write to them."""
         if part in self.silent:
             return torch.zeros(self.channels, length)
+        if not self.mixture_is_sum and part == (self.rest_in or REST):
+            audio = self._read(MIXTURE, first, length)
+            for other in self._parts():
+                if other not in (MIXTURE, part):
+                    audio -= self._read(other, first, length)
+            return audio
         if self.audio is not None:
             return self.audio[part][:, first : first + length].clone()
         files = [file for file in self.files if file.stem == part]
         return torch.stack([self._load(f, first, length) for f in files]).sum(0)
 
     def _load(self, file: StemFile, first: int, length: int) -> Tensor:
+        known = length if file.n_samples is None else file.n_samples - first
+        if known <= 0:
+            return torch.zeros(self.channels, length)
+        wanted = (self.channels, min(known, length))
         audio, _ = load_audio(
             file.path,
             start_seconds=first / self.sample_rate,
-            duration_seconds=length / self.sample_rate,
+            duration_seconds=wanted[1] / self.sample_rate,
             stream=file.stream,
         )
-        if audio.shape != (self.channels, length):
-            where, wanted = str(file.path), (self.channels, length)
+        if audio.shape != wanted:
+            where = str(file.path)
             remedy = "The file is damaged or has changed; load the data set again."
             expected = f"{wanted} (channels, samples) from sample {first} on"
             raise AudioFileError(message(where, expected, tuple(audio.shape), remedy))
-        return audio
+        return torch.nn.functional.pad(audio, (0, length - wanted[1]))
+
+
+def track_sha256(track: Track) -> str:
+    """What a song holds, by a quick look: sizes, and three pieces of each file.
+
+    The name does not count, so that a renamed copy is found. A change in the middle of
+    a file that keeps its size may be missed; `mssedu.evaluate` hashes all of it.
+    """
+    digest = hashlib.sha256(f"{track.sample_rate} {track.n_samples}".encode())
+    for file in sorted(track.files, key=lambda file: (file.stem, file.stream)):
+        stat = file.path.stat()
+        pieces = _pieces_sha256(file.path, stat.st_size, stat.st_mtime_ns)
+        digest.update(f"{file.stem} {file.stream} {pieces}".encode())
+    if not track.files:
+        for part, audio in sorted((track.audio or {}).items()):
+            digest.update(part.encode())
+            digest.update(audio.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def data_sha256(tracks: Sequence[Track]) -> str:
+    """What a list of songs holds, names and order included; see `track_sha256`."""
+    lines = [f"{track.name} {track_sha256(track)}\n" for track in tracks]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def _pieces_sha256(path: Path, size: int, time: int) -> str:
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for start in (0, size // 2, max(size - HASHED, 0)):
+            file.seek(start)
+            digest.update(file.read(HASHED))
+    return digest.hexdigest()

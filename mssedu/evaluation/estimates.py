@@ -11,7 +11,8 @@ unless `align` asks for it, and then the lag is told. Notebook: 04.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,21 +23,22 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from mssedu.audio import audio_info, load_audio
+from mssedu.audio import audio_info, load_audio, match_channels, resample
 from mssedu.checkpoint import weights_sha256
 from mssedu.checks import (
     AudioFileError,
     DatasetError,
     InputError,
+    MssEduWarning,
     check_finite,
-    check_name,
     message,
 )
-from mssedu.contract import config_of, settle_segment
+from mssedu.contract import ModelConfig, config_of, grouping_of, settle_segment
 from mssedu.datasets.track import Track
 from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
-from mssedu.separation.refine import output_names
+from mssedu.separation.refine import output_stems
+from mssedu.stems import parse_stem, stem_names
 
 TEMPLATE = "{track}/{stem}.wav"
 
@@ -47,6 +49,11 @@ class Estimates(Protocol):
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the estimates, in order."""
+        ...
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """What each of them is made of, as in `mssedu.stems`."""
         ...
 
     @property
@@ -82,7 +89,9 @@ class ModelEstimates:
         if device is not None:
             model.to(device)
         checked = SeparateConfig.of(self.settings)
-        self.stems = output_names(checked, tuple(self.config.stems))
+        self.grouping = output_grouping(model, checked)
+        self.stems = stem_names(self.grouping)
+        self.rest_is_exact = checked.two_stems and checked.other == "minus"
         settle_segment(self.config, self.settings)  # announced once, not for each song
 
     @cached_property
@@ -99,21 +108,31 @@ class ModelEstimates:
         }
 
     def check(self, track: Track, align: bool) -> None:
-        """Raise InputError for another sample rate or number of channels."""
-        got = (track.sample_rate, track.channels)
-        if got != (self.config.sample_rate, self.config.channels):
-            wanted = f"{self.config.sample_rate} Hz, {self.config.channels} channels"
-            remedy = "Convert the data set to the model's format first."
-            where = f"evaluate {track.name}"
-            form = f"{got[0]} Hz, {got[1]}"
-            raise InputError(message(where, wanted, form, remedy))
+        """Warn of another sample rate or number of channels: both are converted."""
+        got, wanted = _format(track), _format(self.config)
+        if got != wanted:
+            text = (
+                f"the songs have {got}, the model takes {wanted}: its mixtures are "
+                f"converted, and its estimates are converted back and scored at {got}"
+            )
+            warnings.warn(text, MssEduWarning, stacklevel=2)
 
     def identity(self, track: Track) -> Any:
         """The same for all tracks."""
         return self.about
 
     def __call__(self, track: Track) -> Tensor:
-        return separate(self.model, track.mixture(), **self.settings).cpu()
+        mixture = track.mixture()
+        if _format(track) == _format(self.config):
+            return separate(self.model, mixture, **self.settings).cpu()
+        ours, theirs = self.config.sample_rate, track.sample_rate
+        heard = match_channels(resample(mixture, theirs, ours), self.config.channels)
+        estimate = separate(self.model, heard, **self.settings).cpu()
+        estimate = resample(match_channels(estimate, track.channels), ours, theirs)
+        estimate = F.pad(estimate, (0, track.n_samples - estimate.shape[-1]))
+        if self.rest_is_exact:
+            estimate[1] = mixture - estimate[0]
+        return estimate
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,12 @@ class FileEstimates:
     folder: Path
     stems: tuple[str, ...]
     template: str = TEMPLATE
+    groups: tuple[str, ...] = ()  # what each stem is made of; by its name if empty
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """What each stem is made of, as in `mssedu.stems`."""
+        return self.groups or self.stems
 
     def __post_init__(self) -> None:
         pairs = [("a", "b"), ("c", "b"), ("a", "d")]  # each must have its own file
@@ -193,6 +218,12 @@ class FunctionEstimates:
 
     function: Callable[[Track], Tensor]
     stems: tuple[str, ...]
+    groups: tuple[str, ...] = ()  # as in `FileEstimates`
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """What each stem is made of, as in `mssedu.stems`."""
+        return self.groups or self.stems
 
     @property
     def about(self) -> dict[str, Any]:
@@ -210,21 +241,19 @@ class FunctionEstimates:
         return self.function(track).cpu()
 
 
-def with_references(track: Track, stems: Sequence[str]) -> Track:
-    """The track with these stems; no_STEM, if there is none, is all but STEM.
+def output_grouping(model: nn.Module, config: SeparateConfig) -> tuple[str, ...]:
+    """What a model's outputs are made of, in stems of a song; see `mssedu.stems`.
 
-    Raises:
-        InputError: the track lacks a stem.
+    Example:
+        >>> from mssedu.registry import create_model
+        >>> model = create_model("spleeter", "tiny", stems=["band=drums+bass"])
+        >>> output_grouping(model, SeparateConfig(two_stems="band"))
+        ('band=drums+bass', 'no_band')
     """
-    groups: dict[str, Iterable[str]] = {}
-    for stem in stems:
-        left_out = stem.removeprefix("no_")
-        if stem not in track.stems and left_out != stem and left_out in track.stems:
-            groups[stem] = [name for name in track.stems if name != left_out]
-        else:
-            check_name(f"evaluate {track.name}", "stem", stem, track.stems)
-            groups[stem] = [stem]
-    return track.with_stems(groups)
+    stems = tuple(config_of(model).stems)
+    made_of = dict(zip(stems, grouping_of(model), strict=True))
+    outputs = output_stems(config, stems)
+    return tuple(made_of.get(parse_stem(text).name, text) for text in outputs)
 
 
 def fitted(
@@ -319,6 +348,11 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return str(value) if value == math.inf else value
+
+
+def _format(sound: Track | ModelConfig) -> str:
+    """Of a track, or of what a model takes, in words."""
+    return f"{sound.sample_rate} Hz × {sound.channels}"
 
 
 def _form(sample_rate: int, channels: int, samples: int) -> str:

@@ -33,11 +33,12 @@ def museval_frames(sounds: Sounds, stems: Sequence[str]) -> dict[str, Any]:
     Returns:
         the document; None stands for NaN.
     """
-    whole = (sounds.references.sum(1), sounds.estimates.sum(1))
+    references, estimates = sounds.pair.values()
+    whole = (references.sum(1), estimates.sum(1))
     refused = any((audio == 0).all(-1).any() for audio in whole)
     result = bss_eval(
-        references=sounds.references,
-        estimates=sounds.estimates,
+        references=references,
+        estimates=estimates,
         window_length=round(FRAME * sounds.sample_rate),
         hop_length=round(FRAME * sounds.sample_rate),
         museval=not refused,

@@ -29,7 +29,7 @@ from mssedu.separation.overlap_add import overlap_add, whole
 from mssedu.spectral import istft, stft
 
 SECONDS, OVERLAP = 10, 0.25  # of a chunk; share that the next one covers too
-VERSION = 1  # to be raised when an oracle's estimate changes
+VERSION = 2  # to be raised when an oracle's estimate changes
 
 
 def _binary(sources: Tensor, mixture: Tensor) -> Tensor:
@@ -62,12 +62,13 @@ def oracle_estimate(
 
     Args:
         name: "ibm", "irm" or "mwf".
-        sources: the true stems, (stems, channels, samples).
+        sources: all parts of the mixture, (parts, channels, samples), also those whose
+            estimates nobody asks for.
         mixture: (channels, samples).
         sample_rate: Hz.
 
     Returns:
-        (stems, channels, samples).
+        (parts, channels, samples).
 
     Raises:
         InputError: an unknown oracle.

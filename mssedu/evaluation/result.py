@@ -24,6 +24,7 @@ from mssedu.statistics import bootstrap_interval
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
 FILE = "evaluation.json"  # in a run folder
 AGGREGATIONS = {"mean of tracks": "mean", "median of tracks": "median"}
+SPREAD = "standard deviation"  # of the tracks, with n - 1 below
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Evaluation:
         scores = list(self.by_track(metric, row, stem).values())
         return statistics.median(scores) if scores else None
 
+    def deviation(self, metric: str, row: str, stem: str) -> float | None:
+        """Standard deviation of the tracks that have a score; None for one track."""
+        scores = list(self.by_track(metric, row, stem).values())
+        return statistics.stdev(scores) if len(scores) > 1 else None
+
     def summary(self, metric: str, row: str, stem: str, aggregation: str) -> Summary:
         """A number for all tracks, and how sure it is.
 
@@ -117,7 +123,7 @@ class Evaluation:
         return path
 
     def _summaries(self) -> dict[str, Any]:
-        """Both aggregations of everything, for readers of the file."""
+        """Aggregations and spread of everything, for readers of the file."""
         return {
             metric: {
                 row: {
@@ -125,7 +131,9 @@ class Evaluation:
                         stem: getattr(self, statistic)(metric, row, stem)
                         for stem in self.stems
                     }
-                    for aggregation, statistic in AGGREGATIONS.items()
+                    for aggregation, statistic in (
+                        AGGREGATIONS | {SPREAD: "deviation"}
+                    ).items()
                 }
                 for row in self.rows
             }

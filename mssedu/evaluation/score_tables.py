@@ -5,6 +5,7 @@
               95 % interval     5.9…6.7
               median of tracks  6.41       …  5.40
               95 % interval     6.0…6.8
+              standard deviation 1.81
 
 The interval is the bootstrap's over tracks; below three tracks there is none, and the
 note says so. `mssedu.tables.render` makes any format of the lines.
@@ -12,7 +13,7 @@ note says so. `mssedu.tables.render` makes any format of the lines.
 
 from collections.abc import Sequence
 
-from mssedu.evaluation.result import AGGREGATIONS, Evaluation
+from mssedu.evaluation.result import AGGREGATIONS, SPREAD, Evaluation
 from mssedu.statistics import LEAST
 from mssedu.tables import Head, Rows
 
@@ -22,30 +23,43 @@ NONE = "–"
 def score_table(
     evaluation: Evaluation,
     metric: str,
-    aggregations: Sequence[str] = tuple(AGGREGATIONS),
+    aggregations: Sequence[str] = (*AGGREGATIONS, SPREAD),
 ) -> tuple[Head, Rows]:
     """Head and lines of one metric: a line per row and aggregation.
 
     Raises:
         InputError: an unknown metric or aggregation.
     """
-    title = titled(evaluation, metric)
     lines = []
     for row in evaluation.rows:
-        name = row
-        for aggregation in aggregations:
-            found = [
-                evaluation.summary(metric, row, stem, aggregation)
-                for stem in evaluation.stems
-            ]
-            values = [summary.value for summary in found]
-            numbers = map(number_text, (*values, mean_of_stems(values)))
-            lines.append((name, aggregation, *numbers))
-            name = ""
-            intervals = [interval_text(summary.interval) for summary in found]
-            if any(summary.interval for summary in found):
-                lines.append((name, "95 % interval", *intervals, ""))
-    return (title, "aggregation", *evaluation.stems, "average"), lines
+        of_row = [
+            line
+            for name in aggregations
+            for line in _lines(evaluation, metric, row, name)
+        ]
+        lines += [
+            (row if number == 0 else "", *line) for number, line in enumerate(of_row)
+        ]
+    head = (titled(evaluation, metric), "aggregation", *evaluation.stems, "average")
+    return head, lines
+
+
+def _lines(
+    evaluation: Evaluation, metric: str, row: str, aggregation: str
+) -> list[tuple[str, ...]]:
+    """One aggregation of a row, and how sure it is, without the row's name."""
+    stems = evaluation.stems
+    if aggregation == SPREAD:
+        spread = [evaluation.deviation(metric, row, stem) for stem in stems]
+        is_known = any(value is not None for value in spread)
+        return [(SPREAD, *map(number_text, spread), "")] if is_known else []
+    found = [evaluation.summary(metric, row, stem, aggregation) for stem in stems]
+    values = [summary.value for summary in found]
+    lines = [(aggregation, *map(number_text, (*values, mean_of_stems(values))))]
+    if any(summary.interval for summary in found):
+        intervals = [interval_text(summary.interval) for summary in found]
+        lines.append(("95 % interval", *intervals, ""))
+    return lines
 
 
 def track_table(evaluation: Evaluation, track: str, metric: str) -> tuple[Head, Rows]:
@@ -74,6 +88,13 @@ def long_table(evaluation: Evaluation, metrics: Sequence[str]) -> tuple[Head, Ro
                     counts = (str(found.n), str(evaluation.n_silent(stem)))
                     names = (metric, about["unit"], row, name, stem)
                     lines.append((*names, *texts, *counts, *what))
+            for stem in evaluation.stems:
+                spread = evaluation.deviation(metric, row, stem)
+                n = len(evaluation.by_track(metric, row, stem))
+                texts = ["" if spread is None else f"{spread:.4f}", "", ""]
+                counts = (str(n), str(evaluation.n_silent(stem)))
+                names = (metric, about["unit"], row, SPREAD, stem)
+                lines.append((*names, *texts, *counts, *what))
     return (*head, "n_tracks", "n_silent", "version", "definition"), lines
 
 

@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mssedu import metrics
+from mssedu.audio import rms_db
 from mssedu.bss_eval import BSSEval, bss_eval
 from mssedu.checks import check_name
+from mssedu.datasets.track import REST_DB
 
 CAP = metrics.CAP_DB  # infinite ratios are stored as ± this, and counted
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """What is scored: all stems of one track."""
+    """What is scored: some stems of one track, and all else that its mixture holds."""
 
     references: Tensor  # (stems, channels, samples)
     estimates: Tensor  # the same shape
@@ -31,11 +34,32 @@ class Sounds:
     sample_rate: int  # Hz
 
     @cached_property
+    def accompaniment(self) -> Tensor:
+        """What else is in the mixture, (1, channels, samples); (0, …) if nothing is.
+
+        What only a codec changed is no source: no other program counts it as one.
+        """
+        rest = self.mixture - self.references.sum(0)
+        is_source = rms_db(rest) > rms_db(self.mixture) + REST_DB
+        return rest[None] if is_source else rest[None][:0]
+
+    @property
+    def pair(self) -> dict[str, Tensor]:
+        """All sources of the mixture, and as many estimates, for joint metrics.
+
+        The accompaniment stands in for its own estimate, of which no score is taken.
+        """
+        return {
+            "reference": torch.cat([self.references, self.accompaniment]),
+            "estimate": torch.cat([self.estimates, self.accompaniment]),
+        }
+
+    @cached_property
     def bss(self) -> BSSEval:
         """BSS Eval v4 in frames of a second; computed once for ISR, SIR and SAR."""
         return bss_eval(
-            references=self.references,
-            estimates=self.estimates,
+            references=self.pair["reference"],
+            estimates=self.pair["estimate"],
             window_length=self.sample_rate,
             hop_length=self.sample_rate,
         )
@@ -49,7 +73,7 @@ class Metric:
     definition: str
     unit: str = "dB"
     higher_is_better: bool = True
-    joint: bool = False  # of a stem, depends on which other stems there are
+    joint: bool = False  # of a stem, depends on which other stems are scored
     version: int = 1  # to be raised when a number changes
 
     def describe(self) -> dict[str, Any]:
@@ -70,7 +94,8 @@ def score(names: Sequence[str], sounds: Sounds) -> dict[str, list[float]]:
         InputError: an unknown name.
     """
     check_metrics(names)
-    return {name: METRICS[name].function(sounds).tolist() for name in names}
+    n_stems = len(sounds.references)
+    return {name: METRICS[name].function(sounds)[:n_stems].tolist() for name in names}
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -81,6 +106,10 @@ def check_metrics(names: Sequence[str]) -> None:
 
 def _pair(function: Callable[..., Tensor], sounds: Sounds) -> Tensor:
     return function(reference=sounds.references, estimate=sounds.estimates)
+
+
+def _joint(function: Callable[..., Tensor], sounds: Sounds) -> Tensor:
+    return function(**sounds.pair)
 
 
 def _with_rate(function: Callable[..., Tensor], sounds: Sounds) -> Tensor:
@@ -94,6 +123,10 @@ def _with_mixture(function: Callable[..., Tensor], sounds: Sounds) -> Tensor:
     return _with_rate(partial(function, mixture=sounds.mixture), sounds)
 
 
+def _csdr_museval(sounds: Sounds) -> Tensor:
+    return metrics.csdr(**sounds.pair, sample_rate=sounds.sample_rate, museval=True)
+
+
 def _frames(name: str, sounds: Sounds) -> Tensor:
     """Median over the frames in which the score is defined."""
     scores: Tensor = getattr(sounds.bss, name)
@@ -101,6 +134,7 @@ def _frames(name: str, sounds: Sounds) -> Tensor:
 
 
 _V4 = "BSS Eval v4 (512 taps, one set of filters a track), frames of 1 s, hop 1 s"
+_ALL = "true stems and accompaniment (all else in the mixture)"
 _MEDIAN = "median of the frames in which the true stem sounds"
 
 METRICS = {
@@ -115,10 +149,11 @@ METRICS = {
         "Liutkus, Ito 2018)",
     ),
     "csdr_museval": Metric(
-        partial(_with_rate, partial(metrics.csdr, museval=True)),
+        _csdr_museval,
         "csdr without the frames in which any stem, true or estimated, is silent: as "
         "museval 0.4.1 has it",
         joint=True,
+        version=2,
     ),
     "nsdr": Metric(
         partial(_pair, metrics.nsdr),
@@ -135,29 +170,33 @@ METRICS = {
         "no mean removed, over the whole track (Le Roux et al. 2019)",
     ),
     "si_sir": Metric(
-        partial(_pair, metrics.si_sir),
-        "10 log10(‖α s‖² / ‖P ŝ - α s‖²), P ŝ the closest sum of scaled true stems, "
-        "over the whole track (Le Roux et al. 2019)",
-        joint=True,
-    ),
-    "si_sar": Metric(
-        partial(_pair, metrics.si_sar),
-        "10 log10(‖α s‖² / ‖ŝ - P ŝ‖²), P ŝ the closest sum of scaled true stems, over "
+        partial(_joint, metrics.si_sir),
+        f"10 log10(‖α s‖² / ‖P ŝ - α s‖²), P ŝ the closest sum of scaled {_ALL}, over "
         "the whole track (Le Roux et al. 2019)",
         joint=True,
+        version=2,
+    ),
+    "si_sar": Metric(
+        partial(_joint, metrics.si_sar),
+        f"10 log10(‖α s‖² / ‖ŝ - P ŝ‖²), P ŝ the closest sum of scaled {_ALL}, over "
+        "the whole track (Le Roux et al. 2019)",
+        joint=True,
+        version=2,
     ),
     "isr": Metric(
         partial(_frames, "isr"), f"ISR of {_V4}, {_MEDIAN} (Vincent et al. 2012)"
     ),
     "sir": Metric(
         partial(_frames, "sir"),
-        f"SIR of {_V4}, {_MEDIAN} (Vincent et al. 2012)",
+        f"SIR of {_V4}, {_ALL}, {_MEDIAN} (Vincent et al. 2012)",
         joint=True,
+        version=2,
     ),
     "sar": Metric(
         partial(_frames, "sar"),
-        f"SAR of {_V4}, {_MEDIAN} (Vincent et al. 2012)",
+        f"SAR of {_V4}, {_ALL}, {_MEDIAN} (Vincent et al. 2012)",
         joint=True,
+        version=2,
     ),
     "pes": Metric(
         partial(_with_rate, metrics.pes),

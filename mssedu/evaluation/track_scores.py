@@ -20,7 +20,8 @@ from torch import Tensor
 
 from mssedu.audio import rms_db
 from mssedu.checks import check_finite
-from mssedu.datasets.track import Track
+from mssedu.datasets.check import check_parts
+from mssedu.datasets.track import REST, REST_DB, Track
 from mssedu.evaluation import oracles
 from mssedu.evaluation.estimates import fitted
 from mssedu.evaluation.museval_json import museval_frames
@@ -45,6 +46,7 @@ class Job:
     rows: tuple[str, ...]
     align: bool = False  # take out the lag of the estimates
     museval: bool = False  # frames of BSS Eval for museval too
+    grouping: tuple[str, ...] = ()  # what each stem is made of, see `mssedu.stems`
 
     @property
     def definitions(self) -> dict[str, Any]:
@@ -93,10 +95,11 @@ def score_track(
     track = track.in_memory()  # read below as stems and as mixture: decode once
     rate = track.sample_rate
     references = torch.stack([track.stem(stem) for stem in job.stems])
-    mixture = track.mixture()
+    mixture, others = track.mixture(), _others(track)
     for stem, audio in zip(job.stems, references, strict=True):
         check_finite(_where(track, stem), audio, rate)
     check_finite(_where(track, "mixture"), mixture, rate)
+    _check_sum(track, references)
     lag = 0
     if estimates is not None:
         estimates, lag = fitted(track, references, estimates, job.align)
@@ -106,7 +109,7 @@ def score_track(
     capped: list[str] = []
     frames = None
     for row in job.rows:
-        estimate = _estimate(row, references, mixture, estimates, rate)
+        estimate = _estimate(row, references, others, mixture, estimates, rate)
         sounds = Sounds(references, estimate, mixture, rate)
         for name, values in score(job.metrics, sounds).items():
             pairs = list(zip(job.stems, values, strict=True))
@@ -122,8 +125,36 @@ def score_track(
     )
 
 
+def _others(track: Track) -> Tensor:
+    """What is in the mixture beside the scored stems, (parts, channels, samples).
+
+    The rest of the mixture is one of the parts, unless only a codec made it: then it is
+    no source, and in no oracle of the field.
+    """
+    mixture = track.mixture()
+    floor = rms_db(mixture) + REST_DB
+    parts = {name: track.stem(name) for name in track.unselected}
+    sources = [
+        audio for name, audio in parts.items() if name != REST or rms_db(audio) > floor
+    ]
+    return torch.stack(sources) if sources else mixture.new_zeros(0, *mixture.shape)
+
+
+def _check_sum(track: Track, references: Tensor) -> None:
+    """Raise DatasetError where a stem is the sum of others: see `check_parts`."""
+    others = [name for name in track.unselected if name != REST]
+    sources = [*references, *(track.stem(name) for name in others)]
+    names = (*track.stems, *others)
+    check_parts(f"evaluate {track.name}", names, torch.stack(sources))
+
+
 def _estimate(
-    row: str, sources: Tensor, mixture: Tensor, model: Tensor | None, rate: int
+    row: str,
+    sources: Tensor,
+    others: Tensor,
+    mixture: Tensor,
+    model: Tensor | None,
+    rate: int,
 ) -> Tensor:
     if row == "silence":
         return torch.zeros_like(sources)
@@ -132,7 +163,8 @@ def _estimate(
     if row == "model":
         assert model is not None, "evaluate gives estimates wherever there is this row"
         return model
-    return oracles.oracle_estimate(row, sources, mixture, rate)
+    parts = torch.cat([sources, others])
+    return oracles.oracle_estimate(row, parts, mixture, rate)[: len(sources)]
 
 
 def _is_capped(metric: str, value: float) -> bool:

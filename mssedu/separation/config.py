@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.stems import stem_names
 
 Window = Literal["triangle", "hann", "rectangle"]
 Highs = Literal["zeros", "average", "mix_ratio"]
@@ -38,7 +39,7 @@ class SeparateConfig:
     wiener: int = 0  # EM steps of a multichannel Wiener filter on the estimates; 0: off
     highs: Highs = "zeros"  # above the model's bandwidth: nothing, or share of mixture
     consistency: Consistency = "none"  # make stems sum to the mixture: who gets more
-    stems: tuple[str, ...] = ()  # only these; all if empty
+    stems: tuple[str, ...] = ()  # only these, also instrumental=-vocals; all if empty
     two_stems: str | None = None  # this one and all the rest, as no_STEM
     other: Other = "minus"  # that rest: mixture - stem, or the sum of other stems
     precision: Precision = "float32"  # of matrix products and convolutions
@@ -60,6 +61,8 @@ class SeparateConfig:
         check_name(where, "highs", self.highs, get_args(Highs))
         check_name(where, "other", self.other, get_args(Other))
         check_name(where, "precision", self.precision, get_args(Precision))
+        if self.stems:
+            stem_names(self.stems)  # each can be read, and none comes twice
         if self.stems and self.two_stems:
             got = f"stems {self.stems} and two_stems {self.two_stems!r}"
             remedy = "two_stems names the stem already."

@@ -12,8 +12,7 @@ All of it looks at one chunk, so that it costs the memory of a chunk and the sam
 whether a song is in memory or on disk. Notebook: 12.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from mssedu.contract import ModelConfig, stem_bandwidth_hz
 from mssedu.masks import expectation_maximization, soft_masks
 from mssedu.separation.config import SeparateConfig
 from mssedu.spectral import istft, stft
+from mssedu.stems import WITHOUT, StemRule, resolve, stem_names
 
 Forward = Callable[[Tensor], Tensor]
 N_FFT = 4096  # of the filters; a quarter of it is their hop
@@ -48,8 +48,9 @@ def refined(
     """
     stems, rate = tuple(model_config.stems), model_config.sample_rate
     cutoff = stem_bandwidth_hz(model_config) / rate  # of the sample rate; 0.5 is all
-    for name in (*config.stems, *((config.two_stems,) if config.two_stems else ())):
-        check_name("separate", "stem", name, stems)
+    if config.two_stems:
+        check_name("separate", "stem", config.two_stems, stems)
+    rules = resolve("separate", config.stems or stems, stems)
     if config.consistency != "none" and len(stems) == 1:
         remedy = "Leave consistency 'none', or use two_stems for the rest."
         got = f"the only stem {stems[0]!r}"
@@ -64,9 +65,10 @@ def refined(
             estimate = wiener_filter(estimate, mixture, config.wiener)
         if config.consistency != "none":
             estimate = consistent(estimate, mixture, config.consistency)
-        return choose(estimate)
+        if config.two_stems:
+            return _two_stems(estimate, stems.index(config.two_stems), config.other)
+        return _grouped(estimate, mixture, rules, stems)
 
-    choose = partial(_choose, config=config, stems=stems)
     return process
 
 
@@ -167,6 +169,13 @@ def filled_highs(
     return estimate + istft(highs, length=samples)
 
 
+def output_stems(config: SeparateConfig, stems: tuple[str, ...]) -> tuple[str, ...]:
+    """What a separation gives, in order, as in `mssedu.stems`."""
+    if config.two_stems:
+        return config.two_stems, f"{WITHOUT}{config.two_stems}"
+    return config.stems or stems
+
+
 def output_names(config: SeparateConfig, stems: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what a separation gives, in order.
 
@@ -174,18 +183,17 @@ def output_names(config: SeparateConfig, stems: tuple[str, ...]) -> tuple[str, .
         >>> output_names(SeparateConfig(two_stems="drums"), ("vocals", "drums"))
         ('drums', 'no_drums')
     """
-    if config.two_stems:
-        return config.two_stems, f"no_{config.two_stems}"
-    return config.stems or stems
+    return stem_names(output_stems(config, stems))
 
 
-def needed(config: SeparateConfig) -> tuple[str, ...]:
-    """The stems without which a separation cannot do; none: it needs them all."""
+def needed(config: SeparateConfig, stems: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a model's stems that a separation uses; none: it needs them all."""
     if config.wiener or config.consistency != "none":
         return ()
-    if config.two_stems and config.other == "minus":
-        return (config.two_stems,)
-    return config.stems
+    if config.two_stems:
+        return (config.two_stems,) if config.other == "minus" else ()
+    rules = resolve("separate", config.stems, stems)
+    return tuple(dict.fromkeys(stem for rule in rules for stem in rule.members))
 
 
 def _with_rival(estimate: Tensor, mixture: Tensor) -> Tensor:
@@ -195,11 +203,21 @@ def _with_rival(estimate: Tensor, mixture: Tensor) -> Tensor:
     return torch.cat([estimate, mixture[:, None] - estimate], dim=1)
 
 
-def _choose(estimate: Tensor, config: SeparateConfig, stems: tuple[str, ...]) -> Tensor:
-    if not config.two_stems:
-        return estimate[:, [stems.index(stem) for stem in config.stems or stems]]
-    index = stems.index(config.two_stems)
+def _two_stems(estimate: Tensor, index: int, other: str) -> Tensor:
+    """One stem, and the sum of the others where the rest is to be that."""
     one = estimate[:, index : index + 1]
-    if config.other == "minus":  # the rest follows from the mixture, in full precision
+    if other == "minus":  # the rest follows from the mixture, in full precision
         return one
     return torch.cat([one, estimate.sum(dim=1, keepdim=True) - one], dim=1)
+
+
+def _grouped(
+    estimate: Tensor, mixture: Tensor, rules: Sequence[StemRule], stems: tuple[str, ...]
+) -> Tensor:
+    """The stems that are asked for: sums of stems, or the mixture without some."""
+    outputs = []
+    for rule in rules:
+        members = [stems.index(member) for member in rule.members]
+        total = estimate[:, members].sum(dim=1)
+        outputs.append(mixture - total if rule.from_mixture else total)
+    return torch.stack(outputs, dim=1)

@@ -369,3 +369,99 @@ def test_songs_beside_the_splits(tmp_path: Path) -> None:
         DatasetError, match=r"2 at fault\. .*\s+- a song\s+- validation$"
     ):
         load_dataset(tmp_path)
+
+
+# Names, lengths and groups
+
+
+@pytest.mark.parametrize("name", ["mix", "Mixture", "MIX", "mixdown", "MixDown"])
+def test_a_mixture_is_known_by_its_names(tmp_path: Path, name: str) -> None:
+    song = write_song(tmp_path / "song", (*STEMS, name))
+    track = load_track(song)
+    assert track.stems == STEMS
+    assert not track.mixture_is_sum
+    assert track.mixture()[0, 0] == pytest.approx(0.05, abs=1e-3)
+
+
+def test_two_mixtures_are_one_too_many(tmp_path: Path) -> None:
+    write_song(tmp_path / "song", (*STEMS, "mix", "mixture"))
+    with pytest.raises(DatasetError, match=r"'mix.wav', 'mixture.wav'"):
+        load_track(tmp_path / "song")
+
+
+@pytest.fixture
+def unequal(tmp_path: Path) -> Path:
+    """Seven songs whose stems differ in length."""
+    for number in range(7):
+        folder = write_song(tmp_path / "train" / f"song {number}", ("dizi",))
+        write_song(folder, ("pipa",), n_samples=600)
+    return tmp_path
+
+
+def test_unequal_lengths_are_counted_and_the_first_are_listed(unequal: Path) -> None:
+    with pytest.raises(DatasetError, match="7 at fault") as caught:
+        load_dataset(unequal)
+    text = str(caught.value)
+    assert "--on-length pad or cut" in text
+    assert "song 4" in text
+    assert "song 5" not in text
+    assert "and 2 more" in text
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_unequal_lengths_are_padded_or_cut(unequal: Path, in_memory: bool) -> None:
+    for policy, length in (("pad", 800), ("cut", 600)):
+        track = load_dataset(unequal, on_length=policy)[0]
+        track = track.in_memory() if in_memory else track
+        assert track.n_samples == length
+        sources = track.sources()
+        assert sources.shape == (2, 2, length)
+        assert sources[1, 0, 599] != 0
+        assert not sources[1, :, 600:].any()
+        assert (sources[0] != 0).all()
+        # Past the end of the shorter file there is silence, in every read
+        assert torch.equal(track.stem("pipa", 0.05), sources[1, :, 400:])
+        torch.testing.assert_close(track.mixture(), sources.sum(0))
+
+
+def test_padding_is_no_way_to_join_sample_rates(unequal: Path) -> None:
+    write_song(unequal / "train" / "song 0", ("erhu",), rate=2 * RATE)
+    with pytest.raises(DatasetError, match="one sample rate"):
+        load_dataset(unequal, on_length="pad")
+
+
+def test_unknown_policy_for_lengths(unequal: Path) -> None:
+    for load in (load_dataset, load_track):
+        with pytest.raises(InputError, match="'pads'"):
+            load(unequal, on_length="pads")
+
+
+def test_stems_may_be_groups(tmp_path: Path) -> None:
+    write_song(tmp_path / "train" / "song")
+    wanted = ("rhythm=drums+bass", "instrumental=-vocals")
+    for stems, levels in (
+        (wanted[:1], [0.05]),
+        (wanted[1:], [0.09]),
+        (("no_drums", "drums"), [0.08, 0.02]),
+        (("vocals", "accompaniment"), [0.01, 0.09]),
+    ):
+        (track,) = load_dataset(tmp_path, stems=stems)
+        found = track.sources()[:, 0, 0].tolist()
+        assert found == pytest.approx(levels, abs=1e-3)
+        assert track.mixture()[0, 0] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_song_without_a_part_of_a_group_is_named(gaps: Path) -> None:
+    for stems in (["rhythm=drums+bass"], ["no_bass"]):
+        with pytest.raises(DatasetError, match="no bass lacks bass"):
+            load_dataset(gaps, stems=stems)
+        filled = load_dataset(gaps, stems=stems, on_missing="silence")
+        assert len(filled) == 2
+
+
+def test_only_what_is_asked_for_must_be_in_every_song(gaps: Path) -> None:
+    tracks = load_dataset(gaps, stems=["vocals"])
+    assert [track.unselected for track in tracks] == [
+        ("drums", "bass", "other"),
+        ("drums", "other"),
+    ]

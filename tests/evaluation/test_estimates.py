@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mssedu.audio import save_audio
-from mssedu.checks import AudioFileError, DatasetError, InputError
+from mssedu.checks import AudioFileError, DatasetError, InputError, MssEduWarning
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
 from mssedu.evaluation.estimates import (
@@ -17,7 +17,6 @@ from mssedu.evaluation.estimates import (
     content_sha256,
     find_lag,
     fitted,
-    with_references,
 )
 
 RATE = 8000
@@ -76,23 +75,43 @@ def test_two_stems_are_scored_against_the_sum_of_the_others(track):
     made = ModelEstimates(Halves(), {"two_stems": "voice"})
     assert made.stems == ("voice", "no_voice")
     assert made(track).shape == (2, 2, 12000)
-    chosen = with_references(track, made.stems)
+    chosen = track.with_stems(made.grouping)
     assert torch.equal(chosen.stem("no_voice"), track.stem("rest"))
     assert torch.equal(chosen.mixture(), track.mixture())
 
 
-def test_a_track_of_another_format_is_refused(track):
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [6000, 16000])
+def test_another_format_is_converted_and_announced(track, rate, channels):
     model = Halves()
-    model.config = Config(sample_rate=44100)
-    with pytest.raises(InputError, match="expected 44100 Hz, 2 channels, got 8000 Hz"):
-        ModelEstimates(model, {}).check(track, align=False)
+    model.config = Config(sample_rate=rate, channels=channels)
+    made = ModelEstimates(model, {})
+    with pytest.warns(MssEduWarning, match=f"songs have 8000 Hz × 2, the .*{rate} Hz"):
+        made.check(track, align=False)
+    estimate = made(track)
+    assert estimate.shape == (2, 2, 12000)
+    mixture = track.mixture()
+    if channels == 1:
+        mixture = mixture.mean(0, keepdim=True).expand(2, -1)
+    kept = torch.fft.rfft(estimate[0] - mixture / 2)[:, :4000]  # below 2.7 kHz
+    assert kept.abs().max() < 1e-2 * torch.fft.rfft(mixture).abs().max()
 
 
-def test_a_stem_that_the_track_lacks(track):
-    with pytest.raises(InputError, match="Did you mean 'voice'"):
-        with_references(track, ("voise",))
-    with pytest.raises(InputError, match="a stem of"):
-        with_references(track, ("no_drums",))
+def test_the_rest_of_two_stems_is_exact_at_the_rate_of_the_song(track):
+    model = Halves()
+    model.config = Config(sample_rate=6000)
+    one, rest = ModelEstimates(model, {"two_stems": "voice"})(track)
+    assert torch.equal(one + rest, one + (track.mixture() - one))
+
+
+def test_a_grouped_model_is_compared_with_its_group(track):
+    model = Halves()
+    model.grouping = ("voice", "rest=-voice")
+    made = ModelEstimates(model, {"two_stems": "rest"})
+    assert (made.stems, made.grouping) == (
+        ("rest", "no_rest"),
+        ("rest=-voice", "no_rest"),
+    )
 
 
 # ---- files --------------------------------------------------------------------------

@@ -27,26 +27,29 @@ def found():
 def test_a_line_per_row_and_aggregation(found):
     head, lines = score_table(found, "usdr")
     assert head == ("usdr, dB", "aggregation", "voice", "rest", "average")
-    assert [line[:2] for line in lines[4:]] == [
+    assert [line[:2] for line in lines[5:]] == [
         ("model", "mean of tracks"),
         ("", "95 % interval"),
         ("", "median of tracks"),
         ("", "95 % interval"),
+        ("", "standard deviation"),
     ]
-    assert lines[4] == ("model", "mean of tracks", "5.00", "6.50", "5.75")
-    assert lines[5][2:] == ("1.0…10.0", "5.5…7.5", "")
-    assert lines[6][2:] == ("4.00", "6.50", "5.25")
+    assert lines[5] == ("model", "mean of tracks", "5.00", "6.50", "5.75")
+    assert lines[6][2:] == ("1.0…10.0", "5.5…7.5", "")
+    assert lines[7][2:] == ("4.00", "6.50", "5.25")
+    assert lines[9][2:] == ("4.58", "1.29", "")  # of 1, 4, 10; of 5, 6, 7, 8
     assert score_table(found, "usdr", ["mean of tracks"])[1] == [
         *lines[:2],
-        *lines[4:6],
+        *lines[5:7],
     ]
 
 
 def test_few_tracks_have_no_brackets_and_the_note_says_so():
     found = evaluation(track("a", None, 5.0, leak=-30.0), track("b", None, 6.0))
     _, lines = score_table(found, "usdr")
-    assert lines[2] == ("model", "mean of tracks", "–", "5.50", "–")
-    assert len(lines) == 4
+    assert lines[3] == ("model", "mean of tracks", "–", "5.50", "–")
+    assert lines[5] == ("", "standard deviation", "–", "0.71", "")
+    assert len(lines) == 6
     assert "2 tracks: too few for an interval" in score_note(found, "usdr")
 
 
@@ -77,8 +80,8 @@ def test_one_track(found):
 
 def test_csv_has_one_number_a_line(found):
     head, lines = long_table(found, ["usdr"])
-    assert len(lines) == 2 * 2 * 2  # rows, aggregations, stems
-    line = dict(zip(head, lines[4], strict=True))
+    assert len(lines) == 2 * 3 * 2  # rows, aggregations, stems
+    line = dict(zip(head, lines[6], strict=True))
     assert (line["row"], line["aggregation"]) == ("model", "mean of tracks")
     assert (line["stem"], line["value"], line["n_tracks"]) == ("voice", "5.0000", "3")
     assert (line["low"], line["n_silent"]) == ("1.0000", "1")

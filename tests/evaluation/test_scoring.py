@@ -73,3 +73,24 @@ def test_definitions_are_json_and_tell_formula_unit_and_version():
 def test_unknown_metrics_name_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'csdr'"):
         score(["cdsr"], None)
+
+
+def test_joint_metrics_of_one_stem_know_the_accompaniment(sounds):
+    """As for two stems: the one, and all else in the mixture."""
+    references, mixture = sounds.references, sounds.mixture
+    pair = torch.stack([references[0], mixture - references[0]])
+    both = torch.stack([sounds.estimates[0], pair[1]])
+    one = Sounds(references[:1], sounds.estimates[:1], mixture, RATE)
+    two = Sounds(pair, both, mixture, RATE)
+    names = [name for name, metric in METRICS.items() if metric.joint]
+    found, expected = score(names, one), score(names, two)
+    for name in names:
+        assert found[name] == pytest.approx(expected[name][:1], abs=1e-3)
+        assert abs(found[name][0]) < 60
+
+
+def test_what_a_codec_changed_is_no_accompaniment(sounds):
+    mixture = sounds.mixture + 0.001 * torch.randn(2, 2 * RATE)
+    coded = Sounds(sounds.references, sounds.estimates, mixture, RATE)
+    assert len(coded.accompaniment) == 0
+    assert score(["sir"], coded) == score(["sir"], sounds)

@@ -1,16 +1,21 @@
 """Scores of one track: rows in closed form, silence, NaN, caps."""
 
 import json
+import shutil
+import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from mssedu.audio import save_audio
-from mssedu.checks import InputError
+from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
+from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.evaluation.scoring import METRICS
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
+from mssedu.metrics import usdr
 
 RATE = 8000
 STEMS = ("voice", "rest")
@@ -124,3 +129,91 @@ def test_definitions_tell_words_and_versions():
     assert "chunks of 10 s" in about["rows"]["mwf"]
     assert about["align"] is False
     json.dumps(about)
+
+
+# ---- one stem of several ------------------------------------------------------------
+
+NAMES = ("vocals", "drums", "bass")
+
+
+def three_stems(mixture=None, seconds=2):
+    generator = torch.Generator().manual_seed(1)
+    audio = torch.randn(3, 2, seconds * RATE, generator=generator) / 10
+    sources = dict(zip(NAMES, audio, strict=True))
+    return Track.from_audio("three", sources, RATE, mixture=mixture)
+
+
+def leaky(track):
+    """Estimates with some of the next stem in each, and noise."""
+    sources = track.sources()
+    return sources + 0.2 * sources.roll(1, 0) + 0.02 * torch.randn_like(sources)
+
+
+def test_oracles_of_one_stem_are_those_among_all():
+    track, rows = three_stems(), ("mixture", "ibm", "irm", "mwf")
+    among = scored(track, None, Job(NAMES, ("usdr",), rows)).scores["usdr"]
+    for stem in NAMES:
+        one, job = track.with_stems([stem]), Job((stem,), ("usdr",), rows)
+        alone = scored(one, one.sources(), job).scores["usdr"]
+        for row in rows:
+            assert alone[row][stem] == pytest.approx(among[row][stem], abs=1e-3)
+        assert alone["irm"][stem] > alone["mixture"][stem] + 3
+
+
+@pytest.mark.skipif(
+    not shutil.which("ffmpeg"), reason="museval's import wants ffmpeg on the PATH"
+)
+@pytest.mark.parametrize("kind", ["stems", "pair"])
+def test_sir_of_one_stem_is_what_museval_gives_beside_the_accompaniment(kind):
+    from museval import metrics
+
+    track = three_stems()
+    mixture, vocals = track.mixture(), track.stem("vocals")
+    others = (mixture - vocals)[None]
+    if kind == "pair":
+        track = Track.from_audio("pair", {"vocals": vocals}, RATE, mixture=mixture)
+    estimate = leaky(three_stems())[:1]
+    one = track.with_stems(["vocals"])
+    job = Job(("vocals",), ("sir", "sar", "isr"), ("mixture", "model"))
+    found = scored(one, estimate, job).scores
+    references = torch.cat([vocals[None], others])
+    for row, audio in (("model", estimate), ("mixture", mixture[None])):
+        estimates = torch.cat([audio, others])
+        signals = [s.mT.double().numpy() for s in (references, estimates)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, isr, sir, sar, _ = metrics.bss_eval(*signals, window=RATE, hop=RATE)
+        for name, theirs in (("isr", isr), ("sir", sir), ("sar", sar)):
+            ours = found[name][row]["vocals"]
+            expected = min(np.nanmedian(theirs[0]), 100)
+            assert ours == pytest.approx(expected, abs=1e-3)
+        assert abs(found["sir"][row]["vocals"]) < 50
+
+
+def test_the_rest_of_a_mixture_is_a_source_unless_a_codec_made_it():
+    more = torch.randn(2, 2 * RATE, generator=torch.Generator().manual_seed(9))
+    job = Job(NAMES, ("usdr",), ("irm",))
+    without = scored(three_stems(), None, job).scores["usdr"]["irm"]
+    for level, counts in ((0.1, True), (0.001, False)):
+        mixture = three_stems().mixture() + level * more
+        track = three_stems(mixture)
+        found = scored(track, None, job).scores["usdr"]["irm"]
+        parts = torch.cat([track.sources(), (level * more)[None]])
+        shown = parts if counts else parts[:3]
+        oracle = oracle_estimate("irm", shown, mixture, RATE)[:3]
+        expected = usdr(reference=track.sources(), estimate=oracle)
+        assert [*found.values()] == pytest.approx(expected.tolist(), abs=1e-3)
+        moved = max(abs(found[s] - without[s]) for s in NAMES)
+        assert moved > 0.5 if counts else moved < 0.1
+
+
+def test_a_sum_among_the_stems_is_an_error():
+    track = three_stems()
+    sources = {
+        **dict(zip(NAMES, track.sources(), strict=True)),
+        "full": track.mixture(),
+    }
+    doubled = Track.from_audio("doubled", sources, RATE)
+    for stems in ((*NAMES, "full"), ("vocals",)):
+        with pytest.raises(DatasetError, match="full = vocals"):
+            scored(doubled.with_stems(stems), None, Job(stems, ("usdr",), ("irm",)))

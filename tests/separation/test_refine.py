@@ -18,6 +18,7 @@ from mssedu.separation.refine import (
     wiener_filter,
 )
 from mssedu.spectral import istft, stft
+from tests.parity.peers import import_reference
 
 STEMS = ("vocals", "drums", "bass")
 MODEL = SimpleNamespace(stems=STEMS, sample_rate=44100, channels=2, segment=1.0)
@@ -84,7 +85,7 @@ def test_by_energy_silence_stays_silent_and_loud_stems_take_more():
 
 @pytest.mark.parametrize("n_iterations", [1, 2])
 def test_the_wiener_filter_equals_norbert(estimate, n_iterations):
-    norbert = pytest.importorskip("norbert")
+    norbert = import_reference("norbert")
     estimate = estimate.double()
     mixture = estimate[0].sum(0) + 0.1 * torch.randn(2, 9000, dtype=torch.float64)
     ours = stft(wiener_filter(estimate[:1], mixture[None], n_iterations))[0]
@@ -163,12 +164,34 @@ def test_names_of_what_comes_out():
 
 
 def test_what_must_be_computed():
-    assert needed(SeparateConfig()) == ()
-    assert needed(SeparateConfig(stems=("bass",))) == ("bass",)
-    assert needed(SeparateConfig(two_stems="bass")) == ("bass",)
-    assert needed(SeparateConfig(two_stems="bass", other="add")) == ()
-    assert needed(SeparateConfig(stems=("bass",), wiener=1)) == ()
-    assert needed(SeparateConfig(stems=("bass",), consistency="energy")) == ()
+    assert needed(SeparateConfig(), STEMS) == ()
+    assert needed(SeparateConfig(stems=("bass",)), STEMS) == ("bass",)
+    assert needed(SeparateConfig(two_stems="bass"), STEMS) == ("bass",)
+    assert needed(SeparateConfig(two_stems="bass", other="add"), STEMS) == ()
+    assert needed(SeparateConfig(stems=("bass",), wiener=1), STEMS) == ()
+    assert needed(SeparateConfig(stems=("bass",), consistency="energy"), STEMS) == ()
+    assert needed(SeparateConfig(stems=("band=-vocals",)), STEMS) == ("vocals",)
+    assert needed(SeparateConfig(stems=("no_bass", "bass")), STEMS) == ("bass",)
+
+
+def test_groups_of_stems():
+    """Sums of the model's stems, and the mixture without some of them."""
+    estimate, mixture = torch.randn(1, 3, 2, 100), torch.randn(1, 2, 100)
+    wanted = ("rhythm=vocals+drums", "no_bass", "instrumental", "drums")
+    config = SeparateConfig(stems=wanted)
+    assert output_names(config, STEMS) == (
+        *("rhythm", "no_bass", "instrumental", "drums"),
+    )
+    outputs = refined(lambda _: estimate, config, MODEL)(mixture)[0]
+    vocals, drums, bass = (
+        estimate[0, STEMS.index(s)] for s in ("vocals", "drums", "bass")
+    )
+    for output, expected in zip(
+        outputs,
+        (vocals + drums, mixture[0] - bass, mixture[0] - vocals, drums),
+        strict=True,
+    ):
+        torch.testing.assert_close(output, expected)
 
 
 def test_wrong_wishes():
