@@ -2,14 +2,14 @@
 
 Nothing heavy is imported before a command runs, so that --help is instant. Exit codes:
 0 all done, 1 some files failed, 2 wrong usage, 3 this machine lacks something, 130
-interrupted.
+interrupted, 141 whoever read the output has stopped (`mssedu models | head -1`), 143
+ended by SIGTERM.
 """
 
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -19,8 +19,10 @@ from mssedu.commands.card import card, models
 from mssedu.commands.evaluate import compare, evaluate, published
 from mssedu.commands.listen import listen
 from mssedu.commands.separate import separate
+from mssedu.commands.train import settled, train
 from mssedu.console import (
     bar,
+    drop_output,
     err,
     out,
     report_failure,
@@ -28,7 +30,7 @@ from mssedu.console import (
     warnings_as_lines,
 )
 from mssedu.tables import render
-from mssedu.training.config import TrainConfig
+from mssedu.threads import short_spin
 
 DEMO_FOLDER = Path("runs/demo")
 
@@ -37,14 +39,14 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
     """Train on four CC0 songs, take apart one that is new, score it and show it.
 
     Args:
-        folder: where stems, figures, scores.json and report.html go; an earlier demo
-            there is replaced.
+        folder: where stems, figures, scores.json and report.html go: a new or empty
+            one, or that of an earlier demo, which is replaced.
     """
-    from mssedu.demo import CONFIG, DEFINITION, run_demo
+    from mssedu.demo import CONFIG, DEFINITION, is_earlier_demo, run_demo
     from mssedu.evaluation.score_tables import track_table
 
-    if (folder / "report.html").exists():
-        out.print(f"Replacing the earlier demo in {folder}")
+    if is_earlier_demo(folder):
+        out.print(f"Replacing the earlier demo in {folder}", markup=False)
     with bar("training") as update:
         done = run_demo(
             folder, config=CONFIG, log=out.print, progress=show_steps(update)
@@ -67,59 +69,6 @@ def lab(folder: Path | None = None) -> int:
     folder = _notebooks() if folder is None else folder
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
     return subprocess.run(command, check=False).returncode
-
-
-def train(
-    data: Annotated[Path, tyro.conf.Positional],
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")],
-    run_dir: Path = Path("runs/train"),
-    valid_data: Path | None = None,
-    in_memory: bool = False,
-    resume: bool = False,
-    allow_config_change: bool = False,
-) -> int:
-    """Train a model on a folder of songs with stems.
-
-    Args:
-        data: a data set with the splits train and valid, or songs without splits.
-        config: all settings of the training.
-        run_dir: where checkpoints, curves and history go.
-        valid_data: songs for validation; the split valid of data if not given.
-        in_memory: decode all songs once and keep them (21 MB a stem-minute).
-        resume: go on with the run in run_dir.
-        allow_config_change: resume although the settings differ.
-    """
-    import torch
-
-    from mssedu.datasets.layouts import load_dataset
-    from mssedu.registry import create_model
-    from mssedu.train import fit
-
-    songs = load_dataset(data, stems=config.stems)
-    # Never the songs of valid or test, whatever is used for validation.
-    train_songs = [song for song in songs if song.split in ("train", None)]
-    if valid_data is None:
-        valid_songs = [song for song in songs if song.split == "valid"]
-    else:
-        valid_songs = load_dataset(valid_data, stems=config.stems)
-    if in_memory:
-        train_songs = [song.in_memory() for song in train_songs]
-    torch.manual_seed(config.seed)  # the first weights are a part of the run
-    model = create_model(config.model, config.preset, stems=config.stems)
-    with bar("training") as update:
-        result = fit(
-            model,
-            train_songs,
-            valid_songs,
-            config,
-            run_dir,
-            resume=resume,
-            allow_config_change=allow_config_change,
-            log=out.print,
-            progress=show_steps(update),
-        )
-    out.print(f"Best weights: {result.checkpoint}")
-    return 0
 
 
 def doctor(segment: float = 10.0) -> int:
@@ -164,14 +113,31 @@ def main(args: list[str] | None = None) -> int:
 
     Only the chosen command's flags are built: that keeps every --help instant.
     """
-    args = sys.argv[1:] if args is None else args
+    short_spin()  # before a command imports torch
+    try:
+        try:
+            code = _run(sys.argv[1:] if args is None else args)
+        except SystemExit:  # of --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # as Python ends, nobody could catch the error
+        return code
+    except BrokenPipeError:
+        return drop_output()
+
+
+def _run(args: list[str]) -> int:
+    """The exit code of a command, once its errors are told."""
     if not args or args[0] in ("-h", "--help"):
         out.print(_overview(), highlight=False)
         return 0 if args else 2
     try:
         command = COMMANDS[check_name("mssedu", "command", args[0], COMMANDS)]
+        words = args[1:]
+        if command is train:  # a run that goes on brings its own defaults
+            command, words = settled(words)
         with warnings_as_lines():
-            return tyro.cli(command, prog=f"mssedu {args[0]}", args=args[1:])
+            return tyro.cli(command, prog=f"mssedu {args[0]}", args=words)
     except KeyboardInterrupt:
         err.print("interrupted")
         return 130

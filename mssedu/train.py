@@ -1,14 +1,14 @@
 """Training: the loop by which every model of this package learns.
 
-    tracks ──RandomSegments──▶ sources (batch, stems, channels, samples)
-                                 │ sum of the stems
+    tracks ──RandomSegments──▶ sources (batch, parts, channels, samples)
+                                 │ sum of all parts, also those not estimated
                                mixture ──model──▶ estimate ──loss──▶ gradient ──▶ Adam
                                                                                   │
     best.safetensors ◀── highest usdr on whole validation tracks ◀── running average
 
 `fit` is the run, `train_step` one turn of its loop. A run writes to its folder only:
 
-    config.json       what was trained, on what, by which version
+    config.json       what was trained, on what, by which version, in which phases
     history.jsonl     a line per validation: loss, scores, seconds waited and computed
     last.safetensors  the newest state, from which `resume` goes on exactly
     best.safetensors  the weights with the highest score
@@ -17,28 +17,31 @@
 Notebook: 05.
 """
 
-import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from mssedu.checks import InputError, MssEduError, SetupError, check_name, message
-from mssedu.contract import prepare
-from mssedu.datasets.segments import RandomSegments
+from mssedu.checks import InputError, check_name
+from mssedu.contract import config_of, prepare
+from mssedu.datasets.segments import RandomSegments, describe_mixture
 from mssedu.datasets.track import Track
 from mssedu.losses import LOSSES
-from mssedu.separate import separate
 from mssedu.separation.inference import reuse_memory
+from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig
-from mssedu.training.preflight import check_run, pick_device
-from mssedu.training.run_record import RunRecord, describe_run, start_folder
+from mssedu.training.examples import batches, segments_of
+from mssedu.training.interrupt import StopSignals, stop_signals
+from mssedu.training.preflight import Songs, pick_device, with_stems_of
+from mssedu.training.rehearsal import enough_memory, rehearse
+from mssedu.training.run_document import goes_on
+from mssedu.training.run_record import RunRecord, describe_run, start
 from mssedu.training.state import TrainState
 from mssedu.training.validation import do_nothing_scores, validate
 
@@ -78,7 +81,8 @@ def train_step(
 
     Args:
         model: in train mode, on the device of `sources`.
-        sources: (batch, stems, channels, samples); the mixture is their sum.
+        sources: (batch, parts, channels, samples), the model's stems first; the mixture
+            is the sum of all.
         optimizer: of the model's parameters.
         config: gives precision and clip_norm.
         loss: one of mssedu.losses.LOSSES.
@@ -110,7 +114,7 @@ def batch_loss(
     low_precision = config.precision == "bfloat16"
     with torch.autocast(sources.device.type, torch.bfloat16, enabled=low_precision):
         estimate = model(sources.sum(1))
-    reference = sources[:, : len(config.stems)]
+    reference = sources[:, : len(config_of(model).stems)]
     return loss(estimate=estimate.float(), reference=reference)
 
 
@@ -137,8 +141,10 @@ def fit(
     config: TrainConfig,
     run_dir: str | Path,
     *,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     allow_config_change: bool = False,
+    allow_data_change: bool = False,
+    command: Mapping[str, Any] | None = None,
     log: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -147,87 +153,126 @@ def fit(
     Args:
         model: of the registry; trained in place, on the device of the config.
         valid_tracks: separated whole and scored; None to keep the last weights only.
-        resume: go on from run_dir/last.safetensors.
-        allow_config_change: resume although the config is another one.
+        resume: go on from run_dir/last.safetensors; "auto": if it is there, else start.
+        allow_config_change: resume although settings or the device differ.
+        allow_data_change: resume although the songs differ.
+        command: what the command line needs to start again, for config.json.
         log: is given a sentence now and then.
         progress: is given step, steps, loss and newest score (dB) after each step.
 
     Raises:
         InputError, DatasetError, SetupError: what the checks before step 1 find.
-        CheckpointError: nothing whole to resume, or the config differs.
-        MssEduError: NaN or Inf for more than MAX_SKIPPED steps in a row.
+        CheckpointError: nothing whole to resume, or something differs that may not.
+        MssEduError: NaN or Inf in too many steps in a row, weights or a validation.
+        KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM; the state is saved first.
     """
-    log = log or (lambda sentence: None)
-    run_dir, last = Path(run_dir), Path(run_dir) / "last.safetensors"
-    check_run(model, train_tracks, valid_tracks, config)
+    log, run_dir = log or (lambda sentence: None), Path(run_dir)
+    allowed = Allowed(config=allow_config_change, data=allow_data_change)
+    resumes = goes_on(run_dir, resume)
+    config = with_stems_of(model, config)
     loss = LOSSES[check_name("fit", "loss", config.loss, LOSSES)]
-    segments = _segments(train_tracks, config)
-    if not resume:
-        prepare(
-            model, (segments[i].sum(0) for i in range(min(N_PREPARE, len(segments))))
-        )
-    reuse_memory()
-    model.to(pick_device(config.device))
-    _rehearse(model, segments, valid_tracks, config, loss)
-    baselines = do_nothing_scores(valid_tracks, config.stems) if valid_tracks else {}
-
+    songs = Songs.of(model, train_tracks, valid_tracks, config)
+    log(describe_mixture(songs.train))
+    segments = segments_of(songs.train, config)
+    _prepare(model, segments, songs.valid, config, loss, is_new=not resumes)
+    baselines = do_nothing_scores(songs.valid, config_of(model).stems)
     torch.manual_seed(config.seed)
-    state = TrainState(model, config)
-    if resume:
-        log(state.restore(last, allow_config_change=allow_config_change))
-    else:
-        start_folder(run_dir)
-        state.save(last)  # a full disk shows now, and there is always a way back
-    log(describe_run(run_dir, state, train_tracks, valid_tracks, baselines))
-    with RunRecord(run_dir, state, log) as record:
-        _loop(state, segments, valid_tracks, loss, record, progress)
-
+    state = TrainState(model, config, songs.fingerprints())
+    with stop_signals() as signals:
+        describe = partial(describe_run, run_dir, state, songs, baselines, command)
+        start(run_dir, state, allowed if resumes else None, describe, log)
+        with RunRecord(run_dir, state, log) as record:
+            run = _Run(state, segments, songs.valid, loss, record, signals)
+            _until_stopped(run, progress)
     if baselines and state.best_score <= max(baselines.values()):
         log(NO_BETTER)
     return _result(state, run_dir, baselines)
 
 
-def _loop(
-    state: TrainState,
-    segments: RandomSegments,
-    valid_tracks: Sequence[Track] | None,
-    loss: Loss,
-    record: RunRecord,
-    progress: Progress | None,
-) -> None:
+@dataclass(frozen=True)
+class _Run:
+    """What the loop works with."""
+
+    state: TrainState
+    segments: RandomSegments
+    valid_tracks: Sequence[Track] | None
+    loss: Loss
+    record: RunRecord
+    signals: StopSignals
+
+
+def _loop(run: _Run, progress: Progress | None) -> None:
     """All steps that are left, with a validation every now and then."""
-    model, config, optimizer = state.model, state.config, state.optimizer
-    skipped_in_a_row = 0
-    score = state.history[-1]["usdr"] if state.history else None
-    model.train()
+    state = run.state
+    with run.signals.finish_first():  # from here on the run can be stopped
+        state.model.train()
+    if state.validation_due:  # the run was stopped before it or in it
+        _validate(run)
     then = time.perf_counter()
-    for sources in _batches(segments, state):
-        arrived = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(state.step, config)
-        value = train_step(model, sources.to(state.device), optimizer, config, loss)
-        state.step += 1
-        if math.isfinite(value):
-            skipped_in_a_row = 0
-            state.update_average()
-        else:
-            skipped_in_a_row += 1
-            _note_skipped(state, skipped_in_a_row, record)
-        record.step(value, arrived - then, time.perf_counter() - arrived)
-        if state.step % config.valid_every == 0 or state.step == config.steps:
-            scores = None
-            if valid_tracks is not None:
-                scores = validate(state.evaluated, valid_tracks, config.stems)
-            record.validation(scores)
-            score = state.history[-1]["usdr"]
+    for sources in batches(run.segments, state):
+        waited = time.perf_counter() - then
+        with run.signals.finish_first():
+            value = _step(run, sources, waited)
+            run.record.keep_state_if_due()
+        if state.validation_due:
+            _validate(run)
         if progress:
-            progress(state.step, config.steps, value, score)
+            score = state.history[-1]["usdr"] if state.history else None
+            progress(state.step, state.config.steps, value, score)
         then = time.perf_counter()
 
 
+def _step(run: _Run, sources: Tensor, waited: float) -> float:
+    """One step, counted, averaged and noted; the loss, NaN if it was skipped."""
+    state, config = run.state, run.state.config
+    began = time.perf_counter()
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate_at(state.step, config)
+    sources = sources.to(state.device)
+    value = train_step(state.model, sources, state.optimizer, config, run.loss)
+    state.step += 1
+    if math.isfinite(value):
+        state.skipped_in_a_row = 0
+        state.update_average()
+    else:
+        _note_skipped(run)
+    run.record.step(value, waited, time.perf_counter() - began)
+    is_last = state.step == config.steps
+    state.validation_due = is_last or state.step % config.valid_every == 0
+    return value
+
+
+def _validate(run: _Run) -> None:
+    """Score whole songs, if there are any, and keep the weights."""
+    scores = None
+    if run.valid_tracks is not None:
+        stems = config_of(run.state.model).stems
+        try:
+            scores = validate(run.state.evaluated, run.valid_tracks, stems)
+        except InputError as error:  # the songs are finite, see do_nothing_scores
+            raise run.record.diverged("NaN or Inf in a validation") from error
+    with run.signals.finish_first():
+        run.record.validation(scores)
+
+
+def _until_stopped(run: _Run, progress: Progress | None) -> None:
+    """The loop; Ctrl-C and SIGTERM leave a state from which the run goes on."""
+    try:
+        _loop(run, progress)
+    except (KeyboardInterrupt, SystemExit):
+        run.record.keep_stopped(run.signals)
+        raise
+    except RuntimeError as error:
+        # The signal may have reached the processes that read data as well.
+        if run.signals.received is None or "DataLoader worker" not in str(error):
+            raise
+        run.record.keep_stopped(run.signals)
+        run.signals.stop()
+
+
 def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> FitResult:
-    """The best weights if some were scored, or else the last ones."""
-    scored = math.isfinite(state.best_score)
+    """The best weights if this run scores any, or else the last ones."""
+    scored = bool(baselines) and math.isfinite(state.best_score)
     return FitResult(
         checkpoint=run_dir / f"{'best' if scored else 'last'}.safetensors",
         score=state.best_score if scored else None,
@@ -238,75 +283,40 @@ def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> Fi
     )
 
 
-def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
-    """Training examples; stems that the model does not estimate come last."""
-    others = [stem for stem in tracks[0].stems if stem not in config.stems]
-    return RandomSegments(
-        tracks,
-        (*config.stems, *others),
-        config.segment,
-        config.steps * config.batch_size,
-        seed=config.seed,
-        remix=config.remix,
-        level_db=config.level_db,
-        gain_db=config.gain_db,
-        silence=config.silence,
-    )
-
-
-def _batches(segments: RandomSegments, state: TrainState) -> DataLoader:
-    """The batches of the steps that are left, in order."""
-    size, steps = state.config.batch_size, state.config.steps
-    return DataLoader(
-        segments,
-        size,
-        sampler=range(state.step * size, steps * size),
-        num_workers=state.config.n_workers,
-        pin_memory=state.device.type == "cuda",
-        generator=torch.Generator(),  # the global one belongs to the model's dropout
-    )
-
-
-def _rehearse(
+def _prepare(
     model: nn.Module,
     segments: RandomSegments,
     valid_tracks: Sequence[Track] | None,
     config: TrainConfig,
     loss: Loss,
+    *,
+    is_new: bool,
 ) -> None:
-    """One step's forward and backward pass, and one separation, on a copy."""
-    model = copy.deepcopy(model).train()
-    device = next(model.parameters()).device
-    sources = torch.stack([segments[item] for item in range(config.batch_size)])
-    try:
-        value = batch_loss(model, sources.to(device), config, loss)
-        value.backward()
-    except torch.OutOfMemoryError as error:
-        remedy = "Halve batch_size or segment, or use precision bfloat16."
-        wanted = f"memory for {config.batch_size} × {config.segment:g} s on {device}"
-        raise SetupError(message("fit", wanted, "too little", remedy)) from error
-    norm = nn.utils.get_total_norm(
-        [p.grad for p in model.parameters() if p.grad is not None]
-    )
-    if not (value.isfinite() and norm.isfinite()):
-        got = f"loss {value.item():.3g}, gradient norm {norm.item():.3g}"
-        remedy = "Look for NaN in the data and in the model's weights."
-        wanted = "a finite loss and gradient on the first batch"
-        raise InputError(message("fit", wanted, got, remedy))
-    if valid_tracks:
-        excerpt = valid_tracks[0].mixture(0.0, config.segment)
-        separate(model, excerpt)
+    """Bring the model to its device, let a new one look at examples, and rehearse."""
+    reuse_memory()
+    with enough_memory(config):
+        if is_new:
+            n = min(N_PREPARE, len(segments))
+            prepare(model, (segments[item].sum(0) for item in range(n)))
+        model.to(pick_device(config.device))
+        rehearse(
+            model,
+            segments,
+            valid_tracks,
+            config,
+            lambda model, sources: batch_loss(model, sources, config, loss),
+        )
 
 
-def _note_skipped(state: TrainState, in_a_row: int, record: RunRecord) -> None:
+def _note_skipped(run: _Run) -> None:
     """Count a step without a finite gradient; too many in a row end the run."""
+    state, record = run.state, run.record
     state.n_skipped += 1
+    state.skipped_in_a_row += 1
     size = state.config.batch_size
     items = f"items {(state.step - 1) * size} … {state.step * size - 1}"
     what = f"step {state.step} skipped: NaN or Inf in loss or gradient ({items} of "
     record.log(what + f"RandomSegments with seed {state.config.seed})")
-    if in_a_row > MAX_SKIPPED:
-        got = f"{in_a_row} steps in a row with NaN or Inf, up to step {state.step}"
-        last = record.run_dir / "last.safetensors"
-        remedy = f"Lower learning_rate or use float32; the last good state is {last}."
-        raise MssEduError(message("fit", "a finite loss and gradient", got, remedy))
+    if state.skipped_in_a_row > MAX_SKIPPED:
+        n = state.skipped_in_a_row
+        raise record.diverged(f"{n} steps in a row with NaN or Inf")

@@ -14,6 +14,7 @@ from mssedu.bag import Bag
 from mssedu.checks import InputError
 from mssedu.registry import create_model, list_models
 from mssedu.separate import separate
+from tests.parity.peers import import_reference
 
 RATE = 100  # Hz: a segment of 1 s is 100 samples
 
@@ -358,7 +359,7 @@ def test_every_model_with_every_refinement(name, samples):
 @pytest.mark.parametrize("samples", [1, 999, 1600, 1999, 2001, 2900, 5000])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
 def test_chunks_lie_as_in_demucs(samples, overlap):
-    apply = pytest.importorskip("demucs.apply")
+    apply = import_reference("demucs.apply")
 
     class Filter(nn.Module):
         """Output depends on the place in a chunk and on all that is around it."""

@@ -4,9 +4,11 @@ Three synthetic songs in memory (a low hum against noise, 8 kHz) and a Spleeter 
 thousand parameters with dropout, so that the random state matters too.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
+import signal
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from mssedu.checks import (
     MssEduError,
     SetupError,
 )
+from mssedu.contract import grouping_of
 from mssedu.datasets.track import Track
 from mssedu.losses import waveform_l1
 from mssedu.registry import create_model
@@ -182,8 +185,9 @@ def test_a_run_leaves_what_its_head_promises(tmp_path):
     assert [call[:2] for call in calls] == [(step, 6) for step in range(1, 7)]
     assert calls[0][3] is None
     assert calls[-1][3] == result.history[-1]["usdr"]
-    assert lines[0].startswith("spleeter, ")
-    assert "silence 0.00 dB" in lines[0]
+    assert lines[0] == "mixture: hum + hiss"
+    assert lines[1].startswith("spleeter, ")
+    assert "silence 0.00 dB" in lines[1]
     assert "step 6: loss" in " ".join(lines)
 
 
@@ -261,7 +265,7 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
         run(tmp_path, config, resume=True)
     lines = []
     run(tmp_path, config, resume=True, allow_config_change=True, log=lines.append)
-    assert "learning_rate: 0.01 -> 0.1" in lines[0]
+    assert "learning_rate: 0.01 -> 0.1" in lines[1]
 
 
 def test_the_average_can_be_switched_on_and_off_between_runs(tmp_path):
@@ -287,7 +291,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     (tmp_path / "parts" / "last.safetensors").write_bytes(b"cut")
     lines = []
     parts = run(tmp_path / "parts", resume=True, log=lines.append)
-    assert lines[0].startswith("resumed after step 2 (the version before, because")
+    assert lines[1].startswith("resumed after step 2 (the version before, because")
     assert scores_of(parts.history) == scores_of(whole.history)
 
 
@@ -299,7 +303,278 @@ def test_without_a_version_before_the_damage_is_an_error(tmp_path):
         run(tmp_path, change(steps=1, warmup_steps=0), valid=None, resume=True)
 
 
+# ---- signals
+
+
+def signal_at(where, number=signal.SIGINT):
+    """A loss that sends a signal in its call `where`; call 0 is the rehearsal."""
+    calls = iter(range(10**6))
+
+    def loss(*, estimate, reference):
+        if next(calls) == where:
+            signal.raise_signal(number)
+        return waveform_l1(estimate=estimate, reference=reference)
+
+    return loss
+
+
+def assert_as_if_never_stopped(whole, parts):
+    """Two folders hold the same, but for seconds."""
+    assert_same(weights(parts), weights(whole))
+    assert_same(weights(parts, "best"), weights(whole, "best"))
+    histories = [
+        [json.loads(line) for line in text.splitlines()]
+        for text in ((f / "history.jsonl").read_text("utf-8") for f in (whole, parts))
+    ]
+    assert scores_of(histories[0]) == scores_of(histories[1])
+
+
+def stop_and_go_on(tmp_path, monkeypatch, end, config, **stop):
+    """A whole run, and one that is stopped by what `stop` puts into train."""
+    run(tmp_path / "whole", config)
+    lines = []
+    with monkeypatch.context() as patch:
+        for name, value in stop.items():
+            if name in train.LOSSES:
+                patch.setitem(train.LOSSES, name, value)
+            else:
+                patch.setattr(train, name, value)
+        with pytest.raises(end) as error:
+            run(tmp_path / "parts", config, log=lines.append)
+    torch.rand(7)  # the resumed process has another random state
+    more = []
+    run(tmp_path / "parts", config, resume=True, log=more.append)
+    assert_as_if_never_stopped(tmp_path / "whole", tmp_path / "parts")
+    return error.value, lines, more
+
+
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+)
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_signal_in_a_step_saves_the_step(tmp_path, monkeypatch, number, end, step):
+    config = change(valid_every=4)
+    error, lines, more = stop_and_go_on(
+        tmp_path, monkeypatch, end, config, waveform_l1=signal_at(step, number)
+    )
+    assert number == signal.SIGINT or error.code == 143
+    folder = tmp_path / "parts"
+    assert lines[-1] == (
+        f"stopped after step {step}, state saved; "
+        f"to go on: mssedu train --resume {folder}"
+    )
+    assert more[1] == f"resumed after step {step}"
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_a_signal_in_the_step_before_a_validation_leaves_it_to_the_resumed_run(
+    tmp_path, monkeypatch, step
+):
+    config = change(valid_every=4)
+    _, lines, more = stop_and_go_on(
+        *(tmp_path, monkeypatch, KeyboardInterrupt, config),
+        waveform_l1=signal_at(step),
+    )
+    assert not any(line.startswith(f"step {step}:") for line in lines)
+    assert more[3].startswith(f"step {step}:")
+
+
+def test_a_signal_in_a_validation_ends_it_at_once(tmp_path, monkeypatch):
+    def stopped(*_):
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("the validation went on")
+
+    _, lines, more = stop_and_go_on(
+        tmp_path, monkeypatch, SystemExit, CONFIG, validate=stopped
+    )
+    assert lines[-1].startswith("stopped after step 2, state saved")
+    assert more[3].startswith("step 2: loss")
+
+
+def test_a_signal_in_a_save_lets_it_finish(tmp_path, monkeypatch):
+    class Slow(train.TrainState):
+        def save(self, path):
+            if self.step == 2:
+                signal.raise_signal(signal.SIGINT)
+            super().save(path)
+
+    _, lines, more = stop_and_go_on(
+        tmp_path, monkeypatch, KeyboardInterrupt, CONFIG, TrainState=Slow
+    )
+    assert lines[-1].startswith("stopped after step 2, state saved")
+    assert more[1] == "resumed after step 2"
+
+
+def test_a_second_signal_in_a_step_leaves_the_older_state(tmp_path, monkeypatch):
+    def twice(*, estimate, reference):
+        if estimate.requires_grad and next(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return waveform_l1(estimate=estimate, reference=reference)
+
+    calls = iter(range(10**6))
+    _, lines, more = stop_and_go_on(
+        tmp_path, monkeypatch, KeyboardInterrupt, CONFIG, waveform_l1=twice
+    )
+    assert lines[-1].startswith("stopped at once; the state is of step 2")
+    assert more[1] == "resumed after step 2"
+
+
+def test_an_interrupt_by_the_program_itself_saves_the_state_too(tmp_path):
+    def progress(step, *_):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, progress=progress)
+    assert read_checkpoint(tmp_path / "last.safetensors").facts["step"] == 3
+
+
+def test_dead_workers_after_a_signal_are_a_stop_and_else_an_error(
+    tmp_path, monkeypatch
+):
+    def dies(sent):
+        def batches(segments, state):
+            yield from [torch.stack([segments[0], segments[1]])]
+            if sent:
+                signals[0].received = signal.SIGTERM
+            raise RuntimeError("DataLoader worker (pid 5) is killed by signal")
+
+        return batches
+
+    signals = []
+    catch = train.stop_signals
+
+    @contextlib.contextmanager
+    def kept():
+        with catch() as caught:
+            signals.append(caught)
+            yield caught
+
+    monkeypatch.setattr(train, "stop_signals", kept)
+    monkeypatch.setattr(train, "batches", dies(sent=False))
+    with pytest.raises(RuntimeError, match="pid 5"):
+        run(tmp_path / "a")
+    signals.clear()
+    monkeypatch.setattr(train, "batches", dies(sent=True))
+    with pytest.raises(SystemExit):
+        run(tmp_path / "b")
+    assert read_checkpoint(tmp_path / "a" / "last.safetensors").facts["step"] == 0
+    assert read_checkpoint(tmp_path / "b" / "last.safetensors").facts["step"] == 1
+
+
+def test_further_saves_change_no_number_and_shorten_the_way_back(tmp_path):
+    config = change(valid_every=6, save_every=2)
+    run(tmp_path / "whole", change(valid_every=6))
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", config, progress=stop_at(5))
+    steps = []
+    run(
+        *(tmp_path / "parts", change(valid_every=6)),
+        resume=True,
+        progress=lambda step, *_: steps.append(step),
+    )
+    assert steps == [5, 6]
+    a, b = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert_same(a, b)
+    documents = [
+        json.loads((tmp_path / name / "history.jsonl").read_text("utf-8"))
+        for name in ("whole", "parts")
+    ]
+    assert documents[0]["loss"] == documents[1]["loss"]
+
+
+# ---- going on
+
+
+def test_auto_starts_and_goes_on(tmp_path):
+    with pytest.raises(StopError):
+        run(tmp_path, resume="auto", progress=stop_at(4))
+    lines = []
+    run(tmp_path, resume="auto", log=lines.append)
+    assert lines[1] == "resumed after step 4"
+
+
+def test_other_songs_are_refused_unless_allowed(tmp_path):
+    run(tmp_path, change(steps=2))
+    others = [song(3), song(1, 0.7)]
+    config = change(steps=4)
+    options = {"resume": True, "allow_config_change": True}
+    with pytest.raises(CheckpointError, match=r"other training songs.*--allow-data"):
+        fit(model(), others, VALID, config, tmp_path, **options)
+    lines = []
+    options |= {"allow_data_change": True, "log": lines.append}
+    fit(model(), others, VALID, config, tmp_path, **options)
+    assert lines[1].endswith("with other data: other training songs")
+    phases = json.loads((tmp_path / "config.json").read_text("utf-8"))["phases"]
+    assert [phase["from_step"] for phase in phases] == [0, 2]
+    assert phases[0]["data"] != phases[1]["data"]
+    assert [phase["train_config"]["steps"] for phase in phases] == [2, 4]
+
+
+def test_what_was_allowed_once_need_not_be_allowed_again(tmp_path):
+    run(tmp_path, change(steps=2))
+    longer = change(steps=4)
+    with pytest.raises(StopError):
+        run(
+            *(tmp_path, longer),
+            resume=True,
+            allow_config_change=True,
+            progress=stop_at(3),
+        )
+    assert run(tmp_path, longer, resume=True).step in (2, 4)
+
+
+def test_stems_in_another_order_are_never_taken(tmp_path):
+    run(tmp_path, change(steps=2))
+    config, net = change(steps=4, stems=STEMS[::-1]), model(stems=STEMS[::-1])
+    options = {"allow_config_change": True, "allow_data_change": True}
+    with pytest.raises(CheckpointError, match="never change within a run"):
+        fit(net, TRAIN, VALID, config, tmp_path, resume=True, **options)
+
+
+def test_training_songs_are_no_validation(tmp_path):
+    copy = dataclasses.replace(TRAIN[1], name="Renamed")
+    with pytest.raises(DatasetError, match="Renamed = song 1"):
+        run(tmp_path, valid=[*VALID, copy])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_only_a_new_model_takes_statistics_of_the_data(tmp_path, is_trained):
+    net = create_model(
+        "open_unmix", "tiny", STEMS, sample_rate=RATE, n_fft=512, hop_length=128
+    )
+    config = change(model="open_unmix", steps=1, warmup_steps=0, learning_rate=1e-12)
+    fit(net, TRAIN, None, config, tmp_path / "first")
+    if is_trained:
+        net = load_checkpoint(tmp_path / "first")
+    before = net.networks[0].input_scale.clone()
+    louder = [
+        Track.from_audio(t.name, {s: 4 * t.stem(s) for s in STEMS}, RATE) for t in TRAIN
+    ]
+    if not is_trained:
+        net = create_model("open_unmix", "tiny", **dataclasses.asdict(net.config))
+    fit(net, louder, None, config, tmp_path / "second")
+    after = net.networks[0].input_scale
+    assert torch.allclose(before, after) == is_trained
+
+
 # ---- NaN
+
+
+def test_a_learning_rate_far_too_high_is_named(tmp_path):
+    net = create_model(
+        "open_unmix", "tiny", STEMS, sample_rate=RATE, n_fft=512, hop_length=128
+    )
+    config = change(
+        model="open_unmix", learning_rate=1e20, warmup_steps=0, steps=40, ema_decay=0.0
+    )
+    text = r"at step \d+\. Lower --learning-rate .*\.safetensors \(step \d+\)"
+    with pytest.raises(MssEduError, match=text):
+        fit(net, TRAIN, VALID, config, tmp_path)
+    assert all(t.isfinite().all() for t in weights(tmp_path).values())
 
 
 def _nan_from_call(first, n):
@@ -327,7 +602,9 @@ def test_steps_with_nan_are_skipped_and_counted(tmp_path, monkeypatch):
 
 def test_endless_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch):
     monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_from_call(4, 99))
-    with pytest.raises(MssEduError, match=r"11 steps in a row .* good state is .*last"):
+    with pytest.raises(
+        MssEduError, match=r"11 steps in a row .*rate.* finite output is .*last"
+    ):
         run(tmp_path, change(steps=30, valid_every=3))
     good = read_checkpoint(tmp_path / "last.safetensors")
     assert good.facts["history"][0]["loss"] is not None
@@ -366,8 +643,26 @@ def test_a_model_no_better_than_silence_is_told_so(tmp_path, monkeypatch):
 def test_stems_that_only_sound_in_the_mixture_come_last(tmp_path):
     tracks = [song(seed, stems=("hum", "hiss", "rumble")) for seed in (0, 1)]
     config = change(stems=("hiss",), steps=2)
-    result = fit(model(stems=("hiss",)), tracks, tracks[:1], config, tmp_path)
+    others, lines = [song(2, stems=("hum", "hiss", "rumble"))], []
+    net = model(stems=("hiss",))
+    result = fit(net, tracks, others, config, tmp_path, log=lines.append)
     assert result.history[-1]["stems"].keys() == {"hiss"}
+    assert lines[0] == "mixture: hiss + hum, rumble (not estimated)"
+
+
+def test_a_stem_made_of_others_is_kept_with_the_run(tmp_path):
+    tracks = [song(seed, stems=("hum", "hiss", "rumble")) for seed in (0, 1, 2)]
+    stems = ("instrumental=-hum",)
+    config = change(stems=None, steps=2)
+    result = fit(model(stems=stems), tracks[:2], tracks[2:], config, tmp_path)
+    assert result.history[-1]["stems"].keys() == {"instrumental"}
+    document = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert document["train_config"]["stems"] == list(stems)
+    assert document["model_config"]["stems"] == ["instrumental"]
+    assert grouping_of(load_checkpoint(tmp_path)) == stems
+    assert read_checkpoint(tmp_path).facts["train_config"]["stems"] == list(stems)
+    with pytest.raises(InputError, match="the model's stems"):
+        fit(model(stems=stems), tracks, None, change(), tmp_path / "other")
 
 
 @pytest.mark.parametrize(("train_tracks", "valid_tracks"), [([], VALID), (TRAIN, [])])
@@ -393,7 +688,9 @@ def test_too_little_memory_is_told_with_the_way_out(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setitem(train.LOSSES, "waveform_l1", no_memory)
-    with pytest.raises(SetupError, match=r"memory for 2 × 0\.3 s on cpu.*Halve"):
+    with pytest.raises(
+        SetupError, match=r"memory for 2 × 0\.3 s.* on cpu\. Halve --batch-size"
+    ):
         run(tmp_path)
 
 
@@ -424,7 +721,8 @@ def test_a_model_gone_nan_stops_the_run_at_validation(tmp_path, monkeypatch):
             self.average.networks[0].output.bias.data.fill_(math.nan)
 
     monkeypatch.setattr(train.TrainState, "update_average", poison)
-    with pytest.raises(InputError, match="expected finite output of the model"):
+    text = r"NaN or Inf .* at step 4\. Lower --learning-rate .*last\.safetensors"
+    with pytest.raises(MssEduError, match=text + r" \(step 2\)"):
         run(tmp_path)
     assert all(t.isfinite().all() for t in weights(tmp_path).values())
 

@@ -135,6 +135,10 @@ class StemNetwork(nn.Module):
         self.output_mean = nn.Parameter(torch.ones(config.bins))
         self.mask = nn.ReLU()  # a module, so that mssedu.look_inside has a name for it
 
+    def has_new_input(self) -> bool:
+        """Whether shift and scale of the input are as in a new network: 0 and 1."""
+        return bool((self.input_mean == 0).all() and (self.input_scale == 1).all())
+
     def forward(self, magnitude: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> the same shape."""
         batch, channels = magnitude.shape[:2]
@@ -173,12 +177,22 @@ class OpenUnmix(nn.Module):
 
     @torch.no_grad()
     def prepare(self, excerpts: Iterable[Tensor]) -> None:
-        """Set the networks' input to mean 0 and deviation 1 in every bin.
+        """Set the input of each new network to mean 0 and deviation 1 in every bin.
+
+        A network whose values are no longer those of a new one was trained or loaded:
+        its values are learned, and stay.
 
         Args:
             excerpts: mixtures, (channels, samples) each, of the training set.
         """
         config = self.config
+        new = [
+            network
+            for network in self.networks
+            if isinstance(network, StemNetwork) and network.has_new_input()
+        ]
+        if not new:
+            return
         heard = [
             stft(excerpt, config.n_fft, config.hop_length).abs() for excerpt in excerpts
         ]
@@ -186,11 +200,9 @@ class OpenUnmix(nn.Module):
         deviation, mean = torch.std_mean(frames, dim=-1)
         # A bin that is nearly always empty must not be blown up to noise.
         scale = 1 / deviation.clamp_min(1e-4 * deviation.max().clamp_min(1e-9))
-        for name, value in self.named_parameters():
-            if name.endswith("input_mean"):
-                value.copy_(-mean)
-            elif name.endswith("input_scale"):
-                value.copy_(scale)
+        for network in new:
+            network.input_mean.copy_(-mean)
+            network.input_scale.copy_(scale)
 
     def filter(self, magnitude: Tensor, spectrogram: Tensor) -> Tensor:
         """Complex estimates, (batch, stems, channels, bins, frames), window by window.

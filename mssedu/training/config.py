@@ -5,12 +5,16 @@ it, every checkpoint carries it, and a recipe is the difference from these defau
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.stems import stem_names
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16")
+Stems = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="STEM [STEM …]")]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class TrainConfig:
 
     model: str = "spleeter"  # registry name
     preset: str = "paper"  # "paper", or "tiny" for two CPU cores and minutes
-    stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")  # what to estimate
+    # what to estimate, e.g. vocals, no_vocals or band=drums+bass (see mssedu.stems);
+    # those of the preset if not given
+    stems: Stems = None
     steps: int = 20_000  # optimizer steps
     batch_size: int = 4  # segments a step
     segment: float = 6.0  # seconds of audio a training example
@@ -38,11 +44,14 @@ class TrainConfig:
     schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
     ema_decay: float = 0.0  # running average of the weights, e.g. 0.999; 0 = off
     clip_norm: float = 5.0  # longest gradient, L2 norm; 0 = no limit
-    remix: bool = True  # stems of one example from different songs and times
+    # stems of one example from different songs and times, with random channel swaps and
+    # signs; if not, all stems of a moment as they were mixed, but for gain and silence
+    remix: bool = True
     level_db: float | None = None  # bring each stem of each song to this RMS first
     gain_db: tuple[float, float] = (-10.0, 6.0)  # random gain a stem, low and high, dB
     silence: float = 0.0  # probability that a stem of an example is silent
-    valid_every: int = 500  # steps between validations (and checkpoints)
+    valid_every: int = 500  # steps between validations; each saves the state too
+    save_every: int = 0  # steps between further saves; 0: every five minutes only
     seed: int = 0  # fixes data order and dropout
     device: str = "auto"  # "auto" (cuda, then mps, then cpu), "cpu", "cuda:1" …
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: by autocast
@@ -50,12 +59,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         where = "TrainConfig"
-        if not self.stems or len(set(self.stems)) < len(self.stems):
-            remedy = "Name each stem once."
-            raise InputError(message(where, "distinct stems", self.stems, remedy))
+        if isinstance(self.stems, str):
+            remedy = f"Write ({self.stems!r},) for a single stem."
+            raise InputError(message(where, "a tuple of stems", self.stems, remedy))
+        if self.stems is not None:
+            stem_names(self.stems)
         for name in ("steps", "batch_size", "valid_every"):
             check_range(where, name, getattr(self, name), 1)
-        for name in ("seed", "n_workers", "clip_norm"):
+        for name in ("seed", "n_workers", "clip_norm", "save_every"):
             check_range(where, name, getattr(self, name), 0)
         for name in ("segment", "learning_rate"):
             check_range(where, name, getattr(self, name), 0, low_open=True)

@@ -4,14 +4,17 @@ Each check costs seconds; each mistake it finds would otherwise cost the run.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from mssedu.checkpoint import model_name
 from mssedu.checks import DatasetError, InputError, SetupError, message
-from mssedu.contract import ModelConfig, config_of
-from mssedu.datasets.track import Track
+from mssedu.contract import ModelConfig, config_of, grouping_of
+from mssedu.datasets.check import check_mixtures
+from mssedu.datasets.track import Track, data_sha256, track_sha256
 from mssedu.training.config import TrainConfig
 
 
@@ -43,6 +46,85 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def with_stems_of(model: nn.Module, config: TrainConfig) -> TrainConfig:
+    """The config with the model's stems and what each is made of.
+
+    Raises:
+        InputError: the config names others, or the same in another order.
+    """
+    stems = grouping_of(model)
+    if config.stems is not None and tuple(config.stems) != stems:
+        got = f"{config.stems} in TrainConfig"
+        remedy = "Leave them out of TrainConfig, or create the model with them."
+        raise InputError(message("fit", f"the model's stems {stems}", got, remedy))
+    return replace(config, stems=stems)
+
+
+def check_apart(train_tracks: Sequence[Track], valid_tracks: Sequence[Track]) -> None:
+    """Check that no song is in training and in validation, under whatever name.
+
+    Raises:
+        DatasetError: a validation song with a file of a training song (links count as
+            what they lead to), or with the same content.
+    """
+    owners = {path: track.name for track in train_tracks for path in _files(track)}
+    contents = {track_sha256(track): track.name for track in train_tracks}
+    same = []
+    for track in valid_tracks:
+        twins = {owners[path] for path in _files(track) if path in owners}
+        twins |= {contents.get(track_sha256(track), "")} - {""}
+        same += [f"{track.name} = {twin}" for twin in sorted(twins)]
+    if same:
+        more = f" and {len(same) - 5} more" if len(same) > 5 else ""
+        got = f"{len(same)} of them in both: {', '.join(same[:5])}{more}"
+        remedy = (
+            "Validate on other songs with --valid-data, or not at all with --no-valid "
+            "(valid_tracks=None in Python)."
+        )
+        wanted = "validation songs that are not trained on"
+        raise DatasetError(message("fit", wanted, got, remedy))
+
+
+def _files(track: Track) -> set[Path]:
+    return {file.path.resolve() for file in track.files}
+
+
+@dataclass(frozen=True)
+class Songs:
+    """The songs of a run, with the stems of its model selected."""
+
+    train: list[Track]
+    valid: list[Track] | None  # None: no validation
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        train_tracks: Sequence[Track],
+        valid_tracks: Sequence[Track] | None,
+        config: TrainConfig,
+    ) -> "Songs":
+        """Select the stems, and check what can be checked without listening.
+
+        Raises:
+            InputError, DatasetError: a song without one of the stems, or what
+                `check_run` and `check_apart` find.
+        """
+        stems = grouping_of(model)
+        train, valid = [track.with_stems(stems) for track in train_tracks], None
+        if valid_tracks is not None:
+            valid = [track.with_stems(stems) for track in valid_tracks]
+        check_run(model, train, valid, config)
+        check_mixtures(train)
+        check_apart(train, valid or [])
+        return cls(train, valid)
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """By which a resumed run finds out whether its songs are the same."""
+        valid = None if self.valid is None else data_sha256(self.valid)
+        return {"train": data_sha256(self.train), "valid": valid}
+
+
 def check_run(
     model: nn.Module,
     train_tracks: Sequence[Track],
@@ -61,11 +143,7 @@ def check_run(
         remedy = f"Set TrainConfig(model={model_name(model)!r}): checkpoints quote it."
         wanted = f"a model {config.model!r} as in TrainConfig"
         raise InputError(message("fit", wanted, model_name(model), remedy))
-    if tuple(model_config.stems) != config.stems:
-        remedy = "Use the same names in the same order for model and TrainConfig."
-        got = f"{config.stems} in TrainConfig"
-        wanted = f"the model's stems {tuple(model_config.stems)}"
-        raise InputError(message("fit", wanted, got, remedy))
+    with_stems_of(model, config)
     _check_not_empty("train_tracks", train_tracks, "Check the path of the data set.")
     if valid_tracks is not None:
         remedy = "Add tracks, or pass valid_tracks=None to train without validation."
@@ -91,5 +169,9 @@ def _check_track(track: Track, model_config: ModelConfig) -> None:
     if (track.sample_rate, track.channels) != wanted_format:
         wanted = "{} Hz and {} channels".format(*wanted_format)
         got = f"{track.sample_rate} Hz and {track.channels} channels"
-        remedy = "Resample the data set, or create the model with its sample_rate."
+        values = f"sample_rate={track.sample_rate} channels={track.channels}"
+        remedy = (
+            f"Give the model the format of the songs with --set {values} "
+            "(fields of create_model in Python), or convert the songs."
+        )
         raise DatasetError(message(where, wanted, got, remedy))

@@ -1,9 +1,11 @@
 """What a training run leaves in its folder: curves, history, best and last weights."""
 
 import dataclasses
-import json
 import math
-from collections.abc import Callable, Sequence
+import platform
+import shlex
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,16 @@ from mssedu.checkpoint import (
     model_name,
     save_checkpoint,
 )
-from mssedu.checks import InputError, message
-from mssedu.datasets.track import Track
-from mssedu.training.state import TrainState, number_or_none
+from mssedu.checks import MssEduError, message
+from mssedu.contract import config_of
+from mssedu.training.changes import Allowed
+from mssedu.training.interrupt import StopSignals
+from mssedu.training.preflight import Songs
+from mssedu.training.run_document import start_folder, write_run
+from mssedu.training.state import TrainState, Window, number_or_none
+
+LAST = "last.safetensors"
+SAVE_SECONDS = 300.0  # the longest time between saves, once a step is done
 
 
 class RunRecord:
@@ -40,7 +49,9 @@ class RunRecord:
         curves = str(run_dir / "tensorboard")
         # Purging drops the points that a killed run wrote after its last checkpoint.
         self.curves = SummaryWriter(curves, purge_step=state.step + 1)
-        self._start_window()
+        # What last.safetensors holds: its step, and whether a validation is due in it
+        self.saved = (state.step, state.validation_due)
+        self.saved_at = time.monotonic()
 
     def __enter__(self) -> "RunRecord":
         return self
@@ -48,19 +59,16 @@ class RunRecord:
     def __exit__(self, *error: object) -> None:
         self.curves.close()
 
-    def _start_window(self) -> None:
-        """Forget what was summed up since the last validation."""
-        self.losses: list[float] = []
-        self.waiting_seconds = self.computing_seconds = 0.0
-
     def step(
         self, loss: float, waiting_seconds: float, computing_seconds: float
     ) -> None:
         """Note one step: its loss (NaN if it was skipped) and where the time went."""
-        self.waiting_seconds += waiting_seconds
-        self.computing_seconds += computing_seconds
+        window = self.state.window
+        window.waiting_seconds += waiting_seconds
+        window.computing_seconds += computing_seconds
         if math.isfinite(loss):
-            self.losses.append(loss)
+            window.loss_sum += loss
+            window.n_losses += 1
             rate = self.state.optimizer.param_groups[0]["lr"]
             self.curves.add_scalar("train/loss", loss, self.state.step)
             self.curves.add_scalar("train/learning_rate", rate, self.state.step)
@@ -80,31 +88,84 @@ class RunRecord:
             save_checkpoint(
                 self.run_dir / "best.safetensors", state.evaluated, facts=facts
             )
+        sentence = self._sentence(entry)
         state.history.append(entry)
+        state.window, state.validation_due = Window(), False
         self.keep_state()
-        self.log(self._sentence(entry))
-        self._start_window()
+        self.log(sentence)
+
+    def keep_state_if_due(self) -> None:
+        """Save after every `save_every` steps and after SAVE_SECONDS.
+
+        Not while steps are skipped: their weights may be the reason.
+        """
+        state, every = self.state, self.state.config.save_every
+        is_turn = every and state.step % every == 0 and not state.validation_due
+        is_late = time.monotonic() - self.saved_at > SAVE_SECONDS
+        if (is_turn or is_late) and not state.skipped_in_a_row:
+            self.keep_state()
 
     def keep_state(self) -> None:
-        """Save what a resume needs, and the history so far."""
-        self.state.save(self.run_dir / "last.safetensors")
+        """Save what a resume needs, and the history so far; nothing if all is saved.
+
+        Raises:
+            MssEduError: NaN or Inf in the weights; the older state stays.
+        """
+        now = (self.state.step, self.state.validation_due)
+        if now == self.saved:
+            return
+        if not self.state.is_finite():
+            raise self.diverged("weights with NaN or Inf")
+        self.curves.flush()  # a curve never ends before the state
+        self.state.save(self.run_dir / LAST)
         self.state.write_history(self.run_dir / "history.jsonl")
+        self.saved, self.saved_at = now, time.monotonic()
+
+    def keep_stopped(self, signals: StopSignals) -> None:
+        """Save the state, unless a second signal has cut a step; say how to go on."""
+        folder = shlex.quote(str(self.run_dir))
+        go_on = f"to go on: mssedu train --resume {folder}"
+        if signals.is_whole:
+            signals.is_whole = False  # from here on a signal is the second one
+            self.keep_state()
+            self.log(f"stopped after step {self.state.step}, state saved; {go_on}")
+        else:
+            self.log(f"stopped at once; the state is of step {self.saved[0]}; {go_on}")
+
+    def diverged(self, got: str) -> MssEduError:
+        """The error for a run whose numbers are no longer finite."""
+        text = f"{got}, at step {self.state.step}"
+        remedy = f"Lower --learning-rate (learning_rate in Python); {self._finite()}."
+        return MssEduError(message("fit", "a finite loss and output", text, remedy))
+
+    def _finite(self) -> str:
+        """Where weights lie whose output was finite, in words."""
+        history = self.state.history
+        validated = history[-1]["step"] if history else 0
+        best = self.run_dir / "best.safetensors"
+        if self.saved == (validated, False):
+            last = self.run_dir / LAST
+            return f"the last state with finite output is {last} (step {validated})"
+        if best.exists():
+            return f"the best weights are {best} (step {self.state.best_step})"
+        return "no such state is left: start again in another --run-dir"
 
     def _entry(self, scores: Tensor | None) -> dict[str, Any]:
         """The line of history.jsonl; None stands for what is not a finite number."""
+        window = self.state.window
         entry: dict[str, Any] = {
             "step": self.state.step,
-            "loss": sum(self.losses) / len(self.losses) if self.losses else None,
+            "loss": window.loss_sum / window.n_losses if window.n_losses else None,
             "usdr": None,
             "stems": {},
             "n_silent": None,
             "n_skipped": self.state.n_skipped,
-            "waiting_seconds": round(self.waiting_seconds, 3),
-            "computing_seconds": round(self.computing_seconds, 3),
+            "waiting_seconds": round(window.waiting_seconds, 3),
+            "computing_seconds": round(window.computing_seconds, 3),
         }
         if scores is None:
             return entry
-        stems = self.state.config.stems
+        stems = config_of(self.state.model).stems
         means = {
             stem: float(s.nanmean()) for stem, s in zip(stems, scores.T, strict=True)
         }
@@ -120,36 +181,53 @@ class RunRecord:
         loss = "none" if entry["loss"] is None else f"{entry['loss']:.4g}"
         text = f"step {entry['step']}: loss {loss}"
         if entry["stems"]:
-            stems = ", ".join(f"{s} {_db(v)}" for s, v in entry["stems"].items())
-            text += f", usdr {_db(entry['usdr'])} ({stems})"
-        total = self.waiting_seconds + self.computing_seconds
-        if self.waiting_seconds > 0.3 * total:
-            share = self.waiting_seconds / total
-            text += f"; {share:.0%} of the time waited for data: raise n_workers"
+            stems = ", ".join(f"{s} {decibels(v)}" for s, v in entry["stems"].items())
+            text += f", usdr {decibels(entry['usdr'])} ({stems})"
+        window = self.state.window
+        total = window.waiting_seconds + window.computing_seconds
+        if window.waiting_seconds > 0.3 * total:
+            share = window.waiting_seconds / total
+            text += f"; {share:.0%} of the time waited for data: raise --n-workers"
         return text
 
 
-def start_folder(run_dir: Path) -> None:
-    """Make the folder of a new run.
+def start(
+    run_dir: Path,
+    state: TrainState,
+    allowed: Allowed | None,
+    describe: Callable[[], str],
+    log: Callable[[str], None],
+) -> None:
+    """Begin a run, or go on with it.
 
-    Raises:
-        InputError: a run lies there already.
+    Args:
+        allowed: what may differ from the run to go on with; None for a new one.
+        describe: writes config.json, from the step at which the run goes on.
+        log: is given what was done.
     """
-    if (run_dir / "last.json").exists():
-        remedy = "Name another folder, or go on with --resume (resume=True in Python)."
-        where, wanted = str(run_dir.absolute()), "a folder without a run"
-        raise InputError(message(where, wanted, "last.json", remedy))
-    run_dir.mkdir(parents=True, exist_ok=True)
+    if allowed is None:
+        start_folder(run_dir)
+        log(describe())
+        state.save(run_dir / LAST)  # a full disk shows now, and a way back is there
+        return
+    log(state.restore(run_dir / LAST, allowed))
+    if allowed != Allowed():
+        state.save(run_dir / LAST)  # what was accepted once need not be again
+    log(describe())
 
 
 def describe_run(
     run_dir: Path,
     state: TrainState,
-    train_tracks: Sequence[Track],
-    valid_tracks: Sequence[Track] | None,
+    songs: Songs,
     baselines: dict[str, float],
+    command: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write config.json; returns the same in a sentence."""
+    """Write config.json; returns the same in a sentence.
+
+    Args:
+        command: what the command line needs to start the run again.
+    """
     model, config = state.model, state.config
     n_parameters = sum(p.numel() for p in model.parameters())
     document = {
@@ -157,25 +235,48 @@ def describe_run(
         "model": model_name(model),
         "model_config": config_fields(model),
         "n_parameters": n_parameters,
-        "train_tracks": [track.name for track in train_tracks],
-        "valid_tracks": [track.name for track in valid_tracks or ()],
+        "train_tracks": [track.name for track in songs.train],
+        "valid_tracks": [track.name for track in songs.valid or ()],
         "usdr_without_model": baselines,
         "device": str(state.device),
         "mssedu": mssedu.__version__,
         "commit": git_commit(),
         "torch": torch.__version__,
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (run_dir / "config.json").write_text(text + "\n", "utf-8")
-    minutes = sum(track.duration for track in train_tracks) / 60
-    without = ", ".join(f"{name} {_db(score)}" for name, score in baselines.items())
+    write_run(run_dir, document, _phase(state, command))
+    minutes = sum(track.duration for track in songs.train) / 60
+    without = ", ".join(
+        f"{name} {decibels(score)}" for name, score in baselines.items()
+    )
+    end = f"; usdr without a model: {without}" if without else ""
+    if songs.valid is None:
+        end = "; no validation: the weights of the last step are the result"
     return (
         f"{model_name(model)}, {n_parameters:,} parameters, on {state.device}: "
         f"{config.steps} steps of {config.batch_size} × {config.segment:g} s from "
-        f"{len(train_tracks)} tracks ({minutes:.1f} min)"
-        + (f"; usdr without a model: {without}" if without else "")
+        f"{len(songs.train)} tracks ({minutes:.1f} min){end}"
     )
 
 
-def _db(value: float | None) -> str:
+def _phase(state: TrainState, command: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What this start of the run differs in from others, for config.json."""
+    return {
+        "from_step": state.step,
+        "train_config": dataclasses.asdict(state.config),
+        "model_config": config_fields(state.model),
+        "data": state.data.get("train"),
+        "valid_data": state.data.get("valid"),
+        "command": None if command is None else dict(command),
+        "versions": {
+            "mssedu": mssedu.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "commit": git_commit(),
+        "device": str(state.device),
+    }
+
+
+def decibels(value: float | None) -> str:
+    """A score for a sentence; None is an undefined one."""
     return "undefined" if value is None else f"{value:.2f} dB"

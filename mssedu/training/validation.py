@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mssedu.checks import DatasetError, message
+from mssedu.checks import DatasetError, check_finite, message
 from mssedu.datasets.track import Track
 from mssedu.metrics import usdr
 from mssedu.separate import separate
@@ -25,7 +25,8 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
         (tracks, stems) usdr, dB; NaN where the reference is silent.
 
     Raises:
-        InputError: the model's output is not finite.
+        InputError: the model's output is not finite; the tracks are, see
+            `do_nothing_scores`.
     """
     return torch.stack(
         [_score(track, stems, separate(model, track.mixture())) for track in tracks]
@@ -33,17 +34,28 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
 
 
 def do_nothing_scores(
-    tracks: Sequence[Track], stems: Sequence[str]
+    tracks: Sequence[Track] | None, stems: Sequence[str]
 ) -> dict[str, float]:
     """Mean usdr without any model: the mixture as every estimate, and silence.
 
+    None without tracks.
+
     Raises:
         DatasetError: no stem of any track is audible, so that no score exists.
+        InputError: NaN or Inf in a track.
     """
+    if tracks is None:
+        return {}
+    for track in tracks:
+        where = f"validation track {track.name!r}"
+        check_finite(where, track.mixture(), track.sample_rate)
     mixture = torch.stack([_score(track, stems, track.mixture()) for track in tracks])
     silence = torch.stack([_score(track, stems, torch.zeros(1)) for track in tracks])
     if mixture.isnan().all():
-        remedy = "Choose other validation tracks, or pass valid_tracks=None."
+        remedy = (
+            "Choose other songs with --valid-data, or train without them: --no-valid "
+            "(valid_tracks=None in Python)."
+        )
         wanted = "an audible stem in the validation tracks"
         raise DatasetError(message("fit", wanted, "silence only", remedy))
     return {"mixture": float(mixture.nanmean()), "silence": float(silence.nanmean())}

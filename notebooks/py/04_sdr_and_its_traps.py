@@ -276,8 +276,10 @@ for name, estimate in spoiled.items():
 
 # %% tags=["nbval-check-output"]
 print(" " * 7 + "".join(f"{column:>10}" for column in hearings["bleed"]))
+places = {"bleedless": 0, "fullness": 0}  # points of 100; the others have one decimal
 for name, row in hearings.items():
-    print(f"{name:7}" + "".join(f"{value.item():10.1f}" for value in row.values()))
+    cells = (f"{x.item():10.{places.get(column, 1)}f}" for column, x in row.items())
+    print(f"{name:7}" + "".join(cells))
 
 # %% [markdown]
 # > **What to notice.**

@@ -771,8 +771,9 @@ print("history.jsonl:", len(lines), "lines of", ", ".join(json.loads(lines[0])))
 
 # %% [markdown]
 # Names of the training songs, the scores of *doing nothing*, versions, the commit: what a reader
-# would ask. And a run can go on where it was. Interrupt it after step 6, when the last
-# validation and checkpoint were at step 4, then resume:
+# would ask, and the phases of a run that was changed on its way. And a run can go on where it was.
+# Interrupt it after step 6, between two validations; `fit` saves its state before it ends. Then
+# resume:
 
 # %% tags=["nbval-check-output"]
 

@@ -94,13 +94,14 @@ def small(monkeypatch, tmp_path):
     return tmp_path / "small.th"
 
 
-def test_separate_by_a_published_name(small, song, tmp_path, capsys):
+def test_separate_by_a_published_name(small, song, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mssedu.console.FIRST_LINE", 0)
     out = tmp_path / "out"
     assert run("separate", song, "-m", "small", "-o", out) == 0
     seen = capsys.readouterr()
     assert seen.out.count("small: license for tests") == 1
     assert "sha256" in seen.out
-    assert "fetching, MB" in seen.err
+    assert "fetching, MB: 0" in seen.err
     assert (out / "雨天 #1" / "vocals.wav").exists()
 
 

@@ -193,5 +193,34 @@ def test_prepare_takes_mean_and_deviation_of_the_mixtures():
         torch.testing.assert_close(shifted.mean(0), torch.zeros(config.input_bins))
         torch.testing.assert_close(shifted.std(0), torch.ones(config.input_bins))
         assert network.input_scale.requires_grad
-    model.prepare([torch.zeros(2, 44100)])  # silence must not divide by zero
-    assert all(p.isfinite().all() for p in model.parameters())
+    silent = tiny_model()
+    silent.prepare([torch.zeros(2, 44100)])  # silence must not divide by zero
+    assert all(p.isfinite().all() for p in silent.parameters())
+
+
+def input_of(model):
+    return [(n.input_mean.clone(), n.input_scale.clone()) for n in model.networks]
+
+
+def test_prepare_leaves_what_is_learned_alone():
+    trained = tiny_model()
+    trained.prepare([torch.randn(2, 44100)])
+    loaded = tiny_model()  # as published weights are loaded
+    load_official(loaded, official_weights(trained))
+    before = input_of(trained)
+    for model in (trained, loaded):
+        model.prepare(iter(()))  # the excerpts are not even read
+        for old, new in zip(before, input_of(model), strict=True):
+            assert torch.equal(old[0], new[0])
+            assert torch.equal(old[1], new[1])
+
+
+def test_prepare_sets_the_new_networks_beside_trained_ones():
+    model = tiny_model(stems=("a", "b"))
+    model.networks[0].input_mean.data += 1.0
+    model.prepare([torch.randn(2, 44100)])
+    (mean_a, scale_a), (mean_b, scale_b) = input_of(model)
+    assert (mean_a == 1).all()
+    assert (scale_a == 1).all()
+    assert (mean_b < 0).all()
+    assert (scale_b != 1).any()

@@ -1,5 +1,6 @@
 """The run folder: curves without doubles, history without NaN, best by score only."""
 
+import dataclasses
 import json
 import math
 
@@ -8,11 +9,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mssedu.checkpoint import read_checkpoint
-from mssedu.checks import InputError
+from mssedu.checks import MssEduError
 from mssedu.datasets.track import Track
 from mssedu.registry import create_model
+from mssedu.training import run_record
 from mssedu.training.config import TrainConfig
-from mssedu.training.run_record import RunRecord, describe_run, start_folder
+from mssedu.training.preflight import Songs
+from mssedu.training.run_record import RunRecord, describe_run
 from mssedu.training.state import TrainState
 
 STEMS = ("hum", "hiss")
@@ -86,7 +89,7 @@ def test_waiting_for_data_is_reported_from_a_third_on(record, lines):
     step(record, 1.0, waiting=1.0)
     record.validation(None)
     assert "waited" not in lines[0]
-    assert lines[1].endswith("50% of the time waited for data: raise n_workers")
+    assert lines[1].endswith("50% of the time waited for data: raise --n-workers")
 
 
 def test_curves_hold_each_step_once_after_a_resume(tmp_path, state):
@@ -101,17 +104,73 @@ def test_curves_hold_each_step_once_after_a_resume(tmp_path, state):
     assert len(curves.Scalars("train/learning_rate")) == 6
 
 
-def test_a_folder_holds_one_run(tmp_path, record):
-    start_folder(tmp_path / "雨天" / "#1")
-    assert (tmp_path / "雨天" / "#1").is_dir()
-    record.validation(None)
-    with pytest.raises(InputError, match=r"a folder without a run, got last\.json"):
-        start_folder(tmp_path)
+def saved_step(tmp_path):
+    return read_checkpoint(tmp_path / "last.safetensors").facts["step"]
+
+
+def test_a_window_goes_on_after_a_save_in_it(record, state, tmp_path):
+    step(record, 1.0)
+    record.keep_state()
+    other = TrainState(state.model, state.config)
+    other.restore(tmp_path / "last.safetensors")
+    with RunRecord(tmp_path, other, print) as resumed:
+        step(resumed, 4.0)
+        resumed.validation(None)
+    assert other.history[0]["loss"] == 2.5
+
+
+def test_the_state_is_saved_every_few_steps_and_every_few_minutes(
+    record, state, tmp_path, monkeypatch
+):
+    now = record.saved_at
+    monkeypatch.setattr(run_record.time, "monotonic", lambda: now)
+    state.config = dataclasses.replace(state.config, save_every=2)
+    steps = []
+    for _ in range(5):
+        step(record, 1.0)
+        record.keep_state_if_due()
+        steps.append(record.saved[0])
+    assert steps == [0, 2, 2, 4, 4]
+    now += run_record.SAVE_SECONDS + 1
+    record.keep_state_if_due()
+    assert saved_step(tmp_path) == 5
+    state.config = dataclasses.replace(state.config, save_every=0)
+    step(record, 1.0)
+    record.keep_state_if_due()
+    assert saved_step(tmp_path) == 5
+
+
+def test_what_is_saved_is_not_saved_again(record, state, tmp_path, monkeypatch):
+    step(record, 1.0)
+    record.keep_state()
+    monkeypatch.setattr(TrainState, "save", None)
+    record.keep_state()
+
+
+def test_a_state_with_nan_is_never_saved(record, state, tmp_path):
+    step(record, 1.0)
+    record.validation(torch.ones(1, 2))
+    step(record, 1.0)
+    state.model.networks[0].encoder_norms[0].running_mean.fill_(math.nan)
+    text = r"at step 2\. Lower --learning-rate .* finite output is .*last\.safetensors"
+    with pytest.raises(MssEduError, match=text + r" \(step 1\)"):
+        record.keep_state()
+    assert saved_step(tmp_path) == 1
+
+
+def test_a_state_that_no_validation_has_seen_is_not_called_finite(record):
+    step(record, 1.0)
+    record.keep_state()
+    assert "start again in another --run-dir" in str(record.diverged("NaN"))
+    record.validation(torch.ones(1, 2))
+    step(record, 1.0)
+    record.keep_state()
+    assert "best.safetensors (step 1)" in str(record.diverged("NaN"))
 
 
 def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
     track = Track.from_audio("雨天", {"hum": torch.ones(2, 88200)}, 44100)
-    text = describe_run(tmp_path, state, [track], None, {"mixture": -1.0})
+    text = describe_run(tmp_path, state, Songs([track], []), {"mixture": -1.0})
     document = json.loads((tmp_path / "config.json").read_text("utf-8"))
     assert document["train_tracks"] == ["雨天"]
     assert document["valid_tracks"] == []
@@ -121,3 +180,8 @@ def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
     assert text.endswith(
         "from 1 tracks (0.0 min); usdr without a model: mixture -1.00 dB"
     )
+    alone = describe_run(tmp_path, state, Songs([track], None), {}, {"data": "songs"})
+    assert "no validation: the weights of the last step" in alone
+    phase = json.loads((tmp_path / "config.json").read_text("utf-8"))["phases"][-1]
+    assert phase["command"] == {"data": "songs"}
+    assert phase["versions"]["torch"] == torch.__version__

@@ -4,24 +4,27 @@ That a resumed run goes on as if never stopped is shown in test_train.py.
 """
 
 import dataclasses
+import json
+import math
 
 import pytest
 import torch
 
 from mssedu.checks import CheckpointError, InputError
 from mssedu.registry import create_model
+from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig
-from mssedu.training.state import TrainState, config_changes
+from mssedu.training.state import TrainState, Window
 
 CONFIG = TrainConfig(stems=("hum", "hiss"), ema_decay=0.9)
 
 
-def state(seed=0, config=CONFIG, **changes):
+def state(seed=0, config=CONFIG, data=None, **changes):
     torch.manual_seed(seed)
     sizes = {"n_fft": 512, "hop_length": 128, "bins": 64, "frames": 32}
     sizes["filters"] = (2, 4)
     model = create_model("spleeter", "tiny", config.stems, **(sizes | changes))
-    return TrainState(model, config)
+    return TrainState(model, config, data)
 
 
 def trained(n_steps=2):
@@ -78,7 +81,8 @@ def test_without_average_the_weights_themselves_are_evaluated():
 def test_everything_comes_back(path):
     run = trained()
     run.history, run.best_score, run.best_step = [{"step": 2, "usdr": 1.5}], 1.5, 2
-    run.n_skipped = 3
+    run.n_skipped, run.skipped_in_a_row, run.validation_due = 3, 2, True
+    run.window = Window(0.1 + 0.2, 2, 1.5, 2.5)
     run.save(path)
     draw = torch.rand(5)
     other = state(seed=7)
@@ -90,14 +94,89 @@ def test_everything_comes_back(path):
     assert mine["param_groups"] == theirs["param_groups"]
     for index, memory in mine["state"].items():
         assert_same(memory, theirs["state"][index])
-    for name in ("step", "n_skipped", "best_score", "best_step", "history"):
+    names = ("step", "n_skipped", "best_score", "best_step", "history", "window")
+    for name in (*names, "skipped_in_a_row", "validation_due"):
         assert getattr(other, name) == getattr(run, name)
 
 
 def test_another_model_is_refused(path):
     state().save(path)
+    other = state(config=dataclasses.replace(CONFIG, stems=("hiss", "hum")))
+    for allowed in (Allowed(), Allowed(config=True, data=True)):
+        with pytest.raises(CheckpointError, match="never change within a run"):
+            other.restore(path, allowed)
+
+
+def test_fields_of_the_model_are_settings_too(path):
+    state().save(path)
+    with pytest.raises(CheckpointError, match=r"in the model dropout: 0\.0 -> 0\.1"):
+        state(dropout=0.1).restore(path)
+    state(dropout=0.1).restore(path, Allowed(config=True))
     with pytest.raises(CheckpointError, match=r"misshapen \d+ \(networks"):
-        state(filters=(2, 8)).restore(path)
+        state(filters=(2, 8)).restore(path, Allowed(config=True))
+
+
+def test_settings_that_change_no_number_are_free(path):
+    state().save(path)
+    config = dataclasses.replace(CONFIG, n_workers=2, save_every=5, device="cpu")
+    sentence = state(config=config).restore(path)
+    assert "n_workers: 0 -> 2" in sentence
+
+
+def test_another_kind_of_device_is_a_change(path, monkeypatch):
+    run = state()
+    run.device = torch.device("mps")
+    run.save(path)
+    with pytest.raises(CheckpointError, match="device: 'mps' -> 'cpu'"):
+        state().restore(path)
+    assert "'mps' -> 'cpu'" in state().restore(path, Allowed(config=True))
+
+
+def test_other_songs_are_refused_unless_allowed(path):
+    state(data={"train": "a", "valid": "b"}).save(path)
+    state(data={"train": "a", "valid": "b"}).restore(path)
+    other = state(data={"train": "c", "valid": "b"})
+    with pytest.raises(CheckpointError, match=r"other training.*--allow-data-change"):
+        other.restore(path, Allowed(config=True))
+    sentence = other.restore(path, Allowed(data=True))
+    assert sentence.endswith("with other data: other training songs")
+
+
+def test_scores_of_other_validation_songs_are_not_compared(path):
+    run = state(data={"train": "a", "valid": "b"})
+    run.best_score, run.best_step = 9.0, 1
+    run.save(path)
+    for valid, best in (("b", 9.0), (None, 9.0), ("c", -math.inf)):
+        other = state(data={"train": "d", "valid": valid})
+        other.restore(path, Allowed(data=True))
+        assert other.best_score == best
+
+
+def test_fewer_steps_than_done_are_refused(path):
+    trained(3).save(path)
+    short = dataclasses.replace(CONFIG, steps=2)
+    with pytest.raises(InputError, match="the 3 steps that are done, got steps 2"):
+        state(config=short).restore(path, Allowed(config=True))
+
+
+def test_a_state_of_version_0_1_comes_back(path):
+    run = trained()
+    run.save(path)
+    document = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    for name in ("window", "validation_due", "skipped_in_a_row", "data", "device"):
+        del document["facts"][name]
+    del document["facts"]["train_config"]["save_every"]
+    path.with_suffix(".json").write_text(json.dumps(document), "utf-8")
+    other = state(data={"train": "a", "valid": None})
+    assert other.restore(path) == "resumed after step 2"
+    assert (other.window, other.validation_due) == (Window(), False)
+
+
+def test_nan_in_weights_and_statistics_is_found():
+    run = state()
+    assert run.is_finite()
+    run.average.networks[0].encoder_norms[0].running_var.fill_(torch.inf)
+    assert not run.is_finite()
 
 
 def test_another_config_is_refused_with_the_difference(path):
@@ -106,12 +185,7 @@ def test_another_config_is_refused_with_the_difference(path):
     text = r"got gain_db: \[-10.0, 6.0\] -> \[0.0, 0.0\], seed: 0 -> 1\. Restore"
     with pytest.raises(CheckpointError, match=text):
         other.restore(path)
-    assert "seed: 0 -> 1" in other.restore(path, allow_config_change=True)
-
-
-def test_fields_that_came_or_went_are_named():
-    changes = config_changes({"a": 1, "b": 2, "d": (1,)}, {"b": 2, "c": 3, "d": [1]})
-    assert changes == "a: 1 -> None, c: None -> 3"
+    assert "seed: 0 -> 1" in other.restore(path, Allowed(config=True))
 
 
 def test_nothing_to_restore_is_an_error(path):

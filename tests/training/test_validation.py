@@ -72,6 +72,16 @@ def test_silence_alone_cannot_be_scored():
         do_nothing_scores([song(0, hum=0.0, hiss=0.0)], STEMS)
 
 
+def test_without_songs_there_is_nothing_to_compare():
+    assert do_nothing_scores(None, STEMS) == {}
+
+
+def test_nan_in_a_song_names_the_song():
+    audio = {"hum": torch.full((2, 800), math.nan), "hiss": torch.ones(2, 800)}
+    with pytest.raises(InputError, match=r"track 'Broken'.*expected finite samples"):
+        do_nothing_scores([Track.from_audio("Broken", audio, RATE)], STEMS)
+
+
 def test_an_estimate_that_is_not_finite_is_an_error():
     with pytest.raises(InputError, match="expected finite output of the model"):
         validate(Share(math.nan), [song(0)], STEMS)
