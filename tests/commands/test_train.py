@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mssedu.train
 from mssedu import cli
 from mssedu.audio import save_audio
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
@@ -18,6 +19,7 @@ from mssedu.commands.train import settled, train
 from mssedu.datasets.layouts import load_dataset
 from mssedu.registry import create_model
 from mssedu.train import TrainConfig, fit
+from mssedu.training.run_document import tupled
 
 STEMS = ("vocals", "drums", "bass", "other")
 SMALL = (
@@ -99,6 +101,40 @@ def test_what_is_not_estimated_stays_in_the_mixture(
     first = capsys.readouterr().out.splitlines()[0]
     assert first == f"mixture: {name} + {others} (not estimated)"
     assert load_checkpoint(out).config.stems == (name,)
+
+
+@pytest.mark.parametrize("words", [(), ("--no-remix", "--gain-db", "0", "0")])
+def test_the_command_and_python_train_on_the_same_batches(
+    songs, out, tmp_path, monkeypatch, words
+):
+    """And without remixing the mixture of each example is the song's own."""
+    batches = []
+    step = mssedu.train.train_step
+
+    def spied(model, sources, *rest):
+        batches.append(sources.clone())
+        return step(model, sources, *rest)
+
+    monkeypatch.setattr(mssedu.train, "train_step", spied)
+    length = ("--segment", "1.0", "--stems", "bass")  # a song as a whole
+    assert run(songs, *SMALL, *length, *words, "--run-dir", out) == 0
+    from_command, batches = batches, []
+    config = TrainConfig(**tupled(document(out)["train_config"]))
+    tracks = {track.name: track for track in load_dataset(songs)}
+    torch.manual_seed(config.seed)
+    net = create_model("open_unmix", "tiny", ("bass",), hidden=4, n_layers=1)
+    pairs = [tracks["a"], tracks["b"]], [tracks["c"]]
+    fit(net, *pairs, config, tmp_path / "python")
+    assert len(batches) == len(from_command) == 2
+    for ours, theirs in zip(batches, from_command, strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.shape == (2, 4, 2, 44100)
+        for sources in ours:
+            assert (sources[1:].sum(0) - sources[0]).abs().mean() > 0.1
+            if words:
+                mixtures = [tracks[name].mixture() for name in ("a", "b")]
+                far = [(sources.sum(0) - mixture).abs().max() for mixture in mixtures]
+                assert min(far) < 1e-6
 
 
 def test_the_stems_of_a_preset_are_its_own(songs, out, capsys):
