@@ -19,7 +19,7 @@ Notebook: 05.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mssedu.checks import InputError, check_name
 from mssedu.contract import config_of, prepare
@@ -36,8 +37,12 @@ from mssedu.losses import LOSSES
 from mssedu.separation.inference import reuse_memory
 from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig
-from mssedu.training.examples import batches, segments_of
-from mssedu.training.interrupt import StopSignals, stop_signals
+from mssedu.training.interrupt import (
+    StopSignals,
+    leave_signals,
+    signals_wait,
+    stop_signals,
+)
 from mssedu.training.preflight import Songs, pick_device, with_stems_of
 from mssedu.training.rehearsal import enough_memory, rehearse
 from mssedu.training.run_document import goes_on
@@ -173,7 +178,7 @@ def fit(
     loss = LOSSES[check_name("fit", "loss", config.loss, LOSSES)]
     songs = Songs.of(model, train_tracks, valid_tracks, config)
     log(describe_mixture(songs.train))
-    segments = segments_of(songs.train, config)
+    segments = _segments(songs.train, config)
     _prepare(model, segments, songs.valid, config, loss, is_new=not resumes)
     baselines = do_nothing_scores(songs.valid, config_of(model).stems)
     torch.manual_seed(config.seed)
@@ -209,7 +214,7 @@ def _loop(run: _Run, progress: Progress | None) -> None:
     if state.validation_due:  # the run was stopped before it or in it
         _validate(run)
     then = time.perf_counter()
-    for sources in batches(run.segments, state):
+    for sources in _batches(run.segments, state):
         waited = time.perf_counter() - then
         with run.signals.finish_first():
             value = _step(run, sources, waited)
@@ -281,6 +286,40 @@ def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> Fi
         baselines=baselines,
         history=state.history,
     )
+
+
+def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
+    """Training examples: the stems of the model, then what else is in the mixture."""
+    flip = 0.5 if config.remix else 0.0  # else a stem would leave its place in the song
+    return RandomSegments(
+        tracks,
+        config.stems or (),
+        config.segment,
+        config.steps * config.batch_size,
+        seed=config.seed,
+        remix=config.remix,
+        level_db=config.level_db,
+        gain_db=config.gain_db,
+        channel_flip=flip,
+        sign_flip=flip,
+        silence=config.silence,
+    )
+
+
+def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Tensor]:
+    """The batches of the steps that are left, in order."""
+    size, steps = state.config.batch_size, state.config.steps
+    loader = DataLoader(
+        segments,
+        size,
+        sampler=range(state.step * size, steps * size),
+        num_workers=state.config.n_workers,
+        pin_memory=state.device.type == "cuda",
+        generator=torch.Generator(),  # the global one belongs to the model's dropout
+        worker_init_fn=leave_signals,
+    )
+    with signals_wait():
+        return iter(loader)
 
 
 def _prepare(

@@ -453,11 +453,11 @@ def test_dead_workers_after_a_signal_are_a_stop_and_else_an_error(
             yield caught
 
     monkeypatch.setattr(train, "stop_signals", kept)
-    monkeypatch.setattr(train, "batches", dies(sent=False))
+    monkeypatch.setattr(train, "_batches", dies(sent=False))
     with pytest.raises(RuntimeError, match="pid 5"):
         run(tmp_path / "a")
     signals.clear()
-    monkeypatch.setattr(train, "batches", dies(sent=True))
+    monkeypatch.setattr(train, "_batches", dies(sent=True))
     with pytest.raises(SystemExit):
         run(tmp_path / "b")
     assert read_checkpoint(tmp_path / "a" / "last.safetensors").facts["step"] == 0

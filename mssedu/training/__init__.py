@@ -4,7 +4,6 @@ config.py        every setting, frozen
 model_fields.py  settings of the model, as the command line gives them
 preflight.py     what would go wrong after an hour, found in the first second
 rehearsal.py     one step before the first
-examples.py      random examples of the songs, in batches
 state.py         optimizer, step and random numbers, to go on where it was
 changes.py       what may change when a run goes on
 interrupt.py     Ctrl-C and SIGTERM, answered between two steps

@@ -7,8 +7,8 @@ import torch
 
 from mssedu.datasets.track import Track
 from mssedu.registry import create_model
+from mssedu.train import _batches, _segments
 from mssedu.training.config import TrainConfig
-from mssedu.training.examples import batches, segments_of
 from mssedu.training.state import TrainState
 
 RATE = 8000
@@ -27,19 +27,19 @@ def song():
 def test_the_mixture_is_whole_whatever_is_estimated(stems):
     config = dataclasses.replace(CONFIG, stems=stems, remix=False)
     track = song()
-    sources = segments_of([track], config)[0]
+    sources = _segments([track], config)[0]
     whole = track.mixture().unfold(-1, sources.shape[-1], 1).movedim(1, 0)
     nearest = (whole - sources.sum(0)).abs().amax((-2, -1)).min()
     assert nearest < 1e-5  # this moment of the song, no stem swapped or turned
     assert torch.allclose(
-        segments_of([track], dataclasses.replace(config, stems=("hum",)))[0].sum(0),
+        _segments([track], dataclasses.replace(config, stems=("hum",)))[0].sum(0),
         sources.sum(0),
         atol=1e-5,
     )
 
 
 def test_remixing_swaps_channels_and_turns_signs():
-    segments = segments_of([song()], CONFIG)
+    segments = _segments([song()], CONFIG)
     assert (segments.channel_flip, segments.sign_flip) == (0.5, 0.5)
 
 
@@ -47,8 +47,8 @@ def test_remixing_swaps_channels_and_turns_signs():
 def test_batches_go_on_at_the_step(n_workers):
     config = dataclasses.replace(CONFIG, n_workers=n_workers)
     model = create_model("open_unmix", "tiny", config.stems, sample_rate=RATE)
-    state, segments = TrainState(model, config), segments_of([song()], config)
+    state, segments = TrainState(model, config), _segments([song()], config)
     state.step = 4
-    left = list(batches(segments, state))
+    left = list(_batches(segments, state))
     assert len(left) == 2
     assert torch.equal(left[0], torch.stack([segments[8], segments[9]]))

@@ -9,8 +9,8 @@ from mssedu.checks import InputError, SetupError
 from mssedu.datasets.track import Track
 from mssedu.losses import waveform_l1
 from mssedu.registry import create_model
+from mssedu.train import _segments
 from mssedu.training.config import TrainConfig
-from mssedu.training.examples import segments_of
 from mssedu.training.rehearsal import enough_memory, rehearse
 
 STEMS, RATE = ("hum", "hiss"), 8000
@@ -28,7 +28,7 @@ def test_the_model_stays_as_it_is():
         "spleeter", "tiny", STEMS, sample_rate=RATE, filters=(2, 4), **sizes
     )
     before = copy.deepcopy(model.state_dict())
-    segments = segments_of([SONG], CONFIG)
+    segments = _segments([SONG], CONFIG)
     rehearse(model, segments, [SONG], CONFIG, error_of)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
