@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import webbrowser
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from mssedu.listening.design import CHOICES, check_systems
 from mssedu.listening.excerpts import Excerpts
 
 FOLDER = Path("runs/listen")
+MARK = ".mssedu-listen"  # lists the files of a folder that report and export wrote
 Folder = Annotated[Path, tyro.conf.Positional]
 Runs = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FOLDER")
@@ -146,9 +148,13 @@ def report(
     from mssedu.listening.agreement import excerpt_scores
     from mssedu.listening.report import write_report
 
+    out_dir = out_dir or folder / "report"
     with _results(folder) as store:
-        scores = excerpt_scores(store.design) if usdr else None
-        path = write_report(store, out_dir or folder / "report", scores)
+        design = store.design
+        tables = [f"{name}.tex" for name in (*design.questions, design.test)]
+        with _own_files(out_dir, ["report.html", "ratings.pdf", *tables]):
+            scores = excerpt_scores(design) if usdr else None
+            path = write_report(store, out_dir, scores)
     _say(f"Report: {path}")
     return 0
 
@@ -167,7 +173,7 @@ def export(
         merge: results of other machines or pages with the same test, taken in first.
         html: write the test as one HTML file, which a browser runs without Python.
     """
-    from mssedu.listening.export import read_json, write_csv, write_json
+    from mssedu.listening.export import FILES, read_json, write_csv, write_json
     from mssedu.listening.offline import write_test_page
 
     out_dir = out_dir or folder / "results"
@@ -175,13 +181,14 @@ def export(
         for path in merge:
             _say(f"{len(read_json(path, store))} listeners from {path}")
         if html:
-            out_dir.mkdir(parents=True, exist_ok=True)
-            path = write_test_page(store, out_dir / "test.html")
+            with _own_files(out_dir, ["test.html"]):
+                path = write_test_page(store, out_dir / "test.html")
             _say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
             _say("Take in what listeners send back: --merge results_*.json")
             return 0
-        _say(f"CSV: {write_csv(store, out_dir)}")
-        _say(f"JSON: {write_json(store, out_dir / 'results.json')}")
+        with _own_files(out_dir, [FILES[store.design.test], "results.json"]):
+            _say(f"CSV: {write_csv(store, out_dir)}")
+            _say(f"JSON: {write_json(store, out_dir / 'results.json')}")
     return 0
 
 
@@ -200,6 +207,30 @@ def listen(
         done: exit code of the subcommand, which has run by then.
     """
     return int(done)
+
+
+@contextlib.contextmanager
+def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
+    """While open, files of these names are written; the folder remembers them.
+
+    Raises:
+        InputError: one of them is there, and this command has not written it.
+    """
+    mark = folder / MARK
+    ours = mark.read_text("utf-8").splitlines() if mark.is_file() else []
+    others = [name for name in names if name not in ours and (folder / name).exists()]
+    if others:
+        remedy = "Choose another folder with -o, or move it away."
+        wanted = f"a folder without a {others[0]} of other origin"
+        raise InputError(message("listen", wanted, folder.absolute(), remedy))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        written = [name for name in names if (folder / name).exists()]
+        if written:
+            lines = "\n".join(dict.fromkeys([*ours, *written]))
+            mark.write_text(f"{lines}\n", "utf-8")
 
 
 def _results(folder: Path) -> Any:

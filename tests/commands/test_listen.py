@@ -88,6 +88,30 @@ def test_results_of_another_machine_are_merged(songs, capsys):
     assert "1 listeners from" in capsys.readouterr().out
     assert run("report", folder, "-o", songs / "page") == 0
     assert (songs / "page" / "report.html").exists()
+    assert run("report", folder, "-o", songs / "page") == 0  # its own, again
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("report",), "report.html"),
+        (("report",), "ratings.pdf"),
+        (("export",), "results.json"),
+        (("export", "--html"), "test.html"),
+    ],
+)
+def test_files_of_other_origin_are_left_alone(songs, words, name):
+    folder, thesis = make(songs), songs / "thesis"
+    thesis.mkdir()
+    (thesis / name).write_text("mine")
+    (thesis / "thesis.tex").write_text("mine too")
+    command, *flags = words
+    with pytest.raises(InputError, match=f"without a {name} of other origin"):
+        run(command, folder, *flags, "-o", thesis)
+    assert (thesis / name).read_text() == "mine"
+    assert sorted(path.name for path in thesis.iterdir()) == sorted(
+        [name, "thesis.tex"]
+    )
 
 
 def test_a_preference_test_without_data(songs):
