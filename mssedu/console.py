@@ -32,6 +32,11 @@ out = Output(soft_wrap=True)  # a path or command stays in one piece
 err = Output(stderr=True, soft_wrap=True)
 
 
+def say(line: str) -> None:
+    """Print a line as it is: no markup, no colors in paths and numbers."""
+    out.print(line, markup=False, highlight=False)
+
+
 def report_failure(kind: str, text: str) -> None:
     """A line on stderr: what kind of failure, and the message as it is."""
     err.print(f"[red]{kind:<8}[/]", escape(text), highlight=False)

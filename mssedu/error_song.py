@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mssedu.audio import peak_db, rms_db
+from mssedu.audio import peak_db
 from mssedu.bleed import FLOOR_DB, Bleed, find_bleed
-from mssedu.datasets.track import REST_DB
+from mssedu.datasets.track import is_source
 from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows
 from mssedu.metrics import usdr
 
@@ -134,8 +134,7 @@ class Song:
     @functools.cached_property
     def has_rest(self) -> bool:
         """Whether the mixture holds more than the stems and what a codec changed."""
-        rest = self.mixture - self.sources.sum(0)
-        return rms_db(rest) > rms_db(self.mixture) + REST_DB
+        return is_source(self.mixture - self.sources.sum(0), self.mixture)
 
     def bleed(self, span: slice) -> Bleed:
         """Of the stems and the rest of the mixture, in a span of samples.

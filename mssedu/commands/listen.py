@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mssedu.checks import InputError, message
-from mssedu.console import out
+from mssedu.console import say
 from mssedu.listening.design import CHOICES, check_systems
 from mssedu.listening.excerpts import Excerpts
 
@@ -71,10 +71,10 @@ def create(
     check_systems("listen create", names, remedy)
     systems = dict(named)
     design = create_test(out_dir, systems, excerpts, **asdict(settings))
-    _say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
+    say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
     if design.test not in CHOICES and len(names) > 1:
-        _say(power_note(5, len(names)))
-    _say(f"Read it, and change it until somebody has listened: {out_dir / 'test.toml'}")
+        say(power_note(5, len(names)))
+    say(f"Read it, and change it until somebody has listened: {out_dir / 'test.toml'}")
     return 0
 
 
@@ -122,8 +122,8 @@ def serve(
 
     async def run() -> None:
         with _results(folder) as store, Server(store, host, port, token) as server:
-            _say(f"Link for listeners: {server.address}")
-            _say(f"Answers: {store.path}. Ctrl-C ends; codes hold when it runs again.")
+            say(f"Link for listeners: {server.address}")
+            say(f"Answers: {store.path}. Ctrl-C ends; codes hold when it runs again.")
             if open_browser:
                 webbrowser.open(server.address)
             await asyncio.Event().wait()
@@ -155,7 +155,7 @@ def report(
         with _own_files(out_dir, ["report.html", "ratings.pdf", *tables]):
             scores = excerpt_scores(design) if usdr else None
             path = write_report(store, out_dir, scores)
-    _say(f"Report: {path}")
+    say(f"Report: {path}")
     return 0
 
 
@@ -179,16 +179,16 @@ def export(
     out_dir = out_dir or folder / "results"
     with _results(folder) as store:
         for path in merge:
-            _say(f"{len(read_json(path, store))} listeners from {path}")
+            say(f"{len(read_json(path, store))} listeners from {path}")
         if html:
             with _own_files(out_dir, ["test.html"]):
                 path = write_test_page(store, out_dir / "test.html")
-            _say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
-            _say("Take in what listeners send back: --merge results_*.json")
+            say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
+            say("Take in what listeners send back: --merge results_*.json")
             return 0
         with _own_files(out_dir, [FILES[store.design.test], "results.json"]):
-            _say(f"CSV: {write_csv(store, out_dir)}")
-            _say(f"JSON: {write_json(store, out_dir / 'results.json')}")
+            say(f"CSV: {write_csv(store, out_dir)}")
+            say(f"JSON: {write_json(store, out_dir / 'results.json')}")
     return 0
 
 
@@ -240,7 +240,3 @@ def _results(folder: Path) -> Any:
     from mssedu.listening.store import ResultStore
 
     return ResultStore(folder / RESULTS, load_design(folder / FILE))
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False)

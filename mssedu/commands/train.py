@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from mssedu.checks import DatasetError, InputError, message
-from mssedu.console import bar, out, show_steps
+from mssedu.console import bar, say, show_steps
+from mssedu.datasets import OnLength
 from mssedu.training.changes import check_same_model, config_changes
 from mssedu.training.config import TrainConfig
 from mssedu.training.run_document import (
@@ -52,7 +53,7 @@ class SongOptions:
     no_valid: Flag = False  # train without validation; the last weights are the result
     # files of one song that differ in length are an error, get zeros at the end (pad),
     # or lose their end (cut)
-    on_length: Literal["error", "pad", "cut"] = "error"
+    on_length: OnLength = "error"
     in_memory: bool = False  # decode all songs once and keep them (21 MB a stem-minute)
 
 
@@ -98,11 +99,11 @@ def train(
             allow_config_change=allow_config_change,
             allow_data_change=allow_data_change,
             command=command,
-            log=_say,
+            log=say,
             progress=show_steps(update),
         )
     which = "Weights of the last step" if result.score is None else "Best weights"
-    _say(f"{which}: {result.checkpoint}")
+    say(f"{which}: {result.checkpoint}")
     return 0
 
 
@@ -219,7 +220,7 @@ def _command(
     }
     changes = config_changes(before, command) if before else ""
     if changes:
-        _say(f"another command: {changes}")
+        say(f"another command: {changes}")
     return command
 
 
@@ -276,8 +277,3 @@ def _songs(
         )
         raise DatasetError(message(str(data), "songs for validation", "none", remedy))
     return train_songs, valid_songs
-
-
-def _say(line: str) -> None:
-    """A line as it is: no markup, no colors in paths and numbers."""
-    out.print(line, markup=False, highlight=False)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mssedu.audio import rms_db
 from mssedu.checks import DatasetError, message
-from mssedu.datasets.track import REST, REST_DB, Track
+from mssedu.datasets.track import REST, Track, is_source
 
 SAME_DB = -40.0  # against a stem: below it, two sounds are the same
 SECONDS = 10.0  # of a song that are looked at
@@ -39,8 +38,8 @@ def check_mixtures(tracks: Sequence[Track]) -> None:
 
 def _holds_more(track: Track) -> bool:
     """Whether the mixture is more than its selected stem, after a codec perhaps."""
-    floor = rms_db(track.mixture()) + REST_DB
-    return any(rms_db(track.stem(name)) > floor for name in track.unselected)
+    mixture = track.mixture()
+    return any(is_source(track.stem(name), mixture) for name in track.unselected)
 
 
 def check_track(track: Track) -> None:

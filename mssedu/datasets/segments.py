@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from mssedu.augment import flip_channels, flip_sign, random_gain, random_silence
 from mssedu.checks import InputError, check_range, message
-from mssedu.datasets.track import REST, REST_DB, Track
+from mssedu.datasets.track import REST, Track, is_source
 
 SILENT_DB = -80.0  # RMS over a song: what lies below is noise, not an instrument
 
@@ -184,13 +184,11 @@ def _leveling(tracks: Sequence[Track], level_db: float) -> dict[tuple[int, str],
     factors = {}
     for number, track in enumerate(tracks):
         for part in (*track.stems, *track.unselected):
-            level = _level_db(track.stem(part)[None])
-            lowest = SILENT_DB
-            if part == REST:
-                lowest = max(lowest, _level_db(track.mixture()[None]) + REST_DB)
-            factors[number, part] = (
-                10 ** ((level_db - level) / 20) if level >= lowest else 1.0
-            )
+            audio = track.stem(part)
+            level = _level_db(audio[None])
+            stays = level < SILENT_DB
+            stays = stays or (part == REST and not is_source(audio, track.mixture()))
+            factors[number, part] = 1.0 if stays else 10 ** ((level_db - level) / 20)
     return factors
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mssedu.audio import load_audio
+from mssedu.audio import load_audio, rms_db
 from mssedu.checks import AudioFileError, InputError, check_name, check_range, message
 from mssedu.stems import resolve
 
@@ -317,6 +317,20 @@ class Track:
             expected = f"{wanted} (channels, samples) from sample {first} on"
             raise AudioFileError(message(where, expected, tuple(audio.shape), remedy))
         return torch.nn.functional.pad(audio, (0, length - wanted[1]))
+
+
+def is_source(rest: Tensor, mixture: Tensor) -> bool:
+    """Whether a part of a mixture is a source, and not only what a codec changed.
+
+    Args:
+        rest, mixture: (…, samples).
+
+    Example:
+        >>> mixture = torch.ones(2, 100)
+        >>> is_source(0.5 * mixture, mixture), is_source(0.01 * mixture, mixture)
+        (True, False)
+    """
+    return rms_db(rest) > rms_db(mixture) + REST_DB
 
 
 def track_sha256(track: Track) -> str:

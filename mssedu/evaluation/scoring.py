@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from mssedu import metrics
-from mssedu.audio import rms_db
 from mssedu.bss_eval import BSSEval, bss_eval
 from mssedu.checks import check_name
-from mssedu.datasets.track import REST_DB
+from mssedu.datasets.track import is_source
 
 CAP = metrics.CAP_DB  # infinite ratios are stored as ± this, and counted
 
@@ -40,8 +39,7 @@ class Sounds:
         What only a codec changed is no source: no other program counts it as one.
         """
         rest = self.mixture - self.references.sum(0)
-        is_source = rms_db(rest) > rms_db(self.mixture) + REST_DB
-        return rest[None] if is_source else rest[None][:0]
+        return rest[None] if is_source(rest, self.mixture) else rest[None][:0]
 
     @property
     def pair(self) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from mssedu.audio import rms_db
 from mssedu.checks import check_finite
 from mssedu.datasets.check import check_parts
-from mssedu.datasets.track import REST, REST_DB, Track
+from mssedu.datasets.track import REST, Track, is_source
 from mssedu.evaluation import oracles
 from mssedu.evaluation.estimates import fitted
 from mssedu.evaluation.museval_json import museval_frames
@@ -96,10 +96,12 @@ def score_track(
     rate = track.sample_rate
     references = torch.stack([track.stem(stem) for stem in job.stems])
     mixture, others = track.mixture(), _others(track)
-    for stem, audio in zip(job.stems, references, strict=True):
+    for stem, audio in (*zip(job.stems, references, strict=True), *others.items()):
         check_finite(_where(track, stem), audio, rate)
     check_finite(_where(track, "mixture"), mixture, rate)
-    _check_sum(track, references)
+    parts = torch.stack([*references, *others.values()])
+    names = (*job.stems, *(name for name in others if name != REST))  # it is the last
+    check_parts(f"evaluate {track.name}", names, parts[: len(names)])
     lag = 0
     if estimates is not None:
         estimates, lag = fitted(track, references, estimates, job.align)
@@ -109,7 +111,7 @@ def score_track(
     capped: list[str] = []
     frames = None
     for row in job.rows:
-        estimate = _estimate(row, references, others, mixture, estimates, rate)
+        estimate = _estimate(row, references, parts, mixture, estimates, rate)
         sounds = Sounds(references, estimate, mixture, rate)
         for name, values in score(job.metrics, sounds).items():
             pairs = list(zip(job.stems, values, strict=True))
@@ -125,33 +127,22 @@ def score_track(
     )
 
 
-def _others(track: Track) -> Tensor:
-    """What is in the mixture beside the scored stems, (parts, channels, samples).
+def _others(track: Track) -> dict[str, Tensor]:
+    """What is in the mixture beside the scored stems, (channels, samples) each.
 
     The rest of the mixture is one of the parts, unless only a codec made it: then it is
     no source, and in no oracle of the field.
     """
-    mixture = track.mixture()
-    floor = rms_db(mixture) + REST_DB
     parts = {name: track.stem(name) for name in track.unselected}
-    sources = [
-        audio for name, audio in parts.items() if name != REST or rms_db(audio) > floor
-    ]
-    return torch.stack(sources) if sources else mixture.new_zeros(0, *mixture.shape)
-
-
-def _check_sum(track: Track, references: Tensor) -> None:
-    """Raise DatasetError where a stem is the sum of others: see `check_parts`."""
-    others = [name for name in track.unselected if name != REST]
-    sources = [*references, *(track.stem(name) for name in others)]
-    names = (*track.stems, *others)
-    check_parts(f"evaluate {track.name}", names, torch.stack(sources))
+    if REST in parts and not is_source(parts[REST], track.mixture()):
+        del parts[REST]
+    return parts
 
 
 def _estimate(
     row: str,
     sources: Tensor,
-    others: Tensor,
+    parts: Tensor,
     mixture: Tensor,
     model: Tensor | None,
     rate: int,
@@ -163,7 +154,6 @@ def _estimate(
     if row == "model":
         assert model is not None, "evaluate gives estimates wherever there is this row"
         return model
-    parts = torch.cat([sources, others])
     return oracles.oracle_estimate(row, parts, mixture, rate)[: len(sources)]
 
 

@@ -28,9 +28,12 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
         InputError: the model's output is not finite; the tracks are, see
             `do_nothing_scores`.
     """
-    return torch.stack(
-        [_score(track, stems, separate(model, track.mixture())) for track in tracks]
-    )
+    scores = []
+    for track in tracks:
+        reference = torch.stack([track.stem(stem) for stem in stems])
+        estimate = separate(model, track.mixture())
+        scores.append(usdr(reference=reference, estimate=estimate))
+    return torch.stack(scores)
 
 
 def do_nothing_scores(
@@ -46,11 +49,8 @@ def do_nothing_scores(
     """
     if tracks is None:
         return {}
-    for track in tracks:
-        where = f"validation track {track.name!r}"
-        check_finite(where, track.mixture(), track.sample_rate)
-    mixture = torch.stack([_score(track, stems, track.mixture()) for track in tracks])
-    silence = torch.stack([_score(track, stems, torch.zeros(1)) for track in tracks])
+    scores = torch.stack([_without_model(track, stems) for track in tracks])
+    mixture, silence = scores.unbind(1)
     if mixture.isnan().all():
         remedy = (
             "Choose other songs with --valid-data, or train without them: --no-valid "
@@ -61,7 +61,11 @@ def do_nothing_scores(
     return {"mixture": float(mixture.nanmean()), "silence": float(silence.nanmean())}
 
 
-def _score(track: Track, stems: Sequence[str], estimate: Tensor) -> Tensor:
-    """(stems) dB of one track."""
+def _without_model(track: Track, stems: Sequence[str]) -> Tensor:
+    """(2, stems) dB of one track: the mixture as every estimate, and silence."""
+    mixture = track.mixture()
+    where = f"validation track {track.name!r}"
+    check_finite(where, mixture, track.sample_rate)
     reference = torch.stack([track.stem(stem) for stem in stems])
-    return usdr(reference=reference, estimate=estimate.expand_as(reference))
+    estimates = (mixture.expand_as(reference), torch.zeros_like(reference))
+    return torch.stack([usdr(reference=reference, estimate=e) for e in estimates])

@@ -217,3 +217,14 @@ def test_a_sum_among_the_stems_is_an_error():
     for stems in ((*NAMES, "full"), ("vocals",)):
         with pytest.raises(DatasetError, match="full = vocals"):
             scored(doubled.with_stems(stems), None, Job(stems, ("usdr",), ("irm",)))
+
+
+def test_nan_in_a_stem_that_is_not_scored_is_named():
+    """It would reach the oracles, though the mixture has a file of its own."""
+    track = three_stems()
+    sources = dict(zip(NAMES, track.sources(), strict=True))
+    sources["drums"][0, 5] = torch.nan
+    broken = Track.from_audio("broken", sources, RATE, mixture=track.mixture())
+    job = Job(("vocals",), ("usdr",), ("irm",))
+    with pytest.raises(InputError, match=r"broken, drums.*at sample 5"):
+        scored(broken.with_stems(["vocals"]), None, job)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -95,6 +96,9 @@ def test_waiting_for_data_is_reported_from_a_third_on(record, lines):
 def test_curves_hold_each_step_once_after_a_resume(tmp_path, state):
     for first, last in ((1, 4), (3, 6)):  # killed after step 4, resumed after step 2
         state.step = first - 1
+        # The files are read by name: the second it began, then a count as text, where
+        # 10 comes before 9. No run is resumed within a second.
+        time.sleep(1.1)
         with RunRecord(tmp_path, state, print) as record:
             for _ in range(first, last + 1):
                 step(record, float(last))
