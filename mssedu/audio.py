@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mssedu.audio_files.containers import READABLE_SUFFIXES, opened, probe
 from mssedu.audio_files.writer import AudioWriter
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 
 __all__ = [
     "READABLE_SUFFIXES",

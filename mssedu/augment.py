@@ -20,7 +20,7 @@ section 5.
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 
 
 def random_gain(

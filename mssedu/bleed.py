@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, check_finite, message
+from mssedu.errors import InputError, check_finite, message
 from mssedu.spectral import stft
 
 FLOOR_DB = -100.0  # below is rounding, and what is not there at all

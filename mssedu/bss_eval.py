@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from mssedu.bss_filters import energies_of_parts, find_filters
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 
 
 @dataclass(frozen=True)

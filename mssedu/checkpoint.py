@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.bag import Bag
-from mssedu.checks import CheckpointError, InputError, message
 from mssedu.contract import config_of, grouping_of
+from mssedu.errors import CheckpointError, InputError, message
 from mssedu.registry import MODELS, create_model
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import tyro
 
-from mssedu.checks import InputError, MssEduError, check_name, message
 from mssedu.commands.analyze import analyze
 from mssedu.commands.card import card, models
 from mssedu.commands.evaluate import compare, evaluate, published
@@ -29,6 +28,7 @@ from mssedu.console import (
     show_steps,
     warnings_as_lines,
 )
+from mssedu.errors import InputError, MssEduError, check_name, message
 from mssedu.tables import render
 from mssedu.threads import short_spin
 

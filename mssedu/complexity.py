@@ -30,8 +30,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from mssedu.checks import check_range
 from mssedu.contract import config_of, eval_mode
+from mssedu.errors import check_range
 from mssedu.receptive_field import ReceptiveField, receptive_field
 
 TIMED_SECONDS = 1.0  # short runs are repeated until they take this long together

@@ -14,7 +14,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
-from mssedu.checks import MssEduWarning
+from mssedu.errors import MssEduWarning
 
 FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds until progress is told without a terminal
 READER_GONE = 141  # exit code, as of programs that SIGPIPE ends

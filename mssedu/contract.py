@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, MssEduWarning, check_range, message
+from mssedu.errors import InputError, MssEduWarning, check_range, message
 
 
 class ModelConfig(Protocol):

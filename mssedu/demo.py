@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from mssedu.audio import save_audio
 from mssedu.checkpoint import load_checkpoint
-from mssedu.checks import InputError, message
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError, message
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.track_scores import Scores

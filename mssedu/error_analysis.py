@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from mssedu.bleed import FLOOR_DB
-from mssedu.checks import DatasetError, check_finite, check_range, message
 from mssedu.datasets.track import Track
 from mssedu.error_song import REST, Song, TrackErrors, WorstExcerpt
 from mssedu.error_windows import Windows
+from mssedu.errors import DatasetError, check_finite, check_range, message
 from mssedu.evaluation.estimates import Estimates, fitted
 
 N_STRETCHES = 4  # songs of which a stretch is kept to listen to

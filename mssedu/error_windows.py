@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio import rms_db
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 from mssedu.metrics import usdr
 from mssedu.spectral_metrics import check_pair
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.checkpoint import git_commit
-from mssedu.checks import DatasetError, InputError, check_name, check_range, message
 from mssedu.contract import config_of, grouping_of
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError, InputError, check_name, check_range, message
 from mssedu.evaluation.estimates import (
     Estimates,
     FileEstimates,

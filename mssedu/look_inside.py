@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, message
 from mssedu.contract import config_of, eval_mode
+from mssedu.errors import InputError, message
 
 Visit = Callable[[str, Tensor], None]  # is given a name and the tensor behind it
 Wanted = Callable[[str], bool]  # whether names below a path are asked for

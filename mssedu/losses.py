@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.spectral import stft
 
 FLOOR = 1e-8  # mean power at -80 dB re full scale: below it, a stem counts as silent

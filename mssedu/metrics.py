@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.spectral_metrics import bleedless, check_pair, fullness, log_wmse, mrstft
 
 __all__ = [

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, message
 from mssedu.contract import config_of, eval_mode
+from mssedu.errors import InputError, message
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from torch import nn
 
-from mssedu.checks import InputError, check_name, message
+from mssedu.errors import InputError, check_name, message
 from mssedu.models import (
     conv_tasnet,
     demucs,

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.bag import Bag
-from mssedu.checks import (
+from mssedu.contract import ModelConfig, chunk_seconds, config_of, segment_limit
+from mssedu.errors import (
     InputError,
     MssEduWarning,
     check_finite,
     check_mixture,
     message,
 )
-from mssedu.contract import ModelConfig, chunk_seconds, config_of, segment_limit
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import in_smaller_batches, with_fallback

@@ -29,8 +29,8 @@ from mssedu.audio import match_channels
 from mssedu.audio_files.stream import Reader, Spool, resample_blocks
 from mssedu.audio_files.writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
-from mssedu.checks import MssEduWarning
 from mssedu.contract import config_of, device_of, stem_bandwidth_hz
+from mssedu.errors import MssEduWarning
 from mssedu.separate import estimate_blocks, plan_chunks, settled
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import with_fallback

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 
 
 def n_frames(n_samples: int, n_fft: int, hop_length: int) -> int:

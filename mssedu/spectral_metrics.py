@@ -16,7 +16,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.spectral import stft
 
 ERROR_FLOOR = 1e-8  # relative, in log_wmse: a perfect estimate scores 73.7

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 
 N_RESAMPLES = 9999
 LEAST = 3  # values from which an interval is estimated

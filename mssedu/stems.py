@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mssedu.checks import InputError, check_name, message
+from mssedu.errors import InputError, check_name, message
 
 WITHOUT = "no_"  # no_vocals is the mixture without the vocals
 CUSTOMARY = {"instrumental": ("vocals",), "accompaniment": ("vocals",)}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mssedu.checks import check_name
+from mssedu.errors import check_name
 
 if TYPE_CHECKING:  # rich is loaded when a table is printed
     from rich.console import Console, ConsoleOptions

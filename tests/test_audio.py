@@ -17,7 +17,7 @@ from mssedu.audio import (
     rms_db,
     save_audio,
 )
-from mssedu.checks import AudioFileError, InputError
+from mssedu.errors import AudioFileError, InputError
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 STEP = 2.0**-15  # one 16-bit step

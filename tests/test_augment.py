@@ -10,7 +10,7 @@ from mssedu.augment import (
     random_silence,
     remix,
 )
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 
 AUGMENTATIONS = [random_gain, flip_channels, flip_sign, random_silence, remix]
 

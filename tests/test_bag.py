@@ -8,7 +8,7 @@ from torch import nn
 
 from mssedu.bag import Bag
 from mssedu.checkpoint import save_checkpoint
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.registry import create_model
 from mssedu.separate import separate
 from tests.parity.peers import import_reference

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mssedu.bleed import FLOOR_DB, bleed_matrix, find_bleed
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics import usdr
 from mssedu.spectral import istft, stft

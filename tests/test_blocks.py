@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mssedu.blocks import check_config, check_stft
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 
 GOOD = {"stems": ("a", "b"), "sample_rate": 8000, "channels": 1, "segment": 0.5}
 

@@ -8,8 +8,8 @@ import torch
 
 import mssedu
 from mssedu.bss_eval import bss_eval, bss_eval_images, bss_eval_sources
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data
+from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.spectral import istft, stft
 from tests.parity.peers import import_reference

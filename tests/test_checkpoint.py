@@ -21,7 +21,7 @@ from mssedu.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.registry import create_model
 
 

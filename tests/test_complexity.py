@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.checks import InputError
 from mssedu.complexity import count_flops, measure, peak_memory, time_forward
+from mssedu.errors import InputError
 from mssedu.receptive_field import ReceptiveField
 from mssedu.registry import create_model, list_models
 from tests.parity.peers import import_reference

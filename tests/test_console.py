@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from mssedu import console
-from mssedu.checks import MssEduWarning
+from mssedu.errors import MssEduWarning
 
 
 def test_failures_are_shown_as_they_are(capsys):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.checks import InputError
 from mssedu.contract import (
     chunk_seconds,
     config_of,
@@ -17,6 +16,7 @@ from mssedu.contract import (
     settle_segment,
     stem_bandwidth_hz,
 )
+from mssedu.errors import InputError
 from mssedu.registry import create_model, list_models
 
 

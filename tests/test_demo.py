@@ -9,9 +9,9 @@ import pytest
 from mssedu import cli
 from mssedu import demo as demo_module
 from mssedu.audio import load_audio
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_track
 from mssedu.demo import CONFIG, MARK, is_earlier_demo, run_demo
+from mssedu.errors import InputError
 from mssedu.metrics import usdr
 
 STEMS = ("vocals", "drums", "bass", "other")

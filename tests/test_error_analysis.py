@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mssedu import error_analysis
-from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.track import Track
 from mssedu.error_analysis import analyze_errors
+from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.estimates import FunctionEstimates
 from mssedu.metrics import usdr
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mssedu.audio import rms_db
-from mssedu.checks import InputError
 from mssedu.error_windows import (
     AUDIBLE_DB,
     Windows,
@@ -13,6 +12,7 @@ from mssedu.error_windows import (
     score_windows,
     worst_windows,
 )
+from mssedu.errors import InputError
 from mssedu.metrics import usdr
 
 RATE = 1000

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from mssedu.audio import save_audio
-from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError, InputError
 from mssedu.evaluate import CUSTOMARY, evaluate
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.evaluation.result import load_evaluation

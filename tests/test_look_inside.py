@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.look_inside import inside_names, look_inside
 from mssedu.registry import create_model, list_models
 

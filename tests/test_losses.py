@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.losses import (
     LOSSES,
     multi_resolution_stft,

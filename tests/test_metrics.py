@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mssedu.bss_eval import bss_eval
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.metrics import (
     CAP_DB,
     csdr,

@@ -11,7 +11,7 @@ import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from mssedu.checks import InputError, SetupError
+from mssedu.errors import InputError, SetupError
 from mssedu.figures import COLORS
 from mssedu.notebook import build as build_module
 from mssedu.notebook import play, setup, show_source

@@ -17,7 +17,7 @@ import mssedu
 from mssedu import pretrained
 from mssedu.bag import Bag
 from mssedu.checkpoint import save_checkpoint
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.pretrained import list_pretrained, load_model, table
 from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
 from mssedu.registry import create_model

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.receptive_field import ReceptiveField, _touched, receptive_field
 from mssedu.registry import create_model
 

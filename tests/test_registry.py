@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 import mssedu
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.registry import MODELS, create_model, list_models, model_config
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mssedu.bag import Bag
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.registry import create_model, list_models
 from mssedu.separate import separate
 from tests.parity.peers import import_reference

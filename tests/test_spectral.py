@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.spectral import (
     channels_as_complex,
     complex_as_channels,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mssedu import metrics
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.spectral_metrics import (
     bleedless,
     fullness,

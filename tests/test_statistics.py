@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.statistics import bootstrap_interval, holm, paired_test, smallest_p
 
 

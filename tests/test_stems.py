@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.stems import parse_stem, resolve, stem_names
 
 KNOWN = ("vocals", "drums", "bass", "other")

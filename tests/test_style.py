@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mssedu import checks
+from mssedu import errors as checks
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from mssedu import cli
-from mssedu.checks import InputError
 from mssedu.commands import card, evaluate
 from mssedu.console import out
+from mssedu.errors import InputError
 from mssedu.evaluation.published_scores import published_table
 from mssedu.tables import latex_text, note, render
 

@@ -15,15 +15,15 @@ import torch
 
 from mssedu import train
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
-from mssedu.checks import (
+from mssedu.contract import grouping_of
+from mssedu.datasets.track import Track
+from mssedu.errors import (
     CheckpointError,
     DatasetError,
     InputError,
     MssEduError,
     SetupError,
 )
-from mssedu.contract import grouping_of
-from mssedu.datasets.track import Track
 from mssedu.losses import waveform_l1
 from mssedu.registry import create_model
 from mssedu.train import TrainConfig, fit, learning_rate_at, train_step

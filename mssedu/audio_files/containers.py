@@ -24,7 +24,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssedu.checks import (
+from mssedu.errors import (
     AudioFileError,
     InputError,
     check_range,

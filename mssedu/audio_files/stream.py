@@ -30,7 +30,7 @@ from torch import Tensor
 
 from mssedu.audio import audio_info, resampled_length
 from mssedu.audio_files.containers import BLOCK, opened
-from mssedu.checks import AudioFileError, InputError, check_range, message
+from mssedu.errors import AudioFileError, InputError, check_range, message
 
 __all__ = [
     "Reader",

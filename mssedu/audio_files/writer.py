@@ -25,7 +25,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssedu.checks import (
+from mssedu.errors import (
     AudioFileError,
     InputError,
     check_finite,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.checks import CheckpointError, message
+from mssedu.errors import CheckpointError, message
 
 
 def copy_variables(

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from mssedu.checks import InputError, check_range, message
 from mssedu.commands.separate import DEMO_MODEL, Model, source
 from mssedu.console import bar, load_shown, out
+from mssedu.errors import InputError, check_range, message
 
 PAGE, NUMBERS = "report.html", "errors.json"
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mssedu.checks import InputError, check_name, message
 from mssedu.console import bar, out
+from mssedu.errors import InputError, check_name, message
 from mssedu.tables import Format, Head, Rows, render
 from mssedu.tables import note as remark
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.checks import InputError, check_name, check_range, message
 from mssedu.commands.separate import DEMO_MODEL, Model, source
 from mssedu.console import Output, bar, err, load_shown, out
 from mssedu.datasets import OnLength
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.separation.config import SeparateConfig
 from mssedu.tables import Format, note, render
 

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mssedu.checks import InputError, message
 from mssedu.console import say
+from mssedu.errors import InputError, message
 from mssedu.listening.design import CHOICES, check_systems
 from mssedu.listening.excerpts import Excerpts
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.checks import InputError, MssEduError, message
 from mssedu.console import bar, err, load_shown, out, report_failure
+from mssedu.errors import InputError, MssEduError, message
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.file_config import FileConfig
 

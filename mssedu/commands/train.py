@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.checks import DatasetError, InputError, message
 from mssedu.console import bar, say, show_steps
 from mssedu.datasets import OnLength
+from mssedu.errors import DatasetError, InputError, message
 from mssedu.training.changes import check_same_model, config_changes
 from mssedu.training.config import TrainConfig
 from mssedu.training.run_document import (

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mssedu.checks import DatasetError, message
 from mssedu.datasets.track import REST, Track, is_source
+from mssedu.errors import DatasetError, message
 
 SAME_DB = -40.0  # against a stem: below it, two sounds are the same
 SECONDS = 10.0  # of a song that are looked at

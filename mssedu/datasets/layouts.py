@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import get_args
 
 from mssedu.audio import READABLE_SUFFIXES, AudioInfo, audio_info
-from mssedu.checks import DatasetError, MssEduError, check_name, message
 from mssedu.datasets import OnLength
 from mssedu.datasets.track import MIXTURE, StemFile, Track
+from mssedu.errors import DatasetError, MssEduError, check_name, message
 from mssedu.stems import resolve
 
 MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in any case

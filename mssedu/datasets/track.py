@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio import load_audio, rms_db
-from mssedu.checks import AudioFileError, InputError, check_name, check_range, message
+from mssedu.errors import AudioFileError, InputError, check_name, check_range, message
 from mssedu.stems import resolve
 
 MIXTURE = "mixture"  # the part that is no stem

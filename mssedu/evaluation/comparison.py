@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from mssedu.checks import InputError, check_name, message
+from mssedu.errors import InputError, check_name, message
 from mssedu.evaluation.result import Evaluation, first_difference
 from mssedu.evaluation.score_tables import NONE
 from mssedu.statistics import PairedTest, holm, paired_test

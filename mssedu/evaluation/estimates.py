@@ -25,7 +25,9 @@ from torch import Tensor, nn
 
 from mssedu.audio import audio_info, load_audio, match_channels, resample
 from mssedu.checkpoint import weights_sha256
-from mssedu.checks import (
+from mssedu.contract import ModelConfig, config_of, grouping_of, settle_segment
+from mssedu.datasets.track import Track
+from mssedu.errors import (
     AudioFileError,
     DatasetError,
     InputError,
@@ -33,8 +35,6 @@ from mssedu.checks import (
     check_finite,
     message,
 )
-from mssedu.contract import ModelConfig, config_of, grouping_of, settle_segment
-from mssedu.datasets.track import Track
 from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import output_stems

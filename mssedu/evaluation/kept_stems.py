@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Tensor
 
 from mssedu.audio import save_audio
-from mssedu.checks import InputError, message
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError, message
 from mssedu.evaluation.estimates import Estimates, FileEstimates
 from mssedu.evaluation.result import first_difference, write_json
 

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mssedu.checks import check_name
+from mssedu.errors import check_name
 from mssedu.masks import (
     apply_mask,
     expectation_maximization,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mssedu.checks import DatasetError, check_name, message
+from mssedu.errors import DatasetError, check_name, message
 from mssedu.evaluation.track_scores import Scores, TrackScores
 from mssedu.statistics import bootstrap_interval
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from mssedu.audio import rms_db
-from mssedu.checks import check_finite
 from mssedu.datasets.check import check_parts
 from mssedu.datasets.track import REST, Track, is_source
+from mssedu.errors import check_finite
 from mssedu.evaluation import oracles
 from mssedu.evaluation.estimates import fitted
 from mssedu.evaluation.museval_json import museval_frames

@@ -9,7 +9,7 @@ number, so that chapters can move.
 
 import importlib
 
-from mssedu.checks import check_name
+from mssedu.errors import check_name
 from mssedu.exercises.exercise import Exercise, Outcome, Page, Status
 
 TOPICS = (

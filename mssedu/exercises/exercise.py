@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.checks import check_range
+from mssedu.errors import check_range
 
 
 class Status(Enum):

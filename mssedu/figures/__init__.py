@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
 
-from mssedu.checks import InputError, check_finite, check_name, check_range, message
+from mssedu.errors import InputError, check_finite, check_name, check_range, message
 from mssedu.spectral import stft
 
 # Okabe and Ito's palette: told apart with every common kind of color blindness.

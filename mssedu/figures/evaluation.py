@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.figures import COLORS, STYLE
 
 Boxes = Mapping[

@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 from mssedu.figures import COLORS, STYLE
 
 RIPPLE_DB = 0.1  # allowed up to the cutoff, to either side

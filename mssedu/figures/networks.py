@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 from mssedu.figures import COLORS, STYLE
 
 _INTERVAL: dict[str, Any] = {

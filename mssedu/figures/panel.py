@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 from matplotlib.figure import Figure
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.figures import COLORS, STYLE
 
 Interval = tuple[float, float]

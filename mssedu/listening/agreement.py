@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.listening.design import REFERENCE, Design
 from mssedu.listening.statistics import of_question
 from mssedu.listening.stimuli import load_excerpts

@@ -21,7 +21,7 @@ import torch
 from scipy.signal import firwin, oaconvolve
 from torch import Tensor
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.listening.design import ANCHORS
 from mssedu.listening.loudness import measured_lufs
 from mssedu.spectral import istft, stft

@@ -16,7 +16,7 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.listening.create import RESULTS
 from mssedu.listening.design import Design, load_design
 from mssedu.listening.dialog import rating_page, said, take

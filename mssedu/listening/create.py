@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from mssedu.audio import load_audio, save_audio
-from mssedu.checks import InputError, MssEduWarning, message
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError, MssEduWarning, message
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.listening.design import (
     REFERENCE,

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mssedu.checks import DatasetError, InputError, check_name, check_range, message
+from mssedu.errors import DatasetError, InputError, check_name, check_range, message
 
 TESTS = ("mushra", "acr", "abx", "2afc")
 CHOICES = ("abx", "2afc")  # the tests whose answer is one of two

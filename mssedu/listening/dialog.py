@@ -11,7 +11,7 @@ Python (offline). Notebook: 13.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.design import CHOICES, WORDS, Design
 from mssedu.listening.schedule import SCORED
 from mssedu.listening.session import Session

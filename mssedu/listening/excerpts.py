@@ -6,7 +6,7 @@ No torch in here, so that `mssedu listen --help` starts at once. Notebook: 13.
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssedu.checks import DatasetError, InputError, message
+from mssedu.errors import DatasetError, InputError, message
 from mssedu.evaluation.result import write_json as write_document
 from mssedu.listening.design import CHOICES
 from mssedu.listening.offline import taken_in

@@ -17,7 +17,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.listening.brush import paint
 from mssedu.listening.pictures import Axis, axes, level_image, palette, to_bytes
 from mssedu.listening.sounds import check_sounds

@@ -16,7 +16,7 @@ import traitlets
 from torch import Tensor
 
 from mssedu.audio import rms_db
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.figures import COLORS
 from mssedu.listening.sounds import check_sounds
 from mssedu.listening.widget import ListeningWidget, joined

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 from mssedu.listening.design import CHOICES, Design
 from mssedu.listening.dialog import asked, page_settings
 from mssedu.listening.schedule import SCORED, Page, plan

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.figures.evaluation import boxes_figure
 from mssedu.listening.agreement import (
     RankAgreement,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.listening.design import REFERENCE
 
 if TYPE_CHECKING:

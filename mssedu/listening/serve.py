@@ -22,7 +22,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from mssedu.checks import InputError, MssEduError, message
+from mssedu.errors import InputError, MssEduError, message
 from mssedu.listening.dialog import said, take, view
 from mssedu.listening.session import Session
 from mssedu.listening.sounds import encode, shape_of

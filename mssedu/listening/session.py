@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.listening.design import CHOICES
 from mssedu.listening.schedule import SCORED, Page
 from mssedu.listening.stimuli import load_stimuli

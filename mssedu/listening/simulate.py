@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssedu.checks import InputError, check_range, message
+from mssedu.errors import InputError, check_range, message
 from mssedu.listening.choices import abx_share_correct
 from mssedu.listening.design import CHOICES, REFERENCE
 from mssedu.listening.schedule import Page

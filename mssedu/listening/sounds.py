@@ -17,7 +17,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, check_finite, check_range, message
+from mssedu.errors import InputError, check_finite, check_range, message
 
 LONGEST = 30.0  # seconds: what a listener can keep in mind, and a browser draw
 LARGEST = 20e6  # bytes of all sounds of a widget together

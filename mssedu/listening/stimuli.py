@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio import load_audio
-from mssedu.checks import InputError, check_finite, message
+from mssedu.errors import InputError, check_finite, message
 from mssedu.listening.anchors import make_anchor
 from mssedu.listening.design import LONGEST_SECONDS, REFERENCE, Design, Trial
 from mssedu.listening.loudness import Gain, match_loudness, with_headroom

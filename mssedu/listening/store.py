@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssedu.checks import DatasetError, InputError, check_name, message
+from mssedu.errors import DatasetError, InputError, check_name, message
 from mssedu.evaluation.result import first_difference
 from mssedu.listening.design import Design, design_from
 from mssedu.listening.schedule import Page, plan

@@ -15,7 +15,7 @@ from typing import Any
 import traitlets
 from torch import Tensor
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.listening.widget import ListeningWidget, joined
 
 MOST = 9  # as many as there are number keys

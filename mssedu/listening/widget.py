@@ -20,7 +20,7 @@ import anywidget
 import traitlets
 from torch import Tensor
 
-from mssedu.checks import check_name
+from mssedu.errors import check_name
 from mssedu.listening.sounds import (
     PlainPlayers,
     check_sounds,

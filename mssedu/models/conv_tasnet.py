@@ -41,7 +41,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.blocks import check_config
-from mssedu.checks import InputError, check_mixture, check_name, check_range, message
+from mssedu.errors import InputError, check_mixture, check_name, check_range, message
 
 MASKS = ("relu", "softmax")
 

@@ -45,7 +45,7 @@ from torch import Tensor, nn
 
 from mssedu.blocks import check_config
 from mssedu.blocks.dconv import BiLSTM, rescale_
-from mssedu.checks import check_mixture, check_range
+from mssedu.errors import check_mixture, check_range
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ from mssedu.blocks.hybrid import (
     hybrid_stft,
     normalize,
 )
-from mssedu.checks import InputError, check_mixture, check_range, message
+from mssedu.errors import InputError, check_mixture, check_range, message
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
 STRIDE = 4  # of all levels but those that the branches share

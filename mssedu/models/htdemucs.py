@@ -51,7 +51,7 @@ from mssedu.blocks.hybrid import (
     normalize,
 )
 from mssedu.blocks.transformer import CrossDomainTransformer
-from mssedu.checks import InputError, check_mixture, check_range, message
+from mssedu.errors import InputError, check_mixture, check_range, message
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
 STRIDE = 4  # of all convolutions that change the rate

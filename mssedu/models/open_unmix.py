@@ -38,7 +38,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.blocks import check_config, check_stft
-from mssedu.checks import (
+from mssedu.errors import (
     CheckpointError,
     InputError,
     check_mixture,

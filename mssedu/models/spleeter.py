@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from mssedu.blocks import check_config, check_stft
 from mssedu.blocks.tensorflow import copy_variables
-from mssedu.checks import (
+from mssedu.errors import (
     InputError,
     check_mixture,
     check_name,

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from mssedu.blocks import check_config
 from mssedu.blocks.tensorflow import copy_variables
-from mssedu.checks import (
+from mssedu.errors import (
     InputError,
     check_mixture,
     check_range,

@@ -25,7 +25,7 @@ from torch import Tensor
 
 import mssedu
 from mssedu.audio import peak_db
-from mssedu.checks import InputError, check_finite, check_name, message
+from mssedu.errors import InputError, check_finite, check_name, message
 from mssedu.exercises import Page
 from mssedu.figures import COLORS, STYLE
 

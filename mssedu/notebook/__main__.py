@@ -7,7 +7,7 @@ python -m mssedu.notebook check all    compare without running; exit 1 if stale
 import argparse
 import sys
 
-from mssedu.checks import MssEduError
+from mssedu.errors import MssEduError
 from mssedu.notebook.build import build, stale, texts
 
 

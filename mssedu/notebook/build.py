@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 import mssedu
-from mssedu.checks import SetupError, check_name, message
+from mssedu.errors import SetupError, check_name, message
 from mssedu.notebook import profile
 from mssedu.threads import short_spin
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from mssedu.bag import Bag
 from mssedu.checkpoint import load_checkpoint, load_weights
-from mssedu.checks import CheckpointError, InputError, message
+from mssedu.errors import CheckpointError, InputError, message
 from mssedu.pretrained.download import Progress, cache_folder, fetch
 from mssedu.pretrained.foreign import read_weights
 from mssedu.pretrained.official import Ported, port, port_open_unmix

@@ -19,7 +19,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from mssedu.checks import CheckpointError, message
+from mssedu.errors import CheckpointError, message
 
 CLASSES = (
     *("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs"),

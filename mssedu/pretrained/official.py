@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mssedu.checks import CheckpointError, message
+from mssedu.errors import CheckpointError, message
 from mssedu.models.open_unmix import weights_of
 from mssedu.pretrained.foreign import Weights
 from mssedu.pretrained.origins import ORIGINS, Origin

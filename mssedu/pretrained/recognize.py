@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mssedu.checks import CheckpointError, message
+from mssedu.errors import CheckpointError, message
 from mssedu.models.hdemucs import from_torchaudio
 
 State = Mapping[str, Tensor]

@@ -7,7 +7,7 @@ No torch in here, so that `mssedu separate --help` starts at once. `mssedu.separ
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.stems import stem_names
 
 Window = Literal["triangle", "hann", "rectangle"]

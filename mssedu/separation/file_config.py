@@ -7,7 +7,7 @@ argument of `mssedu.separate_file`, beside those of `SeparateConfig`.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 
 Ext = Literal["wav", "flac", "ogg", "mp3"]
 Subtype = Literal["int16", "int24", "float32"]

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.blocks.packed import pack
-from mssedu.checks import InputError, MssEduWarning, SetupError, check_name, message
 from mssedu.contract import device_of, eval_mode
+from mssedu.errors import InputError, MssEduWarning, SetupError, check_name, message
 
 PRECISIONS = {
     "float32": torch.float32,

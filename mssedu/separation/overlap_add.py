@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mssedu.checks import InputError, message
+from mssedu.errors import InputError, message
 from mssedu.separation.chunks import Chunks
 
 Progress = Callable[[int, int], None]  # is given chunks done, chunks in all

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mssedu.checks import InputError, check_name, message
 from mssedu.contract import ModelConfig, stem_bandwidth_hz
+from mssedu.errors import InputError, check_name, message
 from mssedu.masks import expectation_maximization, soft_masks
 from mssedu.separation.config import SeparateConfig
 from mssedu.spectral import istft, stft

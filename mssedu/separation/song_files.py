@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mssedu.audio import READABLE_SUFFIXES
-from mssedu.checks import AudioFileError, InputError, message
+from mssedu.errors import AudioFileError, InputError, message
 
 FIELDS = ("track", "stem", "ext", "trackext", "model")  # of a template
 

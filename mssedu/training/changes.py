@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mssedu.checks import CheckpointError, InputError, message
+from mssedu.errors import CheckpointError, InputError, message
 
 NEVER = ("model", "preset", "stems")
 ALWAYS = {"n_workers", "save_every", "device"}  # the device's kind is compared instead

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mssedu.checks import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.stems import stem_names
 
 SCHEDULES = ("constant", "cosine")

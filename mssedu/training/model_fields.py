@@ -9,7 +9,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from mssedu.checks import InputError, check_name, message
+from mssedu.errors import InputError, check_name, message
 
 WHERE = "--set"
 WORDS = {"true": True, "yes": True, "false": False, "no": False}

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mssedu.checks import InputError, SetupError, message
 from mssedu.datasets.segments import RandomSegments
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError, SetupError, message
 from mssedu.separate import separate
 from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import pick_device

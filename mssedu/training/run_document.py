@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mssedu.checks import CheckpointError, InputError, check_name, message
+from mssedu.errors import CheckpointError, InputError, check_name, message
 from mssedu.training.changes import as_json
 from mssedu.training.config import TrainConfig
 

@@ -27,7 +27,7 @@ from mssedu.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from mssedu.checks import CheckpointError, InputError, message
+from mssedu.errors import CheckpointError, InputError, message
 from mssedu.training.changes import (
     ALWAYS,
     Allowed,

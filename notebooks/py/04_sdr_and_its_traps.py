@@ -30,9 +30,9 @@ import os
 import torch
 
 from mssedu.bss_eval import bss_eval, bss_eval_sources
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_dataset, load_track
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.evaluation.published_scores import published_scores

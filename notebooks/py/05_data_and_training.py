@@ -46,10 +46,10 @@ from mssedu.augment import (
     remix,
 )
 from mssedu.checkpoint import load_checkpoint
-from mssedu.checks import DatasetError
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.segments import RandomSegments, item_generator
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure
 from mssedu.figures.networks import curves_figure

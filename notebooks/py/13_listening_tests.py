@@ -41,8 +41,8 @@ import torch
 from scipy.signal import firwin, oaconvolve
 
 from mssedu.audio import load_audio, loudness_lufs, peak_db, save_audio
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.errors import InputError
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.exercises import Page, exercise
 from mssedu.figures import spectrogram_figure, sweep_figure

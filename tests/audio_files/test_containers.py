@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mssedu.audio import audio_info, load_audio
-from mssedu.checks import AudioFileError, InputError, SetupError
+from mssedu.errors import AudioFileError, InputError, SetupError
 
 
 def encode(

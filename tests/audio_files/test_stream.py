@@ -14,7 +14,7 @@ import torch
 
 from mssedu.audio import load_audio, resample, save_audio
 from mssedu.audio_files.stream import Reader, Spool, read_blocks, resample_blocks, scan
-from mssedu.checks import AudioFileError, InputError
+from mssedu.errors import AudioFileError, InputError
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])
 CLICK = 12_345

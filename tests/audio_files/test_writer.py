@@ -14,7 +14,7 @@ import torch
 from mssedu.audio import audio_info, load_audio, save_audio
 from mssedu.audio_files import writer as audio_writer
 from mssedu.audio_files.writer import AudioWriter
-from mssedu.checks import AudioFileError, InputError
+from mssedu.errors import AudioFileError, InputError
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 STEP = 2.0**-15  # one 16-bit step

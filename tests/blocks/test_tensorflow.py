@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mssedu.blocks.tensorflow import copy_variables
-from mssedu.checks import CheckpointError
+from mssedu.errors import CheckpointError
 
 
 def test_axes_are_turned_round():

@@ -8,8 +8,8 @@ import tyro
 
 from mssedu.audio import save_audio
 from mssedu.checkpoint import save_checkpoint
-from mssedu.checks import InputError
 from mssedu.commands.analyze import analyze
+from mssedu.errors import InputError
 from mssedu.registry import create_model
 
 STEMS = ("vocals", "drums", "bass", "other")

@@ -6,9 +6,9 @@ import pytest
 
 from mssedu import cli
 from mssedu.checkpoint import save_checkpoint
-from mssedu.checks import CheckpointError, InputError
 from mssedu.commands import card
 from mssedu.complexity import Complexity
+from mssedu.errors import CheckpointError, InputError
 from mssedu.receptive_field import ReceptiveField
 from mssedu.registry import create_model, list_models, model_config
 

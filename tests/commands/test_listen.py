@@ -15,8 +15,8 @@ import torch
 import tyro
 
 from mssedu.audio import save_audio
-from mssedu.checks import InputError
 from mssedu.commands.listen import listen, named_run
+from mssedu.errors import InputError
 from mssedu.listening.design import load_design
 from mssedu.listening.session import Session
 from mssedu.listening.simulate import sit_through

@@ -14,9 +14,9 @@ import mssedu.train
 from mssedu import cli
 from mssedu.audio import save_audio
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
-from mssedu.checks import InputError
 from mssedu.commands.train import settled, train
 from mssedu.datasets.layouts import load_dataset
+from mssedu.errors import InputError
 from mssedu.registry import create_model
 from mssedu.train import TrainConfig, fit
 from mssedu.training.run_document import tupled

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mssedu.checks import DatasetError
 from mssedu.datasets.check import check_mixtures, check_parts, check_track
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError
 
 NAMES = ("vocals", "drums", "bass", "master")
 

@@ -11,7 +11,6 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.layouts import (
     MUSDB_VALID,
     STEM_MP4_STREAMS,
@@ -21,6 +20,7 @@ from mssedu.datasets.layouts import (
     load_dataset,
     load_track,
 )
+from mssedu.errors import DatasetError, InputError
 
 RATE = 8000
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import STEMS, demo_data, load_dataset
 from mssedu.datasets.segments import RandomSegments, item_generator
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError
 
 RATE = 100
 PLAIN = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}

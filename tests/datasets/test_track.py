@@ -7,9 +7,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.checks import AudioFileError, InputError
 from mssedu.datasets.layouts import demo_data, load_dataset, load_track
 from mssedu.datasets.track import StemFile, Track
+from mssedu.errors import AudioFileError, InputError
 
 RATE = 8000
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.evaluation.comparison import (
     compare,
     comparison_note,

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from mssedu.audio import save_audio
-from mssedu.checks import AudioFileError, DatasetError, InputError, MssEduWarning
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
+from mssedu.errors import AudioFileError, DatasetError, InputError, MssEduWarning
 from mssedu.evaluation.estimates import (
     FileEstimates,
     FunctionEstimates,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mssedu.audio import load_audio, save_audio
-from mssedu.checks import InputError
 from mssedu.datasets.layouts import load_dataset
+from mssedu.errors import InputError
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.estimates import FileEstimates, FunctionEstimates
 from mssedu.evaluation.kept_stems import KeptStems

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.evaluation.oracles import DEFINITIONS, ORACLES, oracle_estimate
 from mssedu.metrics import usdr
 

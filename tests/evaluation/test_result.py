@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from mssedu.checks import DatasetError, InputError
+from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.result import (
     AGGREGATIONS,
     Evaluation,

@@ -7,7 +7,7 @@ import torch
 
 from mssedu import metrics
 from mssedu.bss_eval import bss_eval
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.evaluation.scoring import METRICS, Sounds, score
 
 RATE = 44100

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mssedu.audio import save_audio
-from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.evaluation.scoring import METRICS
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track

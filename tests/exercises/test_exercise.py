@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.exercises import Status, exercise
 from mssedu.exercises.exercise import (
     Exercise,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.exercises import TOPICS, Exercise, Status, exercise, list_exercises
 
 ALL = [exercise(id) for id in list_exercises()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import PathPatch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.figures.evaluation import boxes_figure
 
 SCORES = {

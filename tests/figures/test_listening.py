@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import firwin, freqz
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.figures.listening import response_db, tolerance_figure
 
 RATE = 44100

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.figures.networks import (
     curves_figure,
     histogram_figure,

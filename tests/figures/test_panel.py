@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.colors import same_color
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.figures.panel import agreement_figure, coverage_figure
 
 INTERVALS = [(40.0, 60.0), (51.0, 70.0), (50.0, 52.0), (30.0, 49.9)]

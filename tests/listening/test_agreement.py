@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mssedu.audio import save_audio
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.agreement import (
     concordance,
     excerpt_scores,

@@ -6,7 +6,7 @@ import torch
 from scipy.signal import freqz
 
 from mssedu.audio import loudness_lufs
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.anchors import (
     interference,
     lowpass,

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.booth import ListeningTest, RatingPage
 from mssedu.listening.design import Design, Trial, save_design
 from mssedu.listening.export import ratings_frame

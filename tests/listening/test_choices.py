@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.choices import (
     abx_d_prime,
     abx_share_correct,

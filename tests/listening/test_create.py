@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.audio import load_audio, save_audio
-from mssedu.checks import AudioFileError, InputError, MssEduWarning
+from mssedu.errors import AudioFileError, InputError, MssEduWarning
 from mssedu.listening.create import create_test, loudest_start
 from mssedu.listening.design import ANCHORS, load_design
 from mssedu.listening.excerpts import Excerpts

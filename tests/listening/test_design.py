@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from mssedu.checks import DatasetError, InputError
+from mssedu.errors import DatasetError, InputError
 from mssedu.listening.design import (
     ANCHORS,
     Design,

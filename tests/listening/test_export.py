@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from mssedu.checks import DatasetError, InputError
+from mssedu.errors import DatasetError, InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.export import (
     COLUMNS,

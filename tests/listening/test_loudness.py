@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mssedu.audio import loudness_lufs, peak_db
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.loudness import (
     Gain,
     match_loudness,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening import MaskLab
 from mssedu.masks import ideal_binary_mask, ideal_ratio_mask
 from mssedu.metrics import usdr

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening import StemMixer
 from mssedu.listening.mixer import gain_of, panned
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import soundfile
 
-from mssedu.checks import DatasetError, InputError
+from mssedu.errors import DatasetError, InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.export import ratings_frame, read_json
 from mssedu.listening.offline import taken_in, write_test_page

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening import Player
 from mssedu.listening.pictures import N_ROWS
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.export import ratings_frame
 from mssedu.listening.report import ratings_figure, write_report

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.screening import screen
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.session import Session
 from mssedu.listening.store import ResultStore

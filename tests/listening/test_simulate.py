@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.choices import abx_share_correct, pooled
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.export import ratings_frame

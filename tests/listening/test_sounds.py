@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.sounds import check_size, check_sounds, encode, plain_players
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening.simulate import Panel, draw_ratings
 from mssedu.listening.statistics import (
     compare,

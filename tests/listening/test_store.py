@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mssedu.checks import DatasetError, InputError
+from mssedu.errors import DatasetError, InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.session import Session
 from mssedu.listening.simulate import sit_through

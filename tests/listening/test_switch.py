@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening import ABSwitch
 
 SOUNDS = {name: torch.full((1, 80), i / 10) for i, name in enumerate("abcdef")}

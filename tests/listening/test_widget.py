@@ -9,7 +9,7 @@ import torch
 from nbclient import NotebookClient
 
 import mssedu
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.listening import ABSwitch, Player
 from mssedu.listening.widget import _STATIC, ListeningWidget, joined
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.registry import create_model, list_models, model_config
 
 HOP = 1024

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.look_inside import look_inside
 from mssedu.models.demucs import Resample, center_pad, center_trim, valid_length
 from mssedu.registry import create_model, model_config

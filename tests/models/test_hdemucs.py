@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.look_inside import look_inside
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.registry import create_model, model_config

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.masks import expectation_maximization, wiener
 from mssedu.models.open_unmix import load_official
 from mssedu.registry import create_model, model_config

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.models.spleeter import PRESETS, UNet, load_official
 from mssedu.registry import create_model, model_config
 

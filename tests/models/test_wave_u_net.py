@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.models.wave_u_net import load_official, valid_lengths
 from mssedu.registry import create_model, model_config
 

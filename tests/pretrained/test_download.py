@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mssedu.checks import CheckpointError
+from mssedu.errors import CheckpointError
 from mssedu.pretrained import download as module
 from mssedu.pretrained.download import cache_folder, fetch
 

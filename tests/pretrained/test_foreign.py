@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mssedu.checks import CheckpointError
+from mssedu.errors import CheckpointError
 from mssedu.pretrained.foreign import read_weights
 
 STATE = {"a.weight": torch.rand(3, 2).half(), "a.steps": torch.tensor(3)}

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from mssedu.checks import CheckpointError
+from mssedu.errors import CheckpointError
 from mssedu.pretrained.foreign import Weights
 from mssedu.pretrained.official import port, port_open_unmix
 from mssedu.pretrained.origins import ORIGINS

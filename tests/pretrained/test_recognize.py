@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mssedu.checks import CheckpointError
+from mssedu.errors import CheckpointError
 from mssedu.pretrained.recognize import recognize
 from tests.parity.peers import import_reference, load_peer
 

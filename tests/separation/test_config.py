@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.separation.config import SeparateConfig
 
 

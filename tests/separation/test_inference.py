@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from mssedu.checks import InputError, MssEduWarning, SetupError
+from mssedu.errors import InputError, MssEduWarning, SetupError
 from mssedu.registry import create_model
 from mssedu.separation import inference
 from mssedu.separation.inference import has_fast_bfloat16, ready

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight
 from mssedu.separation.overlap_add import overlap_add, whole
 

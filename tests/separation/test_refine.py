@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import (
     augmented,

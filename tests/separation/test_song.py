@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from mssedu.audio import load_audio, resample, save_audio
-from mssedu.checks import AudioFileError, InputError
+from mssedu.errors import AudioFileError, InputError
 from mssedu.separation.file_config import FileConfig
 from mssedu.separation.song import Song
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.audio import save_audio
-from mssedu.checks import AudioFileError, InputError
+from mssedu.errors import AudioFileError, InputError
 from mssedu.separation.song_files import fill, find_files, is_finished, track_names
 
 NAMES = {"track": "絆 #1 100%", "stem": "bass", "ext": "wav", "trackext": "mp3"}

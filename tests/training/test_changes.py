@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.training.changes import (
     check_allowed,
     check_data,

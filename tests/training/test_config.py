@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.losses import LOSSES
 from mssedu.training.config import TrainConfig
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssedu.checks import InputError
+from mssedu.errors import InputError
 from mssedu.registry import MODELS, create_model, model_config
 from mssedu.training.model_fields import parse_fields
 

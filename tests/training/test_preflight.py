@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mssedu.audio import save_audio
-from mssedu.checks import DatasetError, InputError, SetupError
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError, InputError, SetupError
 from mssedu.registry import create_model
 from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import (

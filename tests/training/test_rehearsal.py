@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from mssedu.checks import InputError, SetupError
 from mssedu.datasets.track import Track
+from mssedu.errors import InputError, SetupError
 from mssedu.losses import waveform_l1
 from mssedu.registry import create_model
 from mssedu.train import _segments

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.training.config import TrainConfig
 from mssedu.training.run_document import (
     command_of_run,

@@ -10,8 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mssedu.checkpoint import read_checkpoint
-from mssedu.checks import MssEduError
 from mssedu.datasets.track import Track
+from mssedu.errors import MssEduError
 from mssedu.registry import create_model
 from mssedu.training import run_record
 from mssedu.training.config import TrainConfig

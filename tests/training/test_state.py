@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from mssedu.checks import CheckpointError, InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.registry import create_model
 from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig

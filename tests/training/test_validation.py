@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.checks import DatasetError, InputError
 from mssedu.datasets.track import Track
+from mssedu.errors import DatasetError, InputError
 from mssedu.training.validation import do_nothing_scores, validate
 
 STEMS, RATE = ("hum", "hiss"), 8000

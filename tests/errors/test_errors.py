@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from mssedu import checks
-from mssedu.checks import (
+from mssedu import errors as checks
+from mssedu.errors import (
     AudioFileError,
     CheckpointError,
     DatasetError,
