@@ -19,8 +19,8 @@ from mssedu.threads import short_spin
 
 short_spin()  # before torch is loaded; the processes that separate inherit it
 
-from mssedu.audio import load_audio
-from mssedu.audio_files.writer import AudioWriter
+from mssedu.audio.tensors import load_audio
+from mssedu.audio.writer import AudioWriter
 
 DATA = Path(__file__).parents[1] / "data"
 CHILD = """

@@ -18,7 +18,7 @@ CELLS = (
     """
 from pathlib import Path
 from mssedu import load_track
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.datasets.layouts import demo_data
 from mssedu.listening import ListeningTest, MaskLab
 from mssedu.listening.create import create_test

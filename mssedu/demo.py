@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import load_checkpoint
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track

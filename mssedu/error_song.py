@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mssedu.audio import peak_db
+from mssedu.audio.tensors import peak_db
 from mssedu.bleed import FLOOR_DB, Bleed, find_bleed
 from mssedu.datasets.track import is_source
 from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mssedu.audio import rms_db
+from mssedu.audio.tensors import rms_db
 from mssedu.errors import InputError, check_range, message
 from mssedu.metrics import usdr
 from mssedu.spectral_metrics import check_pair

@@ -16,7 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.audio_files.writer import AudioWriter
+from mssedu.audio.writer import AudioWriter
 
 _STYLE = """
 :root { color-scheme: light dark; }

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.audio import match_channels
-from mssedu.audio_files.stream import Reader, Spool, resample_blocks
-from mssedu.audio_files.writer import AudioWriter
+from mssedu.audio.stream import Reader, Spool, resample_blocks
+from mssedu.audio.tensors import match_channels
+from mssedu.audio.writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
 from mssedu.contract import config_of, device_of, stem_bandwidth_hz
 from mssedu.errors import MssEduWarning

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.audio import rms_db
+from mssedu.audio.tensors import rms_db
 from mssedu.error_windows import (
     AUDIBLE_DB,
     Windows,

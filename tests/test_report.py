@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from mssedu.audio import load_audio
+from mssedu.audio.tensors import load_audio
 from mssedu.report import Page, write_report
 
 RATE = 44100

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.audio import (
+from mssedu.audio.tensors import (
     audio_info,
     load_audio,
     match_channels,

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from mssedu.audio import READABLE_SUFFIXES, AudioInfo, audio_info
+from mssedu.audio.tensors import READABLE_SUFFIXES, AudioInfo, audio_info
 from mssedu.datasets import OnLength
 from mssedu.datasets.track import MIXTURE, StemFile, Track
 from mssedu.errors import DatasetError, MssEduError, check_name, message

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mssedu.audio import load_audio, rms_db
+from mssedu.audio.tensors import load_audio, rms_db
 from mssedu.errors import AudioFileError, InputError, check_name, check_range, message
 from mssedu.stems import resolve
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from mssedu.audio import audio_info, load_audio, match_channels, resample
+from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
 from mssedu.checkpoint import weights_sha256
 from mssedu.contract import ModelConfig, config_of, grouping_of, settle_segment
 from mssedu.datasets.track import Track

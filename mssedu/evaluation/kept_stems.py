@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.datasets.track import Track
 from mssedu.errors import InputError, message
 from mssedu.evaluation.estimates import Estimates, FileEstimates

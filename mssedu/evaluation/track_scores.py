@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.audio import rms_db
+from mssedu.audio.tensors import rms_db
 from mssedu.datasets.check import check_parts
 from mssedu.datasets.track import REST, Track, is_source
 from mssedu.errors import check_finite

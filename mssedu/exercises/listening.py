@@ -6,7 +6,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from mssedu.audio import loudness_lufs, peak_db
+from mssedu.audio.tensors import loudness_lufs, peak_db
 from mssedu.exercises.exercise import Exercise, expect, expect_close, expect_tensor
 from mssedu.exercises.quiz import Question, make_quiz
 
@@ -229,7 +229,7 @@ EXERCISES = (
             (_MATCH.replace("target_lufs - loud", "loud"), "equally loud"),
             (_MATCH.replace("gain - 1 - peak for", "min(gain, 9) for"), "equally loud"),
         ),
-        imports="import torch\n\nfrom mssedu.audio import loudness_lufs, peak_db",
+        imports="import torch\n\nfrom mssedu.audio.tensors import loudness_lufs, peak_db",
     ),
     make_quiz("listening.quiz", "13", _QUIZ),
 )

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mssedu.audio import loudness_lufs
+from mssedu.audio.tensors import loudness_lufs
 from mssedu.exercises.exercise import (
     Exercise,
     expect,
@@ -212,6 +212,6 @@ EXERCISES = (
             (_BY_RMS, "the result for noise should have -23.0 LUFS"),
             (_BY_CHANNEL, "one gain should serve both channels"),
         ),
-        imports="import math\n\nimport torch\n\nfrom mssedu.audio import loudness_lufs",
+        imports="import math\n\nimport torch\n\nfrom mssedu.audio.tensors import loudness_lufs",
     ),
 )

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.audio import load_audio, save_audio
+from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.datasets.layouts import load_dataset
 from mssedu.datasets.track import Track
 from mssedu.errors import InputError, MssEduWarning, message

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mssedu.audio import loudness_lufs
+from mssedu.audio.tensors import loudness_lufs
 from mssedu.errors import InputError, check_name, message
 
 MOST_DB = 20.0  # more would make a concert of the faint noise of an empty stem

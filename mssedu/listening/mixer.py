@@ -15,7 +15,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from mssedu.audio import rms_db
+from mssedu.audio.tensors import rms_db
 from mssedu.errors import InputError, message
 from mssedu.figures import COLORS
 from mssedu.listening.sounds import check_sounds

@@ -9,7 +9,7 @@ Notebook: 01.
 import traitlets
 from torch import Tensor
 
-from mssedu.audio import peak_db
+from mssedu.audio.tensors import peak_db
 from mssedu.listening.pictures import axes, palette, picture
 from mssedu.listening.sounds import check_sounds
 from mssedu.listening.widget import ListeningWidget, joined

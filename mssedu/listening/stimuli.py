@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mssedu.audio import load_audio
+from mssedu.audio.tensors import load_audio
 from mssedu.errors import InputError, check_finite, message
 from mssedu.listening.anchors import make_anchor
 from mssedu.listening.design import LONGEST_SECONDS, REFERENCE, Design, Trial

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 import mssedu
-from mssedu.audio import peak_db
+from mssedu.audio.tensors import peak_db
 from mssedu.errors import InputError, check_finite, check_name, message
 from mssedu.exercises import Page
 from mssedu.figures import COLORS, STYLE

@@ -12,8 +12,8 @@ from typing import Self
 
 from torch import Tensor
 
-from mssedu.audio import match_channels, resampled_length
-from mssedu.audio_files.stream import Scan, read_blocks, resample_blocks, scan
+from mssedu.audio.stream import Scan, read_blocks, resample_blocks, scan
+from mssedu.audio.tensors import match_channels, resampled_length
 from mssedu.errors import InputError, check_range, message
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.file_config import FileConfig

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from mssedu.audio import READABLE_SUFFIXES
+from mssedu.audio.tensors import READABLE_SUFFIXES
 from mssedu.errors import AudioFileError, InputError, message
 
 FIELDS = ("track", "stem", "ext", "trackext", "model")  # of a template

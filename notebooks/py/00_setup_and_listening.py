@@ -31,7 +31,7 @@
 # %%
 import torch
 
-from mssedu.audio import peak_db
+from mssedu.audio.tensors import peak_db
 from mssedu.datasets.layouts import demo_data, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import waveform_figure

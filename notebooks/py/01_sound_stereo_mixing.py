@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from matplotlib import pyplot as plt
 
-from mssedu.audio import (
+from mssedu.audio.tensors import (
     load_audio,
     loudness_lufs,
     peak_db,

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from mssedu.audio import resample, save_audio
+from mssedu.audio.tensors import resample, save_audio
 from mssedu.augment import (
     flip_channels,
     flip_sign,

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio import resample
+from mssedu.audio.tensors import resample
 from mssedu.datasets.layouts import demo_data, load_dataset, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure

@@ -31,7 +31,7 @@ import tempfile
 import torch
 import torch.nn.functional as F
 
-from mssedu.audio import resample
+from mssedu.audio.tensors import resample
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.exercises import exercise

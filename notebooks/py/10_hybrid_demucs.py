@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio import resample
+from mssedu.audio.tensors import resample
 from mssedu.blocks.dconv import DConv, LocalAttention
 from mssedu.blocks.hybrid import (
     FrequencyEmbedding,

@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio import load_audio, resample, save_audio
+from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.complexity import count_flops, peak_memory
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.evaluation.published_scores import published_scores
 from mssedu.exercises import Page, exercise

@@ -6,7 +6,7 @@ import pytest
 import torch
 import tyro
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.analyze import analyze
 from mssedu.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mssedu import cli
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import evaluate as evaluate_command
 from mssedu.evaluation.result import load_evaluation

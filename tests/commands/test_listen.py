@@ -14,7 +14,7 @@ import pytest
 import torch
 import tyro
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.commands.listen import listen, named_run
 from mssedu.errors import InputError
 from mssedu.listening.design import load_design

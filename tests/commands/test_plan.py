@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.commands.plan import measure, plan_file
 from mssedu.separate_files import separate_file
 

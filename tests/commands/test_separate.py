@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mssedu import cli
-from mssedu.audio import load_audio, save_audio
+from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.separate import clock
 from mssedu.pretrained.published import PUBLISHED, Published, WeightFile

@@ -12,7 +12,7 @@ import torch
 
 import mssedu.train
 from mssedu import cli
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.commands.train import settled, train
 from mssedu.datasets.layouts import load_dataset

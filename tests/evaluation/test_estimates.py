@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
 from mssedu.errors import AudioFileError, DatasetError, InputError, MssEduWarning

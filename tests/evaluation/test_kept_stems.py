@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mssedu.audio import load_audio, save_audio
+from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.datasets.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.evaluate import evaluate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
 from mssedu.errors import DatasetError, InputError

@@ -2,7 +2,7 @@
 
 import torch
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 
 
 def write_noise(folder, names, sample_rate, *, channels=1, seconds=1):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.errors import InputError
 from mssedu.listening.agreement import (
     concordance,

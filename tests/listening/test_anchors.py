@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import freqz
 
-from mssedu.audio import loudness_lufs
+from mssedu.audio.tensors import loudness_lufs
 from mssedu.errors import InputError
 from mssedu.listening.anchors import (
     interference,

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from mssedu.audio import load_audio, save_audio
+from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.errors import AudioFileError, InputError, MssEduWarning
 from mssedu.listening.create import create_test, loudest_start
 from mssedu.listening.design import ANCHORS, load_design

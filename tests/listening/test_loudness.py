@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.audio import loudness_lufs, peak_db
+from mssedu.audio.tensors import loudness_lufs, peak_db
 from mssedu.errors import InputError
 from mssedu.listening.loudness import (
     Gain,

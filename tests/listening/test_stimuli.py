@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.audio import loudness_lufs, peak_db, save_audio
+from mssedu.audio.tensors import loudness_lufs, peak_db, save_audio
 from mssedu.errors import AudioFileError, InputError
 from mssedu.listening.design import Design, Trial
 from mssedu.listening.stimuli import load_stimuli

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mssedu.audio import load_audio
+from mssedu.audio.tensors import load_audio
 from mssedu.blocks.transformer import CrossDomainTransformer
 from mssedu.registry import create_model
 from tests.parity.peers import assert_close, import_reference

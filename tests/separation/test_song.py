@@ -4,7 +4,7 @@ import pytest
 import soundfile
 import torch
 
-from mssedu.audio import load_audio, resample, save_audio
+from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
 from mssedu.separation.file_config import FileConfig
 from mssedu.separation.song import Song

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mssedu.audio import save_audio
+from mssedu.audio.tensors import save_audio
 from mssedu.errors import AudioFileError, InputError
 from mssedu.separation.song_files import fill, find_files, is_finished, track_names
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.audio import audio_info, load_audio
+from mssedu.audio.tensors import audio_info, load_audio
 from mssedu.errors import AudioFileError, InputError, SetupError
 
 

@@ -12,8 +12,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.audio import load_audio, resample, save_audio
-from mssedu.audio_files.stream import Reader, Spool, read_blocks, resample_blocks, scan
+from mssedu.audio.stream import Reader, Spool, read_blocks, resample_blocks, scan
+from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])

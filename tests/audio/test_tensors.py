@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.audio import (
+from mssedu.audio.tensors import (
     audio_info,
     load_audio,
     loudness_lufs,

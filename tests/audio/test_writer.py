@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-
-from mssedu.audio import audio_info, load_audio, save_audio
 from mssedu.audio_files import writer as audio_writer
-from mssedu.audio_files.writer import AudioWriter
+
+from mssedu.audio.tensors import audio_info, load_audio, save_audio
+from mssedu.audio.writer import AudioWriter
 from mssedu.errors import AudioFileError, InputError
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
@@ -194,8 +194,8 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     program = f"""
 import signal, torch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's "&"
-from mssedu.audio_files.stream import Spool
-from mssedu.audio_files.writer import AudioWriter
+from mssedu.audio.stream import Spool
+from mssedu.audio.writer import AudioWriter
 with AudioWriter({str(tmp_path / "a.wav")!r}, 44100, 2, 10**9) as writer:
     with Spool({str(tmp_path)!r}, (2,)) as spool:
         while True:

@@ -17,8 +17,8 @@ import soxr
 import torch
 from torch import Tensor
 
-from mssedu.audio_files.containers import READABLE_SUFFIXES, opened, probe
-from mssedu.audio_files.writer import AudioWriter
+from mssedu.audio.containers import READABLE_SUFFIXES, opened, probe
+from mssedu.audio.writer import AudioWriter
 from mssedu.errors import InputError, check_range, message
 
 __all__ = [

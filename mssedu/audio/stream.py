@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssedu.audio import audio_info, resampled_length
-from mssedu.audio_files.containers import BLOCK, opened
+from mssedu.audio.containers import BLOCK, opened
+from mssedu.audio.tensors import audio_info, resampled_length
 from mssedu.errors import AudioFileError, InputError, check_range, message
 
 __all__ = [
