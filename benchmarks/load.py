@@ -59,7 +59,7 @@ def demo_step(steps: int, seconds: float) -> tuple[Clock, Clock]:
 
     from mssedu.datasets.layouts import demo_data, load_dataset
     from mssedu.demo import CONFIG
-    from mssedu.registry import create_model
+    from mssedu.models.registry import create_model
     from mssedu.train import fit
 
     # One step more to warm up, and one that may save and validate
@@ -78,7 +78,7 @@ def htdemucs(steps: int, seconds: float) -> tuple[Clock, Clock]:
     """Begin and end of separating noise so many times."""
     import torch
 
-    from mssedu.registry import create_model
+    from mssedu.models.registry import create_model
     from mssedu.separate import separate
 
     torch.manual_seed(0)

@@ -35,9 +35,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import mssedu
+from mssedu.models.registry import create_model
 from mssedu.models.spleeter import load_official
 from mssedu.pretrained import load_model
-from mssedu.registry import create_model
 from mssedu.separation.inference import ready
 
 SPLEETER_SIDE = Path(__file__).with_name("spleeter_side.py")

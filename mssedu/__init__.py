@@ -14,9 +14,9 @@ __version__ = "0.1.0"
 
 # public function -> the module that defines it
 _FUNCTIONS = {
-    "create_model": "mssedu.registry",
+    "create_model": "mssedu.models.registry",
     "evaluate": "mssedu.evaluate",
-    "list_models": "mssedu.registry",
+    "list_models": "mssedu.models.registry",
     "load_dataset": "mssedu.datasets.layouts",
     "load_model": "mssedu.pretrained",
     "load_track": "mssedu.datasets.layouts",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mssedu.contract import ModelConfig, config_of, segment_limit
 from mssedu.errors import InputError, check_mixture, check_name, message
+from mssedu.models.contract import ModelConfig, config_of, segment_limit
 
 
 @dataclass(frozen=True)

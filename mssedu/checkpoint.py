@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.bag import Bag
-from mssedu.contract import config_of, grouping_of
 from mssedu.errors import CheckpointError, InputError, message
-from mssedu.registry import MODELS, create_model
+from mssedu.models.contract import config_of, grouping_of
+from mssedu.models.registry import MODELS, create_model
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
 EXTRA = "extra/"  # in front of the tensors that are no weights of the model
@@ -46,7 +46,7 @@ class Checkpoint:
     weights: dict[str, Tensor]  # the model's state dict
     tensors: dict[str, Tensor]  # what else was saved, such as the optimizer's state
     facts: dict[str, Any]  # plain values about the run, such as step and score
-    grouping: tuple[str, ...]  # what each stem is made of, see `mssedu.stems`
+    grouping: tuple[str, ...]  # what each stem is made of, see `mssedu.models.stems`
 
 
 def save_checkpoint(
@@ -191,7 +191,7 @@ def model_name(model: nn.Module) -> str:
     for name, entry in MODELS.items():
         if type(model) is entry.model:
             return name
-    remedy = "Add it to mssedu.registry.MODELS, so that it can be loaded again."
+    remedy = "Add it to mssedu.models.registry.MODELS, so that it can be loaded again."
     if isinstance(model, Bag):
         remedy = "Save each of its models, and join them by mssedu.bag.Bag again."
     wanted = f"a model of {sorted(MODELS)}"

@@ -30,8 +30,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from mssedu.contract import config_of, eval_mode
 from mssedu.errors import check_range
+from mssedu.models.contract import config_of, eval_mode
 from mssedu.receptive_field import ReceptiveField, receptive_field
 
 TIMED_SECONDS = 1.0  # short runs are repeated until they take this long together
@@ -91,7 +91,7 @@ def measure(model: nn.Module, segment: float | None = None) -> Complexity:
         InputError: a segment that is not above 0, or a model that hides NaN.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> costs = measure(create_model("spleeter", "tiny"), segment=1.0)
         >>> costs.n_parameters, costs.is_causal
         (607060, False)

@@ -27,7 +27,7 @@ from mssedu.evaluate import evaluate
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.track_scores import Scores
 from mssedu.figures import scores_figure, spectrogram_figure
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separate import separate
 from mssedu.train import fit

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.checkpoint import git_commit
-from mssedu.contract import config_of, grouping_of
 from mssedu.datasets.track import Track
 from mssedu.errors import DatasetError, InputError, check_name, check_range, message
 from mssedu.evaluation.estimates import (
@@ -42,7 +41,8 @@ from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_store import ScoreStore
 from mssedu.evaluation.scoring import check_metrics
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
-from mssedu.stems import stem_names
+from mssedu.models.contract import config_of, grouping_of
+from mssedu.models.stems import stem_names
 
 CUSTOMARY = ("silence", "mixture", "model", "irm")
 Progress = Callable[[int, int, str], None]

@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.contract import config_of, eval_mode
 from mssedu.errors import InputError, message
+from mssedu.models.contract import config_of, eval_mode
 
 Visit = Callable[[str, Tensor], None]  # is given a name and the tensor behind it
 Wanted = Callable[[str], bool]  # whether names below a path are asked for
@@ -52,7 +52,7 @@ def look_inside(
         InputError: a name that fits nothing in the model, with the nearest that does.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> model = create_model("open_unmix", "tiny", stems=("vocals",))
         >>> look_inside(model, torch.zeros(1, 2, 44100), "*.lstm.cell").keys()
         dict_keys(['networks.0.lstm.cell'])
@@ -87,7 +87,7 @@ def inside_names(
         mixture: (batch, channels, samples), to see its shapes; half a second if None.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> model = create_model("open_unmix", "tiny")
         >>> inside_names(model)["estimate"]
         (1, 4, 2, 22050)

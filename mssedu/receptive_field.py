@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mssedu.contract import config_of, eval_mode
 from mssedu.errors import InputError, message
+from mssedu.models.contract import config_of, eval_mode
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def receptive_field(model: nn.Module, samples: int) -> ReceptiveField:
         InputError: the model hides NaN, or ignores its input.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> model = create_model("open_unmix", "tiny")  # its LSTM hears everything
         >>> receptive_field(model, 44100)
         ReceptiveField(past=None, future=None)

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.bag import Bag
-from mssedu.contract import ModelConfig, chunk_seconds, config_of, segment_limit
 from mssedu.errors import (
     InputError,
     MssEduWarning,
@@ -32,6 +31,7 @@ from mssedu.errors import (
     check_mixture,
     message,
 )
+from mssedu.models.contract import ModelConfig, chunk_seconds, config_of, segment_limit
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import in_smaller_batches, with_fallback

@@ -29,8 +29,8 @@ from mssedu.audio.stream import Reader, Spool, resample_blocks
 from mssedu.audio.tensors import match_channels
 from mssedu.audio.writer import AudioWriter
 from mssedu.checkpoint import weights_sha256
-from mssedu.contract import config_of, device_of, stem_bandwidth_hz
 from mssedu.errors import MssEduWarning
+from mssedu.models.contract import config_of, device_of, stem_bandwidth_hz
 from mssedu.separate import estimate_blocks, plan_chunks, settled
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import with_fallback

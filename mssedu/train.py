@@ -29,11 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mssedu.contract import config_of, prepare
 from mssedu.datasets.segments import RandomSegments, describe_mixture
 from mssedu.datasets.track import Track
 from mssedu.errors import InputError, check_name
 from mssedu.losses import LOSSES
+from mssedu.models.contract import config_of, prepare
 from mssedu.separation.inference import reuse_memory
 from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig

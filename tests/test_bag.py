@@ -9,7 +9,7 @@ from torch import nn
 from mssedu.bag import Bag
 from mssedu.checkpoint import save_checkpoint
 from mssedu.errors import InputError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.separate import separate
 from tests.parity.peers import import_reference
 

@@ -22,7 +22,7 @@ from mssedu.checkpoint import (
     save_checkpoint,
 )
 from mssedu.errors import CheckpointError, InputError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 
 
 def tiny_model(seed=0):

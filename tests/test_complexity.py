@@ -9,8 +9,8 @@ from torch import nn
 
 from mssedu.complexity import count_flops, measure, peak_memory, time_forward
 from mssedu.errors import InputError
+from mssedu.models.registry import create_model, list_models
 from mssedu.receptive_field import ReceptiveField
-from mssedu.registry import create_model, list_models
 from tests.parity.peers import import_reference
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from mssedu.errors import InputError
 from mssedu.look_inside import inside_names, look_inside
-from mssedu.registry import create_model, list_models
+from mssedu.models.registry import create_model, list_models
 
 
 class Parts(nn.Module):

@@ -18,9 +18,9 @@ from mssedu import pretrained
 from mssedu.bag import Bag
 from mssedu.checkpoint import save_checkpoint
 from mssedu.errors import CheckpointError, InputError
+from mssedu.models.registry import create_model
 from mssedu.pretrained import list_pretrained, load_model, table
 from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
-from mssedu.registry import create_model
 from tests.parity.peers import import_reference, load_peer
 
 STEMS = ("drums", "bass", "other", "vocals")

@@ -12,7 +12,7 @@ from torch import nn
 
 from mssedu.bag import Bag
 from mssedu.errors import InputError
-from mssedu.registry import create_model, list_models
+from mssedu.models.registry import create_model, list_models
 from mssedu.separate import separate
 from tests.parity.peers import import_reference
 

@@ -15,7 +15,6 @@ import torch
 
 from mssedu import train
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
-from mssedu.contract import grouping_of
 from mssedu.datasets.track import Track
 from mssedu.errors import (
     CheckpointError,
@@ -25,7 +24,8 @@ from mssedu.errors import (
     SetupError,
 )
 from mssedu.losses import waveform_l1
-from mssedu.registry import create_model
+from mssedu.models.contract import grouping_of
+from mssedu.models.registry import create_model
 from mssedu.train import TrainConfig, fit, learning_rate_at, train_step
 from mssedu.training.validation import validate
 

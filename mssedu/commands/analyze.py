@@ -44,10 +44,10 @@ def analyze(
         device: auto, cpu, cuda, mps.
     """
     from mssedu.analysis_report import write_analysis
-    from mssedu.contract import grouping_of
     from mssedu.datasets.layouts import load_dataset
     from mssedu.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
+    from mssedu.models.contract import grouping_of
     from mssedu.tables import render
 
     _check(out_dir, tracks)

@@ -86,7 +86,7 @@ def card(
         format: of the table; table is for the terminal.
         device: to measure on: auto, cpu, cuda, mps.
     """
-    from mssedu.registry import MODELS
+    from mssedu.models.registry import MODELS
 
     if model not in MODELS and Path(model).exists():  # ./htdemucs is a folder, too
         _check_run_flags(model, preset, stems)
@@ -101,7 +101,7 @@ def card(
 
 def _check_model(name: str) -> None:
     """An unknown name, which may be a path that does not exist."""
-    from mssedu.registry import MODELS
+    from mssedu.models.registry import MODELS
 
     if name not in MODELS and (Path(name).suffix or Path(name).name != name):
         wanted = f"a run folder, a checkpoint file or a model of {sorted(MODELS)}"
@@ -158,7 +158,7 @@ def make_card(
     Raises:
         InputError: an unknown name, preset or device, or a segment not above 0.
     """
-    from mssedu.registry import create_model
+    from mssedu.models.registry import create_model
 
     model = create_model(name, preset, stems)
     return _measured(name, preset, model, segment, device)
@@ -189,7 +189,7 @@ def _measured(
     name: str, preset: str, model: "nn.Module", segment: float | None, device: str
 ) -> Card:
     from mssedu.complexity import measure
-    from mssedu.contract import config_of
+    from mssedu.models.contract import config_of
     from mssedu.training.preflight import pick_device
 
     model = model.to(pick_device(device))
@@ -269,7 +269,7 @@ def sizes() -> tuple[Head, Rows]:
     """Head and rows of all models and presets, without building their weights."""
     import torch
 
-    from mssedu.registry import MODELS, create_model
+    from mssedu.models.registry import MODELS, create_model
 
     rows = []
     for name, entry in sorted(MODELS.items()):
@@ -305,7 +305,7 @@ def make_cards(
     Raises:
         InputError: another preset, or an unknown device.
     """
-    from mssedu.registry import list_models
+    from mssedu.models.registry import list_models
 
     check_name("make_cards", "preset of all models", preset, ("paper", "tiny"))
     cards, names = [], list_models()

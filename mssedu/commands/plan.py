@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mssedu.complexity import peak_memory
-from mssedu.contract import config_of, device_of
+from mssedu.models.contract import config_of, device_of
 from mssedu.separate import plan_chunks, separate, settled
 from mssedu.separate_files import Job, split_settings
 from mssedu.separation.song import Song

@@ -233,7 +233,7 @@ def _model(
     """The model of the settings; that of a run that goes on has its fields."""
     import torch
 
-    from mssedu.registry import create_model, model_config
+    from mssedu.models.registry import create_model, model_config
     from mssedu.training.model_fields import parse_fields
 
     fields: dict[str, Any] = {}
@@ -251,8 +251,8 @@ def _songs(
     model: "nn.Module", data: Path, options: SongOptions
 ) -> tuple[list["Track"], list["Track"] | None]:
     """Songs for training and for validation, with all that sounds in their mixtures."""
-    from mssedu.contract import grouping_of
     from mssedu.datasets.layouts import load_dataset
+    from mssedu.models.contract import grouping_of
 
     load = partial(load_dataset, stems=grouping_of(model), on_length=options.on_length)
     if options.no_valid and options.valid_data:

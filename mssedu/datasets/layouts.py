@@ -23,7 +23,7 @@ from mssedu.audio.tensors import READABLE_SUFFIXES, AudioInfo, audio_info
 from mssedu.datasets import OnLength
 from mssedu.datasets.track import MIXTURE, StemFile, Track
 from mssedu.errors import DatasetError, MssEduError, check_name, message
-from mssedu.stems import resolve
+from mssedu.models.stems import resolve
 
 MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in any case
 LISTED = 5  # faults in a message; the rest is counted
@@ -99,7 +99,7 @@ def load_dataset(
         path: the root folder; its layout is recognized (see the top of this module).
         split: "train", "valid" or "test"; all if None. Where MUSDB18 has no valid
             folder, its 14 customary validation songs leave train for valid.
-        stems: the stems to select, in order, as in `mssedu.stems`; all that occur in
+        stems: the stems to select, in order, as in `mssedu.models.stems`; all that occur in
             the chosen songs if None. The others stay in the mixture.
         on_missing: a song without one of the stems is an "error", has "silence" for it
             (`Track.silent`), or is left out with a warning ("skip").

@@ -32,7 +32,7 @@ class RandomSegments(Dataset[Tensor]):
 
     Args:
         tracks: all with these stems, of one format; drawn in proportion to duration.
-        stems: the first parts of an item, in order, as in `mssedu.stems`.
+        stems: the first parts of an item, in order, as in `mssedu.models.stems`.
         segment: seconds of an item; a shorter track is followed by zeros.
         n_items: items of one pass; batch size times steps for a whole training run.
         seed: any whole number ≥ 0; another seed gives other items.

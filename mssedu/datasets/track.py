@@ -27,7 +27,7 @@ from torch import Tensor
 
 from mssedu.audio.tensors import load_audio, rms_db
 from mssedu.errors import AudioFileError, InputError, check_name, check_range, message
-from mssedu.stems import resolve
+from mssedu.models.stems import resolve
 
 MIXTURE = "mixture"  # the part that is no stem
 REST = "rest of the mixture"  # the part that is in no stem
@@ -191,7 +191,7 @@ class Track:
         """The same song and mixture with other stems.
 
         Args:
-            stems: the stems to select, in order, as in `mssedu.stems`: "vocals",
+            stems: the stems to select, in order, as in `mssedu.models.stems`: "vocals",
                 "band=drums+bass", "instrumental=-vocals", "no_vocals"; or new name ->
                 stems to be summed, such as {"band": ["drums", "bass"]}.
 

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
 from mssedu.checkpoint import weights_sha256
-from mssedu.contract import ModelConfig, config_of, grouping_of, settle_segment
 from mssedu.datasets.track import Track
 from mssedu.errors import (
     AudioFileError,
@@ -35,10 +34,11 @@ from mssedu.errors import (
     check_finite,
     message,
 )
+from mssedu.models.contract import ModelConfig, config_of, grouping_of, settle_segment
+from mssedu.models.stems import parse_stem, stem_names
 from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import output_stems
-from mssedu.stems import parse_stem, stem_names
 
 TEMPLATE = "{track}/{stem}.wav"
 
@@ -53,7 +53,7 @@ class Estimates(Protocol):
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each of them is made of, as in `mssedu.stems`."""
+        """What each of them is made of, as in `mssedu.models.stems`."""
         ...
 
     @property
@@ -151,7 +151,7 @@ class FileEstimates:
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each stem is made of, as in `mssedu.stems`."""
+        """What each stem is made of, as in `mssedu.models.stems`."""
         return self.groups or self.stems
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ class FunctionEstimates:
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each stem is made of, as in `mssedu.stems`."""
+        """What each stem is made of, as in `mssedu.models.stems`."""
         return self.groups or self.stems
 
     @property
@@ -242,10 +242,10 @@ class FunctionEstimates:
 
 
 def output_grouping(model: nn.Module, config: SeparateConfig) -> tuple[str, ...]:
-    """What a model's outputs are made of, in stems of a song; see `mssedu.stems`.
+    """What a model's outputs are made of, in stems of a song; see `mssedu.models.stems`.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> model = create_model("spleeter", "tiny", stems=["band=drums+bass"])
         >>> output_grouping(model, SeparateConfig(two_stems="band"))
         ('band=drums+bass', 'no_band')

@@ -46,7 +46,9 @@ class Job:
     rows: tuple[str, ...]
     align: bool = False  # take out the lag of the estimates
     museval: bool = False  # frames of BSS Eval for museval too
-    grouping: tuple[str, ...] = ()  # what each stem is made of, see `mssedu.stems`
+    grouping: tuple[
+        str, ...
+    ] = ()  # what each stem is made of, see `mssedu.models.stems`
 
     @property
     def definitions(self) -> dict[str, Any]:

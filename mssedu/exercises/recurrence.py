@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from mssedu.blocks.dconv import BiLSTM
 from mssedu.exercises.exercise import (
     Exercise,
     expect,
@@ -12,6 +11,7 @@ from mssedu.exercises.exercise import (
     expect_tensor,
 )
 from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.models.blocks.dconv import BiLSTM
 
 _STUB = "    return ...  # your code here"
 

@@ -21,9 +21,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mssedu.contract import config_of
 from mssedu.errors import InputError, check_name, message
 from mssedu.figures import COLORS, STYLE
+from mssedu.models.contract import config_of
 from mssedu.separate import plan_chunks, separate, settled
 from mssedu.separation.chunks import Chunks
 from mssedu.separation.config import SeparateConfig

@@ -35,7 +35,7 @@ from mssedu.listening.design import (
 from mssedu.listening.excerpts import Excerpts
 from mssedu.listening.loudness import measured_lufs
 from mssedu.listening.stimuli import load_stimuli
-from mssedu.stems import stem_names
+from mssedu.models.stems import stem_names
 
 FILE, RESULTS, SOUNDS = "test.toml", "results.sqlite", "sounds"  # in a test's folder
 STEP_SECONDS = 0.5  # between the places where an excerpt may begin

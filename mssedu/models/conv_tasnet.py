@@ -40,8 +40,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config
 from mssedu.errors import InputError, check_mixture, check_name, check_range, message
+from mssedu.models.blocks import check_config
 
 MASKS = ("relu", "softmax")
 

@@ -43,9 +43,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config
-from mssedu.blocks.dconv import BiLSTM, rescale_
 from mssedu.errors import check_mixture, check_range
+from mssedu.models.blocks import check_config
+from mssedu.models.blocks.dconv import BiLSTM, rescale_
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config, check_stft
-from mssedu.blocks.dconv import rescale_
-from mssedu.blocks.hybrid import (
+from mssedu.errors import InputError, check_mixture, check_range, message
+from mssedu.models.blocks import check_config, check_stft
+from mssedu.models.blocks.dconv import rescale_
+from mssedu.models.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FirstConvolution,
@@ -56,7 +57,6 @@ from mssedu.blocks.hybrid import (
     hybrid_stft,
     normalize,
 )
-from mssedu.errors import InputError, check_mixture, check_range, message
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
 STRIDE = 4  # of all levels but those that the branches share

@@ -39,9 +39,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config, check_stft
-from mssedu.blocks.dconv import rescale_
-from mssedu.blocks.hybrid import (
+from mssedu.errors import InputError, check_mixture, check_range, message
+from mssedu.models.blocks import check_config, check_stft
+from mssedu.models.blocks.dconv import rescale_
+from mssedu.models.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FrequencyEmbedding,
@@ -50,8 +51,7 @@ from mssedu.blocks.hybrid import (
     hybrid_stft,
     normalize,
 )
-from mssedu.blocks.transformer import CrossDomainTransformer
-from mssedu.errors import InputError, check_mixture, check_range, message
+from mssedu.models.blocks.transformer import CrossDomainTransformer
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
 STRIDE = 4  # of all convolutions that change the rate

@@ -37,7 +37,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config, check_stft
 from mssedu.errors import (
     CheckpointError,
     InputError,
@@ -47,6 +46,7 @@ from mssedu.errors import (
     message,
 )
 from mssedu.masks import wiener
+from mssedu.models.blocks import check_config, check_stft
 from mssedu.spectral import istft, stft
 
 

@@ -42,8 +42,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config, check_stft
-from mssedu.blocks.tensorflow import copy_variables
 from mssedu.errors import (
     InputError,
     check_mixture,
@@ -52,6 +50,8 @@ from mssedu.errors import (
     message,
 )
 from mssedu.masks import apply_mask
+from mssedu.models.blocks import check_config, check_stft
+from mssedu.models.blocks.tensorflow import copy_variables
 from mssedu.spectral import istft, stft
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

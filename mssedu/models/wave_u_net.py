@@ -44,14 +44,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks import check_config
-from mssedu.blocks.tensorflow import copy_variables
 from mssedu.errors import (
     InputError,
     check_mixture,
     check_range,
     message,
 )
+from mssedu.models.blocks import check_config
+from mssedu.models.blocks.tensorflow import copy_variables
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from torch import nn
 from mssedu.bag import Bag
 from mssedu.checkpoint import load_checkpoint, load_weights
 from mssedu.errors import CheckpointError, InputError, message
+from mssedu.models.registry import create_model
 from mssedu.pretrained.download import Progress, cache_folder, fetch
 from mssedu.pretrained.foreign import read_weights
 from mssedu.pretrained.official import Ported, port, port_open_unmix
 from mssedu.pretrained.published import PUBLISHED, Published
-from mssedu.registry import create_model
 
 Log = Callable[[str], None]
 

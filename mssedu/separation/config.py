@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.stems import stem_names
+from mssedu.models.stems import stem_names
 
 Window = Literal["triangle", "hann", "rectangle"]
 Highs = Literal["zeros", "average", "mix_ratio"]

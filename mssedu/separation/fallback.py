@@ -18,8 +18,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mssedu.contract import config_of, device_of, segment_limit
 from mssedu.errors import MssEduWarning
+from mssedu.models.contract import config_of, device_of, segment_limit
 from mssedu.separation.config import SeparateConfig
 
 SHORTEST_SECONDS = 1.0  # of a chunk

@@ -2,7 +2,7 @@
 
     mixture (batch, channels, samples) float32
       │ eval mode, no gradients, memory kept from chunk to chunk
-      │ on the CPU: layers in the form that processors like, mssedu.blocks.packed
+      │ on the CPU: layers in the form that processors like, mssedu.separation.packed
       │ or compiled: several small steps become one pass over memory
       │ [ matrix products and convolutions in 16 bits ]
     estimate (batch, stems, channels, samples) float32
@@ -28,9 +28,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.blocks.packed import pack
-from mssedu.contract import device_of, eval_mode
 from mssedu.errors import InputError, MssEduWarning, SetupError, check_name, message
+from mssedu.models.contract import device_of, eval_mode
+from mssedu.separation.packed import pack
 
 PRECISIONS = {
     "float32": torch.float32,

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mssedu.contract import ModelConfig, stem_bandwidth_hz
 from mssedu.errors import InputError, check_name, message
 from mssedu.masks import expectation_maximization, soft_masks
+from mssedu.models.contract import ModelConfig, stem_bandwidth_hz
+from mssedu.models.stems import WITHOUT, StemRule, resolve, stem_names
 from mssedu.separation.config import SeparateConfig
 from mssedu.spectral import istft, stft
-from mssedu.stems import WITHOUT, StemRule, resolve, stem_names
 
 Forward = Callable[[Tensor], Tensor]
 N_FFT = 4096  # of the filters; a quarter of it is their hop
@@ -170,7 +170,7 @@ def filled_highs(
 
 
 def output_stems(config: SeparateConfig, stems: tuple[str, ...]) -> tuple[str, ...]:
-    """What a separation gives, in order, as in `mssedu.stems`."""
+    """What a separation gives, in order, as in `mssedu.models.stems`."""
     if config.two_stems:
         return config.two_stems, f"{WITHOUT}{config.two_stems}"
     return config.stems or stems

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.stems import stem_names
+from mssedu.models.stems import stem_names
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16")
@@ -31,7 +31,7 @@ class TrainConfig:
 
     model: str = "spleeter"  # registry name
     preset: str = "paper"  # "paper", or "tiny" for two CPU cores and minutes
-    # what to estimate, e.g. vocals, no_vocals or band=drums+bass (see mssedu.stems);
+    # what to estimate, e.g. vocals, no_vocals or band=drums+bass (see mssedu.models.stems);
     # those of the preset if not given
     stems: Stems = None
     steps: int = 20_000  # optimizer steps

@@ -29,7 +29,7 @@ def parse_fields(config: Any, settings: Sequence[str]) -> dict[str, Any]:
             its type does not allow.
 
     Example:
-        >>> from mssedu.registry import model_config
+        >>> from mssedu.models.registry import model_config
         >>> config = model_config("spleeter", "tiny")
         >>> parse_fields(config, ["channels=1", "filters=8,16", "softmax=true"])
         {'channels': 1, 'filters': (8, 16), 'softmax': True}

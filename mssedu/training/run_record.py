@@ -19,8 +19,8 @@ from mssedu.checkpoint import (
     model_name,
     save_checkpoint,
 )
-from mssedu.contract import config_of
 from mssedu.errors import MssEduError, message
+from mssedu.models.contract import config_of
 from mssedu.training.changes import Allowed
 from mssedu.training.interrupt import StopSignals
 from mssedu.training.preflight import Songs

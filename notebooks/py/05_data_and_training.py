@@ -55,8 +55,8 @@ from mssedu.figures import scores_figure
 from mssedu.figures.networks import curves_figure
 from mssedu.losses import waveform_mse
 from mssedu.metrics import usdr
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.train import TrainConfig, fit, train_step
 from mssedu.training.validation import validate

@@ -38,9 +38,9 @@ from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.losses import magnitude_l1, waveform_l1
 from mssedu.metrics import usdr
+from mssedu.models.registry import create_model
 from mssedu.models.spleeter import UNet
 from mssedu.notebook import play, setup, show_source
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.train import TrainConfig, fit
 

@@ -35,8 +35,8 @@ from mssedu.figures.networks import histogram_figure, interval_figure, mean_inte
 from mssedu.look_inside import inside_names, look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.registry import create_model
 from mssedu.spectral import istft, stft
 
 # %%

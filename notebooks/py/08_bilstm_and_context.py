@@ -26,15 +26,15 @@
 import torch
 from torch import nn
 
-from mssedu.blocks.dconv import BiLSTM
 from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
+from mssedu.models.blocks.dconv import BiLSTM
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.train import TrainConfig, learning_rate_at, train_step
 
@@ -476,10 +476,10 @@ def toy_chunks(x, network, length):
 # and joins:
 
 # %%
-show_source("mssedu.blocks.dconv.BiLSTM.forward")
+show_source("mssedu.models.blocks.dconv.BiLSTM.forward")
 
 # %%
-show_source("mssedu.blocks.dconv.join")
+show_source("mssedu.models.blocks.dconv.join")
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)

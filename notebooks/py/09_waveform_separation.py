@@ -39,9 +39,9 @@ from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure
 from mssedu.metrics import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.receptive_field import receptive_field
-from mssedu.registry import create_model
 from mssedu.spectral import stft
 from mssedu.train import TrainConfig, fit
 

@@ -34,13 +34,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import resample
-from mssedu.blocks.dconv import DConv, LocalAttention
-from mssedu.blocks.hybrid import (
-    FrequencyEmbedding,
-    hybrid_istft,
-    hybrid_stft,
-    normalize,
-)
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.datasets.track import Track
 from mssedu.exercises import exercise
@@ -48,9 +41,16 @@ from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import inside_names, look_inside
 from mssedu.metrics import usdr
+from mssedu.models.blocks.dconv import DConv, LocalAttention
+from mssedu.models.blocks.hybrid import (
+    FrequencyEmbedding,
+    hybrid_istft,
+    hybrid_stft,
+    normalize,
+)
 from mssedu.models.hdemucs import HDemucsConfig
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.spectral import channels_as_complex, complex_as_channels, stft
 from mssedu.train import TrainConfig, fit
@@ -248,7 +248,7 @@ curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
 # $1024 m + 512$, and the clocks agree within half a sample.
 
 # %%
-show_source("mssedu.blocks.hybrid.hybrid_stft")
+show_source("mssedu.models.blocks.hybrid.hybrid_stft")
 
 # %% tags=["nbval-check-output"]
 back = hybrid_istft(hybrid_stft(mixture[None], 4096), mixture.shape[-1])[0]
@@ -336,7 +336,7 @@ def toy_place(x, bins, width):
 
 
 # %%
-show_source("mssedu.blocks.hybrid.FrequencyEmbedding")
+show_source("mssedu.models.blocks.hybrid.FrequencyEmbedding")
 
 # %%
 x = torch.randn(2, 48, 512, 3)  # behind the first level: 2048 / 4 bins
@@ -380,7 +380,7 @@ def toy_dconv(x, dconv):
 
 
 # %%
-show_source("mssedu.blocks.dconv.DConv")
+show_source("mssedu.models.blocks.dconv.DConv")
 
 # %% tags=["nbval-check-output"]
 dconv, x = DConv(384, init=1e-3), torch.randn(1, 384, 50)
@@ -405,7 +405,7 @@ print("a new DConv changes its input by less than 1 %:", bool(change < 0.01))
 #   the number of frames between is taken off, and each frame chooses that rate itself.
 
 # %%
-show_source("mssedu.blocks.dconv.LocalAttention.inside")
+show_source("mssedu.models.blocks.dconv.LocalAttention.inside")
 
 # %% [markdown]
 # `masked_fill` forbids a frame to look at itself: it knows itself already. We shall see

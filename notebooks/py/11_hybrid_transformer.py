@@ -36,16 +36,16 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from mssedu.blocks.transformer import Attention, sines_1d, sines_2d
 from mssedu.datasets.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.look_inside import look_inside
 from mssedu.metrics import usdr
+from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.pretrained import load_model
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.spectral import istft, stft
 from mssedu.train import TrainConfig, fit
@@ -130,10 +130,10 @@ print("taken:", tuple(toy_attention(q, k, v).shape), "= (queries, features)")
 # and another for the chord. This is the attention of HTDemucs:
 
 # %%
-show_source("mssedu.blocks.transformer.Attention.project")
+show_source("mssedu.models.blocks.transformer.Attention.project")
 
 # %%
-show_source("mssedu.blocks.transformer.Attention.forward")
+show_source("mssedu.models.blocks.transformer.Attention.forward")
 
 
 # %%
@@ -293,7 +293,7 @@ def toy_sines(frames, width):
 
 
 # %%
-show_source("mssedu.blocks.transformer.sines_1d")
+show_source("mssedu.models.blocks.transformer.sines_1d")
 
 # %% tags=["nbval-check-output"]
 clock = sines_1d(200, 64)
@@ -312,7 +312,7 @@ print("most alike to frame 100 is frame", alike[100].argmax().item())
 # the other half the bin.
 
 # %%
-show_source("mssedu.blocks.transformer.sines_2d")
+show_source("mssedu.models.blocks.transformer.sines_2d")
 
 # %%
 plane = sines_2d(8, 200, 64)  # (frames, bins, width)
@@ -345,13 +345,13 @@ maps_figure(
 # itself: query, key and value come from the same sequence.
 
 # %%
-show_source("mssedu.blocks.transformer.SelfAttentionLayer.forward")
+show_source("mssedu.models.blocks.transformer.SelfAttentionLayer.forward")
 
 # %% [markdown]
 # In the odd ones the query comes from one sequence, key and value from the other.
 
 # %%
-show_source("mssedu.blocks.transformer.CrossAttentionLayer.forward")
+show_source("mssedu.models.blocks.transformer.CrossAttentionLayer.forward")
 
 # %% [markdown]
 # Around each attention are two things that you may know: a skip, `x + …`, so that
@@ -362,7 +362,7 @@ show_source("mssedu.blocks.transformer.CrossAttentionLayer.forward")
 # And this is all of it:
 
 # %%
-show_source("mssedu.blocks.transformer.CrossDomainTransformer.forward")
+show_source("mssedu.models.blocks.transformer.CrossDomainTransformer.forward")
 
 # %% [markdown]
 # Note `layer(x, y), layer_t(y, x)` in one line: both look at the other as it was *before*

@@ -45,10 +45,10 @@ from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
 from mssedu.metrics import usdr
+from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.pretrained import load_model
 from mssedu.receptive_field import receptive_field
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets

@@ -63,9 +63,9 @@ from mssedu.listening.statistics import power_note, power_table
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
 from mssedu.metrics import usdr
+from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
 from mssedu.pretrained import load_model
-from mssedu.registry import create_model
 from mssedu.separate import separate
 from mssedu.tables import render
 from mssedu.train import fit

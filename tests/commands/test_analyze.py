@@ -10,7 +10,7 @@ from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.analyze import analyze
 from mssedu.errors import InputError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 
 STEMS = ("vocals", "drums", "bass", "other")
 

@@ -9,8 +9,8 @@ from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import card
 from mssedu.complexity import Complexity
 from mssedu.errors import CheckpointError, InputError
+from mssedu.models.registry import create_model, list_models, model_config
 from mssedu.receptive_field import ReceptiveField
-from mssedu.registry import create_model, list_models, model_config
 
 
 def card_of(name, past=None, future=None, **changes):

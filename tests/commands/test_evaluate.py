@@ -12,7 +12,7 @@ from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import evaluate as evaluate_command
 from mssedu.evaluation.result import load_evaluation
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 
 STEMS = ("vocals", "drums", "bass", "other")
 QUICK = ("--metrics", "usdr", "--rows", "silence", "model")

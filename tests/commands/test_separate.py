@@ -10,8 +10,8 @@ from mssedu import cli
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.separate import clock
+from mssedu.models.registry import create_model
 from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
-from mssedu.registry import create_model
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.commands.train import settled, train
 from mssedu.datasets.layouts import load_dataset
 from mssedu.errors import InputError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.train import TrainConfig, fit
 from mssedu.training.run_document import tupled
 

@@ -11,7 +11,7 @@ from mssedu.errors import InputError
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.estimates import FileEstimates, FunctionEstimates
 from mssedu.evaluation.kept_stems import KeptStems
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 
 QUICK = {"metrics": ("usdr",), "rows": ("model",)}
 

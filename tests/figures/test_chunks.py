@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.contract import config_of
 from mssedu.errors import InputError
 from mssedu.figures.chunks import FLOOR_DB, ChunkLab, chunks_figure, error_db
+from mssedu.models.contract import config_of
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight
 
 RATE = 1000

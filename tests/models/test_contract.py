@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
-from mssedu.registry import create_model, list_models, model_config
+from mssedu.models.registry import create_model, list_models, model_config
 
 HOP = 1024
 LENGTHS = [1, 2, HOP - 1, HOP + 1, 5000, 44100]

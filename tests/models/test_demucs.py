@@ -7,7 +7,7 @@ from torch import nn
 from mssedu.errors import InputError
 from mssedu.look_inside import look_inside
 from mssedu.models.demucs import Resample, center_pad, center_trim, valid_length
-from mssedu.registry import create_model, model_config
+from mssedu.models.registry import create_model, model_config
 
 SMALL = {"width": 4, "depth": 3}
 

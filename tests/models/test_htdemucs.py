@@ -5,7 +5,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.look_inside import look_inside
-from mssedu.registry import create_model, model_config
+from mssedu.models.registry import create_model, model_config
 
 
 def tiny_model(**changes):

@@ -6,7 +6,7 @@ import torch
 from mssedu.errors import CheckpointError, InputError
 from mssedu.masks import expectation_maximization, wiener
 from mssedu.models.open_unmix import load_official
-from mssedu.registry import create_model, model_config
+from mssedu.models.registry import create_model, model_config
 from mssedu.spectral import stft
 
 

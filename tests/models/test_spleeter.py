@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mssedu.errors import CheckpointError, InputError
+from mssedu.models.registry import create_model, model_config
 from mssedu.models.spleeter import PRESETS, UNet, load_official
-from mssedu.registry import create_model, model_config
 
 TINY = {"n_fft": 64, "hop_length": 16, "bins": 16, "frames": 32, "filters": (2, 3)}
 PUBLISHED = 9_823_749

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mssedu.errors import CheckpointError, InputError
+from mssedu.models.registry import create_model, model_config
 from mssedu.models.wave_u_net import load_official, valid_lengths
-from mssedu.registry import create_model, model_config
 
 SMALL = {"n_levels": 4, "filters": 3}
 STEP = 2 ** SMALL["n_levels"]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mssedu.models.conv_tasnet import Block, ConvTasNetConfig
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from tests.parity.peers import assert_close, load_peer
 
 diffq = ModuleType("diffq")  # quantized weights, not needed here

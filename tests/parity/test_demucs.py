@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.models.demucs import Resample, valid_length
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from tests.parity.peers import assert_close, import_reference, load_peer
 
 diffq = ModuleType("diffq")  # quantized weights, not needed here

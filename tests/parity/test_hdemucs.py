@@ -5,9 +5,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from mssedu.blocks.dconv import BiLSTM, DConv, LocalAttention
+from mssedu.models.blocks.dconv import BiLSTM, DConv, LocalAttention
 from mssedu.models.hdemucs import from_torchaudio
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from tests.parity.peers import assert_close, import_reference, load_peer
 
 hdemucs_4 = import_reference("demucs.hdemucs")

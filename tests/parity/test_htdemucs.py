@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import load_audio
-from mssedu.blocks.transformer import CrossDomainTransformer
-from mssedu.registry import create_model
+from mssedu.models.blocks.transformer import CrossDomainTransformer
+from mssedu.models.registry import create_model
 from tests.parity.peers import assert_close, import_reference
 
 original = import_reference("demucs.htdemucs")

@@ -5,7 +5,7 @@ import torch
 
 from mssedu.masks import wiener
 from mssedu.models.open_unmix import load_official
-from mssedu.registry import create_model, model_config
+from mssedu.models.registry import create_model, model_config
 from tests.parity.peers import assert_close, import_reference
 
 original = import_reference("openunmix.model")

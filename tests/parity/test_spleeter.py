@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mssedu.models.registry import create_model
 from mssedu.models.spleeter import load_official
-from mssedu.registry import create_model
 
 HERE = Path(__file__).parent
 ORIGINAL = runpy.run_path(str(HERE / "make_spleeter_golden.py"))

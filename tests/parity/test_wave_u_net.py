@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mssedu.models.registry import create_model, model_config
 from mssedu.models.wave_u_net import load_official, valid_lengths
-from mssedu.registry import create_model, model_config
 
 HERE = Path(__file__).parent
 ORIGINAL = runpy.run_path(str(HERE / "make_wave_u_net_golden.py"))

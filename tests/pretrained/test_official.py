@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mssedu.errors import CheckpointError
+from mssedu.models.registry import create_model, model_config
 from mssedu.pretrained.foreign import Weights
 from mssedu.pretrained.official import port, port_open_unmix
 from mssedu.pretrained.origins import ORIGINS
-from mssedu.registry import create_model, model_config
 
 STEMS = ("dizi", "pipa", "other")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mssedu.errors import InputError, MssEduWarning, SetupError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.separation import inference
 from mssedu.separation.inference import has_fast_bfloat16, ready
 

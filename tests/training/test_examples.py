@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.datasets.track import Track
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.train import _batches, _segments
 from mssedu.training.config import TrainConfig
 from mssedu.training.state import TrainState

@@ -3,7 +3,7 @@
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.registry import MODELS, create_model, model_config
+from mssedu.models.registry import MODELS, create_model, model_config
 from mssedu.training.model_fields import parse_fields
 
 SPLEETER, TASNET = model_config("spleeter", "tiny"), model_config("conv_tasnet", "tiny")

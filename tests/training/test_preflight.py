@@ -9,7 +9,7 @@ from mssedu.audio.tensors import save_audio
 from mssedu.datasets.layouts import load_track
 from mssedu.datasets.track import Track
 from mssedu.errors import DatasetError, InputError, SetupError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import (
     Songs,

@@ -8,7 +8,7 @@ import torch
 from mssedu.datasets.track import Track
 from mssedu.errors import InputError, SetupError
 from mssedu.losses import waveform_l1
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.train import _segments
 from mssedu.training.config import TrainConfig
 from mssedu.training.rehearsal import enough_memory, rehearse

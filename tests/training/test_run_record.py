@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mssedu.checkpoint import read_checkpoint
 from mssedu.datasets.track import Track
 from mssedu.errors import MssEduError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.training import run_record
 from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import Songs

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mssedu.errors import CheckpointError, InputError
-from mssedu.registry import create_model
+from mssedu.models.registry import create_model
 from mssedu.training.changes import Allowed
 from mssedu.training.config import TrainConfig
 from mssedu.training.state import TrainState, Window

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.blocks.hybrid import (
+from mssedu.models.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FirstConvolution,

@@ -29,15 +29,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks.dconv import DConv
-from mssedu.blocks.hybrid import (
+from mssedu.models.blocks.dconv import DConv
+from mssedu.models.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FrequencyEmbedding,
     LastConvolution,
     along_time,
 )
-from mssedu.blocks.transformer import Attention
+from mssedu.models.blocks.transformer import Attention
 
 Step = Callable[[Tensor], Tensor]
 

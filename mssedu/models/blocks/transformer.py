@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks.dconv import LayerScale
+from mssedu.models.blocks.dconv import LayerScale
 
 
 def sines_1d(frames: int, width: int, period: float = 10000.0) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.blocks.dconv import (
+from mssedu.models.blocks.dconv import (
     BiLSTM,
     DConv,
     LayerScale,

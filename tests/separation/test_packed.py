@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.blocks.dconv import DConv
-from mssedu.blocks.hybrid import (
+from mssedu.models.blocks.dconv import DConv
+from mssedu.models.blocks.hybrid import (
     DecoderLayer,
     EncoderLayer,
     FrequencyEmbedding,
     LastConvolution,
 )
-from mssedu.blocks.packed import pack
-from mssedu.blocks.transformer import Attention
+from mssedu.models.blocks.transformer import Attention
+from mssedu.separation.packed import pack
 
 DCONV = {"compress": 4, "init": 0.5}
 

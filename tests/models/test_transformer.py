@@ -4,7 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
-from mssedu.blocks.transformer import (
+from mssedu.models.blocks.transformer import (
     Attention,
     CrossAttentionLayer,
     CrossDomainTransformer,

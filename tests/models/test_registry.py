@@ -4,7 +4,7 @@ import pytest
 
 import mssedu
 from mssedu.errors import InputError
-from mssedu.registry import MODELS, create_model, list_models, model_config
+from mssedu.models.registry import MODELS, create_model, list_models, model_config
 
 
 def test_list_is_sorted_and_public():

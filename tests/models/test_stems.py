@@ -3,7 +3,7 @@
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.stems import parse_stem, resolve, stem_names
+from mssedu.models.stems import parse_stem, resolve, stem_names
 
 KNOWN = ("vocals", "drums", "bass", "other")
 

@@ -16,7 +16,7 @@ from mssedu.models import (
     spleeter,
     wave_u_net,
 )
-from mssedu.stems import stem_names
+from mssedu.models.stems import stem_names
 
 DEFAULT_PRESET = "paper"
 
@@ -88,7 +88,7 @@ def create_model(
         name: one of `list_models`.
         preset: "paper" for the published configuration, "tiny" for one below a million
             parameters, or another preset of the model's file.
-        stems: names, or what they are made of (`mssedu.stems`); the preset's if None.
+        stems: names, or what they are made of (`mssedu.models.stems`); the preset's if None.
         **config_changes: fields of the model's config to change.
 
     Returns:

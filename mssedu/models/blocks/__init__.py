@@ -4,8 +4,8 @@ Letters of all einops patterns: b batch, s stem, c channel, t sample, f bin, m f
 k band, h head, d feature, r (re, im).
 """
 
-from mssedu.contract import ModelConfig
 from mssedu.errors import InputError, check_range, message
+from mssedu.models.contract import ModelConfig
 
 
 def check_config(config: ModelConfig) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mssedu.blocks.tensorflow import copy_variables
 from mssedu.errors import CheckpointError
+from mssedu.models.blocks.tensorflow import copy_variables
 
 
 def test_axes_are_turned_round():

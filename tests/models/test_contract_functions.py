@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.contract import (
+from mssedu.errors import InputError
+from mssedu.models.contract import (
     chunk_seconds,
     config_of,
     device_of,
@@ -16,8 +17,7 @@ from mssedu.contract import (
     settle_segment,
     stem_bandwidth_hz,
 )
-from mssedu.errors import InputError
-from mssedu.registry import create_model, list_models
+from mssedu.models.registry import create_model, list_models
 
 
 @pytest.mark.parametrize("name", list_models())

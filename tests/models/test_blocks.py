@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mssedu.blocks import check_config, check_stft
 from mssedu.errors import InputError
+from mssedu.models.blocks import check_config, check_stft
 
 GOOD = {"stems": ("a", "b"), "sample_rate": 8000, "channels": 1, "segment": 0.5}
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.blocks.dconv import DConv
+from mssedu.models.blocks.dconv import DConv
 from mssedu.spectral import istft, stft
 
 

@@ -62,10 +62,10 @@ def config_of(model: nn.Module) -> ModelConfig:
 
 
 def grouping_of(model: nn.Module) -> tuple[str, ...]:
-    """What each stem of the model is made of, as in `mssedu.stems`.
+    """What each stem of the model is made of, as in `mssedu.models.stems`.
 
     Example:
-        >>> from mssedu.registry import create_model
+        >>> from mssedu.models.registry import create_model
         >>> grouping_of(create_model("spleeter", "tiny", stems=["band=-vocals"]))
         ('band=-vocals',)
     """
