@@ -31,7 +31,7 @@ from results import processor, write_section
 
 import mssedu
 from mssedu.bss_eval import bss_eval
-from mssedu.datasets.layouts import demo_data
+from mssedu.data.layouts import demo_data
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.spectral import istft, stft
 

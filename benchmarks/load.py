@@ -57,7 +57,7 @@ def demo_step(steps: int, seconds: float) -> tuple[Clock, Clock]:
     """Begin and end of so many steps of the demo's training."""
     import torch
 
-    from mssedu.datasets.layouts import demo_data, load_dataset
+    from mssedu.data.layouts import demo_data, load_dataset
     from mssedu.demo import CONFIG
     from mssedu.models.registry import create_model
     from mssedu.train import fit

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import mssedu
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.metrics import usdr
 from mssedu.pretrained import load_model
 from mssedu.pretrained.foreign import read_weights

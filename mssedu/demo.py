@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import load_checkpoint
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.track import Track
 from mssedu.errors import InputError, message
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.result import Evaluation

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mssedu.bleed import FLOOR_DB
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.error_song import REST, Song, TrackErrors, WorstExcerpt
 from mssedu.error_windows import Windows
 from mssedu.errors import DatasetError, check_finite, check_range, message

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mssedu.audio.tensors import peak_db
 from mssedu.bleed import FLOOR_DB, Bleed, find_bleed
-from mssedu.datasets.track import is_source
+from mssedu.data.track import is_source
 from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows
 from mssedu.metrics import usdr
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.checkpoint import git_commit
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError, check_name, check_range, message
 from mssedu.evaluation.estimates import (
     Estimates,

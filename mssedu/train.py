@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mssedu.datasets.segments import RandomSegments, describe_mixture
-from mssedu.datasets.track import Track
+from mssedu.data.segments import RandomSegments, describe_mixture
+from mssedu.data.track import Track
 from mssedu.errors import InputError, check_name
 from mssedu.losses import LOSSES
 from mssedu.models.contract import config_of, prepare

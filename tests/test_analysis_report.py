@@ -9,7 +9,7 @@ import torch
 from mssedu import error_analysis
 from mssedu.analysis_report import write_analysis
 from mssedu.audio.tensors import load_audio
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.error_analysis import analyze_errors
 from mssedu.evaluation.estimates import FunctionEstimates
 

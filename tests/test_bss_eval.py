@@ -8,7 +8,7 @@ import torch
 
 import mssedu
 from mssedu.bss_eval import bss_eval, bss_eval_images, bss_eval_sources
-from mssedu.datasets.layouts import demo_data
+from mssedu.data.layouts import demo_data
 from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.spectral import istft, stft

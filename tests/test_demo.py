@@ -9,7 +9,7 @@ import pytest
 from mssedu import cli
 from mssedu import demo as demo_module
 from mssedu.audio.tensors import load_audio
-from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.data.layouts import demo_data, load_track
 from mssedu.demo import CONFIG, MARK, is_earlier_demo, run_demo
 from mssedu.errors import InputError
 from mssedu.metrics import usdr

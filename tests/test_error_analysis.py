@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu import error_analysis
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.error_analysis import analyze_errors
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.estimates import FunctionEstimates

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.layouts import load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import load_dataset
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluate import CUSTOMARY, evaluate
 from mssedu.evaluation.estimates import FileEstimates

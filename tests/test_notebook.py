@@ -150,7 +150,7 @@ def test_show_source_of_a_function_and_a_method():
         ("mssedu", "expected a name in mssedu, got 'mssedu'"),
         ("mssedu.notebook.plai", r"name in mssedu\.notebook of .*mean 'play'"),
         ("mssedu.notebok", "name in mssedu of .*Did you mean 'notebook'"),
-        ("mssedu.datasets.track.Track", "expected at most 60 lines"),
+        ("mssedu.data.track.Track", "expected at most 60 lines"),
     ],
 )
 def test_show_source_refuses(name, message):

@@ -15,7 +15,7 @@ import torch
 
 from mssedu import train
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import (
     CheckpointError,
     DatasetError,

@@ -44,7 +44,7 @@ def analyze(
         device: auto, cpu, cuda, mps.
     """
     from mssedu.analysis_report import write_analysis
-    from mssedu.datasets.layouts import load_dataset
+    from mssedu.data.layouts import load_dataset
     from mssedu.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
     from mssedu.models.contract import grouping_of

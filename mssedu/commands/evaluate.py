@@ -14,7 +14,7 @@ import tyro
 
 from mssedu.commands.separate import DEMO_MODEL, Model, source
 from mssedu.console import Output, bar, err, load_shown, out
-from mssedu.datasets import OnLength
+from mssedu.data import OnLength
 from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.separation.config import SeparateConfig
 from mssedu.tables import Format, note, render
@@ -89,7 +89,7 @@ def evaluate(
         template: where in it a stem lies.
         device: auto, cpu, cuda, mps.
     """
-    from mssedu.datasets.layouts import load_dataset
+    from mssedu.data.layouts import load_dataset
     from mssedu.evaluate import evaluate as run
     from mssedu.evaluation.estimates import FileEstimates, output_grouping
 

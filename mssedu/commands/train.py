@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mssedu.console import bar, say, show_steps
-from mssedu.datasets import OnLength
+from mssedu.data import OnLength
 from mssedu.errors import DatasetError, InputError, message
 from mssedu.training.changes import check_same_model, config_changes
 from mssedu.training.config import TrainConfig
@@ -31,7 +31,7 @@ from mssedu.training.run_document import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from mssedu.datasets.track import Track
+    from mssedu.data.track import Track
 
 RUN_DIR = Path("runs/train")
 AUTO = "auto"
@@ -251,7 +251,7 @@ def _songs(
     model: "nn.Module", data: Path, options: SongOptions
 ) -> tuple[list["Track"], list["Track"] | None]:
     """Songs for training and for validation, with all that sounds in their mixtures."""
-    from mssedu.datasets.layouts import load_dataset
+    from mssedu.data.layouts import load_dataset
     from mssedu.models.contract import grouping_of
 
     load = partial(load_dataset, stems=grouping_of(model), on_length=options.on_length)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
 from mssedu.checkpoint import weights_sha256
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import (
     AudioFileError,
     DatasetError,

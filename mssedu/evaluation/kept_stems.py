@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import InputError, message
 from mssedu.evaluation.estimates import Estimates, FileEstimates
 from mssedu.evaluation.result import first_difference, write_json

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mssedu import metrics
 from mssedu.bss_eval import BSSEval, bss_eval
-from mssedu.datasets.track import is_source
+from mssedu.data.track import is_source
 from mssedu.errors import check_name
 
 CAP = metrics.CAP_DB  # infinite ratios are stored as ± this, and counted

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import rms_db
-from mssedu.datasets.check import check_parts
-from mssedu.datasets.track import REST, Track, is_source
+from mssedu.data.check import check_parts
+from mssedu.data.track import REST, Track, is_source
 from mssedu.errors import check_finite
 from mssedu.evaluation import oracles
 from mssedu.evaluation.estimates import fitted

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.datasets.layouts import load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import load_dataset
+from mssedu.data.track import Track
 from mssedu.errors import InputError, MssEduWarning, message
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.listening.design import (

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from mssedu.checkpoint import model_name
-from mssedu.datasets.check import check_mixtures
-from mssedu.datasets.track import Track, data_sha256, track_sha256
+from mssedu.data.check import check_mixtures
+from mssedu.data.track import Track, data_sha256, track_sha256
 from mssedu.errors import DatasetError, InputError, SetupError, message
 from mssedu.models.contract import ModelConfig, config_of, grouping_of
 from mssedu.training.config import TrainConfig

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mssedu.datasets.segments import RandomSegments
-from mssedu.datasets.track import Track
+from mssedu.data.segments import RandomSegments
+from mssedu.data.track import Track
 from mssedu.errors import InputError, SetupError, message
 from mssedu.separate import separate
 from mssedu.training.config import TrainConfig

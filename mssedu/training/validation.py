@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, check_finite, message
 from mssedu.metrics import usdr
 from mssedu.separate import separate

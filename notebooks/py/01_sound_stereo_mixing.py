@@ -32,7 +32,7 @@ from mssedu.audio.tensors import (
     rms_db,
     save_audio,
 )
-from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.data.layouts import demo_data, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import COLORS, sweep_figure
 from mssedu.notebook import play, setup, show_source
@@ -181,7 +181,7 @@ for stem, audio in stems.items():
 # never changes another. All of source separation stands on this line.
 
 # %%
-show_source("mssedu.datasets.track.Track.mixture")
+show_source("mssedu.data.track.Track.mixture")
 
 # %%
 toy_mixture = sources.sum(0)

@@ -27,7 +27,7 @@
 import torch
 import torch.nn.functional as F
 
-from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.data.layouts import demo_data, load_track
 from mssedu.errors import InputError
 from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure, waveform_figure

@@ -25,7 +25,7 @@
 # %%
 import torch
 
-from mssedu.datasets.layouts import demo_data, load_track
+from mssedu.data.layouts import demo_data, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import mask_figure, scores_figure, spectrogram_figure, sweep_figure
 from mssedu.masks import (

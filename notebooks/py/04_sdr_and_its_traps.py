@@ -30,8 +30,8 @@ import os
 import torch
 
 from mssedu.bss_eval import bss_eval, bss_eval_sources
-from mssedu.datasets.layouts import demo_data, load_dataset, load_track
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import demo_data, load_dataset, load_track
+from mssedu.data.track import Track
 from mssedu.errors import InputError
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.oracles import oracle_estimate

@@ -38,17 +38,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from mssedu.audio.tensors import resample, save_audio
-from mssedu.augment import (
+from mssedu.checkpoint import load_checkpoint
+from mssedu.data.augment import (
     flip_channels,
     flip_sign,
     random_gain,
     random_silence,
     remix,
 )
-from mssedu.checkpoint import load_checkpoint
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.segments import RandomSegments, item_generator
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.segments import RandomSegments, item_generator
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure
@@ -198,13 +198,13 @@ def toy_segment(tracks, stems, seconds, seed, item):
 
 
 # %%
-show_source("mssedu.datasets.segments.RandomSegments.__getitem__")
+show_source("mssedu.data.segments.RandomSegments.__getitem__")
 
 # %%
-show_source("mssedu.datasets.segments.RandomSegments._read")
+show_source("mssedu.data.segments.RandomSegments._read")
 
 # %%
-show_source("mssedu.datasets.segments.item_generator")
+show_source("mssedu.data.segments.item_generator")
 
 # %% tags=["nbval-check-output"]
 as_drawn = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}
@@ -373,7 +373,7 @@ def toy_remix(sources, generator):
 
 
 # %%
-show_source("mssedu.augment.remix")
+show_source("mssedu.data.augment.remix")
 
 # %% tags=["nbval-check-output"]
 batch = torch.stack([song.sources(20, 4) for song in train_songs])

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import mask_figure, scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import resample
-from mssedu.datasets.layouts import demo_data, load_dataset, load_track
+from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval

@@ -34,8 +34,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import resample
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure

@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure

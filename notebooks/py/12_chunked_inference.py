@@ -39,8 +39,8 @@ from torch import nn
 
 from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.complexity import count_flops, peak_memory
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db

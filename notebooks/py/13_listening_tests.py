@@ -41,7 +41,7 @@ import torch
 from scipy.signal import firwin, oaconvolve
 
 from mssedu.audio.tensors import load_audio, loudness_lufs, peak_db, save_audio
-from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.errors import InputError
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.exercises import Page, exercise

@@ -36,7 +36,7 @@ import torch
 from scipy import stats
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.layouts import demo_data, load_dataset
+from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.evaluation.published_scores import published_scores
 from mssedu.exercises import Page, exercise
 from mssedu.figures import sweep_figure

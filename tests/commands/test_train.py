@@ -15,7 +15,7 @@ from mssedu import cli
 from mssedu.audio.tensors import save_audio
 from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.commands.train import settled, train
-from mssedu.datasets.layouts import load_dataset
+from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.train import TrainConfig, fit

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.layouts import load_track
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import load_track
+from mssedu.data.track import Track
 from mssedu.errors import AudioFileError, DatasetError, InputError, MssEduWarning
 from mssedu.evaluation.estimates import (
     FileEstimates,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.datasets.layouts import load_dataset
+from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.estimates import FileEstimates, FunctionEstimates

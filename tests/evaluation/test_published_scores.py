@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.evaluate import evaluate
 from mssedu.evaluation.published_scores import (
     AGGREGATIONS,

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.layouts import load_track
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import load_track
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.evaluation.scoring import METRICS

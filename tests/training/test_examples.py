@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.models.registry import create_model
 from mssedu.train import _batches, _segments
 from mssedu.training.config import TrainConfig

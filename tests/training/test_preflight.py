@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import save_audio
-from mssedu.datasets.layouts import load_track
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import load_track
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError, SetupError
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import InputError, SetupError
 from mssedu.losses import waveform_l1
 from mssedu.models.registry import create_model

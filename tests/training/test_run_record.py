@@ -10,7 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mssedu.checkpoint import read_checkpoint
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.registry import create_model
 from mssedu.training import run_record

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.datasets.track import Track
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.training.validation import do_nothing_scores, validate
 

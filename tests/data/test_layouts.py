@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.datasets.layouts import (
+from mssedu.data.layouts import (
     MUSDB_VALID,
     STEM_MP4_STREAMS,
     STEMS,

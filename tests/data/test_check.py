@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mssedu.datasets.check import check_mixtures, check_parts, check_track
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.track import Track
+from mssedu.data.check import check_mixtures, check_parts, check_track
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.track import Track
 from mssedu.errors import DatasetError
 
 NAMES = ("vocals", "drums", "bass", "master")

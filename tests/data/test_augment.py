@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.augment import (
+from mssedu.data.augment import (
     flip_channels,
     flip_sign,
     random_gain,

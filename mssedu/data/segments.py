@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mssedu.augment import flip_channels, flip_sign, random_gain, random_silence
-from mssedu.datasets.track import REST, Track, is_source
+from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
+from mssedu.data.track import REST, Track, is_source
 from mssedu.errors import InputError, check_range, message
 
 SILENT_DB = -80.0  # RMS over a song: what lies below is noise, not an instrument

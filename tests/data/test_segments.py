@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mssedu.datasets.layouts import STEMS, demo_data, load_dataset
-from mssedu.datasets.segments import RandomSegments, item_generator
-from mssedu.datasets.track import Track
+from mssedu.data.layouts import STEMS, demo_data, load_dataset
+from mssedu.data.segments import RandomSegments, item_generator
+from mssedu.data.track import Track
 from mssedu.errors import InputError
 
 RATE = 100

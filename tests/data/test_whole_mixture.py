@@ -7,9 +7,9 @@ a mixture that holds more, a codec's mixture, and songs with different other ste
 import pytest
 import torch
 
-from mssedu.datasets.layouts import demo_data, load_dataset
-from mssedu.datasets.segments import RandomSegments, describe_mixture
-from mssedu.datasets.track import REST, Track, data_sha256, track_sha256
+from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.segments import RandomSegments, describe_mixture
+from mssedu.data.track import REST, Track, data_sha256, track_sha256
 from mssedu.errors import InputError
 
 RATE = 1000

@@ -7,8 +7,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.datasets.layouts import demo_data, load_dataset, load_track
-from mssedu.datasets.track import StemFile, Track
+from mssedu.data.layouts import demo_data, load_dataset, load_track
+from mssedu.data.track import StemFile, Track
 from mssedu.errors import AudioFileError, InputError
 
 RATE = 8000

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mssedu.datasets.track import REST, Track, is_source
+from mssedu.data.track import REST, Track, is_source
 from mssedu.errors import DatasetError, message
 
 SAME_DB = -40.0  # against a stem: below it, two sounds are the same

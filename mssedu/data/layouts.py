@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import get_args
 
 from mssedu.audio.tensors import READABLE_SUFFIXES, AudioInfo, audio_info
-from mssedu.datasets import OnLength
-from mssedu.datasets.track import MIXTURE, StemFile, Track
+from mssedu.data import OnLength
+from mssedu.data.track import MIXTURE, StemFile, Track
 from mssedu.errors import DatasetError, MssEduError, check_name, message
 from mssedu.models.stems import resolve
 
