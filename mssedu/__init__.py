@@ -20,7 +20,7 @@ _FUNCTIONS = {
     "load_dataset": "mssedu.data.layouts",
     "load_model": "mssedu.pretrained",
     "load_track": "mssedu.data.layouts",
-    "look_inside": "mssedu.look_inside",
+    "look_inside": "mssedu.inspect.inside",
     "separate": "mssedu.separate",
     "separate_file": "mssedu.separate_files",
 }

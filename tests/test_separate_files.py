@@ -18,8 +18,8 @@ from mssedu.audio.tensors import (
     save_audio,
 )
 from mssedu.checkpoint import weights_sha256
-from mssedu.complexity import peak_memory
 from mssedu.errors import AudioFileError, InputError
+from mssedu.inspect.complexity import peak_memory
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file, split_settings
 from tests.audio_files.test_containers import encode

@@ -26,7 +26,7 @@ from mssedu.tables import note as remark
 if TYPE_CHECKING:
     from torch import nn
 
-    from mssedu.complexity import Complexity
+    from mssedu.inspect.complexity import Complexity
 
 NOTE = (
     "1 MAC = 2 FLOPs; convolutions, linear layers, LSTMs and attention are counted, "
@@ -188,7 +188,7 @@ def make_run_card(
 def _measured(
     name: str, preset: str, model: "nn.Module", segment: float | None, device: str
 ) -> Card:
-    from mssedu.complexity import measure
+    from mssedu.inspect.complexity import measure
     from mssedu.models.contract import config_of
     from mssedu.training.preflight import pick_device
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mssedu.complexity import peak_memory
+from mssedu.inspect.complexity import peak_memory
 from mssedu.models.contract import config_of, device_of
 from mssedu.separate import plan_chunks, separate, settled
 from mssedu.separate_files import Job, split_settings

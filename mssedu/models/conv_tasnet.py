@@ -251,7 +251,7 @@ class ConvTasNet(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.separator = Separator(config)
-        # A module, so that mssedu.look_inside has a name for it
+        # A module, so that mssedu.inspect.inside has a name for it
         self.mask = nn.ReLU() if config.mask == "relu" else nn.Softmax(dim=1)
         self.decoder = Decoder(config)
         # As in the origin, also for scale and shift of the norms: they start out small

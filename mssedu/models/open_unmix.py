@@ -133,7 +133,9 @@ class StemNetwork(nn.Module):
         self.bn3 = nn.BatchNorm1d(n_out)
         self.output_scale = nn.Parameter(torch.ones(config.bins))
         self.output_mean = nn.Parameter(torch.ones(config.bins))
-        self.mask = nn.ReLU()  # a module, so that mssedu.look_inside has a name for it
+        self.mask = (
+            nn.ReLU()
+        )  # a module, so that mssedu.inspect.inside has a name for it
 
     def has_new_input(self) -> bool:
         """Whether shift and scale of the input are as in a new network: 0 and 1."""

@@ -178,7 +178,7 @@ class Spleeter(nn.Module):
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(UNet(config) for _ in config.stems)
-        self.mask = nn.Identity()  # so that mssedu.look_inside has a name for it
+        self.mask = nn.Identity()  # so that mssedu.inspect.inside has a name for it
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""

@@ -35,7 +35,7 @@ from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import mask_figure, scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.look_inside import look_inside
+from mssedu.inspect.inside import look_inside
 from mssedu.losses import magnitude_l1, waveform_l1
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model

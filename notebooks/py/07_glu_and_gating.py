@@ -32,7 +32,7 @@ from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
-from mssedu.look_inside import inside_names, look_inside
+from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model

@@ -29,7 +29,7 @@ from torch import nn
 from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.look_inside import look_inside
+from mssedu.inspect.inside import look_inside
 from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
 from mssedu.models.blocks.dconv import BiLSTM

@@ -37,11 +37,11 @@ from mssedu.data.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure
+from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.receptive_field import receptive_field
 from mssedu.spectral import stft
 from mssedu.train import TrainConfig, fit
 
@@ -511,7 +511,7 @@ spectrogram_figure(
 # whole segment.
 #
 # How far does each *hear*? Make one input sample NaN, and look which output samples turn
-# NaN (`mssedu.receptive_field` does so). Parameters are those of the paper's preset; the
+# NaN (`mssedu.inspect.receptive` does so). Parameters are those of the paper's preset; the
 # receptive field is that of the tiny one.
 
 # %% tags=["nbval-check-output"]

@@ -39,7 +39,7 @@ from mssedu.data.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.look_inside import inside_names, look_inside
+from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.metrics import usdr
 from mssedu.models.blocks.dconv import DConv, LocalAttention
 from mssedu.models.blocks.hybrid import (

@@ -40,7 +40,7 @@ from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.look_inside import look_inside
+from mssedu.inspect.inside import look_inside
 from mssedu.metrics import usdr
 from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d
 from mssedu.models.registry import create_model

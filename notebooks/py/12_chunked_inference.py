@@ -38,17 +38,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import load_audio, resample, save_audio
-from mssedu.complexity import count_flops, peak_memory
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
+from mssedu.inspect.complexity import count_flops, peak_memory
+from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.pretrained import load_model
-from mssedu.receptive_field import receptive_field
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets

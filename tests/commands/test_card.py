@@ -7,10 +7,10 @@ import pytest
 from mssedu import cli
 from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import card
-from mssedu.complexity import Complexity
 from mssedu.errors import CheckpointError, InputError
+from mssedu.inspect.complexity import Complexity
+from mssedu.inspect.receptive import ReceptiveField
 from mssedu.models.registry import create_model, list_models, model_config
-from mssedu.receptive_field import ReceptiveField
 
 
 def card_of(name, past=None, future=None, **changes):

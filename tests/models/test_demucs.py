@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mssedu.errors import InputError
-from mssedu.look_inside import look_inside
+from mssedu.inspect.inside import look_inside
 from mssedu.models.demucs import Resample, center_pad, center_trim, valid_length
 from mssedu.models.registry import create_model, model_config
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
-from mssedu.look_inside import look_inside
+from mssedu.inspect.inside import look_inside
 from mssedu.models.registry import create_model, model_config
 
 

@@ -31,8 +31,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from mssedu.errors import check_range
+from mssedu.inspect.receptive import ReceptiveField, receptive_field
 from mssedu.models.contract import config_of, eval_mode
-from mssedu.receptive_field import ReceptiveField, receptive_field
 
 TIMED_SECONDS = 1.0  # short runs are repeated until they take this long together
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.complexity import count_flops, measure, peak_memory, time_forward
 from mssedu.errors import InputError
+from mssedu.inspect.complexity import count_flops, measure, peak_memory, time_forward
+from mssedu.inspect.receptive import ReceptiveField
 from mssedu.models.registry import create_model, list_models
-from mssedu.receptive_field import ReceptiveField
 from tests.parity.peers import import_reference
 
 
@@ -164,7 +164,9 @@ def test_weights_are_a_part_of_the_memory():
 
 def test_time_of_one_forward(monkeypatch):
     clock = iter([0.0, 0.1, 1.0, 1.2, 2.0, 3.0])
-    monkeypatch.setattr("mssedu.complexity.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        "mssedu.inspect.complexity.time.perf_counter", lambda: next(clock)
+    )
     runs = []
     seconds = time_forward(Call(runs.append), torch.zeros(1))
     assert len(runs) == 3  # 1.3 s in all

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mssedu.errors import InputError
-from mssedu.look_inside import inside_names, look_inside
+from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.models.registry import create_model, list_models
 
 

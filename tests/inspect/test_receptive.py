@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.errors import InputError
+from mssedu.inspect.receptive import ReceptiveField, _touched, receptive_field
 from mssedu.models.registry import create_model
-from mssedu.receptive_field import ReceptiveField, _touched, receptive_field
 
 
 class Config:
