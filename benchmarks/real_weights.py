@@ -23,8 +23,8 @@ from torch import Tensor, nn
 import mssedu
 from mssedu.data.track import Track
 from mssedu.metrics import usdr
-from mssedu.pretrained import load_model
-from mssedu.pretrained.foreign import read_weights
+from mssedu.weights.foreign import read_weights
+from mssedu.weights.loading import load_model
 
 PUBLISHED = {"bottom_channels": 512, "t_layers": 5, "dconv_mode": 3}
 OVERLAP = 0.25

@@ -18,7 +18,7 @@ _FUNCTIONS = {
     "evaluate": "mssedu.evaluate",
     "list_models": "mssedu.models.registry",
     "load_dataset": "mssedu.data.layouts",
-    "load_model": "mssedu.pretrained",
+    "load_model": "mssedu.weights.loading",
     "load_track": "mssedu.data.layouts",
     "look_inside": "mssedu.inspect.inside",
     "separate": "mssedu.separate",

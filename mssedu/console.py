@@ -172,8 +172,8 @@ def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
         source, weights: as in `mssedu.load_model`.
         device: as in `pick_device`.
     """
-    from mssedu.pretrained import load_model
     from mssedu.training.preflight import pick_device
+    from mssedu.weights.loading import load_model
 
     with ExitStack() as stack:
         shown: list[

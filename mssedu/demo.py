@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.checkpoint import load_checkpoint
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import InputError, message
@@ -32,6 +31,7 @@ from mssedu.report import Page, write_report
 from mssedu.separate import separate
 from mssedu.train import fit
 from mssedu.training.config import TrainConfig
+from mssedu.weights.checkpoint import load_checkpoint
 
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")

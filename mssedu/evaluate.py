@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, nn
 
 import mssedu
-from mssedu.checkpoint import git_commit
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError, check_name, check_range, message
 from mssedu.evaluation.estimates import (
@@ -43,6 +42,7 @@ from mssedu.evaluation.scoring import check_metrics
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
 from mssedu.models.contract import config_of, grouping_of
 from mssedu.models.stems import stem_names
+from mssedu.weights.checkpoint import git_commit
 
 CUSTOMARY = ("silence", "mixture", "model", "irm")
 Progress = Callable[[int, int, str], None]

@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.bag import Bag
 from mssedu.errors import (
     InputError,
     MssEduWarning,
@@ -38,6 +37,7 @@ from mssedu.separation.fallback import in_smaller_batches, with_fallback
 from mssedu.separation.inference import ready
 from mssedu.separation.overlap_add import Progress, Read, overlap_add, whole
 from mssedu.separation.refine import needed, output_names, refined
+from mssedu.weights.ensemble import Bag
 
 
 def separate(

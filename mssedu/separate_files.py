@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from mssedu.audio.stream import Reader, Spool, resample_blocks
 from mssedu.audio.tensors import match_channels
 from mssedu.audio.writer import AudioWriter
-from mssedu.checkpoint import weights_sha256
 from mssedu.errors import MssEduWarning
 from mssedu.models.contract import config_of, device_of, stem_bandwidth_hz
 from mssedu.separate import estimate_blocks, plan_chunks, settled
@@ -40,6 +39,7 @@ from mssedu.separation.refine import output_names
 from mssedu.separation.report import LevelMeter, SeamMeter, Separation, peak_memory_mb
 from mssedu.separation.song import Song
 from mssedu.separation.song_files import fill, is_finished, track_name
+from mssedu.weights.checkpoint import weights_sha256
 
 ZEROS = 2**16  # samples of a block of silence
 

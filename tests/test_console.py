@@ -139,7 +139,7 @@ def test_what_is_fetched_is_shown(capsys, monkeypatch):
         progress(4 * 10**6, None)
         return nn.Linear(1, 1)
 
-    monkeypatch.setattr("mssedu.pretrained.load_model", load_model)
+    monkeypatch.setattr("mssedu.weights.loading.load_model", load_model)
     monkeypatch.setattr(console, "FIRST_LINE", 0)
     monkeypatch.setattr(console, "NEXT_LINE", 0)
     model = console.load_shown("small", None, "cpu")

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mssedu.bag import Bag
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model, list_models
 from mssedu.separate import separate
+from mssedu.weights.ensemble import Bag
 from tests.parity.peers import import_reference
 
 RATE = 100  # Hz: a segment of 1 s is 100 samples

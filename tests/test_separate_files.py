@@ -17,11 +17,11 @@ from mssedu.audio.tensors import (
     resample,
     save_audio,
 )
-from mssedu.checkpoint import weights_sha256
 from mssedu.errors import AudioFileError, InputError
 from mssedu.inspect.complexity import peak_memory
 from mssedu.separate import separate
 from mssedu.separate_files import separate_file, split_settings
+from mssedu.weights.checkpoint import weights_sha256
 from tests.audio_files.test_containers import encode
 
 

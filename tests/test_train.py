@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from mssedu import train
-from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.data.track import Track
 from mssedu.errors import (
     CheckpointError,
@@ -28,6 +27,7 @@ from mssedu.models.contract import grouping_of
 from mssedu.models.registry import create_model
 from mssedu.train import TrainConfig, fit, learning_rate_at, train_step
 from mssedu.training.validation import validate
+from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
 STEMS = ("hum", "hiss")
 RATE = 8000

@@ -177,8 +177,8 @@ def make_run_card(
         CheckpointError: nothing there, damaged, or weights that do not fit.
         InputError: an unknown device, or a segment not above 0.
     """
-    from mssedu.checkpoint import model_name
-    from mssedu.pretrained import load_model
+    from mssedu.weights.checkpoint import model_name
+    from mssedu.weights.loading import load_model
 
     # As an absolute path it is never mistaken for a published name.
     model = load_model(Path(path).absolute())
@@ -284,7 +284,7 @@ def sizes() -> tuple[Head, Rows]:
 
 def published() -> tuple[Head, Rows]:
     """Head and rows of all published checkpoints."""
-    from mssedu.pretrained import table_rows
+    from mssedu.weights.loading import table_rows
 
     return table_rows()
 

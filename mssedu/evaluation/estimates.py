@@ -24,7 +24,6 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
-from mssedu.checkpoint import weights_sha256
 from mssedu.data.track import Track
 from mssedu.errors import (
     AudioFileError,
@@ -39,6 +38,7 @@ from mssedu.models.stems import parse_stem, stem_names
 from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import output_stems
+from mssedu.weights.checkpoint import weights_sha256
 
 TEMPLATE = "{track}/{stem}.wav"
 

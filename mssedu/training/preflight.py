@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mssedu.checkpoint import model_name
 from mssedu.data.check import check_mixtures
 from mssedu.data.track import Track, data_sha256, track_sha256
 from mssedu.errors import DatasetError, InputError, SetupError, message
 from mssedu.models.contract import ModelConfig, config_of, grouping_of
 from mssedu.training.config import TrainConfig
+from mssedu.weights.checkpoint import model_name
 
 
 def pick_device(name: str) -> torch.device:

@@ -13,12 +13,6 @@ import torch
 from torch import Tensor
 
 import mssedu
-from mssedu.checkpoint import (
-    config_fields,
-    git_commit,
-    model_name,
-    save_checkpoint,
-)
 from mssedu.errors import MssEduError, message
 from mssedu.models.contract import config_of
 from mssedu.training.changes import Allowed
@@ -26,6 +20,12 @@ from mssedu.training.interrupt import StopSignals
 from mssedu.training.preflight import Songs
 from mssedu.training.run_document import start_folder, write_run
 from mssedu.training.state import TrainState, Window, number_or_none
+from mssedu.weights.checkpoint import (
+    config_fields,
+    git_commit,
+    model_name,
+    save_checkpoint,
+)
 
 LAST = "last.safetensors"
 SAVE_SECONDS = 300.0  # the longest time between saves, once a step is done

@@ -19,14 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.checkpoint import (
-    Checkpoint,
-    config_fields,
-    load_weights,
-    previous,
-    read_checkpoint,
-    save_checkpoint,
-)
 from mssedu.errors import CheckpointError, InputError, message
 from mssedu.training.changes import (
     ALWAYS,
@@ -39,6 +31,14 @@ from mssedu.training.changes import (
     data_changes,
 )
 from mssedu.training.config import TrainConfig
+from mssedu.weights.checkpoint import (
+    Checkpoint,
+    config_fields,
+    load_weights,
+    previous,
+    read_checkpoint,
+    save_checkpoint,
+)
 
 NOTHING = Allowed()
 

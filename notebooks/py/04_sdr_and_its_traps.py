@@ -61,10 +61,10 @@ from mssedu.metrics import (
     usdr,
 )
 from mssedu.notebook import play, setup, show_source
-from mssedu.pretrained import load_model
 from mssedu.spectral import istft, stft
 from mssedu.statistics import bootstrap_interval, paired_test
 from mssedu.tables import render
+from mssedu.weights.loading import load_model
 
 # %%
 setup()

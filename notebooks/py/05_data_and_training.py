@@ -38,7 +38,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from mssedu.audio.tensors import resample, save_audio
-from mssedu.checkpoint import load_checkpoint
 from mssedu.data.augment import (
     flip_channels,
     flip_sign,
@@ -60,6 +59,7 @@ from mssedu.notebook import play, setup, show_source
 from mssedu.separate import separate
 from mssedu.train import TrainConfig, fit, train_step
 from mssedu.training.validation import validate
+from mssedu.weights.checkpoint import load_checkpoint
 
 # %%
 session = setup()

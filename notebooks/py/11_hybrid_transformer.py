@@ -45,10 +45,10 @@ from mssedu.metrics import usdr
 from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.pretrained import load_model
 from mssedu.separate import separate
 from mssedu.spectral import istft, stft
 from mssedu.train import TrainConfig, fit
+from mssedu.weights.loading import load_model
 
 # %%
 session = setup()

@@ -65,11 +65,11 @@ from mssedu.listening.store import ResultStore
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
-from mssedu.pretrained import load_model
 from mssedu.separate import separate
 from mssedu.tables import render
 from mssedu.train import fit
 from mssedu.training.config import TrainConfig
+from mssedu.weights.loading import load_model
 
 # %%
 session = setup()

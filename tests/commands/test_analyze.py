@@ -7,10 +7,10 @@ import torch
 import tyro
 
 from mssedu.audio.tensors import save_audio
-from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.analyze import analyze
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
+from mssedu.weights.checkpoint import save_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
 

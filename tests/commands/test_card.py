@@ -5,12 +5,12 @@ import csv
 import pytest
 
 from mssedu import cli
-from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import card
 from mssedu.errors import CheckpointError, InputError
 from mssedu.inspect.complexity import Complexity
 from mssedu.inspect.receptive import ReceptiveField
 from mssedu.models.registry import create_model, list_models, model_config
+from mssedu.weights.checkpoint import save_checkpoint
 
 
 def card_of(name, past=None, future=None, **changes):

@@ -9,10 +9,10 @@ import torch
 
 from mssedu import cli
 from mssedu.audio.tensors import save_audio
-from mssedu.checkpoint import save_checkpoint
 from mssedu.commands import evaluate as evaluate_command
 from mssedu.evaluation.result import load_evaluation
 from mssedu.models.registry import create_model
+from mssedu.weights.checkpoint import save_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
 QUICK = ("--metrics", "usdr", "--rows", "silence", "model")

@@ -8,10 +8,10 @@ import torch
 
 from mssedu import cli
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.checkpoint import save_checkpoint
 from mssedu.commands.separate import clock
 from mssedu.models.registry import create_model
-from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
+from mssedu.weights.checkpoint import save_checkpoint
+from mssedu.weights.published import PUBLISHED, Published, WeightFile
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def small(monkeypatch, tmp_path):
     file = WeightFile((tmp_path / "small.th").as_uri())
     facts = ("conv_tasnet", (file,), network.config.stems, "for tests", "noise")
     entries = {**PUBLISHED, "small": Published(*facts)}
-    monkeypatch.setattr("mssedu.pretrained.PUBLISHED", entries)
+    monkeypatch.setattr("mssedu.weights.loading.PUBLISHED", entries)
     monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
     return tmp_path / "small.th"
 

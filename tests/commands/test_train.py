@@ -13,13 +13,13 @@ import torch
 import mssedu.train
 from mssedu import cli
 from mssedu.audio.tensors import save_audio
-from mssedu.checkpoint import load_checkpoint, read_checkpoint
 from mssedu.commands.train import settled, train
 from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.train import TrainConfig, fit
 from mssedu.training.run_document import tupled
+from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
 SMALL = (

@@ -9,7 +9,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mssedu.checkpoint import read_checkpoint
 from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.registry import create_model
@@ -18,6 +17,7 @@ from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import Songs
 from mssedu.training.run_record import RunRecord, describe_run
 from mssedu.training.state import TrainState
+from mssedu.weights.checkpoint import read_checkpoint
 
 STEMS = ("hum", "hiss")
 

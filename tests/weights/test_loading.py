@@ -14,13 +14,13 @@ import safetensors.torch
 import torch
 
 import mssedu
-from mssedu import pretrained
-from mssedu.bag import Bag
-from mssedu.checkpoint import save_checkpoint
 from mssedu.errors import CheckpointError, InputError
 from mssedu.models.registry import create_model
-from mssedu.pretrained import list_pretrained, load_model, table
-from mssedu.pretrained.published import PUBLISHED, Published, WeightFile
+from mssedu.weights import loading as pretrained
+from mssedu.weights.checkpoint import save_checkpoint
+from mssedu.weights.ensemble import Bag
+from mssedu.weights.loading import list_pretrained, load_model, table
+from mssedu.weights.published import PUBLISHED, Published, WeightFile
 from tests.parity.peers import import_reference, load_peer
 
 STEMS = ("drums", "bass", "other", "vocals")

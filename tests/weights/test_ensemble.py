@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.bag import Bag
-from mssedu.checkpoint import save_checkpoint
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.separate import separate
+from mssedu.weights.checkpoint import save_checkpoint
+from mssedu.weights.ensemble import Bag
 from tests.parity.peers import import_reference
 
 STEMS = ("drums", "bass", "other", "vocals")

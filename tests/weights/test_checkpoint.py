@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 import mssedu
-from mssedu import checkpoint as module
-from mssedu.checkpoint import (
+from mssedu.errors import CheckpointError, InputError
+from mssedu.models.registry import create_model
+from mssedu.weights import checkpoint as module
+from mssedu.weights.checkpoint import (
     git_commit,
     load_checkpoint,
     load_weights,
@@ -21,8 +23,6 @@ from mssedu.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from mssedu.errors import CheckpointError, InputError
-from mssedu.models.registry import create_model
 
 
 def tiny_model(seed=0):

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from mssedu.pretrained.origins import ORIGINS
+from mssedu.weights.origins import ORIGINS
 from tests.parity.peers import import_reference, load_peer
 
 

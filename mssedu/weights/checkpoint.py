@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 
 import mssedu
-from mssedu.bag import Bag
 from mssedu.errors import CheckpointError, InputError, message
 from mssedu.models.contract import config_of, grouping_of
 from mssedu.models.registry import MODELS, create_model
+from mssedu.weights.ensemble import Bag
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
 EXTRA = "extra/"  # in front of the tensors that are no weights of the model
@@ -193,7 +193,7 @@ def model_name(model: nn.Module) -> str:
             return name
     remedy = "Add it to mssedu.models.registry.MODELS, so that it can be loaded again."
     if isinstance(model, Bag):
-        remedy = "Save each of its models, and join them by mssedu.bag.Bag again."
+        remedy = "Save each of its models, and join them by mssedu.weights.ensemble.Bag again."
     wanted = f"a model of {sorted(MODELS)}"
     raise InputError(message("model_name", wanted, type(model).__name__, remedy))
 

@@ -6,7 +6,7 @@
     own checkpoint, run folder ─────────────────────────▶ checkpoint ─────────▶ model
 
 A published name with several files becomes a bag, or one Open-Unmix with a network per
-file. The names are listed in `mssedu.pretrained.published`.
+file. The names are listed in `mssedu.weights.published`.
 """
 
 import difflib
@@ -17,14 +17,14 @@ from pathlib import Path
 
 from torch import nn
 
-from mssedu.bag import Bag
-from mssedu.checkpoint import load_checkpoint, load_weights
 from mssedu.errors import CheckpointError, InputError, message
 from mssedu.models.registry import create_model
-from mssedu.pretrained.download import Progress, cache_folder, fetch
-from mssedu.pretrained.foreign import read_weights
-from mssedu.pretrained.official import Ported, port, port_open_unmix
-from mssedu.pretrained.published import PUBLISHED, Published
+from mssedu.weights.checkpoint import load_checkpoint, load_weights
+from mssedu.weights.download import Progress, cache_folder, fetch
+from mssedu.weights.ensemble import Bag
+from mssedu.weights.foreign import read_weights
+from mssedu.weights.official import Ported, port, port_open_unmix
+from mssedu.weights.published import PUBLISHED, Published
 
 Log = Callable[[str], None]
 

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from mssedu.errors import CheckpointError
-from mssedu.pretrained.foreign import read_weights
+from mssedu.weights.foreign import read_weights
 
 STATE = {"a.weight": torch.rand(3, 2).half(), "a.steps": torch.tensor(3)}
 

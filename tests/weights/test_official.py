@@ -7,9 +7,9 @@ import torch
 
 from mssedu.errors import CheckpointError
 from mssedu.models.registry import create_model, model_config
-from mssedu.pretrained.foreign import Weights
-from mssedu.pretrained.official import port, port_open_unmix
-from mssedu.pretrained.origins import ORIGINS
+from mssedu.weights.foreign import Weights
+from mssedu.weights.official import port, port_open_unmix
+from mssedu.weights.origins import ORIGINS
 
 STEMS = ("dizi", "pipa", "other")
 

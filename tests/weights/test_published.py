@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from mssedu.models.registry import MODELS
-from mssedu.pretrained.published import PUBLISHED
+from mssedu.weights.published import PUBLISHED
 from tests.parity.peers import import_reference, load_peer
 
 FILES = {file.address: file for entry in PUBLISHED.values() for file in entry.files}

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from mssedu.errors import CheckpointError, message
 from mssedu.models.open_unmix import weights_of
-from mssedu.pretrained.foreign import Weights
-from mssedu.pretrained.origins import ORIGINS, Origin
-from mssedu.pretrained.published import DRUMS_FIRST, SIX
-from mssedu.pretrained.recognize import recognize
+from mssedu.weights.foreign import Weights
+from mssedu.weights.origins import ORIGINS, Origin
+from mssedu.weights.published import DRUMS_FIRST, SIX
+from mssedu.weights.recognize import recognize
 
 ALWAYS = ("sources", "segment", "segment_length")  # arguments of every class
 STEMS = {4: DRUMS_FIRST, 6: SIX}  # of Demucs, where a file does not tell

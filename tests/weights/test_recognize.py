@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from mssedu.errors import CheckpointError
-from mssedu.pretrained.recognize import recognize
+from mssedu.weights.recognize import recognize
 from tests.parity.peers import import_reference, load_peer
 
 pytestmark = pytest.mark.parity
