@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 # Before torch is loaded. Workers of pytest-xdist and kernels of nbval inherit it.
 short_spin()

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 short_spin()  # before torch is loaded
 

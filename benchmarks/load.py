@@ -5,7 +5,7 @@
 
 Measures a training step of the demo, htdemucs (paper) on noise, and BSS Eval on four
 stems of noise: alone, and beside processes that keep a core busy; with each setting of
-OpenMP that `mssedu.threads` is about. A measurement is a new process, as OpenMP reads
+OpenMP that `mssedu.separation.threads` is about. A measurement is a new process, as OpenMP reads
 its settings once; its first step warms up and is not counted. Processor seconds add up
 over threads. A measurement that takes longer than the limit is "not done". Rewrites its
 section of RESULTS.md. Run it while the machine does nothing else, without
@@ -30,7 +30,7 @@ from importlib.metadata import version
 
 from results import processor, write_section
 
-from mssedu.threads import SETTINGS, SHORT
+from mssedu.separation.threads import SETTINGS, SHORT
 
 CASES = {
     "unset": {},
@@ -79,7 +79,7 @@ def htdemucs(steps: int, seconds: float) -> tuple[Clock, Clock]:
     import torch
 
     from mssedu.models.registry import create_model
-    from mssedu.separate import separate
+    from mssedu.separation.tensors import separate
 
     torch.manual_seed(0)
     model = create_model("htdemucs", "paper")

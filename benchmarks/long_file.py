@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 short_spin()  # before torch is loaded; the processes that separate inherit it
 
@@ -25,7 +25,7 @@ from mssedu.audio.writer import AudioWriter
 DATA = Path(__file__).parents[1] / "data"
 CHILD = """
 import json, sys, torch, mssedu
-from mssedu.separation.report import peak_memory_mb
+from mssedu.separation.record import peak_memory_mb
 model = mssedu.create_model(sys.argv[3], sys.argv[4])
 before = peak_memory_mb(torch.device("cpu"))
 done = mssedu.separate_file(model, sys.argv[1], sys.argv[2], subtype=sys.argv[5])

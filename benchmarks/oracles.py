@@ -15,7 +15,7 @@ import os
 import time
 from pathlib import Path
 
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 short_spin()  # before torch is loaded
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 short_spin()  # before torch is loaded
 

@@ -22,7 +22,7 @@ _FUNCTIONS = {
     "load_track": "mssedu.data.layouts",
     "look_inside": "mssedu.inspect.inside",
     "separate": "mssedu.separate",
-    "separate_file": "mssedu.separate_files",
+    "separate_file": "mssedu.separation.files",
 }
 _MODULES = {
     *("audio", "augment", "blocks", "checkpoint", "checks", "datasets", "doctor"),

@@ -28,7 +28,7 @@ from mssedu.evaluation.track_scores import Scores
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.models.registry import create_model
 from mssedu.report import Page, write_report
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.train import fit
 from mssedu.training.config import TrainConfig
 from mssedu.weights.checkpoint import load_checkpoint

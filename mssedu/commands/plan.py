@@ -14,10 +14,10 @@ from torch import nn
 
 from mssedu.inspect.complexity import peak_memory
 from mssedu.models.contract import config_of, device_of
-from mssedu.separate import plan_chunks, separate, settled
-from mssedu.separate_files import Job, split_settings
+from mssedu.separation.files import Job, split_settings
 from mssedu.separation.song import Song
 from mssedu.separation.song_files import is_finished
+from mssedu.separation.tensors import plan_chunks, separate, settled
 
 
 @dataclass(frozen=True)

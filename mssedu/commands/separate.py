@@ -20,7 +20,7 @@ from mssedu.separation.file_config import FileConfig
 if TYPE_CHECKING:
     from torch import nn
 
-    from mssedu.separation.report import Separation
+    from mssedu.separation.record import Separation
 
 Model = Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
 Files = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
@@ -98,7 +98,7 @@ class Batch:
 
     def separate(self, file: Path, track: str) -> bool:
         """Separate a file and say how it went; True unless it failed."""
-        from mssedu.separate_files import separate_file
+        from mssedu.separation.files import separate_file
 
         try:
             with bar(track) as update:

@@ -35,9 +35,9 @@ from mssedu.errors import (
 )
 from mssedu.models.contract import ModelConfig, config_of, grouping_of, settle_segment
 from mssedu.models.stems import parse_stem, stem_names
-from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import output_stems
+from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import weights_sha256
 
 TEMPLATE = "{track}/{stem}.wav"

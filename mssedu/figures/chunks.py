@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from mssedu.errors import InputError, check_name, message
 from mssedu.figures import COLORS, STYLE
 from mssedu.models.contract import config_of
-from mssedu.separate import plan_chunks, separate, settled
 from mssedu.separation.chunks import Chunks
 from mssedu.separation.config import SeparateConfig
+from mssedu.separation.tensors import plan_chunks, separate, settled
 
 FLOOR_DB = -150.0  # below what float32 resolves
 _PIECE_SECONDS = 0.005  # of the error: one point of the curve

@@ -27,7 +27,7 @@ from PIL import Image
 import mssedu
 from mssedu.errors import SetupError, check_name, message
 from mssedu.notebook import profile
-from mssedu.threads import short_spin
+from mssedu.separation.threads import short_spin
 
 _METADATA = {
     "kernelspec": {

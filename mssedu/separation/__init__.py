@@ -1,4 +1,4 @@
-"""The parts of `mssedu.separate` and `mssedu.separate_files`.
+"""The parts of `mssedu.separate` and `mssedu.separation.files`.
 
 config.py  file_config.py   every setting, frozen
 chunks.py                   where chunks lie, and how much of them is kept

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mssedu.data.segments import RandomSegments
 from mssedu.data.track import Track
 from mssedu.errors import InputError, SetupError, message
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.training.config import TrainConfig
 from mssedu.training.preflight import pick_device
 

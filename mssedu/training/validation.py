@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, check_finite, message
 from mssedu.metrics import usdr
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 
 
 def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) -> Tensor:

@@ -56,7 +56,7 @@ from mssedu.losses import waveform_mse
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.train import TrainConfig, fit, train_step
 from mssedu.training.validation import validate
 from mssedu.weights.checkpoint import load_checkpoint

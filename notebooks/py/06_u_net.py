@@ -41,7 +41,7 @@ from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.models.spleeter import UNet
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.train import TrainConfig, fit
 
 # %%

@@ -35,7 +35,7 @@ from mssedu.metrics import usdr
 from mssedu.models.blocks.dconv import BiLSTM
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.train import TrainConfig, learning_rate_at, train_step
 
 # %%

@@ -51,7 +51,7 @@ from mssedu.models.blocks.hybrid import (
 from mssedu.models.hdemucs import HDemucsConfig
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.spectral import channels_as_complex, complex_as_channels, stft
 from mssedu.train import TrainConfig, fit
 

@@ -45,7 +45,7 @@ from mssedu.metrics import usdr
 from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.spectral import istft, stft
 from mssedu.train import TrainConfig, fit
 from mssedu.weights.loading import load_model

@@ -48,11 +48,11 @@ from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
-from mssedu.separate import separate
-from mssedu.separate_files import separate_file
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
+from mssedu.separation.files import separate_file
 from mssedu.separation.overlap_add import overlap_add
-from mssedu.separation.report import SeamMeter
+from mssedu.separation.record import SeamMeter
+from mssedu.separation.tensors import separate
 from mssedu.train import TrainConfig, fit
 from mssedu.weights.loading import load_model
 

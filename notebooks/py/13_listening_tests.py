@@ -65,7 +65,7 @@ from mssedu.listening.store import ResultStore
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.tables import render
 from mssedu.train import fit
 from mssedu.training.config import TrainConfig

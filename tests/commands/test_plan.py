@@ -7,7 +7,7 @@ from torch import nn
 
 from mssedu.audio.tensors import save_audio
 from mssedu.commands.plan import measure, plan_file
-from mssedu.separate_files import separate_file
+from mssedu.separation.files import separate_file
 
 
 class Counting(nn.Module):

@@ -177,7 +177,7 @@ def test_interrupted(model, song, tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mssedu.separate_files.separate_file", stop)
+    monkeypatch.setattr("mssedu.separation.files.separate_file", stop)
     assert run("separate", song, "-m", model, "-o", tmp_path) == 130
     assert "to go on: the same command with --exists skip" in capsys.readouterr().err
 

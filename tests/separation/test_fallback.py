@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.separate import separate
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import (
     in_smaller_batches,
@@ -14,6 +13,7 @@ from mssedu.separation.fallback import (
     is_unsupported,
     with_fallback,
 )
+from mssedu.separation.tensors import separate
 
 
 class Hungry(nn.Module):

@@ -30,15 +30,15 @@ from mssedu.audio.tensors import match_channels
 from mssedu.audio.writer import AudioWriter
 from mssedu.errors import MssEduWarning
 from mssedu.models.contract import config_of, device_of, stem_bandwidth_hz
-from mssedu.separate import estimate_blocks, plan_chunks, settled
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.fallback import with_fallback
 from mssedu.separation.file_config import FileConfig
 from mssedu.separation.overlap_add import Progress
+from mssedu.separation.record import LevelMeter, SeamMeter, Separation, peak_memory_mb
 from mssedu.separation.refine import output_names
-from mssedu.separation.report import LevelMeter, SeamMeter, Separation, peak_memory_mb
 from mssedu.separation.song import Song
 from mssedu.separation.song_files import fill, is_finished, track_name
+from mssedu.separation.tensors import estimate_blocks, plan_chunks, settled
 from mssedu.weights.checkpoint import weights_sha256
 
 ZEROS = 2**16  # samples of a block of silence

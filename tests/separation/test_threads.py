@@ -10,7 +10,7 @@ import pytest
 
 from mssedu import cli
 from mssedu.notebook import build
-from mssedu.threads import SETTINGS, SHORT, short_spin
+from mssedu.separation.threads import SETTINGS, SHORT, short_spin
 
 
 def run(program, *args, **environment):
@@ -42,9 +42,7 @@ def test_what_the_user_has_set_stays(name):
 
 
 def test_importing_the_package_sets_nothing():
-    seen = (
-        "import os, mssedu.cli, mssedu.threads; print('GOMP_SPINCOUNT' in os.environ)"
-    )
+    seen = "import os, mssedu.cli, mssedu.separation.threads; print('GOMP_SPINCOUNT' in os.environ)"
     assert run(seen).stdout == "False\n"
 
 

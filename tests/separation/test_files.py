@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.audio_files.test_containers import encode
 from torch import nn
 
 from mssedu.audio.tensors import (
@@ -19,10 +20,9 @@ from mssedu.audio.tensors import (
 )
 from mssedu.errors import AudioFileError, InputError
 from mssedu.inspect.complexity import peak_memory
-from mssedu.separate import separate
-from mssedu.separate_files import separate_file, split_settings
+from mssedu.separation.files import separate_file, split_settings
+from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import weights_sha256
-from tests.audio_files.test_containers import encode
 
 
 class Halves(nn.Module):

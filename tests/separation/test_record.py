@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mssedu.separation.report import LevelMeter, SeamMeter, peak_memory_mb
+from mssedu.separation.record import LevelMeter, SeamMeter, peak_memory_mb
 
 
 def cut(audio, sizes=(1, 700, 3, 50)):

@@ -12,7 +12,7 @@ from torch import nn
 
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model, list_models
-from mssedu.separate import separate
+from mssedu.separation.tensors import separate
 from mssedu.weights.ensemble import Bag
 from tests.parity.peers import import_reference
 
