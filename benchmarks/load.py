@@ -60,7 +60,7 @@ def demo_step(steps: int, seconds: float) -> tuple[Clock, Clock]:
     from mssedu.data.layouts import demo_data, load_dataset
     from mssedu.demo import CONFIG
     from mssedu.models.registry import create_model
-    from mssedu.train import fit
+    from mssedu.training.loop import fit
 
     # One step more to warm up, and one that may save and validate
     total = steps + 2

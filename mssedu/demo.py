@@ -29,8 +29,8 @@ from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.models.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separation.tensors import separate
-from mssedu.train import fit
 from mssedu.training.config import TrainConfig
+from mssedu.training.loop import fit
 from mssedu.weights.checkpoint import load_checkpoint
 
 DEFINITION = "usdr"  # of the scores
@@ -81,7 +81,7 @@ def run_demo(
             are replaced.
         config: of the training; the default takes about two minutes on two CPU cores.
         log: is given a sentence before each stage.
-        progress: as in `mssedu.train.fit`.
+        progress: as in `mssedu.training.loop.fit`.
 
     Raises:
         InputError: the folder holds something else than an earlier demo; it is left as

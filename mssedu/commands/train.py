@@ -81,7 +81,7 @@ def train(
         allow_config_change: resume although settings or the device differ.
         allow_data_change: resume although the songs differ.
     """
-    from mssedu.train import fit
+    from mssedu.training.loop import fit
 
     goes_on = resume is not None and resume != AUTO
     document = read_run(run_dir) if goes_on else {}

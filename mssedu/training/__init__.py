@@ -1,4 +1,4 @@
-"""The parts of `mssedu.train`.
+"""The parts of `mssedu.training.loop`.
 
 config.py        every setting, frozen
 model_fields.py  settings of the model, as the command line gives them

@@ -1,6 +1,6 @@
 """What a training run is: one frozen dataclass, from which the CLI makes its flags.
 
-No torch in here, so that `mssedu train --help` starts at once. `mssedu.train.fit` reads
+No torch in here, so that `mssedu train --help` starts at once. `mssedu.training.loop.fit` reads
 it, every checkpoint carries it, and a recipe is the difference from these defaults.
 """
 
@@ -37,7 +37,7 @@ class TrainConfig:
     steps: int = 20_000  # optimizer steps
     batch_size: int = 4  # segments a step
     segment: float = 6.0  # seconds of audio a training example
-    loss: str = "waveform_l1"  # name in mssedu.losses.LOSSES
+    loss: str = "waveform_l1"  # name in mssedu.training.losses.LOSSES
     learning_rate: float = 1e-3  # peak step size of Adam
     betas: tuple[float, float] = (0.9, 0.999)  # Adam: memory of gradient and of square
     warmup_steps: int = 0  # steps of linear rise from 0 to learning_rate

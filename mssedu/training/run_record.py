@@ -35,7 +35,7 @@ class RunRecord:
     """Writes the run folder; a context manager, which closes the curves.
 
     Args:
-        run_dir: the folder; see `mssedu.train` for what lies in it.
+        run_dir: the folder; see `mssedu.training.loop` for what lies in it.
         state: of the run, at the step from which the record goes on.
         log: is given a sentence per validation.
     """

@@ -52,12 +52,12 @@ from mssedu.errors import DatasetError
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure
 from mssedu.figures.networks import curves_figure
-from mssedu.losses import waveform_mse
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
-from mssedu.train import TrainConfig, fit, train_step
+from mssedu.training.loop import TrainConfig, fit, train_step
+from mssedu.training.losses import waveform_mse
 from mssedu.training.validation import validate
 from mssedu.weights.checkpoint import load_checkpoint
 
@@ -473,7 +473,7 @@ def overfit(loss_of, steps=100):
 # finite, gradients that are too long, and low precision.
 
 # %%
-show_source("mssedu.train.train_step")
+show_source("mssedu.training.loop.train_step")
 
 # %% tags=["nbval-check-output"]
 

@@ -36,13 +36,13 @@ from mssedu.exercises import exercise
 from mssedu.figures import mask_figure, scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.inspect.inside import look_inside
-from mssedu.losses import magnitude_l1, waveform_l1
 from mssedu.metrics import usdr
 from mssedu.models.registry import create_model
 from mssedu.models.spleeter import UNet
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
+from mssedu.training.losses import magnitude_l1, waveform_l1
 
 # %%
 session = setup()

@@ -30,13 +30,13 @@ from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.inspect.inside import look_inside
-from mssedu.losses import thresholded_snr
 from mssedu.metrics import usdr
 from mssedu.models.blocks.dconv import BiLSTM
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
-from mssedu.train import TrainConfig, learning_rate_at, train_step
+from mssedu.training.loop import TrainConfig, learning_rate_at, train_step
+from mssedu.training.losses import thresholded_snr
 
 # %%
 session = setup()

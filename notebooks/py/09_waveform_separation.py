@@ -43,7 +43,7 @@ from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_le
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import stft
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
 
 # %%
 session = setup()

@@ -53,7 +53,7 @@ from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.spectral import channels_as_complex, complex_as_channels, stft
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
 
 # %%
 session = setup()

@@ -47,7 +47,7 @@ from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.spectral import istft, stft
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
 from mssedu.weights.loading import load_model
 
 # %%

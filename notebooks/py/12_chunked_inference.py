@@ -53,7 +53,7 @@ from mssedu.separation.files import separate_file
 from mssedu.separation.overlap_add import overlap_add
 from mssedu.separation.record import SeamMeter
 from mssedu.separation.tensors import separate
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
 from mssedu.weights.loading import load_model
 
 # %%

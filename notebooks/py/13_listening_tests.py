@@ -67,8 +67,8 @@ from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.tables import render
-from mssedu.train import fit
 from mssedu.training.config import TrainConfig
+from mssedu.training.loop import fit
 from mssedu.weights.loading import load_model
 
 # %%

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import mssedu.train
+import mssedu.training.loop
 from mssedu import cli
 from mssedu.audio.tensors import save_audio
 from mssedu.commands.train import settled, train
 from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
-from mssedu.train import TrainConfig, fit
+from mssedu.training.loop import TrainConfig, fit
 from mssedu.training.run_document import tupled
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
@@ -109,13 +109,13 @@ def test_the_command_and_python_train_on_the_same_batches(
 ):
     """And without remixing the mixture of each example is the song's own."""
     batches = []
-    step = mssedu.train.train_step
+    step = mssedu.training.loop.train_step
 
     def spied(model, sources, *rest):
         batches.append(sources.clone())
         return step(model, sources, *rest)
 
-    monkeypatch.setattr(mssedu.train, "train_step", spied)
+    monkeypatch.setattr(mssedu.training.loop, "train_step", spied)
     length = ("--segment", "1.0", "--stems", "bass")  # a song as a whole
     assert run(songs, *SMALL, *length, *words, "--run-dir", out) == 0
     from_command, batches = batches, []

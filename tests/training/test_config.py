@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.losses import LOSSES
 from mssedu.training.config import TrainConfig
+from mssedu.training.losses import LOSSES
 
 WRONG = {
     "stems": [

@@ -7,8 +7,8 @@ import torch
 
 from mssedu.data.track import Track
 from mssedu.models.registry import create_model
-from mssedu.train import _batches, _segments
 from mssedu.training.config import TrainConfig
+from mssedu.training.loop import _batches, _segments
 from mssedu.training.state import TrainState
 
 RATE = 8000

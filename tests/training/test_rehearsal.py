@@ -7,10 +7,10 @@ import torch
 
 from mssedu.data.track import Track
 from mssedu.errors import InputError, SetupError
-from mssedu.losses import waveform_l1
 from mssedu.models.registry import create_model
-from mssedu.train import _segments
 from mssedu.training.config import TrainConfig
+from mssedu.training.loop import _segments
+from mssedu.training.losses import waveform_l1
 from mssedu.training.rehearsal import enough_memory, rehearse
 
 STEMS, RATE = ("hum", "hiss"), 8000

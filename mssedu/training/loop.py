@@ -32,7 +32,6 @@ from torch.utils.data import DataLoader
 from mssedu.data.segments import RandomSegments, describe_mixture
 from mssedu.data.track import Track
 from mssedu.errors import InputError, check_name
-from mssedu.losses import LOSSES
 from mssedu.models.contract import config_of, prepare
 from mssedu.separation.inference import reuse_memory
 from mssedu.training.changes import Allowed
@@ -43,6 +42,7 @@ from mssedu.training.interrupt import (
     signals_wait,
     stop_signals,
 )
+from mssedu.training.losses import LOSSES
 from mssedu.training.preflight import Songs, pick_device, with_stems_of
 from mssedu.training.rehearsal import enough_memory, rehearse
 from mssedu.training.run_document import goes_on
@@ -59,7 +59,9 @@ NO_BETTER = (
 )
 N_PREPARE = 64  # training examples shown to a model that prepares itself
 
-Loss = Callable[..., Tensor]  # keyword-only estimate and reference, as in mssedu.losses
+Loss = Callable[
+    ..., Tensor
+]  # keyword-only estimate and reference, as in mssedu.training.losses
 Progress = Callable[[int, int, float, float | None], None]
 
 
@@ -90,7 +92,7 @@ def train_step(
             is the sum of all.
         optimizer: of the model's parameters.
         config: gives precision and clip_norm.
-        loss: one of mssedu.losses.LOSSES.
+        loss: one of mssedu.training.losses.LOSSES.
 
     Returns:
         loss before the correction; NaN if it or its gradient is not finite: then the

@@ -13,7 +13,6 @@ import signal
 import pytest
 import torch
 
-from mssedu import train
 from mssedu.data.track import Track
 from mssedu.errors import (
     CheckpointError,
@@ -22,10 +21,11 @@ from mssedu.errors import (
     MssEduError,
     SetupError,
 )
-from mssedu.losses import waveform_l1
 from mssedu.models.contract import grouping_of
 from mssedu.models.registry import create_model
-from mssedu.train import TrainConfig, fit, learning_rate_at, train_step
+from mssedu.training import loop as train
+from mssedu.training.loop import TrainConfig, fit, learning_rate_at, train_step
+from mssedu.training.losses import waveform_l1
 from mssedu.training.validation import validate
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
-from mssedu.losses import (
+from mssedu.metrics import si_sdr, usdr
+from mssedu.training.losses import (
     LOSSES,
     multi_resolution_stft,
     si_sdr_loss,
@@ -12,7 +13,6 @@ from mssedu.losses import (
     waveform_l1,
     waveform_mse,
 )
-from mssedu.metrics import si_sdr, usdr
 
 SHAPE = (2, 3, 2, 5000)  # batch, stems, channels, samples
 
