@@ -91,7 +91,7 @@ def scores(steps: int, seconds: float) -> tuple[Clock, Clock]:
     """Begin and end of so many evaluations of four stereo stems."""
     import torch
 
-    from mssedu.bss_eval import bss_eval
+    from mssedu.metrics.bss import bss_eval
 
     torch.manual_seed(0)
     references = torch.randn(4, 2, round(seconds * 44100)) / 10

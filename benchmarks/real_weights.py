@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.data.track import Track
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.weights.foreign import read_weights
 from mssedu.weights.loading import load_model
 

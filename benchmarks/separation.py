@@ -213,7 +213,7 @@ def timed(work: Callable[[], object], device: str) -> float:
 def scores(options: argparse.Namespace) -> list[str]:
     """usdr of the published htdemucs in both precisions, track by track."""
     from mssedu.data.layouts import demo_data
-    from mssedu.metrics import usdr
+    from mssedu.metrics.ratios import usdr
 
     model = our_model("htdemucs", options.weights)
     tracks = [mssedu.load_track(demo_data() / "test" / "Sodium")]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import peak_db
-from mssedu.bleed import FLOOR_DB, Bleed, find_bleed
 from mssedu.data.track import is_source
 from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows
-from mssedu.metrics import usdr
+from mssedu.metrics.bleed import FLOOR_DB, Bleed, find_bleed
+from mssedu.metrics.ratios import usdr
 
 REST = "rest"  # of the mixture, beside all stems that are separated
 EXCERPT_SECONDS = 3.0  # around a worst window

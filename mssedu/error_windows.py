@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mssedu.audio.tensors import rms_db
 from mssedu.errors import InputError, check_range, message
-from mssedu.metrics import usdr
-from mssedu.spectral_metrics import check_pair
+from mssedu.metrics.ratios import usdr
+from mssedu.metrics.spectral import check_pair
 
 HOP_SECONDS = 0.5  # between windows of twice that
 AUDIBLE_DB = -25.0  # a stem further below the level of its song is not judged

@@ -12,7 +12,7 @@ from mssedu.audio.tensors import load_audio
 from mssedu.data.layouts import demo_data, load_track
 from mssedu.demo import CONFIG, MARK, is_earlier_demo, run_demo
 from mssedu.errors import InputError
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 STEMS = ("vocals", "drums", "bass", "other")
 

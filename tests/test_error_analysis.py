@@ -10,7 +10,7 @@ from mssedu.data.track import Track
 from mssedu.error_analysis import analyze_errors
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.estimates import FunctionEstimates
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 RATE = 8000
 STEMS = ("voice", "band")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mssedu.error_song import EXCERPT_SECONDS, REST, Song
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 RATE = 8000
 SECONDS = 8

@@ -13,7 +13,7 @@ from mssedu.error_windows import (
     worst_windows,
 )
 from mssedu.errors import InputError
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 RATE = 1000
 

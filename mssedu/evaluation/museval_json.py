@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mssedu.bss_eval import bss_eval
-from mssedu.evaluation.scoring import Sounds
+from mssedu.metrics.bss import bss_eval
+from mssedu.metrics.table import Sounds
 
 VERSION = "0.4.1"  # of museval, whose numbers these are
 FRAME = 1.0  # seconds of a frame and from one to the next

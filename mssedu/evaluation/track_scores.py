@@ -25,7 +25,7 @@ from mssedu.errors import check_finite
 from mssedu.evaluation import oracles
 from mssedu.evaluation.estimates import fitted
 from mssedu.evaluation.museval_json import museval_frames
-from mssedu.evaluation.scoring import CAP, METRICS, Sounds, score
+from mssedu.metrics.table import CAP, METRICS, Sounds, score
 
 ROWS = {
     "silence": "zeros as the estimate of every stem",

@@ -13,7 +13,7 @@ from mssedu.exercises.exercise import (
     expect_tensor,
 )
 from mssedu.exercises.quiz import Question, make_quiz
-from mssedu.metrics import nsdr, si_sdr
+from mssedu.metrics.ratios import nsdr, si_sdr
 
 _STUB = "    return ...  # your code here"
 

@@ -23,7 +23,7 @@ from mssedu.errors import InputError, message
 from mssedu.listening.design import REFERENCE, Design
 from mssedu.listening.statistics import of_question
 from mssedu.listening.stimuli import load_excerpts
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -23,7 +23,7 @@ from mssedu.listening.pictures import Axis, axes, level_image, palette, to_bytes
 from mssedu.listening.sounds import check_sounds
 from mssedu.listening.widget import ListeningWidget, joined
 from mssedu.masks import apply_mask, soft_masks
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
 
 LOWEST_DB = -120.0  # a floor that no music reaches: the rule compares sources only

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, check_finite, message
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.separation.tensors import separate
 
 

@@ -34,7 +34,7 @@ from mssedu.masks import (
     ideal_ratio_mask,
     phase_sensitive_mask,
 )
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import istft, stft
 

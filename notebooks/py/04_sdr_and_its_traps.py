@@ -29,7 +29,6 @@ import os
 
 import torch
 
-from mssedu.bss_eval import bss_eval, bss_eval_sources
 from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.data.track import Track
 from mssedu.errors import InputError
@@ -46,7 +45,8 @@ from mssedu.masks import (
     ideal_ratio_mask,
     phase_sensitive_mask,
 )
-from mssedu.metrics import (
+from mssedu.metrics.bss import bss_eval, bss_eval_sources
+from mssedu.metrics.ratios import (
     bleedless,
     csdr,
     fullness,
@@ -407,7 +407,7 @@ play(voice.roll(256, dims=-1), rate, "vocals, true, 256 samples late")
 # - version 4, as in `museval`: only $s$ itself is right. The filters just sort the error.
 
 # %%
-show_source("mssedu.bss_eval.bss_eval_sources")
+show_source("mssedu.metrics.bss.bss_eval_sources")
 
 # %% [markdown]
 # Voice against all the rest, in mono, to save time:

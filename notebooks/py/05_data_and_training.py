@@ -52,7 +52,7 @@ from mssedu.errors import DatasetError
 from mssedu.exercises import exercise
 from mssedu.figures import scores_figure
 from mssedu.figures.networks import curves_figure
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate

@@ -33,7 +33,7 @@ from mssedu.exercises import exercise
 from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
 from mssedu.inspect.inside import inside_names, look_inside
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import istft, stft

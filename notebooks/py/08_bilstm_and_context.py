@@ -30,7 +30,7 @@ from mssedu.exercises import exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.inspect.inside import look_inside
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.dconv import BiLSTM
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source

@@ -38,7 +38,7 @@ from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure
 from mssedu.inspect.receptive import receptive_field
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source

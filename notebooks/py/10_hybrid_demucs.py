@@ -40,7 +40,7 @@ from mssedu.exercises import exercise
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.inspect.inside import inside_names, look_inside
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.dconv import DConv, LocalAttention
 from mssedu.models.blocks.hybrid import (
     FrequencyEmbedding,

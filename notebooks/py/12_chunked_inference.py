@@ -45,7 +45,7 @@ from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
 from mssedu.inspect.complexity import count_flops, peak_memory
 from mssedu.inspect.receptive import receptive_field
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets

@@ -62,7 +62,7 @@ from mssedu.listening.simulate import sit_through
 from mssedu.listening.statistics import power_note, power_table
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
 from mssedu.separation.tensors import separate

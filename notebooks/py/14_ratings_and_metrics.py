@@ -75,7 +75,7 @@ from mssedu.listening.statistics import (
 from mssedu.listening.stimuli import load_stimuli
 from mssedu.listening.store import ResultStore
 from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.notebook import setup, show_source
 from mssedu.spectral import istft, stft
 from mssedu.statistics import holm, paired_test

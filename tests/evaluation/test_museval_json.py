@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mssedu.evaluation.museval_json import museval_frames, write_museval
-from mssedu.evaluation.scoring import Sounds
+from mssedu.metrics.table import Sounds
 
 RATE = 8000
 STEMS = ("voice", "rest")

@@ -5,7 +5,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.evaluation.oracles import DEFINITIONS, ORACLES, oracle_estimate
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 
 RATE = 8000
 

@@ -14,7 +14,7 @@ from mssedu.evaluation.published_scores import (
     published_scores,
     published_table,
 )
-from mssedu.evaluation.scoring import METRICS
+from mssedu.metrics.table import METRICS
 from mssedu.tables import render
 
 ROWS = published_scores()

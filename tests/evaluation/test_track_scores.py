@@ -13,9 +13,9 @@ from mssedu.data.layouts import load_track
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.evaluation.scoring import METRICS
 from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
+from mssedu.metrics.table import METRICS
 
 RATE = 8000
 STEMS = ("voice", "rest")

@@ -7,7 +7,7 @@ import torch
 from mssedu.errors import InputError
 from mssedu.listening import MaskLab
 from mssedu.masks import ideal_binary_mask, ideal_ratio_mask
-from mssedu.metrics import usdr
+from mssedu.metrics.ratios import usdr
 from mssedu.spectral import stft
 
 RATE = 8000

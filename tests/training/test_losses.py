@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
-from mssedu.metrics import si_sdr, usdr
+from mssedu.metrics.ratios import si_sdr, usdr
 from mssedu.training.losses import (
     LOSSES,
     multi_resolution_stft,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu import bss_filters
-from mssedu.bss_filters import (
+from mssedu.metrics import bss_filters
+from mssedu.metrics.bss_filters import (
     RIDGE,
     correlations,
     energies_of_parts,

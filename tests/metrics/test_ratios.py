@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 
-from mssedu.bss_eval import bss_eval
 from mssedu.errors import InputError
-from mssedu.metrics import (
+from mssedu.metrics.bss import bss_eval
+from mssedu.metrics.ratios import (
     CAP_DB,
     csdr,
     nsdr,

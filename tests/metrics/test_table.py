@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from mssedu import metrics
-from mssedu.bss_eval import bss_eval
 from mssedu.errors import InputError
-from mssedu.evaluation.scoring import METRICS, Sounds, score
+from mssedu.metrics import ratios as metrics
+from mssedu.metrics.bss import bss_eval
+from mssedu.metrics.table import METRICS, Sounds, score
 
 RATE = 44100
 

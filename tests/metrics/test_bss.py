@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import mssedu
-from mssedu.bss_eval import bss_eval, bss_eval_images, bss_eval_sources
 from mssedu.data.layouts import demo_data
 from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
+from mssedu.metrics.bss import bss_eval, bss_eval_images, bss_eval_sources
 from mssedu.spectral import istft, stft
 from tests.parity.peers import import_reference
 
@@ -267,8 +267,8 @@ def test_long_frames_are_computed_in_blocks(monkeypatch):
     estimates = estimate_of(references)
     options = {"references": references, "estimates": estimates, "filter_length": 16}
     whole = bss_eval(**options)
-    monkeypatch.setattr("mssedu.bss_filters.PROJECTION_BLOCK", 700)
-    monkeypatch.setattr("mssedu.bss_filters.CORRELATION_BLOCK", 256)
+    monkeypatch.setattr("mssedu.metrics.bss_filters.PROJECTION_BLOCK", 700)
+    monkeypatch.setattr("mssedu.metrics.bss_filters.CORRELATION_BLOCK", 256)
     blocks = bss_eval(**options)
     for name in NAMES:
         torch.testing.assert_close(getattr(blocks, name), getattr(whole, name))

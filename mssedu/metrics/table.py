@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu import metrics
-from mssedu.bss_eval import BSSEval, bss_eval
 from mssedu.data.track import is_source
 from mssedu.errors import check_name
+from mssedu.metrics import ratios as metrics
+from mssedu.metrics.bss import BSSEval, bss_eval
 
 CAP = metrics.CAP_DB  # infinite ratios are stored as ± this, and counted
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mssedu.bleed import FLOOR_DB, bleed_matrix, find_bleed
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
-from mssedu.metrics import usdr
+from mssedu.metrics.bleed import FLOOR_DB, bleed_matrix, find_bleed
+from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
 
 RATE = 44100

@@ -36,8 +36,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from mssedu.bss_filters import energies_of_parts, find_filters
 from mssedu.errors import InputError, check_range, message
+from mssedu.metrics.bss_filters import energies_of_parts, find_filters
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 
-from mssedu import metrics
 from mssedu.errors import InputError
-from mssedu.spectral_metrics import (
+from mssedu.metrics import ratios as metrics
+from mssedu.metrics.spectral import (
     bleedless,
     fullness,
     hearing_weight,

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from mssedu.errors import InputError, message
-from mssedu.spectral_metrics import bleedless, check_pair, fullness, log_wmse, mrstft
+from mssedu.metrics.spectral import bleedless, check_pair, fullness, log_wmse, mrstft
 
 __all__ = [
     "CAP_DB",
