@@ -11,9 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mssedu.error_analysis import ErrorAnalysis
-from mssedu.error_song import Sounds, TrackErrors, WorstExcerpt
-from mssedu.error_windows import AUDIBLE_DB, HOP_SECONDS
+from mssedu.evaluation.error_analysis import ErrorAnalysis
+from mssedu.evaluation.error_song import Sounds, TrackErrors, WorstExcerpt
+from mssedu.evaluation.error_windows import AUDIBLE_DB, HOP_SECONDS
 from mssedu.figures.errors import (
     bleed_figure,
     excerpt_figure,

@@ -22,9 +22,9 @@ from mssedu.audio.tensors import save_audio
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import InputError, message
-from mssedu.evaluate import evaluate
 from mssedu.evaluation.result import Evaluation
-from mssedu.evaluation.track_scores import Scores
+from mssedu.evaluation.run import evaluate
+from mssedu.evaluation.track import Scores
 from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.models.registry import create_model
 from mssedu.report import Page, write_report

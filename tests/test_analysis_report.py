@@ -6,11 +6,11 @@ import re
 import pytest
 import torch
 
-from mssedu import error_analysis
 from mssedu.analysis_report import write_analysis
 from mssedu.audio.tensors import load_audio
 from mssedu.data.track import Track
-from mssedu.error_analysis import analyze_errors
+from mssedu.evaluation import error_analysis
+from mssedu.evaluation.error_analysis import analyze_errors
 from mssedu.evaluation.estimates import FunctionEstimates
 
 RATE = 16000

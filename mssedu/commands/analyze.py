@@ -45,7 +45,7 @@ def analyze(
     """
     from mssedu.analysis_report import write_analysis
     from mssedu.data.layouts import load_dataset
-    from mssedu.error_analysis import analyze_errors
+    from mssedu.evaluation.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
     from mssedu.models.contract import grouping_of
     from mssedu.tables import render

@@ -90,8 +90,8 @@ def evaluate(
         device: auto, cpu, cuda, mps.
     """
     from mssedu.data.layouts import load_dataset
-    from mssedu.evaluate import evaluate as run
     from mssedu.evaluation.estimates import FileEstimates, output_grouping
+    from mssedu.evaluation.run import evaluate as run
 
     _check_flags(shown, scored, chosen.tracks)
     network, settings, stems = None, {}, config.stems
@@ -157,7 +157,7 @@ def published(definition: str | None = None, format: Format = "table") -> int:
         definition: only rows of csdr, usdr or nsdr.
         format: of the table.
     """
-    from mssedu.evaluation.published_scores import (
+    from mssedu.evaluation.published import (
         NOTE,
         published_scores,
         published_table,
@@ -200,7 +200,7 @@ def _check_flags(shown: Shown, scored: Scored, tracks: int | None) -> None:
 
 def _show(found: "Evaluation", shown: Shown) -> int:
     """Files, tables, and the code of success."""
-    from mssedu.evaluation.published_scores import NOTE, published_beside
+    from mssedu.evaluation.published import NOTE, published_beside
     from mssedu.evaluation.score_tables import long_table, score_note, score_table
 
     # Files first: whoever reads the tables through a pipe may stop in the middle.

@@ -16,7 +16,7 @@ from typing import Any
 from mssedu.errors import InputError, check_name, message
 from mssedu.evaluation.result import Evaluation, first_difference
 from mssedu.evaluation.score_tables import NONE
-from mssedu.statistics import PairedTest, holm, paired_test
+from mssedu.evaluation.statistics import PairedTest, holm, paired_test
 from mssedu.tables import Head, Rows
 
 ROW = "model"

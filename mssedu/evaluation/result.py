@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mssedu.errors import DatasetError, check_name, message
-from mssedu.evaluation.track_scores import Scores, TrackScores
-from mssedu.statistics import bootstrap_interval
+from mssedu.evaluation.statistics import bootstrap_interval
+from mssedu.evaluation.track import Scores, TrackScores
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
 FILE = "evaluation.json"  # in a run folder

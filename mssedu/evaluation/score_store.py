@@ -15,7 +15,7 @@ from typing import Any
 
 from mssedu.evaluation.museval_json import write_museval
 from mssedu.evaluation.result import FORMAT, first_difference, write_json
-from mssedu.evaluation.track_scores import TrackScores
+from mssedu.evaluation.track import TrackScores
 
 Key = Mapping[str, Any]
 

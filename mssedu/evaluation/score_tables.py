@@ -14,7 +14,7 @@ note says so. `mssedu.tables.render` makes any format of the lines.
 from collections.abc import Sequence
 
 from mssedu.evaluation.result import AGGREGATIONS, SPREAD, Evaluation
-from mssedu.statistics import LEAST
+from mssedu.evaluation.statistics import LEAST
 from mssedu.tables import Head, Rows
 
 NONE = "–"

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from mssedu.evaluation.statistics import holm
 from mssedu.exercises.exercise import (
     Exercise,
     expect,
@@ -13,7 +14,6 @@ from mssedu.exercises.exercise import (
     expect_tensor,
 )
 from mssedu.exercises.quiz import Question, make_quiz
-from mssedu.statistics import holm
 
 
 def _pages(misses: int, high: int, n: int = 10) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.error_windows import HOP_SECONDS, Windows, score_by_level
 from mssedu.errors import InputError, message
+from mssedu.evaluation.error_windows import HOP_SECONDS, Windows, score_by_level
 from mssedu.figures import COLORS, STYLE, spectrogram_figure
 
 _SPARE = ("#E69F00", "#56B4E9", "#882255", "#000000")  # not of stems

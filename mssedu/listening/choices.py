@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.evaluation.statistics import holm
 from mssedu.listening.design import CHOICES
-from mssedu.statistics import holm
 
 if TYPE_CHECKING:
     from pandas import DataFrame

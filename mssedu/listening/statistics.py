@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.statistics import (
+from mssedu.evaluation.statistics import (
     PairedTest,
     bootstrap_interval,
     holm,

@@ -32,10 +32,11 @@ import torch
 from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.data.track import Track
 from mssedu.errors import InputError
-from mssedu.evaluate import evaluate
 from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.evaluation.published_scores import published_scores
+from mssedu.evaluation.published import published_scores
+from mssedu.evaluation.run import evaluate
 from mssedu.evaluation.score_tables import score_table
+from mssedu.evaluation.statistics import bootstrap_interval, paired_test
 from mssedu.exercises import Page, exercise
 from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.evaluation import boxes_figure
@@ -62,7 +63,6 @@ from mssedu.metrics.ratios import (
 )
 from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import istft, stft
-from mssedu.statistics import bootstrap_interval, paired_test
 from mssedu.tables import render
 from mssedu.weights.loading import load_model
 

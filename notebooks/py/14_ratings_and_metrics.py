@@ -37,7 +37,8 @@ from scipy import stats
 
 from mssedu.audio.tensors import save_audio
 from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.evaluation.published_scores import published_scores
+from mssedu.evaluation.published import published_scores
+from mssedu.evaluation.statistics import holm, paired_test
 from mssedu.exercises import Page, exercise
 from mssedu.figures import sweep_figure
 from mssedu.figures.networks import interval_figure
@@ -78,7 +79,6 @@ from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
 from mssedu.metrics.ratios import usdr
 from mssedu.notebook import setup, show_source
 from mssedu.spectral import istft, stft
-from mssedu.statistics import holm, paired_test
 from mssedu.tables import render
 
 # %%
@@ -873,7 +873,7 @@ for test in (equal, upside_down):
 # (ACR) by real people, who answered two questions: **quality**, how natural, how free of
 # artifacts; and **contamination**, 5 for no trace of other sources. In the first, 38 people
 # rated 20 excerpts each. The numbers are those that the authors print in the READMEs of
-# Demucs v1 and v4; they lie in `mssedu.evaluation.published_scores`.
+# Demucs v1 and v4; they lie in `mssedu.evaluation.published`.
 #
 # **Predict.** Does the order of SDR match that of quality? That of contamination?
 

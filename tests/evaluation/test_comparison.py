@@ -13,7 +13,7 @@ from mssedu.evaluation.comparison import (
     comparison_table,
     p_text,
 )
-from mssedu.statistics import holm, paired_test
+from mssedu.evaluation.statistics import holm, paired_test
 from tests.evaluation.test_result import evaluation, track
 
 

@@ -8,9 +8,9 @@ import torch
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
-from mssedu.evaluate import evaluate
 from mssedu.evaluation.estimates import FileEstimates, FunctionEstimates
 from mssedu.evaluation.kept_stems import KeptStems
+from mssedu.evaluation.run import evaluate
 from mssedu.models.registry import create_model
 
 QUICK = {"metrics": ("usdr",), "rows": ("model",)}

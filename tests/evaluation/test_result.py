@@ -13,8 +13,8 @@ from mssedu.evaluation.result import (
     load_evaluation,
     write_json,
 )
-from mssedu.evaluation.track_scores import TrackScores
-from mssedu.statistics import bootstrap_interval
+from mssedu.evaluation.statistics import bootstrap_interval
+from mssedu.evaluation.track import TrackScores
 
 DEFINITIONS = {
     "metrics": {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mssedu.evaluation.score_store import ScoreStore, plain
-from mssedu.evaluation.track_scores import TrackScores
+from mssedu.evaluation.track import TrackScores
 
 KEY = {"audio_sha256": "1", "definitions": {"usdr": {"version": 1}}, "rows": ("model",)}
 

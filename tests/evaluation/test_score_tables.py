@@ -10,7 +10,7 @@ from mssedu.evaluation.score_tables import (
     score_table,
     track_table,
 )
-from mssedu.evaluation.track_scores import TrackScores
+from mssedu.evaluation.track import TrackScores
 from tests.evaluation.test_result import evaluation, track
 
 

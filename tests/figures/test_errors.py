@@ -4,8 +4,8 @@ import matplotlib
 import pytest
 import torch
 
-from mssedu.error_windows import Windows
 from mssedu.errors import InputError
+from mssedu.evaluation.error_windows import Windows
 from mssedu.figures.errors import (
     bleed_figure,
     excerpt_figure,

@@ -38,7 +38,7 @@ from mssedu.evaluation.estimates import (
 from mssedu.evaluation.kept_stems import KeptStems
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_store import ScoreStore
-from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
+from mssedu.evaluation.track import ROWS, Job, TrackScores, score_track
 from mssedu.metrics.table import check_metrics
 from mssedu.models.contract import config_of, grouping_of
 from mssedu.models.stems import stem_names

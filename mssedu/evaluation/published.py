@@ -22,7 +22,7 @@ from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_tables import NONE, mean_of_stems, number_text
 from mssedu.tables import Head, Rows
 
-FILE = Path(__file__).with_name("published_scores.csv")
+FILE = Path(__file__).with_name("published.csv")
 STEMS = ("drums", "bass", "other", "vocals")
 # definition -> how the field makes one number of all tracks
 AGGREGATIONS = {

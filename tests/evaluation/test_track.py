@@ -13,7 +13,7 @@ from mssedu.data.layouts import load_track
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.evaluation.track_scores import ROWS, Job, TrackScores, score_track
+from mssedu.evaluation.track import ROWS, Job, TrackScores, score_track
 from mssedu.metrics.ratios import usdr
 from mssedu.metrics.table import METRICS
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import rms_db
-from mssedu.error_windows import (
+from mssedu.errors import InputError
+from mssedu.evaluation.error_windows import (
     AUDIBLE_DB,
     Windows,
     score_by_level,
     score_windows,
     worst_windows,
 )
-from mssedu.errors import InputError
 from mssedu.metrics.ratios import usdr
 
 RATE = 1000

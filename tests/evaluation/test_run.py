@@ -13,9 +13,9 @@ from mssedu.audio.tensors import save_audio
 from mssedu.data.layouts import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
-from mssedu.evaluate import CUSTOMARY, evaluate
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.evaluation.result import load_evaluation
+from mssedu.evaluation.run import CUSTOMARY, evaluate
 
 STEMS = ("voice", "rest")
 RATE = 8000

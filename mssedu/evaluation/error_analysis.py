@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from mssedu.data.track import Track
-from mssedu.error_song import REST, Song, TrackErrors, WorstExcerpt
-from mssedu.error_windows import Windows
 from mssedu.errors import DatasetError, check_finite, check_range, message
+from mssedu.evaluation.error_song import REST, Song, TrackErrors, WorstExcerpt
+from mssedu.evaluation.error_windows import Windows
 from mssedu.evaluation.estimates import Estimates, fitted
 from mssedu.metrics.bleed import FLOOR_DB
 

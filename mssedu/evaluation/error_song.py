@@ -16,7 +16,12 @@ from torch import Tensor
 
 from mssedu.audio.tensors import peak_db
 from mssedu.data.track import is_source
-from mssedu.error_windows import HOP_SECONDS, Windows, score_windows, worst_windows
+from mssedu.evaluation.error_windows import (
+    HOP_SECONDS,
+    Windows,
+    score_windows,
+    worst_windows,
+)
 from mssedu.metrics.bleed import FLOOR_DB, Bleed, find_bleed
 from mssedu.metrics.ratios import usdr
 

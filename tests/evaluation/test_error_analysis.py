@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from mssedu import error_analysis
 from mssedu.data.track import Track
-from mssedu.error_analysis import analyze_errors
 from mssedu.errors import DatasetError, InputError
+from mssedu.evaluation import error_analysis
+from mssedu.evaluation.error_analysis import analyze_errors
 from mssedu.evaluation.estimates import FunctionEstimates
 from mssedu.metrics.ratios import usdr
 

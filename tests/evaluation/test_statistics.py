@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from mssedu.errors import InputError
-from mssedu.statistics import bootstrap_interval, holm, paired_test, smallest_p
+from mssedu.evaluation.statistics import (
+    bootstrap_interval,
+    holm,
+    paired_test,
+    smallest_p,
+)
 
 
 def binomial_bounds(n, probability):

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from mssedu.data.track import Track
-from mssedu.evaluate import evaluate
-from mssedu.evaluation.published_scores import (
+from mssedu.evaluation.published import (
     AGGREGATIONS,
     STEMS,
     published_beside,
     published_scores,
     published_table,
 )
+from mssedu.evaluation.run import evaluate
 from mssedu.metrics.table import METRICS
 from mssedu.tables import render
 
