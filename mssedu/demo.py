@@ -25,7 +25,7 @@ from mssedu.errors import InputError, message
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.run import evaluate
 from mssedu.evaluation.track import Scores
-from mssedu.figures import scores_figure, spectrogram_figure
+from mssedu.figures.sound import scores_figure, spectrogram_figure
 from mssedu.models.registry import create_model
 from mssedu.report import Page, write_report
 from mssedu.separation.tensors import separate

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from mssedu.errors import InputError, SetupError
-from mssedu.figures import COLORS
+from mssedu.figures.sound import COLORS
 from mssedu.notebook import build as build_module
 from mssedu.notebook import play, setup, show_source
 from mssedu.notebook.__main__ import main

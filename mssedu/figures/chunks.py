@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mssedu.errors import InputError, check_name, message
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 from mssedu.models.contract import config_of
 from mssedu.separation.chunks import Chunks
 from mssedu.separation.config import SeparateConfig

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mssedu.errors import InputError, message
 from mssedu.evaluation.error_windows import HOP_SECONDS, Windows, score_by_level
-from mssedu.figures import COLORS, STYLE, spectrogram_figure
+from mssedu.figures.sound import COLORS, STYLE, spectrogram_figure
 
 _SPARE = ("#E69F00", "#56B4E9", "#882255", "#000000")  # not of stems
 _COLDEST_DB = -40.0  # what lies below has the darkest color

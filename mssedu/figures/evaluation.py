@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssedu.errors import InputError, message
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 
 Boxes = Mapping[
     str, Mapping[str, Sequence[float]]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import InputError, check_range, message
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 
 RIPPLE_DB = 0.1  # allowed up to the cutoff, to either side
 STOPS = ((500.0, -25.0), (1000.0, -50.0))  # Hz above the cutoff, highest gain in dB

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import InputError, check_range, message
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 
 _INTERVAL: dict[str, Any] = {
     "fmt": "s",

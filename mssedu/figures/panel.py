@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mssedu.errors import InputError, message
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 
 Interval = tuple[float, float]
 _HELD, _MISSED = "#999999", "#D55E00"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mssedu.audio.tensors import rms_db
 from mssedu.errors import InputError, message
-from mssedu.figures import COLORS
+from mssedu.figures.sound import COLORS
 from mssedu.listening.sounds import check_sounds
 from mssedu.listening.widget import ListeningWidget, joined
 

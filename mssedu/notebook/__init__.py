@@ -27,7 +27,7 @@ import mssedu
 from mssedu.audio.tensors import peak_db
 from mssedu.errors import InputError, check_finite, check_name, message
 from mssedu.exercises import Page
-from mssedu.figures import COLORS, STYLE
+from mssedu.figures.sound import COLORS, STYLE
 
 PROFILES = ("smoke", "cpu", "gpu")  # how much a notebook computes: ≤ 1, 5, 15 minutes
 LONGEST_PLAYED = 30.0  # seconds; a longer sound makes the browser slow

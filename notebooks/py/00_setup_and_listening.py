@@ -34,7 +34,7 @@ import torch
 from mssedu.audio.tensors import peak_db
 from mssedu.data.layouts import demo_data, load_track
 from mssedu.exercises import exercise
-from mssedu.figures import waveform_figure
+from mssedu.figures.sound import waveform_figure
 from mssedu.notebook import play, setup, show_source
 
 # %%

@@ -34,7 +34,7 @@ from mssedu.audio.tensors import (
 )
 from mssedu.data.layouts import demo_data, load_track
 from mssedu.exercises import exercise
-from mssedu.figures import COLORS, sweep_figure
+from mssedu.figures.sound import COLORS, sweep_figure
 from mssedu.notebook import play, setup, show_source
 
 # %%

@@ -27,7 +27,12 @@ import torch
 
 from mssedu.data.layouts import demo_data, load_track
 from mssedu.exercises import exercise
-from mssedu.figures import mask_figure, scores_figure, spectrogram_figure, sweep_figure
+from mssedu.figures.sound import (
+    mask_figure,
+    scores_figure,
+    spectrogram_figure,
+    sweep_figure,
+)
 from mssedu.masks import (
     apply_mask,
     ideal_binary_mask,

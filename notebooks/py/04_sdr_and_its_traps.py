@@ -38,8 +38,8 @@ from mssedu.evaluation.run import evaluate
 from mssedu.evaluation.score_tables import score_table
 from mssedu.evaluation.statistics import bootstrap_interval, paired_test
 from mssedu.exercises import Page, exercise
-from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.evaluation import boxes_figure
+from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.masks import (
     apply_mask,
     ideal_binary_mask,

@@ -50,8 +50,8 @@ from mssedu.data.segments import RandomSegments, item_generator
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError
 from mssedu.exercises import exercise
-from mssedu.figures import scores_figure
 from mssedu.figures.networks import curves_figure
+from mssedu.figures.sound import scores_figure
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import play, setup, show_source

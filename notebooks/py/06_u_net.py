@@ -33,8 +33,8 @@ from torch import nn
 
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
-from mssedu.figures import mask_figure, scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
+from mssedu.figures.sound import mask_figure, scores_figure, spectrogram_figure
 from mssedu.inspect.inside import look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model

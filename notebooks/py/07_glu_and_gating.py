@@ -30,8 +30,8 @@ from torch import nn
 from mssedu.audio.tensors import resample
 from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.exercises import exercise
-from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
+from mssedu.figures.sound import sweep_figure, waveform_figure
 from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model

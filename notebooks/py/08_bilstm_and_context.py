@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from mssedu.exercises import exercise
-from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
+from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.inspect.inside import look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.dconv import BiLSTM

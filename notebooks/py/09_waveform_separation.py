@@ -35,8 +35,8 @@ from mssedu.audio.tensors import resample
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.exercises import exercise
-from mssedu.figures import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.figures.networks import curves_figure
+from mssedu.figures.sound import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics.ratios import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length

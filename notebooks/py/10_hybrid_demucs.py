@@ -37,8 +37,8 @@ from mssedu.audio.tensors import resample
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.exercises import exercise
-from mssedu.figures import scores_figure, spectrogram_figure
 from mssedu.figures.networks import curves_figure, maps_figure
+from mssedu.figures.sound import scores_figure, spectrogram_figure
 from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.dconv import DConv, LocalAttention

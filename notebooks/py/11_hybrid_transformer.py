@@ -38,8 +38,8 @@ from torch import nn
 
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.exercises import exercise
-from mssedu.figures import scores_figure, sweep_figure
 from mssedu.figures.networks import curves_figure, maps_figure
+from mssedu.figures.sound import scores_figure, sweep_figure
 from mssedu.inspect.inside import look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d

@@ -41,8 +41,8 @@ from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
 from mssedu.exercises import exercise
-from mssedu.figures import sweep_figure, waveform_figure
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
+from mssedu.figures.sound import sweep_figure, waveform_figure
 from mssedu.inspect.complexity import count_flops, peak_memory
 from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics.ratios import usdr

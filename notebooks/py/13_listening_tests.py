@@ -45,8 +45,8 @@ from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.errors import InputError
 from mssedu.evaluation.oracles import oracle_estimate
 from mssedu.exercises import Page, exercise
-from mssedu.figures import spectrogram_figure, sweep_figure
 from mssedu.figures.listening import tolerance_figure
+from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.listening import ABSwitch, ListeningTest
 from mssedu.listening.anchors import lowpass, make_anchor
 from mssedu.listening.choices import least_correct

@@ -40,9 +40,9 @@ from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.evaluation.published import published_scores
 from mssedu.evaluation.statistics import holm, paired_test
 from mssedu.exercises import Page, exercise
-from mssedu.figures import sweep_figure
 from mssedu.figures.networks import interval_figure
 from mssedu.figures.panel import agreement_figure, coverage_figure
+from mssedu.figures.sound import sweep_figure
 from mssedu.listening import ABSwitch, ListeningTest
 from mssedu.listening.agreement import (
     concordance,

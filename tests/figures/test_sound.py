@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from mssedu.figures import (
+from mssedu.figures.sound import (
     mask_figure,
     scores_figure,
     spectrogram_figure,
