@@ -25,7 +25,7 @@ from results import processor, write_section
 import mssedu
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_tables import number_text, score_note, score_table
-from mssedu.tables import render
+from mssedu.reports.tables import render
 
 HERE = Path(__file__).parent
 ROWS = ("silence", "mixture", "model", "ibm", "irm", "mwf")

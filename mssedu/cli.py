@@ -29,8 +29,8 @@ from mssedu.console import (
     warnings_as_lines,
 )
 from mssedu.errors import InputError, MssEduError, check_name, message
+from mssedu.reports.tables import render
 from mssedu.separation.threads import short_spin
-from mssedu.tables import render
 
 DEMO_FOLDER = Path("runs/demo")
 

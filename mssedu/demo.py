@@ -27,7 +27,7 @@ from mssedu.evaluation.run import evaluate
 from mssedu.evaluation.track import Scores
 from mssedu.figures.sound import scores_figure, spectrogram_figure
 from mssedu.models.registry import create_model
-from mssedu.report import Page, write_report
+from mssedu.reports.demo import Page, write_report
 from mssedu.separation.tensors import separate
 from mssedu.training.config import TrainConfig
 from mssedu.training.loop import fit

@@ -43,12 +43,12 @@ def analyze(
         overlap: share of a segment that the next covers too, 0 <= overlap < 1.
         device: auto, cpu, cuda, mps.
     """
-    from mssedu.analysis_report import write_analysis
     from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
     from mssedu.models.contract import grouping_of
-    from mssedu.tables import render
+    from mssedu.reports.errors import write_analysis
+    from mssedu.reports.tables import render
 
     _check(out_dir, tracks)
     network = load_shown(*source(model, weights), device)

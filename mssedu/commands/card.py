@@ -20,8 +20,8 @@ import tyro
 
 from mssedu.console import bar, out
 from mssedu.errors import InputError, check_name, message
-from mssedu.tables import Format, Head, Rows, render
-from mssedu.tables import note as remark
+from mssedu.reports.tables import Format, Head, Rows, render
+from mssedu.reports.tables import note as remark
 
 if TYPE_CHECKING:
     from torch import nn

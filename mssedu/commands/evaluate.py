@@ -16,8 +16,8 @@ from mssedu.commands.separate import DEMO_MODEL, Model, source
 from mssedu.console import Output, bar, err, load_shown, out
 from mssedu.data import OnLength
 from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.reports.tables import Format, note, render
 from mssedu.separation.config import SeparateConfig
-from mssedu.tables import Format, note, render
 
 if TYPE_CHECKING:
     from mssedu.evaluation.result import Evaluation

@@ -17,7 +17,7 @@ from mssedu.errors import InputError, check_name, message
 from mssedu.evaluation.result import Evaluation, first_difference
 from mssedu.evaluation.score_tables import NONE
 from mssedu.evaluation.statistics import PairedTest, holm, paired_test
-from mssedu.tables import Head, Rows
+from mssedu.reports.tables import Head, Rows
 
 ROW = "model"
 SIGNIFICANT = 0.05

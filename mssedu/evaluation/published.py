@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.score_tables import NONE, mean_of_stems, number_text
-from mssedu.tables import Head, Rows
+from mssedu.reports.tables import Head, Rows
 
 FILE = Path(__file__).with_name("published.csv")
 STEMS = ("drums", "bass", "other", "vocals")

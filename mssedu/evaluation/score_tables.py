@@ -8,14 +8,14 @@
               standard deviation 1.81
 
 The interval is the bootstrap's over tracks; below three tracks there is none, and the
-note says so. `mssedu.tables.render` makes any format of the lines.
+note says so. `mssedu.reports.tables.render` makes any format of the lines.
 """
 
 from collections.abc import Sequence
 
 from mssedu.evaluation.result import AGGREGATIONS, SPREAD, Evaluation
 from mssedu.evaluation.statistics import LEAST
-from mssedu.tables import Head, Rows
+from mssedu.reports.tables import Head, Rows
 
 NONE = "–"
 

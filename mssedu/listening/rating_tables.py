@@ -22,7 +22,7 @@ from mssedu.listening.statistics import (
     power_note,
     summarize,
 )
-from mssedu.tables import Head, Rows
+from mssedu.reports.tables import Head, Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -36,8 +36,8 @@ from mssedu.listening.rating_tables import (
 from mssedu.listening.screening import Screening, screen
 from mssedu.listening.statistics import listener_means
 from mssedu.listening.store import ResultStore
-from mssedu.page import facts_table, html_table, picture, write_page
-from mssedu.tables import note, render
+from mssedu.reports.page import facts_table, html_table, picture, write_page
+from mssedu.reports.tables import note, render
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -62,8 +62,8 @@ from mssedu.metrics.ratios import (
     usdr,
 )
 from mssedu.notebook import play, setup, show_source
+from mssedu.reports.tables import render
 from mssedu.spectral import istft, stft
-from mssedu.tables import render
 from mssedu.weights.loading import load_model
 
 # %%

@@ -65,8 +65,8 @@ from mssedu.listening.store import ResultStore
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
+from mssedu.reports.tables import render
 from mssedu.separation.tensors import separate
-from mssedu.tables import render
 from mssedu.training.config import TrainConfig
 from mssedu.training.loop import fit
 from mssedu.weights.loading import load_model

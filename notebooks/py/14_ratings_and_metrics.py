@@ -78,8 +78,8 @@ from mssedu.listening.store import ResultStore
 from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
 from mssedu.metrics.ratios import usdr
 from mssedu.notebook import setup, show_source
+from mssedu.reports.tables import render
 from mssedu.spectral import istft, stft
-from mssedu.tables import render
 
 # %%
 setup()

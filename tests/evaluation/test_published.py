@@ -15,7 +15,7 @@ from mssedu.evaluation.published import (
 )
 from mssedu.evaluation.run import evaluate
 from mssedu.metrics.table import METRICS
-from mssedu.tables import render
+from mssedu.reports.tables import render
 
 ROWS = published_scores()
 

@@ -12,7 +12,7 @@ from mssedu.commands import card, evaluate
 from mssedu.console import out
 from mssedu.errors import InputError
 from mssedu.evaluation.published import published_table
-from mssedu.tables import latex_text, note, render
+from mssedu.reports.tables import latex_text, note, render
 
 HEAD, ROWS = ("model", "field, s"), [("open_unmix", "≥ 6.00"), ("a&b", "50 %")]
 

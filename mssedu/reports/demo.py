@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.page import (
+from mssedu.reports.page import (
     facts_table,
     gain_note,
     joint_gain,

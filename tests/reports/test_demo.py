@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mssedu.audio.tensors import load_audio
-from mssedu.report import Page, write_report
+from mssedu.reports.demo import Page, write_report
 
 RATE = 44100
 

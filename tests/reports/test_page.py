@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mssedu.audio.tensors import load_audio
-from mssedu.page import (
+from mssedu.reports.page import (
     facts_table,
     gain_note,
     html_table,

@@ -6,12 +6,12 @@ import re
 import pytest
 import torch
 
-from mssedu.analysis_report import write_analysis
 from mssedu.audio.tensors import load_audio
 from mssedu.data.track import Track
 from mssedu.evaluation import error_analysis
 from mssedu.evaluation.error_analysis import analyze_errors
 from mssedu.evaluation.estimates import FunctionEstimates
+from mssedu.reports.errors import write_analysis
 
 RATE = 16000
 STEMS = ("voice", "band")

@@ -20,7 +20,7 @@ from mssedu.figures.errors import (
     level_figure,
     track_figure,
 )
-from mssedu.page import (
+from mssedu.reports.page import (
     facts_table,
     gain_note,
     html_table,
