@@ -21,8 +21,8 @@ import tyro
 
 from mssedu.console import say
 from mssedu.errors import InputError, message
-from mssedu.listening.design import CHOICES, check_systems
-from mssedu.listening.excerpts import Excerpts
+from mssedu.listening.test.design import CHOICES, check_systems
+from mssedu.listening.test.excerpts import Excerpts
 
 FOLDER = Path("runs/listen")
 MARK = ".mssedu-listen"  # lists the files of a folder that report and export wrote
@@ -62,8 +62,8 @@ def create(
         settings: of the test.
         out_dir: folder of the test.
     """
-    from mssedu.listening.create import create_test
-    from mssedu.listening.statistics import power_note
+    from mssedu.listening.results.ratings import power_note
+    from mssedu.listening.test.create import create_test
 
     named = [named_run(run) for run in runs]
     names = [name for name, _ in named]
@@ -118,7 +118,7 @@ def serve(
         token: what the link must hold; a random one if not given.
         open_browser: open the link here as well.
     """
-    from mssedu.listening.serve import Server
+    from mssedu.listening.test.server import Server
 
     async def run() -> None:
         with _results(folder) as store, Server(store, host, port, token) as server:
@@ -145,8 +145,8 @@ def report(
         out_dir: for the report; FOLDER/report if not given.
         usdr: set the ratings against the usdr of the same excerpts.
     """
-    from mssedu.listening.agreement import excerpt_scores
-    from mssedu.listening.report import write_report
+    from mssedu.listening.results.agreement import excerpt_scores
+    from mssedu.listening.results.report import write_report
 
     out_dir = out_dir or folder / "report"
     with _results(folder) as store:
@@ -173,8 +173,8 @@ def export(
         merge: results of other machines or pages with the same test, taken in first.
         html: write the test as one HTML file, which a browser runs without Python.
     """
-    from mssedu.listening.export import FILES, read_json, write_csv, write_json
-    from mssedu.listening.offline import write_test_page
+    from mssedu.listening.results.export import FILES, read_json, write_csv, write_json
+    from mssedu.listening.test.offline import write_test_page
 
     out_dir = out_dir or folder / "results"
     with _results(folder) as store:
@@ -235,8 +235,8 @@ def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
 
 def _results(folder: Path) -> Any:
     """The results of a test; a file is made if nobody has listened yet."""
-    from mssedu.listening.create import FILE, RESULTS
-    from mssedu.listening.design import load_design
-    from mssedu.listening.store import ResultStore
+    from mssedu.listening.test.create import FILE, RESULTS
+    from mssedu.listening.test.design import load_design
+    from mssedu.listening.test.store import ResultStore
 
     return ResultStore(folder / RESULTS, load_design(folder / FILE))

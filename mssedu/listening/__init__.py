@@ -19,21 +19,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mssedu.listening.booth import ListeningTest
-    from mssedu.listening.masklab import MaskLab
-    from mssedu.listening.mixer import StemMixer
-    from mssedu.listening.player import Player
-    from mssedu.listening.switch import ABSwitch
+    from mssedu.listening.test.notebook import ListeningTest
+    from mssedu.listening.widgets.masklab import MaskLab
+    from mssedu.listening.widgets.mixer import StemMixer
+    from mssedu.listening.widgets.player import Player
+    from mssedu.listening.widgets.switch import ABSwitch
 
 __all__ = ["ABSwitch", "ListeningTest", "MaskLab", "Player", "StemMixer"]
 
 # Loaded on first use: what only counts ratings needs no widgets.
 _WIDGETS = {
-    "ABSwitch": "mssedu.listening.switch",
-    "ListeningTest": "mssedu.listening.booth",
-    "MaskLab": "mssedu.listening.masklab",
-    "Player": "mssedu.listening.player",
-    "StemMixer": "mssedu.listening.mixer",
+    "ABSwitch": "mssedu.listening.widgets.switch",
+    "ListeningTest": "mssedu.listening.test.notebook",
+    "MaskLab": "mssedu.listening.widgets.masklab",
+    "Player": "mssedu.listening.widgets.player",
+    "StemMixer": "mssedu.listening.widgets.mixer",
 }
 
 

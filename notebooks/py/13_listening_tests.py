@@ -48,20 +48,20 @@ from mssedu.exercises import Page, exercise
 from mssedu.figures.listening import tolerance_figure
 from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.listening import ABSwitch, ListeningTest
-from mssedu.listening.anchors import lowpass, make_anchor
-from mssedu.listening.choices import least_correct
-from mssedu.listening.create import create_test, loudest_start
-from mssedu.listening.design import ANCHORS, CHOICES, QUESTIONS, Design, Trial
-from mssedu.listening.excerpts import Excerpts
-from mssedu.listening.export import ratings_frame, write_csv, write_json
-from mssedu.listening.loudness import match_loudness, with_headroom
-from mssedu.listening.report import ratings_figure
-from mssedu.listening.schedule import chosen_trials, plan
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import sit_through
-from mssedu.listening.statistics import power_note, power_table
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.choices import least_correct
+from mssedu.listening.results.export import ratings_frame, write_csv, write_json
+from mssedu.listening.results.ratings import power_note, power_table
+from mssedu.listening.results.report import ratings_figure
+from mssedu.listening.results.simulate import sit_through
+from mssedu.listening.test.anchors import lowpass, make_anchor
+from mssedu.listening.test.create import create_test, loudest_start
+from mssedu.listening.test.design import ANCHORS, CHOICES, QUESTIONS, Design, Trial
+from mssedu.listening.test.excerpts import Excerpts
+from mssedu.listening.test.schedule import chosen_trials, plan
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.loudness import match_loudness, with_headroom
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.notebook import setup, show_source
@@ -277,7 +277,7 @@ def toy_match(sounds, target_lufs):
 
 
 # %%
-show_source("mssedu.listening.loudness.matching_gain")
+show_source("mssedu.listening.widgets.loudness.matching_gain")
 
 # %% tags=["nbval-check-output"]
 toy, toy_gains = toy_match(voices, loudness_lufs(voice, rate))
@@ -367,7 +367,7 @@ def toy_lowpass(sound, n_taps, first):
 
 
 # %%
-show_source("mssedu.listening.anchors.lowpass")
+show_source("mssedu.listening.test.anchors.lowpass")
 
 # %% tags=["nbval-check-output"]
 sodium = excerpt("Sodium", "vocals")["reference"]
@@ -567,7 +567,7 @@ def toy_trials(design, number):
 
 
 # %%
-show_source("mssedu.listening.schedule.chosen_trials")
+show_source("mssedu.listening.test.schedule.chosen_trials")
 
 # %% tags=["nbval-check-output"]
 some = replace(test_design, trials_per_listener=4, seed=5)

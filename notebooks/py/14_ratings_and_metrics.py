@@ -44,28 +44,20 @@ from mssedu.figures.networks import interval_figure
 from mssedu.figures.panel import agreement_figure, coverage_figure
 from mssedu.figures.sound import sweep_figure
 from mssedu.listening import ABSwitch, ListeningTest
-from mssedu.listening.agreement import (
+from mssedu.listening.results.agreement import (
     concordance,
     excerpt_scores,
     rank_agreement,
     replicate_agreement,
 )
-from mssedu.listening.anchors import lowpass
-from mssedu.listening.choices import (
+from mssedu.listening.results.choices import (
     abx_d_prime,
     afc_d_prime,
     count_choices,
     least_correct,
 )
-from mssedu.listening.create import loudest_start
-from mssedu.listening.design import Design, Trial, save_design
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.rating_tables import pair_note, pair_table, rating_table
-from mssedu.listening.report import ratings_figure, write_report
-from mssedu.listening.screening import screen
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import Panel, draw_ratings, sit_through
-from mssedu.listening.statistics import (
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.results.ratings import (
     compare,
     friedman,
     listener_means,
@@ -73,8 +65,16 @@ from mssedu.listening.statistics import (
     power_table,
     summarize,
 )
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.report import ratings_figure, write_report
+from mssedu.listening.results.screening import screen
+from mssedu.listening.results.simulate import Panel, draw_ratings, sit_through
+from mssedu.listening.results.tables import pair_note, pair_table, rating_table
+from mssedu.listening.test.anchors import lowpass
+from mssedu.listening.test.create import loudest_start
+from mssedu.listening.test.design import Design, Trial, save_design
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
 from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
 from mssedu.metrics.ratios import usdr
 from mssedu.notebook import setup, show_source
@@ -207,7 +207,7 @@ print(len(design.trials), "trials of", ", ".join(design.stimuli))
 # do. They say nothing about ears, and nothing about these four masks.
 
 # %%
-show_source("mssedu.listening.simulate.draw_ratings")
+show_source("mssedu.listening.results.simulate.draw_ratings")
 
 # %% [markdown]
 # A rating is the quality of the system, plus what makes a listener strict or kind, plus what
@@ -485,7 +485,7 @@ def anova(ratings):  # (runs, rows, systems) -> p
 
 
 # %%
-show_source("mssedu.listening.statistics.friedman")
+show_source("mssedu.listening.results.ratings.friedman")
 
 # %% tags=["nbval-check-output"]
 ours = toy_friedman(means.to_numpy()[None])[0]
@@ -533,7 +533,7 @@ sweep_figure(
 # another **unit of analysis**:
 
 # %%
-show_source("mssedu.listening.statistics.listener_means")
+show_source("mssedu.listening.results.ratings.listener_means")
 
 # %% [markdown]
 # ## Which two differ?

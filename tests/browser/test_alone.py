@@ -10,12 +10,12 @@ import sys
 import pytest
 import torch
 
-from mssedu.listening.create import RESULTS
-from mssedu.listening.design import Design, Trial, load_design, save_design
-from mssedu.listening.export import ratings_frame, read_json
-from mssedu.listening.offline import write_test_page
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.export import ratings_frame, read_json
+from mssedu.listening.test.create import RESULTS
+from mssedu.listening.test.design import Design, Trial, load_design, save_design
+from mssedu.listening.test.offline import write_test_page
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
 from tests.browser.lab import wait_for
 from tests.listening.noise import write_noise
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from mssedu.listening.booth import RatingPage
-from mssedu.listening.sounds import encode
+from mssedu.listening.test.notebook import RatingPage
+from mssedu.listening.widgets.sounds import encode
 
 pytestmark = pytest.mark.slow
 

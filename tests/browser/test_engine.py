@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mssedu.listening import StemMixer
-from mssedu.listening.sounds import encode
-from mssedu.listening.widget import joined
+from mssedu.listening.widgets.base import joined
+from mssedu.listening.widgets.sounds import encode
 
 RATE = 44100
 

@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from mssedu.listening.create import RESULTS
-from mssedu.listening.design import Design, Trial, load_design, save_design
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.test.create import RESULTS
+from mssedu.listening.test.design import Design, Trial, load_design, save_design
+from mssedu.listening.test.store import ResultStore
 from tests.browser.lab import (
     heard,
     jupyterlab,

@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.dialog import take, view
-from mssedu.listening.offline import page_data, taken_in
-from mssedu.listening.session import Session
-from mssedu.listening.stimuli import Stimuli
-from mssedu.listening.store import ResultStore
-from mssedu.listening.widget import joined
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.dialog import take, view
+from mssedu.listening.test.offline import page_data, taken_in
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.stimuli import Stimuli
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.base import joined
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def page(browser):
 def store(request, monkeypatch):
     """A test without any sound."""
     monkeypatch.setattr(
-        "mssedu.listening.offline.load_stimuli", lambda *_: Stimuli({}, 44100, {})
+        "mssedu.listening.test.offline.load_stimuli", lambda *_: Stimuli({}, 44100, {})
     )
     settings = ASKED | TESTS[request.param]
     with ResultStore(":memory:", Design("?", request.param, TRIALS, **settings)) as s:

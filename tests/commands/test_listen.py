@@ -17,10 +17,10 @@ import tyro
 from mssedu.audio.tensors import save_audio
 from mssedu.commands.listen import listen, named_run
 from mssedu.errors import InputError
-from mssedu.listening.design import load_design
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import sit_through
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.simulate import sit_through
+from mssedu.listening.test.design import load_design
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 QUALITY = {"good": 80.0, "bad": 20.0, "reference": 100.0, "anchor35": 5.0}
 RATE = 16000

@@ -9,13 +9,13 @@ import torch
 
 from mssedu.audio.tensors import save_audio
 from mssedu.errors import InputError
-from mssedu.listening.agreement import (
+from mssedu.listening.results.agreement import (
     concordance,
     excerpt_scores,
     rank_agreement,
     replicate_agreement,
 )
-from mssedu.listening.design import Design, Trial
+from mssedu.listening.test.design import Design, Trial
 
 
 def line(listener, trial, stimulus, score, replicate=False):

@@ -7,7 +7,7 @@ from scipy.signal import freqz
 
 from mssedu.audio.tensors import loudness_lufs
 from mssedu.errors import InputError
-from mssedu.listening.anchors import (
+from mssedu.listening.test.anchors import (
     interference,
     lowpass,
     lowpass_taps,
@@ -15,7 +15,7 @@ from mssedu.listening.anchors import (
     musical_noise,
     without_frames,
 )
-from mssedu.listening.design import ANCHORS
+from mssedu.listening.test.design import ANCHORS
 from mssedu.spectral import stft
 
 RATE = 44100

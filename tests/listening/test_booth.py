@@ -5,10 +5,10 @@ import sqlite3
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.booth import ListeningTest, RatingPage
-from mssedu.listening.design import Design, Trial, save_design
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.widget import ListeningWidget
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.test.design import Design, Trial, save_design
+from mssedu.listening.test.notebook import ListeningTest, RatingPage
+from mssedu.listening.widgets.base import ListeningWidget
 from tests.listening.noise import write_noise
 
 RATE = 16000

@@ -2,7 +2,7 @@
 
 import torch
 
-from mssedu.listening.brush import paint
+from mssedu.listening.widgets.brush import paint
 
 RATE, HOP, BINS, FRAMES = 8000, 80, 401, 100  # 10 Hz and 10 ms a step
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.choices import (
+from mssedu.listening.results.choices import (
     abx_d_prime,
     abx_share_correct,
     afc_d_prime,

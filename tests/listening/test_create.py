@@ -7,12 +7,12 @@ import torch
 
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.errors import AudioFileError, InputError, MssEduWarning
-from mssedu.listening.create import create_test, loudest_start
-from mssedu.listening.design import ANCHORS, load_design
-from mssedu.listening.excerpts import Excerpts
-from mssedu.listening.session import Session
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.create import create_test, loudest_start
+from mssedu.listening.test.design import ANCHORS, load_design
+from mssedu.listening.test.excerpts import Excerpts
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
 
 RATE = 16000
 

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from mssedu.errors import DatasetError, InputError
-from mssedu.listening.design import (
+from mssedu.listening.test.design import (
     ANCHORS,
     Design,
     Trial,

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.dialog import take, view
-from mssedu.listening.session import Session
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.dialog import take, view
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 TRIAL = Trial("a song", {"good": "g.wav", "bad": "b.wav"}, "true.wav", "mix.wav")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.excerpts import Excerpts
+from mssedu.listening.test.excerpts import Excerpts
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 
 from mssedu.errors import DatasetError, InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.export import (
+from mssedu.listening.results.export import (
     COLUMNS,
     ratings_frame,
     read_json,
     write_csv,
     write_json,
 )
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import sit_through
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.simulate import sit_through
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 TRIALS = tuple(
     Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")

@@ -5,7 +5,7 @@ import torch
 
 from mssedu.audio.tensors import loudness_lufs, peak_db
 from mssedu.errors import InputError
-from mssedu.listening.loudness import (
+from mssedu.listening.widgets.loudness import (
     Gain,
     match_loudness,
     matching_gain,

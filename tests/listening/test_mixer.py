@@ -7,7 +7,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.listening import StemMixer
-from mssedu.listening.mixer import gain_of, panned
+from mssedu.listening.widgets.mixer import gain_of, panned
 
 
 def stems(channels=2):

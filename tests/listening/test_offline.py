@@ -9,13 +9,13 @@ import pytest
 import soundfile
 
 from mssedu.errors import DatasetError, InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.export import ratings_frame, read_json
-from mssedu.listening.offline import taken_in, write_test_page
-from mssedu.listening.schedule import plan
-from mssedu.listening.sounds import encode
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.export import ratings_frame, read_json
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.offline import taken_in, write_test_page
+from mssedu.listening.test.schedule import plan
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.sounds import encode
 from tests.listening.noise import write_noise
 
 RATE = 16000

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.listening.pictures import (
+from mssedu.listening.widgets.pictures import (
     N_ROWS,
     Axis,
     level_image,

@@ -5,7 +5,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.listening import Player
-from mssedu.listening.pictures import N_ROWS
+from mssedu.listening.widgets.pictures import N_ROWS
 
 
 def test_it_says_what_it_plays():

@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
-from mssedu.listening.choices import by_listener
-from mssedu.listening.rating_tables import (
+from mssedu.listening.results.choices import by_listener
+from mssedu.listening.results.tables import (
     choice_note,
     choice_table,
     pair_note,

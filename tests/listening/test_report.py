@@ -5,13 +5,13 @@ import re
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.report import ratings_figure, write_report
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import sit_through
-from mssedu.listening.statistics import listener_means
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.results.ratings import listener_means
+from mssedu.listening.results.report import ratings_figure, write_report
+from mssedu.listening.results.simulate import sit_through
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 QUALITY = {
     **{"a": 40.0, "b_&_c": 60.0, "reference": 100.0},

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.schedule import Page, chosen_trials, pairs, plan
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.schedule import Page, chosen_trials, pairs, plan
 
 TRIALS = tuple(
     Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")

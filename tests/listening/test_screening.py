@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.screening import screen
+from mssedu.listening.results.screening import screen
 
 
 def ratings(scores, stimulus="reference", question="quality"):

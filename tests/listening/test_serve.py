@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.serve import Server
-from mssedu.listening.sounds import encode
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.server import Server
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.sounds import encode
 from tests.listening.noise import write_noise
 
 RATE = 16000

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.session import Session
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 TRIALS = tuple(
     Trial(f"song {i}", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.choices import abx_share_correct, pooled
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.schedule import SCORED
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import Panel, draw_ratings, sit_through
-from mssedu.listening.statistics import listener_means
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.choices import abx_share_correct, pooled
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.results.ratings import listener_means
+from mssedu.listening.results.simulate import Panel, draw_ratings, sit_through
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.schedule import SCORED
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 QUALITY = {"a": 40.0, "b": 60.0, "reference": 95.0, "anchor35": 10.0, "anchor70": 30.0}
 TRIALS = tuple(

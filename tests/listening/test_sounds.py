@@ -8,7 +8,12 @@ import soundfile
 import torch
 
 from mssedu.errors import InputError
-from mssedu.listening.sounds import check_size, check_sounds, encode, plain_players
+from mssedu.listening.widgets.sounds import (
+    check_size,
+    check_sounds,
+    encode,
+    plain_players,
+)
 
 
 def test_sounds_become_float32_on_the_cpu():

@@ -6,8 +6,7 @@ import pytest
 from scipy import stats
 
 from mssedu.errors import InputError
-from mssedu.listening.simulate import Panel, draw_ratings
-from mssedu.listening.statistics import (
+from mssedu.listening.results.ratings import (
     compare,
     friedman,
     listener_means,
@@ -16,6 +15,7 @@ from mssedu.listening.statistics import (
     power_table,
     summarize,
 )
+from mssedu.listening.results.simulate import Panel, draw_ratings
 
 ONE = dict.fromkeys("abcd", 50.0)  # four systems, no difference
 

@@ -5,8 +5,8 @@ import torch
 
 from mssedu.audio.tensors import loudness_lufs, peak_db, save_audio
 from mssedu.errors import AudioFileError, InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.stimuli import load_stimuli
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.stimuli import load_stimuli
 
 RATE = 16000
 

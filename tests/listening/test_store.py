@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mssedu.errors import DatasetError, InputError
-from mssedu.listening.design import Design, Trial
-from mssedu.listening.session import Session
-from mssedu.listening.simulate import sit_through
-from mssedu.listening.store import ResultStore
+from mssedu.listening.results.simulate import sit_through
+from mssedu.listening.test.design import Design, Trial
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIALS = tuple(
@@ -27,8 +27,8 @@ QUALITY = {"a": 40, "b": 60, "reference": 100, "anchor35": 10, "anchor70": 30}
 # A listener in a process of its own, who tells each rating after it was made.
 LISTENER = """
 import sys
-from mssedu.listening.session import Session
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
 from tests.listening.test_store import DESIGN
 session = Session(ResultStore(sys.argv[1], DESIGN))
 print(session.listener, flush=True)
@@ -98,7 +98,7 @@ def test_two_listeners_killed_in_mid_test_lose_nothing_and_go_on(tmp_path):
 # Ten listeners, and no cleanup at the end: as if the process had been ended by force
 TEN_LISTENERS = """
 import os, sys
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.store import ResultStore
 from tests.listening.test_store import DESIGN
 store = ResultStore(sys.argv[1], DESIGN)
 for _ in range(10):

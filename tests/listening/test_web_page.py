@@ -3,7 +3,7 @@
 import json
 import re
 
-from mssedu.listening.web_page import local_page, remote_page
+from mssedu.listening.test.web_page import local_page, remote_page
 
 TEST = {"title": "</script><b>Ears & eyes</b>", "sounds": []}
 

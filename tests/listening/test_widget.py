@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 import mssedu
 from mssedu.errors import InputError
 from mssedu.listening import ABSwitch, Player
-from mssedu.listening.widget import _STATIC, ListeningWidget, joined
+from mssedu.listening.widgets.base import _STATIC, ListeningWidget, joined
 
 SCRIPTS = sorted(_STATIC.glob("*.js"))
 MIME = "application/vnd.jupyter.widget-view+json"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.evaluation.statistics import holm
-from mssedu.listening.design import CHOICES
+from mssedu.listening.test.design import CHOICES
 
 if TYPE_CHECKING:
     from pandas import DataFrame

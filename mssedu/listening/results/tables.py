@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from mssedu.evaluation.comparison import p_text
 from mssedu.evaluation.score_tables import NONE
-from mssedu.listening.choices import Choices, by_listener, pooled
-from mssedu.listening.statistics import (
+from mssedu.listening.results.choices import Choices, by_listener, pooled
+from mssedu.listening.results.ratings import (
     Interval,
     compare,
     friedman,

@@ -23,11 +23,11 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
 from mssedu.errors import InputError, MssEduError, message
-from mssedu.listening.dialog import said, take, view
-from mssedu.listening.session import Session
-from mssedu.listening.sounds import encode, shape_of
-from mssedu.listening.store import ResultStore
-from mssedu.listening.web_page import remote_page
+from mssedu.listening.test.dialog import said, take, view
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.test.web_page import remote_page
+from mssedu.listening.widgets.sounds import encode, shape_of
 
 # No page of another origin gets in, and this one loads nothing from elsewhere.
 _HEADERS = {

@@ -24,14 +24,14 @@ import soundfile
 from torch import Tensor
 
 from mssedu.errors import InputError, check_range, message
-from mssedu.listening.design import CHOICES, Design
-from mssedu.listening.dialog import asked, page_settings
-from mssedu.listening.schedule import SCORED, Page, plan
-from mssedu.listening.session import Session
-from mssedu.listening.sounds import encode, shape_of
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
-from mssedu.listening.web_page import local_page
+from mssedu.listening.test.design import CHOICES, Design
+from mssedu.listening.test.dialog import asked, page_settings
+from mssedu.listening.test.schedule import SCORED, Page, plan
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.test.web_page import local_page
+from mssedu.listening.widgets.sounds import encode, shape_of
 
 _TIMED = ("pages", "heard", "ratings")  # tables that tell when, how long, how often
 

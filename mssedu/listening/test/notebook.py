@@ -17,14 +17,14 @@ import ipywidgets
 import traitlets
 
 from mssedu.errors import InputError, message
-from mssedu.listening.create import RESULTS
-from mssedu.listening.design import Design, load_design
-from mssedu.listening.dialog import rating_page, said, take
-from mssedu.listening.session import Session
-from mssedu.listening.store import ResultStore
-from mssedu.listening.widget import ListeningWidget, joined, shown_plain
+from mssedu.listening.test.create import RESULTS
+from mssedu.listening.test.design import Design, load_design
+from mssedu.listening.test.dialog import rating_page, said, take
+from mssedu.listening.test.session import Session
+from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.base import ListeningWidget, joined, shown_plain
 
-_STATIC, _STYLES = Path(__file__).parent / "static", ("style.css", "booth.css")
+_STATIC, _STYLES = Path(__file__).parents[1] / "static", ("style.css", "booth.css")
 
 
 class ListeningTest(ipywidgets.VBox):
@@ -32,7 +32,7 @@ class ListeningTest(ipywidgets.VBox):
 
     Attributes:
         session: what has been said, and what comes next.
-        store: the results; `mssedu.listening.export.ratings_frame(test.store)`.
+        store: the results; `mssedu.listening.results.export.ratings_frame(test.store)`.
     """
 
     def __init__(

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mssedu.listening.widget import joined
+from mssedu.listening.widgets.base import joined
 
-_STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parents[1] / "static"
 _STYLES = ("style.css", "booth.css", "alone.css")
 _SHELL = ("timeline.js", "booth.js", "alone.js")
 _PAGE = """<!doctype html>

@@ -18,14 +18,15 @@ from matplotlib.figure import Figure
 
 from mssedu.errors import InputError, message
 from mssedu.figures.evaluation import boxes_figure
-from mssedu.listening.agreement import (
+from mssedu.listening.results.agreement import (
     RankAgreement,
     rank_agreement,
     replicate_agreement,
 )
-from mssedu.listening.design import CHOICES
-from mssedu.listening.export import ratings_frame
-from mssedu.listening.rating_tables import (
+from mssedu.listening.results.export import ratings_frame
+from mssedu.listening.results.ratings import listener_means
+from mssedu.listening.results.screening import Screening, screen
+from mssedu.listening.results.tables import (
     Table,
     choice_note,
     choice_table,
@@ -33,9 +34,8 @@ from mssedu.listening.rating_tables import (
     pair_table,
     rating_table,
 )
-from mssedu.listening.screening import Screening, screen
-from mssedu.listening.statistics import listener_means
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import CHOICES
+from mssedu.listening.test.store import ResultStore
 from mssedu.reports.page import facts_table, html_table, picture, write_page
 from mssedu.reports.tables import note, render
 

@@ -16,7 +16,7 @@ import traitlets
 from torch import Tensor
 
 from mssedu.errors import InputError, message
-from mssedu.listening.widget import ListeningWidget, joined
+from mssedu.listening.widgets.base import ListeningWidget, joined
 
 MOST = 9  # as many as there are number keys
 

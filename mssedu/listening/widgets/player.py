@@ -10,9 +10,9 @@ import traitlets
 from torch import Tensor
 
 from mssedu.audio.tensors import peak_db
-from mssedu.listening.pictures import axes, palette, picture
-from mssedu.listening.sounds import check_sounds
-from mssedu.listening.widget import ListeningWidget, joined
+from mssedu.listening.widgets.base import ListeningWidget, joined
+from mssedu.listening.widgets.pictures import axes, palette, picture
+from mssedu.listening.widgets.sounds import check_sounds
 
 
 class Player(ListeningWidget):

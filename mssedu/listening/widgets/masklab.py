@@ -18,10 +18,10 @@ import traitlets
 from torch import Tensor
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.listening.brush import paint
-from mssedu.listening.pictures import Axis, axes, level_image, palette, to_bytes
-from mssedu.listening.sounds import check_sounds
-from mssedu.listening.widget import ListeningWidget, joined
+from mssedu.listening.widgets.base import ListeningWidget, joined
+from mssedu.listening.widgets.brush import paint
+from mssedu.listening.widgets.pictures import Axis, axes, level_image, palette, to_bytes
+from mssedu.listening.widgets.sounds import check_sounds
 from mssedu.masks import apply_mask, soft_masks
 from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
@@ -37,7 +37,7 @@ class MaskLab(ListeningWidget):
         threshold_db: the floor, in dB against the loudest bin, -120 … 0.
         exponent: of `soft_masks`, 0.25 … 20.
         target: which source is wanted; empty without sources.
-        strokes: what the brush did, as `mssedu.listening.brush.paint` takes it.
+        strokes: what the brush did, as `mssedu.listening.widgets.brush.paint` takes it.
         mask: (channels, bins, frames), 0 … 1.
         result, removed: (channels, samples); they sum to the mixture.
     """

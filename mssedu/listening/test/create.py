@@ -25,16 +25,16 @@ from mssedu.data.layouts import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import InputError, MssEduWarning, message
 from mssedu.evaluation.estimates import FileEstimates
-from mssedu.listening.design import (
+from mssedu.listening.test.design import (
     REFERENCE,
     Design,
     Trial,
     check_systems,
     save_design,
 )
-from mssedu.listening.excerpts import Excerpts
-from mssedu.listening.loudness import measured_lufs
-from mssedu.listening.stimuli import load_stimuli
+from mssedu.listening.test.excerpts import Excerpts
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.widgets.loudness import measured_lufs
 from mssedu.models.stems import stem_names
 
 FILE, RESULTS, SOUNDS = "test.toml", "results.sqlite", "sounds"  # in a test's folder

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from mssedu.errors import DatasetError, InputError, message
 from mssedu.evaluation.result import write_json as write_document
-from mssedu.listening.design import CHOICES
-from mssedu.listening.offline import taken_in
-from mssedu.listening.schedule import pairs
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import CHOICES
+from mssedu.listening.test.offline import taken_in
+from mssedu.listening.test.schedule import pairs
+from mssedu.listening.test.store import ResultStore
 
 if TYPE_CHECKING:
     from pandas import DataFrame

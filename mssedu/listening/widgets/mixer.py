@@ -18,8 +18,8 @@ from torch import Tensor
 from mssedu.audio.tensors import rms_db
 from mssedu.errors import InputError, message
 from mssedu.figures.sound import COLORS
-from mssedu.listening.sounds import check_sounds
-from mssedu.listening.widget import ListeningWidget, joined
+from mssedu.listening.widgets.base import ListeningWidget, joined
+from mssedu.listening.widgets.sounds import check_sounds
 
 LOWEST_DB, HIGHEST_DB = -60.0, 6.0  # of a fader; the lowest is off
 RESIDUAL = "residual"

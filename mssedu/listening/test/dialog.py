@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mssedu.errors import InputError
-from mssedu.listening.design import CHOICES, WORDS, Design
-from mssedu.listening.schedule import SCORED
-from mssedu.listening.session import Session
+from mssedu.listening.test.design import CHOICES, WORDS, Design
+from mssedu.listening.test.schedule import SCORED
+from mssedu.listening.test.session import Session
 
 
 def page_settings(design: Design) -> dict[str, Any]:

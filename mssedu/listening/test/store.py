@@ -29,8 +29,8 @@ from typing import Any
 
 from mssedu.errors import DatasetError, InputError, check_name, message
 from mssedu.evaluation.result import first_difference
-from mssedu.listening.design import Design, design_from
-from mssedu.listening.schedule import Page, plan
+from mssedu.listening.test.design import Design, design_from
+from mssedu.listening.test.schedule import Page, plan
 
 WAIT_SECONDS = 30.0  # for another process that is writing
 _TABLES = """

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssedu.errors import InputError, check_range, message
-from mssedu.listening.choices import abx_share_correct
-from mssedu.listening.design import CHOICES, REFERENCE
-from mssedu.listening.schedule import Page
-from mssedu.listening.session import Session
+from mssedu.listening.results.choices import abx_share_correct
+from mssedu.listening.test.design import CHOICES, REFERENCE
+from mssedu.listening.test.schedule import Page
+from mssedu.listening.test.session import Session
 
 SECONDS = 3.0  # that a simulated listener hears of each sound
 Quality = Mapping[str, float]  # stimulus -> 0 … 100

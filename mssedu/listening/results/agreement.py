@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mssedu.errors import InputError, message
-from mssedu.listening.design import REFERENCE, Design
-from mssedu.listening.statistics import of_question
-from mssedu.listening.stimuli import load_excerpts
+from mssedu.listening.results.ratings import of_question
+from mssedu.listening.test.design import REFERENCE, Design
+from mssedu.listening.test.stimuli import load_excerpts
 from mssedu.metrics.ratios import usdr
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import traitlets
 from torch import Tensor
 
 from mssedu.errors import check_name
-from mssedu.listening.sounds import (
+from mssedu.listening.widgets.sounds import (
     PlainPlayers,
     check_sounds,
     encode,
@@ -29,7 +29,7 @@ from mssedu.listening.sounds import (
     shape_of,
 )
 
-_STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parents[1] / "static"
 _ENGINE = ("audio.js", "engine.js", "view.js")  # in the order of their imports
 _SHOWN = "MSSEDU_LISTENING"  # environment variable: "widgets" (if unset) or "plain"
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mssedu.errors import InputError, message
-from mssedu.listening.design import REFERENCE
+from mssedu.listening.test.design import REFERENCE
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mssedu.listening.design import CHOICES, REFERENCE, Design, Trial
+from mssedu.listening.test.design import CHOICES, REFERENCE, Design, Trial
 
 SCORED = ("training", "trial")  # kinds of pages on which sounds are judged
 LABEL_X, LABEL_REFERENCE = "X", "Reference"

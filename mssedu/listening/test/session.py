@@ -17,10 +17,10 @@ from typing import Any
 from torch import Tensor
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.listening.design import CHOICES
-from mssedu.listening.schedule import SCORED, Page
-from mssedu.listening.stimuli import load_stimuli
-from mssedu.listening.store import ResultStore
+from mssedu.listening.test.design import CHOICES
+from mssedu.listening.test.schedule import SCORED, Page
+from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.store import ResultStore
 
 LONGEST_AWAY = 600.0  # seconds between two actions that still count as work
 
@@ -34,7 +34,7 @@ class Session:
         design: the test.
 
     Example:
-        >>> from mssedu.listening.design import Design, Trial
+        >>> from mssedu.listening.test.design import Design, Trial
         >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
         >>> test = Design("?", "2afc", (trial,), reference=False)
         >>> session = Session(ResultStore(":memory:", test))

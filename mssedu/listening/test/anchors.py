@@ -22,8 +22,8 @@ from scipy.signal import firwin, oaconvolve
 from torch import Tensor
 
 from mssedu.errors import InputError, check_name, check_range, message
-from mssedu.listening.design import ANCHORS
-from mssedu.listening.loudness import measured_lufs
+from mssedu.listening.test.design import ANCHORS
+from mssedu.listening.widgets.loudness import measured_lufs
 from mssedu.spectral import istft, stft
 
 CUTOFFS_HZ = {"anchor35": 3500.0, "anchor70": 7000.0}

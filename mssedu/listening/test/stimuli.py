@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
 from mssedu.errors import InputError, check_finite, message
-from mssedu.listening.anchors import make_anchor
-from mssedu.listening.design import LONGEST_SECONDS, REFERENCE, Design, Trial
-from mssedu.listening.loudness import Gain, match_loudness, with_headroom
+from mssedu.listening.test.anchors import make_anchor
+from mssedu.listening.test.design import LONGEST_SECONDS, REFERENCE, Design, Trial
+from mssedu.listening.widgets.loudness import Gain, match_loudness, with_headroom
 
 
 @dataclass(frozen=True)
