@@ -32,10 +32,10 @@
 import torch
 
 from mssedu.audio.tensors import peak_db
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_track
-from mssedu.exercises import exercise
 from mssedu.figures.sound import waveform_figure
-from mssedu.notebook import play, setup, show_source
 
 # %%
 setup()

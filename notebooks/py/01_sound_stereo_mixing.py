@@ -32,10 +32,10 @@ from mssedu.audio.tensors import (
     rms_db,
     save_audio,
 )
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_track
-from mssedu.exercises import exercise
 from mssedu.figures.sound import COLORS, sweep_figure
-from mssedu.notebook import play, setup, show_source
 
 # %%
 setup()

@@ -27,12 +27,12 @@
 import torch
 import torch.nn.functional as F
 
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_track
 from mssedu.errors import InputError
-from mssedu.exercises import exercise
 from mssedu.figures.sound import spectrogram_figure, sweep_figure, waveform_figure
 from mssedu.metrics.ratios import usdr
-from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import covers, istft, n_frames, stft
 
 # %%

@@ -25,8 +25,9 @@
 # %%
 import torch
 
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_track
-from mssedu.exercises import exercise
 from mssedu.figures.sound import (
     mask_figure,
     scores_figure,
@@ -40,7 +41,6 @@ from mssedu.masks import (
     phase_sensitive_mask,
 )
 from mssedu.metrics.ratios import usdr
-from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import istft, stft
 
 # %%

@@ -29,6 +29,8 @@ import os
 
 import torch
 
+from mssedu.course.exercises import Page, exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset, load_track
 from mssedu.data.track import Track
 from mssedu.errors import InputError
@@ -37,7 +39,6 @@ from mssedu.evaluation.published import published_scores
 from mssedu.evaluation.run import evaluate
 from mssedu.evaluation.score_tables import score_table
 from mssedu.evaluation.statistics import bootstrap_interval, paired_test
-from mssedu.exercises import Page, exercise
 from mssedu.figures.evaluation import boxes_figure
 from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.masks import (
@@ -61,7 +62,6 @@ from mssedu.metrics.ratios import (
     snr,
     usdr,
 )
-from mssedu.notebook import play, setup, show_source
 from mssedu.reports.tables import render
 from mssedu.spectral import istft, stft
 from mssedu.weights.loading import load_model

@@ -38,6 +38,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from mssedu.audio.tensors import resample, save_audio
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.augment import (
     flip_channels,
     flip_sign,
@@ -49,12 +51,10 @@ from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.segments import RandomSegments, item_generator
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError
-from mssedu.exercises import exercise
 from mssedu.figures.networks import curves_figure
 from mssedu.figures.sound import scores_figure
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.training.loop import TrainConfig, fit, train_step
 from mssedu.training.losses import waveform_mse

@@ -31,15 +31,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.exercises import exercise
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.figures.sound import mask_figure, scores_figure, spectrogram_figure
 from mssedu.inspect.inside import look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
 from mssedu.models.spleeter import UNet
-from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.training.loop import TrainConfig, fit
 from mssedu.training.losses import magnitude_l1, waveform_l1

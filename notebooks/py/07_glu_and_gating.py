@@ -28,14 +28,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import resample
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset, load_track
-from mssedu.exercises import exercise
 from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
 from mssedu.figures.sound import sweep_figure, waveform_figure
 from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import istft, stft
 from mssedu.training.losses import thresholded_snr
 

@@ -26,14 +26,14 @@
 import torch
 from torch import nn
 
-from mssedu.exercises import exercise
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.inspect.inside import look_inside
 from mssedu.metrics.ratios import usdr
 from mssedu.models.blocks.dconv import BiLSTM
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.training.loop import TrainConfig, learning_rate_at, train_step
 from mssedu.training.losses import thresholded_snr

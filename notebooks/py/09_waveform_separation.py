@@ -32,16 +32,16 @@ import torch
 import torch.nn.functional as F
 
 from mssedu.audio.tensors import resample
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
-from mssedu.exercises import exercise
 from mssedu.figures.networks import curves_figure
 from mssedu.figures.sound import scores_figure, spectrogram_figure, sweep_figure
 from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics.ratios import usdr
 from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.spectral import stft
 from mssedu.training.loop import TrainConfig, fit
 

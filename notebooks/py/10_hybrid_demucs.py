@@ -34,9 +34,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import resample
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
-from mssedu.exercises import exercise
 from mssedu.figures.networks import curves_figure, maps_figure
 from mssedu.figures.sound import scores_figure, spectrogram_figure
 from mssedu.inspect.inside import inside_names, look_inside
@@ -50,7 +51,6 @@ from mssedu.models.blocks.hybrid import (
 )
 from mssedu.models.hdemucs import HDemucsConfig
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.separation.tensors import separate
 from mssedu.spectral import channels_as_complex, complex_as_channels, stft
 from mssedu.training.loop import TrainConfig, fit

@@ -38,16 +38,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from mssedu.audio.tensors import load_audio, resample, save_audio
+from mssedu.course.exercises import exercise
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.data.track import Track
-from mssedu.exercises import exercise
 from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
 from mssedu.figures.sound import sweep_figure, waveform_figure
 from mssedu.inspect.complexity import count_flops, peak_memory
 from mssedu.inspect.receptive import receptive_field
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
-from mssedu.notebook import play, setup, show_source
 from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
 from mssedu.separation.files import separate_file
 from mssedu.separation.overlap_add import overlap_add

@@ -41,10 +41,11 @@ import torch
 from scipy.signal import firwin, oaconvolve
 
 from mssedu.audio.tensors import load_audio, loudness_lufs, peak_db, save_audio
+from mssedu.course.exercises import Page, exercise
+from mssedu.course.notebook import setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.errors import InputError
 from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.exercises import Page, exercise
 from mssedu.figures.listening import tolerance_figure
 from mssedu.figures.sound import spectrogram_figure, sweep_figure
 from mssedu.listening import ABSwitch, ListeningTest
@@ -64,7 +65,6 @@ from mssedu.listening.test.store import ResultStore
 from mssedu.listening.widgets.loudness import match_loudness, with_headroom
 from mssedu.metrics.ratios import usdr
 from mssedu.models.registry import create_model
-from mssedu.notebook import setup, show_source
 from mssedu.reports.tables import render
 from mssedu.separation.tensors import separate
 from mssedu.training.config import TrainConfig

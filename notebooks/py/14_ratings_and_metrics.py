@@ -36,10 +36,11 @@ import torch
 from scipy import stats
 
 from mssedu.audio.tensors import save_audio
+from mssedu.course.exercises import Page, exercise
+from mssedu.course.notebook import setup, show_source
 from mssedu.data.layouts import demo_data, load_dataset
 from mssedu.evaluation.published import published_scores
 from mssedu.evaluation.statistics import holm, paired_test
-from mssedu.exercises import Page, exercise
 from mssedu.figures.networks import interval_figure
 from mssedu.figures.panel import agreement_figure, coverage_figure
 from mssedu.figures.sound import sweep_figure
@@ -77,7 +78,6 @@ from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
 from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
 from mssedu.metrics.ratios import usdr
-from mssedu.notebook import setup, show_source
 from mssedu.reports.tables import render
 from mssedu.spectral import istft, stft
 

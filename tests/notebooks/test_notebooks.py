@@ -10,9 +10,9 @@ import re
 import nbformat
 import pytest
 
-from mssedu.exercises import exercise, list_exercises
-from mssedu.notebook import show_source
-from mssedu.notebook.build import built, stale, texts
+from mssedu.course.build import built, stale, texts
+from mssedu.course.exercises import exercise, list_exercises
+from mssedu.course.notebook import show_source
 
 TEXTS = texts()
 HEADINGS = ("## Listen first", "## What to remember", "## Exercises", "## Sources")

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from mssedu import cli
-from mssedu.notebook import build
+from mssedu.course.notebook import build
 from mssedu.separation.threads import SETTINGS, SHORT, short_spin
 
 

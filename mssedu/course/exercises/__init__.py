@@ -9,8 +9,8 @@ number, so that chapters can move.
 
 import importlib
 
+from mssedu.course.exercises.exercise import Exercise, Outcome, Page, Status
 from mssedu.errors import check_name
-from mssedu.exercises.exercise import Exercise, Outcome, Page, Status
 
 TOPICS = (
     "setup",
@@ -61,5 +61,5 @@ def list_exercises() -> list[str]:
 
 
 def _topic(name: str) -> dict[str, Exercise]:
-    module = importlib.import_module(f"mssedu.exercises.{name}")
+    module = importlib.import_module(f"mssedu.course.exercises.{name}")
     return {exercise.id: exercise for exercise in module.EXERCISES}

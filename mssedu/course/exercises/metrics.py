@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.metrics.ratios import nsdr, si_sdr
 
 _STUB = "    return ...  # your code here"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mssedu.exercises.exercise import Exercise, Wrong, expect
+from mssedu.course.exercises.exercise import Exercise, Wrong, expect
 
 
 @dataclass(frozen=True)

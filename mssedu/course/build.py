@@ -25,8 +25,8 @@ from nbformat import NotebookNode
 from PIL import Image
 
 import mssedu
+from mssedu.course.notebook import profile
 from mssedu.errors import SetupError, check_name, message
-from mssedu.notebook import profile
 from mssedu.separation.threads import short_spin
 
 _METADATA = {
@@ -136,7 +136,7 @@ def digest(notebook: NotebookNode) -> str:
 def stale(text: Path) -> str:
     """Why the built notebook does not match its text; empty if it does."""
     target = built(text)
-    remedy = f"run: python -m mssedu.notebook build {text.name[:2]}"
+    remedy = f"run: python -m mssedu.course.notebook build {text.name[:2]}"
     if not target.exists():
         return f"{target.name} is not built; {remedy}"
     notebook = nbformat.read(target, as_version=4)

@@ -1,20 +1,20 @@
 """Build notebooks from their text, or check that the built ones are fresh.
 
-python -m mssedu.notebook build 02     run notebook 02 and keep its outputs
-python -m mssedu.notebook check all    compare without running; exit 1 if stale
+python -m mssedu.course.notebook build 02     run notebook 02 and keep its outputs
+python -m mssedu.course.notebook check all    compare without running; exit 1 if stale
 """
 
 import argparse
 import sys
 
+from mssedu.course.build import build, stale, texts
 from mssedu.errors import MssEduError
-from mssedu.notebook.build import build, stale, texts
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m mssedu.notebook",
+        prog="python -m mssedu.course.notebook",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

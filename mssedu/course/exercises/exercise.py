@@ -142,7 +142,7 @@ def expect_tensor(value: Any, shape: tuple[int, ...], what: str = "the result") 
         >>> expect_tensor(torch.zeros(2, 3), (2, 3))
         >>> expect_tensor(torch.zeros(3), (2, 3), "mid")
         Traceback (most recent call last):
-        mssedu.exercises.exercise.Wrong: mid should have the shape (2, 3), not (3,).
+        mssedu.course.exercises.exercise.Wrong: mid should have the shape (2, 3), not (3,).
     """
     kind = type(value).__name__
     expect(isinstance(value, Tensor), f"{what} should be a tensor, not {kind}.")

@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import loudness_lufs, peak_db
-from mssedu.exercises.exercise import Exercise, expect, expect_close, expect_tensor
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.exercise import (
+    Exercise,
+    expect,
+    expect_close,
+    expect_tensor,
+)
+from mssedu.course.exercises.quiz import Question, make_quiz
 
 
 def _verify_anchor(anchor) -> None:

@@ -5,15 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from mssedu.evaluation.statistics import holm
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.quiz import Question, make_quiz
+from mssedu.evaluation.statistics import holm
 
 
 def _pages(misses: int, high: int, n: int = 10) -> tuple[Tensor, Tensor]:

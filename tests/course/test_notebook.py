@@ -9,14 +9,14 @@ import pytest
 import soundfile
 import torch
 from matplotlib import pyplot as plt
+from mssedu.course.notebook.__main__ import main
 from PIL import Image
 
+from mssedu.course.build import build, built, digest, read, stale, texts
+from mssedu.course.notebook import build as build_module
+from mssedu.course.notebook import play, setup, show_source
 from mssedu.errors import InputError, SetupError
 from mssedu.figures.sound import COLORS
-from mssedu.notebook import build as build_module
-from mssedu.notebook import play, setup, show_source
-from mssedu.notebook.__main__ import main
-from mssedu.notebook.build import build, built, digest, read, stale, texts
 
 TEXT = """# %% [markdown]
 # # 07 · A test
@@ -24,7 +24,7 @@ TEXT = """# %% [markdown]
 # %%
 import torch
 from matplotlib import pyplot as plt
-from mssedu.notebook import play, setup
+from mssedu.course.notebook import play, setup
 
 # %% tags=["nbval-check-output"]
 print("one")
@@ -132,14 +132,16 @@ def test_play_refuses_nan():
 
 
 def test_show_source_of_a_function_and_a_method():
-    page = repr(show_source("mssedu.notebook.setup"))
+    page = repr(show_source("mssedu.course.notebook.setup"))
     place, fence = page.split("\n\n", 1)
     assert re.fullmatch(r"`mssedu/notebook/__init__\.py:\d+`", place)
     assert fence.startswith("```python\ndef setup(")
     assert fence.endswith("return session\n```")
-    method = repr(show_source("mssedu.notebook.Player._repr_html_"))
+    method = repr(show_source("mssedu.course.notebook.Player._repr_html_"))
     assert "\ndef _repr_html_(self)" in method  # dedented
-    hidden = repr(show_source("mssedu.exercises.exercise.Page"))  # behind a function
+    hidden = repr(
+        show_source("mssedu.course.exercises.exercise.Page")
+    )  # behind a function
     assert "class Page:" in hidden
 
 
@@ -148,7 +150,7 @@ def test_show_source_of_a_function_and_a_method():
     [
         ("torch.stft", "expected a name in mssedu, got 'torch.stft'"),
         ("mssedu", "expected a name in mssedu, got 'mssedu'"),
-        ("mssedu.notebook.plai", r"name in mssedu\.notebook of .*mean 'play'"),
+        ("mssedu.course.notebook.plai", r"name in mssedu\.notebook of .*mean 'play'"),
         ("mssedu.notebok", "name in mssedu of .*Did you mean 'notebook'"),
         ("mssedu.data.track.Track", "expected at most 60 lines"),
     ],
@@ -195,7 +197,7 @@ def test_ids_are_unique_and_follow_the_content(text):
 
 def test_stale_tells_why(text):
     assert stale(text) == (
-        "07_test.ipynb is not built; run: python -m mssedu.notebook build 07"
+        "07_test.ipynb is not built; run: python -m mssedu.course.notebook build 07"
     )
     notebook = read(text)
     notebook.metadata["mssedu"] = {"digest": digest(notebook)}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import loudness_lufs
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect,
     expect_close,

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.masks import ideal_ratio_mask, phase_sensitive_mask, soft_masks
 
 _SHAPE = (3, 2, 5, 4)  # stems, channels, bins, frames

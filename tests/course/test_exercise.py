@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mssedu.errors import InputError
-from mssedu.exercises import Status, exercise
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises import Status, exercise
+from mssedu.course.exercises.exercise import (
     Exercise,
     Wrong,
     expect,
@@ -16,6 +15,7 @@ from mssedu.exercises.exercise import (
     expect_number,
     expect_tensor,
 )
+from mssedu.errors import InputError
 
 
 def _verify(double):

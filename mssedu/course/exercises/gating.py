@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.quiz import Question, make_quiz
 
 
 def _verify_glu(glu) -> None:

@@ -3,8 +3,13 @@
 import torch
 from torch import Tensor
 
-from mssedu.exercises.exercise import Exercise, expect, expect_close, expect_tensor
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.exercise import (
+    Exercise,
+    expect,
+    expect_close,
+    expect_tensor,
+)
+from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.separation.chunks import Chunks
 
 

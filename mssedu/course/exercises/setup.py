@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from mssedu.exercises.exercise import Exercise, expect, expect_number
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.exercise import Exercise, expect, expect_number
+from mssedu.course.exercises.quiz import Question, make_quiz
 
 
 def _verify_settings(settings: dict[str, object]) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mssedu.exercises.exercise import (
+from mssedu.course.exercises.exercise import (
     Exercise,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.models import demucs
 
 

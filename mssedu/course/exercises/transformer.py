@@ -4,8 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mssedu.exercises.exercise import Exercise, expect, expect_close, expect_tensor
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.exercise import (
+    Exercise,
+    expect,
+    expect_close,
+    expect_tensor,
+)
+from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.models.blocks.transformer import sines_1d
 
 _SUM = "the weights of each query should sum to 1 over the keys: check with values of 1"

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.exercises.exercise import Exercise, expect, expect_tensor
-from mssedu.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.exercise import Exercise, expect, expect_tensor
+from mssedu.course.exercises.quiz import Question, make_quiz
 
 _STUB = "    return ...  # your code here"
 # Three songs each of three artists, then one each of six.

@@ -5,7 +5,7 @@
     show_source("mssedu.spectral.stft")  the real code, with its place
 
 Every text these leave in a notebook is the same on every machine, so that nbval can
-compare it. `python -m mssedu.notebook` (build.py) turns notebooks/py into notebooks.
+compare it. `python -m mssedu.course.notebook` (build.py) turns notebooks/py into notebooks.
 """
 
 import base64
@@ -25,8 +25,8 @@ from torch import Tensor
 
 import mssedu
 from mssedu.audio.tensors import peak_db
+from mssedu.course.exercises import Page
 from mssedu.errors import InputError, check_finite, check_name, message
-from mssedu.exercises import Page
 from mssedu.figures.sound import COLORS, STYLE
 
 PROFILES = ("smoke", "cpu", "gpu")  # how much a notebook computes: ≤ 1, 5, 15 minutes

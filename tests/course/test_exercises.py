@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from mssedu.course.exercises import TOPICS, Exercise, Status, exercise, list_exercises
 from mssedu.errors import InputError
-from mssedu.exercises import TOPICS, Exercise, Status, exercise, list_exercises
 
 ALL = [exercise(id) for id in list_exercises()]
 WRONG = [
