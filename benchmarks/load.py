@@ -57,8 +57,8 @@ def demo_step(steps: int, seconds: float) -> tuple[Clock, Clock]:
     """Begin and end of so many steps of the demo's training."""
     import torch
 
+    from mssedu.cli.demo import CONFIG
     from mssedu.data.layouts import demo_data, load_dataset
-    from mssedu.demo import CONFIG
     from mssedu.models.registry import create_model
     from mssedu.training.loop import fit
 

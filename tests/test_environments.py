@@ -10,7 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mssedu.doctor import gpu
+from mssedu.cli.doctor import gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("environment-cpu.yml", "environment-cuda.yml")

@@ -41,7 +41,7 @@ def render(head: Head, rows: Rows, form: str = "table") -> Any:
     """A table as an object for rich's print, or as text in another format.
 
     The object folds long cells to the width of a terminal. In a file or a pipe it is as
-    wide as it needs; print it there with soft_wrap, as `mssedu.console.out` does.
+    wide as it needs; print it there with soft_wrap, as `mssedu.cli.console.out` does.
 
     Args:
         head: titles of the columns.

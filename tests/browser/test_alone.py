@@ -43,7 +43,7 @@ def folder(tmp_path):
 @contextlib.contextmanager
 def served(folder, port=0):
     """`mssedu listen serve` in a process of its own; gives it and the link."""
-    code = "from mssedu.cli import main; raise SystemExit(main())"
+    code = "from mssedu.cli.commands import main; raise SystemExit(main())"
     words = ["listen", "serve", str(folder), "--token", "t", "--no-open-browser"]
     words = [sys.executable, "-c", code, *words, "--port", str(port)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}

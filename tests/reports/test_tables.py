@@ -5,11 +5,11 @@ import io
 import re
 
 import pytest
+from mssedu.commands import card, evaluate
 from rich.console import Console
 
-from mssedu import cli
-from mssedu.commands import card, evaluate
-from mssedu.console import out
+from mssedu.cli import commands as cli
+from mssedu.cli.console import out
 from mssedu.errors import InputError
 from mssedu.evaluation.published import published_table
 from mssedu.reports.tables import latex_text, note, render

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from mssedu import cli
+from mssedu.cli import commands as cli
 from mssedu.course.notebook import build
 from mssedu.separation.threads import SETTINGS, SHORT, short_spin
 
@@ -42,7 +42,7 @@ def test_what_the_user_has_set_stays(name):
 
 
 def test_importing_the_package_sets_nothing():
-    seen = "import os, mssedu.cli, mssedu.separation.threads; print('GOMP_SPINCOUNT' in os.environ)"
+    seen = "import os, mssedu.cli.commands, mssedu.separation.threads; print('GOMP_SPINCOUNT' in os.environ)"
     assert run(seen).stdout == "False\n"
 
 
@@ -58,7 +58,7 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 """
-MODELS = WATCH + "from mssedu.cli import main; main(['models'])"
+MODELS = WATCH + "from mssedu.cli.commands import main; main(['models'])"
 
 
 def test_a_command_sets_it_before_torch_is_imported():
@@ -72,7 +72,7 @@ def test_the_setting_of_the_user_survives_a_command():
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="libgomp: torch for Linux")
 def test_openmp_has_read_it():
-    program = "from mssedu.cli import main; main(['models'])"
+    program = "from mssedu.cli.commands import main; main(['models'])"
     shown = run(program, OMP_DISPLAY_ENV="verbose").stderr
     assert "GOMP_SPINCOUNT = '1000'" in shown
 
@@ -134,7 +134,7 @@ def command() -> int:
     return 0
 
 if __name__ == "__main__":
-    from mssedu import cli
+    from mssedu.cli import commands as cli
 
     cli.COMMANDS["models"] = command
     sys.exit(cli.main(["models"]))

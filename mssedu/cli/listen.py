@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mssedu.console import say
+from mssedu.cli.console import say
 from mssedu.errors import InputError, message
 from mssedu.listening.test.design import CHOICES, check_systems
 from mssedu.listening.test.excerpts import Excerpts

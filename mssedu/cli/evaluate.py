@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.commands.separate import DEMO_MODEL, Model, source
-from mssedu.console import Output, bar, err, load_shown, out
+from mssedu.cli.console import Output, bar, err, load_shown, out
+from mssedu.cli.separate import DEMO_MODEL, Model, source
 from mssedu.data import OnLength
 from mssedu.errors import InputError, check_name, check_range, message
 from mssedu.reports.tables import Format, note, render

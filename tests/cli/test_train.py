@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import mssedu.training.loop
-from mssedu import cli
 from mssedu.audio.tensors import save_audio
-from mssedu.commands.train import settled, train
+from mssedu.cli import commands as cli
+from mssedu.cli.train import settled, train
 from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
@@ -378,7 +378,11 @@ def test_words_are_read_as_typed():
 )
 def test_a_signal_ends_the_command_and_says_how_to_go_on(songs, out, number, code):
     words = ["train", songs, *SMALL, "--run-dir", out, "--steps", "100000"]
-    command = [sys.executable, "-c", "from mssedu.cli import main; exit(main())"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mssedu.cli.commands import main; exit(main())",
+    ]
     started = subprocess.Popen(
         [*command, *map(str, words), "--valid-every", "100000"],
         stdout=subprocess.PIPE,

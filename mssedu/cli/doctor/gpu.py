@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mssedu.doctor.finding import Finding, pip_install
+from mssedu.cli.doctor.finding import Finding, pip_install
 
 WHEELS = "https://download.pytorch.org/whl/"
 MIN_DRIVER = {11: 450, 12: 525, 13: 580}  # CUDA of the wheel -> first number of driver

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mssedu.doctor.finding import ROOT, Finding, Status, pip_install, shell
-from mssedu.doctor.gpu import TorchBuild, gpu_findings
+from mssedu.cli.doctor.finding import ROOT, Finding, Status, pip_install, shell
+from mssedu.cli.doctor.gpu import TorchBuild, gpu_findings
 
 GIB = 2**30
 STEMS = 4  # files of each song that the package ships

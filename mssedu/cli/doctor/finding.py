@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).resolve().parents[2]  # the clone: mssedu is installed from it
+ROOT = Path(__file__).resolve().parents[3]  # the clone: mssedu is installed from it
 
 Status = Literal["ok", "note", "broken"]
 

@@ -7,7 +7,7 @@ import torch
 import tyro
 
 from mssedu.audio.tensors import save_audio
-from mssedu.commands.analyze import analyze
+from mssedu.cli.analyze import analyze
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.weights.checkpoint import save_checkpoint

@@ -13,13 +13,9 @@ from pathlib import Path
 
 import tyro
 
-from mssedu.commands.analyze import analyze
-from mssedu.commands.card import card, models
-from mssedu.commands.evaluate import compare, evaluate, published
-from mssedu.commands.listen import listen
-from mssedu.commands.separate import separate
-from mssedu.commands.train import settled, train
-from mssedu.console import (
+from mssedu.cli.analyze import analyze
+from mssedu.cli.card import card, models
+from mssedu.cli.console import (
     bar,
     drop_output,
     err,
@@ -28,6 +24,10 @@ from mssedu.console import (
     show_steps,
     warnings_as_lines,
 )
+from mssedu.cli.evaluate import compare, evaluate, published
+from mssedu.cli.listen import listen
+from mssedu.cli.separate import separate
+from mssedu.cli.train import settled, train
 from mssedu.errors import InputError, MssEduError, check_name, message
 from mssedu.reports.tables import render
 from mssedu.separation.threads import short_spin
@@ -42,7 +42,7 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
         folder: where stems, figures, scores.json and report.html go: a new or empty
             one, or that of an earlier demo, which is replaced.
     """
-    from mssedu.demo import CONFIG, DEFINITION, is_earlier_demo, run_demo
+    from mssedu.cli.demo import CONFIG, DEFINITION, is_earlier_demo, run_demo
     from mssedu.evaluation.score_tables import track_table
 
     if is_earlier_demo(folder):
@@ -77,7 +77,7 @@ def doctor(segment: float = 10.0) -> int:
     Args:
         segment: seconds of audio that a model is to be given at once on the GPU.
     """
-    from mssedu.doctor import diagnose, exit_code, report
+    from mssedu.cli.doctor import diagnose, exit_code, report
 
     findings = diagnose(segment)
     print(report(findings))
@@ -85,7 +85,7 @@ def doctor(segment: float = 10.0) -> int:
 
 
 def _notebooks() -> Path:
-    folder = Path(__file__).parent.parent / "notebooks"
+    folder = Path(__file__).parents[2] / "notebooks"
     if not folder.is_dir():
         remedy = "Clone the repository, or name a folder: mssedu lab --folder PATH."
         raise InputError(message("lab", "the notebooks of a clone", folder, remedy))

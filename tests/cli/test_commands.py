@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mssedu import cli
+from mssedu.cli import commands as cli
 
 
 def run(*args):
@@ -78,8 +78,9 @@ def test_card_names_mistakes(capsys):
 
 
 def test_models_with_cards(monkeypatch, capsys):
-    from mssedu import console
     from mssedu.commands import card
+
+    from mssedu.cli import console
 
     monkeypatch.setattr(console, "FIRST_LINE", 0)
     make = card.make_card

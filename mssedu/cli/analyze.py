@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from mssedu.commands.separate import DEMO_MODEL, Model, source
-from mssedu.console import bar, load_shown, out
+from mssedu.cli.console import bar, load_shown, out
+from mssedu.cli.separate import DEMO_MODEL, Model, source
 from mssedu.errors import InputError, check_range, message
 
 PAGE, NUMBERS = "report.html", "errors.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.console import bar, err, load_shown, out, report_failure
+from mssedu.cli.console import bar, err, load_shown, out, report_failure
 from mssedu.errors import InputError, MssEduError, message
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.file_config import FileConfig
@@ -116,7 +116,7 @@ class Batch:
 
     def plan(self, names: dict[Path, str]) -> int:
         """Print what would be done with each file; how many would fail."""
-        from mssedu.commands.plan import measure, plan_file
+        from mssedu.cli.plan import measure, plan_file
 
         out.print("measuring one chunk …")
         cost = measure(self.model, self.settings)

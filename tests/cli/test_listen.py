@@ -15,7 +15,7 @@ import torch
 import tyro
 
 from mssedu.audio.tensors import save_audio
-from mssedu.commands.listen import listen, named_run
+from mssedu.cli.listen import listen, named_run
 from mssedu.errors import InputError
 from mssedu.listening.results.simulate import sit_through
 from mssedu.listening.test.design import load_design
@@ -181,7 +181,7 @@ def test_a_link_is_served_until_ctrl_c(songs):
     folder = make(songs)
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from mssedu.cli import main; sys.exit(main())"
+        "from mssedu.cli.commands import main; sys.exit(main())"
     )
     words = ("listen", "serve", str(folder), "--port", "0", "--no-open-browser")
     run = subprocess.Popen(
@@ -226,7 +226,7 @@ def test_errors(songs):
 def test_help_is_light():
     """Neither torch nor matplotlib is loaded for it."""
     program = (
-        "import sys, tyro\nfrom mssedu.commands.listen import listen\n"
+        "import sys, tyro\nfrom mssedu.cli.listen import listen\n"
         "try: tyro.cli(listen, args=sys.argv[1:])\n"
         "finally: print(sorted({'torch', 'matplotlib', 'pandas'} & {*sys.modules}))"
     )

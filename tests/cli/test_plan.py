@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.commands.plan import measure, plan_file
+from mssedu.cli.plan import measure, plan_file
 from mssedu.separation.files import separate_file
 
 

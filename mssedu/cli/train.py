@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.console import bar, say, show_steps
+from mssedu.cli.console import bar, say, show_steps
 from mssedu.data import OnLength
 from mssedu.errors import DatasetError, InputError, message
 from mssedu.training.changes import check_same_model, config_changes

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mssedu import doctor
-from mssedu.doctor import Finding, Trial, finding, gpu
-from mssedu.doctor.gpu import TorchBuild
+from mssedu.cli import doctor
+from mssedu.cli.doctor import Finding, Trial, finding, gpu
+from mssedu.cli.doctor.gpu import TorchBuild
 
 CU130 = TorchBuild("13.0", ("sm_75", "sm_80", "sm_86", "sm_90", "sm_120"))
 CU126 = TorchBuild("12.6", ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86"))
@@ -64,7 +64,7 @@ def test_exit_code_is_3_if_anything_is_broken(statuses, code):
 
 def test_importing_doctor_loads_neither_torch_nor_matplotlib():
     program = (
-        "import sys, mssedu.doctor; print({'torch', 'matplotlib'} & {*sys.modules})"
+        "import sys, mssedu.cli.doctor; print({'torch', 'matplotlib'} & {*sys.modules})"
     )
     words = [sys.executable, "-c", program]
     answer = subprocess.run(words, capture_output=True, text=True, check=True)

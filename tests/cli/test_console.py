@@ -9,7 +9,7 @@ import warnings
 import pytest
 from torch import nn
 
-from mssedu import console
+from mssedu.cli import console
 from mssedu.errors import MssEduWarning
 
 
@@ -156,7 +156,7 @@ def run_without_a_reader(*args, stderr=subprocess.PIPE):
     """Run a command whose output nobody reads: the pipe is closed before it begins."""
     read, write = os.pipe()
     os.close(read)
-    code = "import sys; from mssedu.cli import main; sys.exit(main())"
+    code = "import sys; from mssedu.cli.commands import main; sys.exit(main())"
     words = [sys.executable, "-c", code, *args]
     try:
         return subprocess.run(words, stdout=write, stderr=stderr, text=True)
@@ -188,7 +188,7 @@ def test_the_reader_of_errors_may_be_gone_too():
 
 @pipes
 def test_a_real_reader_that_stops():
-    code = "import sys; from mssedu.cli import main; sys.exit(main())"
+    code = "import sys; from mssedu.cli.commands import main; sys.exit(main())"
     words = f"'{sys.executable}' -c '{code}' published --format csv | head -1"
     words = ["bash", "-c", f"{words}; echo ${{PIPESTATUS[0]}}"]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from mssedu import cli
-from mssedu import demo as demo_module
 from mssedu.audio.tensors import load_audio
+from mssedu.cli import commands as cli
+from mssedu.cli import demo as demo_module
+from mssedu.cli.demo import CONFIG, MARK, is_earlier_demo, run_demo
 from mssedu.data.layouts import demo_data, load_track
-from mssedu.demo import CONFIG, MARK, is_earlier_demo, run_demo
 from mssedu.errors import InputError
 from mssedu.metrics.ratios import usdr
 

@@ -3,9 +3,9 @@
 import csv
 
 import pytest
-
-from mssedu import cli
 from mssedu.commands import card
+
+from mssedu.cli import commands as cli
 from mssedu.errors import CheckpointError, InputError
 from mssedu.inspect.complexity import Complexity
 from mssedu.inspect.receptive import ReceptiveField

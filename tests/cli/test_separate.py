@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
-from mssedu import cli
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.commands.separate import clock
+from mssedu.cli import commands as cli
+from mssedu.cli.separate import clock
 from mssedu.models.registry import create_model
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
@@ -95,7 +95,7 @@ def small(monkeypatch, tmp_path):
 
 
 def test_separate_by_a_published_name(small, song, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mssedu.console.FIRST_LINE", 0)
+    monkeypatch.setattr("mssedu.cli.console.FIRST_LINE", 0)
     out = tmp_path / "out"
     assert run("separate", song, "-m", "small", "-o", out) == 0
     seen = capsys.readouterr()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mssedu.console import bar, out
+from mssedu.cli.console import bar, out
 from mssedu.errors import InputError, check_name, message
 from mssedu.reports.tables import Format, Head, Rows, render
 from mssedu.reports.tables import note as remark
