@@ -1,5 +1,12 @@
-"""The command `mssedu`: one file per command."""
+"""The command `mssedu`: one file per command.
 
-from mssedu.cli.commands import main
+commands   every command by name, and `main`
+console    what commands print, and how
+"""
 
-__all__ = ["main"]
+import lazy_loader
+
+_NAMES = {
+    "commands": ["main"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

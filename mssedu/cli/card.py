@@ -86,7 +86,7 @@ def card(
         format: of the table; table is for the terminal.
         device: to measure on: auto, cpu, cuda, mps.
     """
-    from mssedu.models.registry import MODELS
+    from mssedu.models import MODELS
 
     if model not in MODELS and Path(model).exists():  # ./htdemucs is a folder, too
         _check_run_flags(model, preset, stems)
@@ -101,7 +101,7 @@ def card(
 
 def _check_model(name: str) -> None:
     """An unknown name, which may be a path that does not exist."""
-    from mssedu.models.registry import MODELS
+    from mssedu.models import MODELS
 
     if name not in MODELS and (Path(name).suffix or Path(name).name != name):
         wanted = f"a run folder, a checkpoint file or a model of {sorted(MODELS)}"
@@ -269,11 +269,11 @@ def sizes() -> tuple[Head, Rows]:
     """Head and rows of all models and presets, without building their weights."""
     import torch
 
-    from mssedu.models.registry import MODELS, create_model
+    from mssedu.models.registry import create_model, list_models, presets_of
 
     rows = []
-    for name, entry in sorted(MODELS.items()):
-        for preset, config in entry.presets.items():
+    for name in list_models():
+        for preset, config in presets_of(name).items():
             with torch.device("meta"):  # tensors that have a shape and no content
                 model = create_model(name, preset)
             size = sum(parameter.numel() for parameter in model.parameters())

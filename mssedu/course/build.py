@@ -7,13 +7,18 @@
 Players lose their sound (a megabyte each) and keep their line of text, until one run
 brings the sound back. `stale` tells whether a built notebook still says what its text
 says.
+
+    python -m mssedu.course.build 02            run notebook 02 and keep its outputs
+    python -m mssedu.course.build --check all   exit with 1 if one is stale
 """
 
+import argparse
 import base64
 import hashlib
 import html
 import io
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -26,7 +31,7 @@ from PIL import Image
 
 import mssedu
 from mssedu.course.notebook import profile
-from mssedu.errors import SetupError, check_name, message
+from mssedu.errors import MssEduError, SetupError, check_name, message
 from mssedu.separation.threads import short_spin
 
 _METADATA = {
@@ -136,7 +141,7 @@ def digest(notebook: NotebookNode) -> str:
 def stale(text: Path) -> str:
     """Why the built notebook does not match its text; empty if it does."""
     target = built(text)
-    remedy = f"run: python -m mssedu.course.notebook build {text.name[:2]}"
+    remedy = f"run: python -m mssedu.course.build {text.name[:2]}"
     if not target.exists():
         return f"{target.name} is not built; {remedy}"
     notebook = nbformat.read(target, as_version=4)
@@ -165,3 +170,32 @@ def _make_small(data: NotebookNode) -> None:
 
 def _hash(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build or check notebooks; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mssedu.course.build",
+        description="Run notebooks from their text and keep the outputs.",
+    )
+    parser.add_argument("number", help="number of the notebook, such as 02, or all")
+    only = "compare without running, and exit with 1 if a built notebook is stale"
+    parser.add_argument("--check", action="store_true", help=only)
+    options = parser.parse_args(arguments)
+    try:
+        chosen = texts(options.number)
+    except MssEduError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if not options.check:
+        for text in chosen:
+            print(f"built {build(text).name}")
+        return 0
+    reasons = [reason for text in chosen if (reason := stale(text))]
+    for reason in reasons:
+        print(reason)
+    return 1 if reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@
     show_source("mssedu.spectral.stft")  the real code, with its place
 
 Every text these leave in a notebook is the same on every machine, so that nbval can
-compare it. `python -m mssedu.course.notebook` (build.py) turns notebooks/py into notebooks.
+compare it. `python -m mssedu.course.build` turns notebooks/py into notebooks.
 """
 
 import base64

@@ -13,4 +13,29 @@
 The parameters are those of four stems. Every model maps a mixture (batch, channels,
 samples) to an estimate (batch, stems, channels, samples) of the same length and carries
 its frozen `config`; nothing else in the package needs to know which one it is.
+
+contract.py says what every model promises, stems.py how stems are named, registry.py
+builds a model from its name; blocks/ holds the parts that two of them share.
 """
+
+import lazy_loader
+
+# name: the class; the file of that name holds it, and PRESETS beside it
+MODELS = {
+    "conv_tasnet": "ConvTasNet",
+    "demucs": "Demucs",
+    "hdemucs": "HDemucs",
+    "htdemucs": "HTDemucs",
+    "open_unmix": "OpenUnmix",
+    "spleeter": "Spleeter",
+    "wave_u_net": "WaveUNet",
+}
+_NAMES = {
+    **{name: [model, f"{model}Config"] for name, model in MODELS.items()},
+    "contract": ["ModelConfig", "config_of", "device_of", "eval_mode", "grouping_of"],
+    "registry": ["create_model", "list_models", "model_config"],
+    "stems": ["StemRule", "parse_stem", "stem_names"],
+    "blocks": [],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
+__all__ += ["MODELS"]

@@ -1,42 +1,51 @@
-"""Every model by name: one dict, so that "where does this come from" is one jump."""
+"""Models by name: what there is, their presets, and a new model of one."""
 
 import dataclasses
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from types import ModuleType
+from typing import Any, cast
 
 from torch import nn
 
 from mssedu.errors import InputError, check_name, message
-from mssedu.models import (
-    conv_tasnet,
-    demucs,
-    hdemucs,
-    htdemucs,
-    open_unmix,
-    spleeter,
-    wave_u_net,
-)
+from mssedu.models import MODELS
 from mssedu.models.stems import stem_names
 
 DEFAULT_PRESET = "paper"
 
 
-class Entry(NamedTuple):
-    """A model class and its configurations by preset name."""
+def presets_of(name: str) -> Mapping[str, Any]:
+    """The configurations of a model by preset name.
 
-    model: type[nn.Module]
-    presets: Mapping[str, Any]
+    Raises:
+        InputError: an unknown model.
+
+    Example:
+        >>> sorted(presets_of("spleeter"))
+        ['paper', 'paper_4', 'paper_5', 'tiny']
+    """
+    presets: Mapping[str, Any] = _file_of(name).PRESETS
+    return presets
 
 
-MODELS = {
-    "conv_tasnet": Entry(conv_tasnet.ConvTasNet, conv_tasnet.PRESETS),
-    "demucs": Entry(demucs.Demucs, demucs.PRESETS),
-    "hdemucs": Entry(hdemucs.HDemucs, hdemucs.PRESETS),
-    "htdemucs": Entry(htdemucs.HTDemucs, htdemucs.PRESETS),
-    "open_unmix": Entry(open_unmix.OpenUnmix, open_unmix.PRESETS),
-    "spleeter": Entry(spleeter.Spleeter, spleeter.PRESETS),
-    "wave_u_net": Entry(wave_u_net.WaveUNet, wave_u_net.PRESETS),
-}
+def class_of(name: str) -> type[nn.Module]:
+    """The class of a model.
+
+    Raises:
+        InputError: an unknown model.
+
+    Example:
+        >>> class_of("htdemucs").__name__
+        'HTDemucs'
+    """
+    model: type[nn.Module] = getattr(_file_of(name), MODELS[name])
+    return model
+
+
+def _file_of(name: str) -> ModuleType:
+    check_name("create_model", "model", name, MODELS)
+    return importlib.import_module(f"mssedu.models.{name}")
 
 
 def list_models() -> list[str]:
@@ -61,8 +70,7 @@ def model_config(
         >>> model_config("spleeter", stems=["vocals", "other"]).stems
         ('vocals', 'other')
     """
-    check_name("create_model", "model", name, MODELS)
-    presets = MODELS[name].presets
+    presets = presets_of(name)
     check_name("create_model", f"preset of {name}", preset, presets)
     config = presets[preset]
     known = [field.name for field in dataclasses.fields(config)]
@@ -103,7 +111,7 @@ def create_model(
         torch.Size([1, 3, 2, 44100])
     """
     config = model_config(name, preset, stems, **config_changes)
-    model = MODELS[name].model(config)
+    model = class_of(name)(config)
     if stems is not None:
         cast(Any, model).grouping = tuple(stems)
     return model
@@ -111,7 +119,7 @@ def create_model(
 
 def _check_preset(name: str, preset: str, stems: tuple[str, ...]) -> None:
     """Raise InputError where the preset is made for another number of stems."""
-    presets = MODELS[name].presets
+    presets = presets_of(name)
     own = presets[preset].stems
     if own == presets[DEFAULT_PRESET].stems or len(own) == len(stems):
         return

@@ -1,10 +1,25 @@
-"""The parts of `mssedu.separate` and `mssedu.separation.files`.
+"""A trained model takes a mixture apart, however long it is.
 
-config.py  file_config.py   every setting, frozen
-chunks.py                   where chunks lie, and how much of them is kept
-overlap_add.py              the loop: chunks in, a song out
-inference.py  fallback.py   fast forwards; less memory when it runs out
-refine.py                   filters, averages, sums that fit the mixture
-song.py  song_files.py      one song in blocks, one song in files
-report.py                   what is told about a song: levels, seams, speed
+tensors       `separate`: a mixture in memory
+files         `separate_file`: from disk to disk, in blocks
+config        every option, with its default and its range
+chunks        where the chunks of a song lie
+overlap_add   how the estimates of chunks are joined
+refine        Wiener filter, consistency and other steps after the model
+record        what `separation.json` says about a separated song
 """
+
+import lazy_loader
+
+_NAMES = {
+    "tensors": ["plan_chunks", "separate"],
+    "files": ["separate_file"],
+    "config": ["SeparateConfig"],
+    "file_config": ["FileConfig"],
+    "chunks": ["Chunks", "chunk_starts", "chunk_weight", "random_offsets"],
+    "overlap_add": ["overlap_add"],
+    "refine": ["wiener_filter"],
+    "record": ["LevelMeter", "SeamMeter", "Separation"],
+    "threads": ["short_spin"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

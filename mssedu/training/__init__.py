@@ -1,13 +1,29 @@
-"""The parts of `mssedu.training.loop`.
+"""Training: the visible loop and what it needs.
 
-config.py        every setting, frozen
-model_fields.py  settings of the model, as the command line gives them
-preflight.py     what would go wrong after an hour, found in the first second
-rehearsal.py     one step before the first
-state.py         optimizer, step and random numbers, to go on where it was
-changes.py       what may change when a run goes on
-interrupt.py     Ctrl-C and SIGTERM, answered between two steps
-validation.py    scores of whole songs on the way
-run_record.py    the folder of a run: curves, history, the best model
-run_document.py  config.json of a run, with its phases
+config       `TrainConfig`: every option of a run
+loop         `fit`: the loop itself
+losses       the losses, by name
+validation   scores on the validation songs
+state        what a stopped run needs to go on exactly
+run_record   what a run writes into its folder
 """
+
+import lazy_loader
+
+_NAMES = {
+    "config": ["TrainConfig"],
+    "loop": ["FitResult", "batch_loss", "fit", "learning_rate_at", "train_step"],
+    "losses": [
+        "LOSSES",
+        "magnitude_l1",
+        "multi_resolution_stft",
+        "si_sdr_loss",
+        "spectrogram_l1",
+        "thresholded_snr",
+        "waveform_l1",
+        "waveform_mse",
+    ],
+    "validation": ["do_nothing_scores", "validate"],
+    "state": ["TrainState"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

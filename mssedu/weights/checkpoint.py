@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 import mssedu
 from mssedu.errors import CheckpointError, InputError, message
+from mssedu.models import MODELS
 from mssedu.models.contract import config_of, grouping_of
-from mssedu.models.registry import MODELS, create_model
+from mssedu.models.registry import class_of, create_model
 from mssedu.weights.ensemble import Bag
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
@@ -188,10 +189,10 @@ def model_name(model: nn.Module) -> str:
         >>> model_name(create_model("spleeter", "tiny"))
         'spleeter'
     """
-    for name, entry in MODELS.items():
-        if type(model) is entry.model:
+    for name in MODELS:
+        if type(model) is class_of(name):
             return name
-    remedy = "Add it to mssedu.models.registry.MODELS, so that it can be loaded again."
+    remedy = "Add it to mssedu.models.MODELS, so that it can be loaded again."
     if isinstance(model, Bag):
         remedy = "Save each of its models, and join them by mssedu.weights.ensemble.Bag again."
     wanted = f"a model of {sorted(MODELS)}"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from mssedu.audio_files import writer as audio_writer
 
+from mssedu.audio import writer as audio_writer
 from mssedu.audio.tensors import audio_info, load_audio, save_audio
 from mssedu.audio.writer import AudioWriter
 from mssedu.errors import AudioFileError, InputError

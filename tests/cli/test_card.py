@@ -3,8 +3,8 @@
 import csv
 
 import pytest
-from mssedu.commands import card
 
+from mssedu.cli import card
 from mssedu.cli import commands as cli
 from mssedu.errors import CheckpointError, InputError
 from mssedu.inspect.complexity import Complexity

@@ -78,9 +78,7 @@ def test_card_names_mistakes(capsys):
 
 
 def test_models_with_cards(monkeypatch, capsys):
-    from mssedu.commands import card
-
-    from mssedu.cli import console
+    from mssedu.cli import card, console
 
     monkeypatch.setattr(console, "FIRST_LINE", 0)
     make = card.make_card

@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
-from mssedu.commands import evaluate as evaluate_command
 
 from mssedu.audio.tensors import save_audio
 from mssedu.cli import commands as cli
+from mssedu.cli import evaluate as evaluate_command
 from mssedu.evaluation.result import load_evaluation
 from mssedu.models.registry import create_model
 from mssedu.weights.checkpoint import save_checkpoint

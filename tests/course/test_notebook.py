@@ -9,11 +9,10 @@ import pytest
 import soundfile
 import torch
 from matplotlib import pyplot as plt
-from mssedu.course.notebook.__main__ import main
 from PIL import Image
 
-from mssedu.course.build import build, built, digest, read, stale, texts
-from mssedu.course.notebook import build as build_module
+from mssedu.course import build as build_module
+from mssedu.course.build import build, built, digest, main, read, stale, texts
 from mssedu.course.notebook import play, setup, show_source
 from mssedu.errors import InputError, SetupError
 from mssedu.figures.sound import COLORS
@@ -197,7 +196,7 @@ def test_ids_are_unique_and_follow_the_content(text):
 
 def test_stale_tells_why(text):
     assert stale(text) == (
-        "07_test.ipynb is not built; run: python -m mssedu.course.notebook build 07"
+        "07_test.ipynb is not built; run: python -m mssedu.course.build 07"
     )
     notebook = read(text)
     notebook.metadata["mssedu"] = {"digest": digest(notebook)}
@@ -221,13 +220,13 @@ def test_texts_by_number(text):
 def test_command_line(text, monkeypatch, capsys):
     text.write_text("# %%\nprint(1)\n", encoding="utf-8")
     monkeypatch.setattr(build_module, "notebooks_folder", lambda: text.parents[1])
-    assert main(["check"]) == 1
+    assert main(["--check", "all"]) == 1
     assert "07_test.ipynb is not built" in capsys.readouterr().out
-    assert main(["check", "12"]) == 2
+    assert main(["--check", "12"]) == 2
     assert "notebook: expected a number of" in capsys.readouterr().err
-    assert main(["build", "07"]) == 0
+    assert main(["07"]) == 0
     assert capsys.readouterr().out == "built 07_test.ipynb\n"
-    assert main(["check", "all"]) == 0
+    assert main(["--check", "all"]) == 0
 
 
 def test_a_package_without_its_repository(tmp_path, monkeypatch):

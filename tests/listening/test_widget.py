@@ -120,16 +120,10 @@ def test_the_page_is_one_module_without_imports():
     assert "http" not in module.replace("http://www.w3.org", "")  # nothing is fetched
 
 
-@pytest.mark.parametrize("name", mssedu.listening.__all__)
+@pytest.mark.parametrize(
+    "name", ["ABSwitch", "ListeningTest", "MaskLab", "Player", "StemMixer"]
+)
 def test_every_widget_is_a_public_name(name):
     # A listening test is a box, with a new widget for each of its pages.
     kind = ipywidgets.VBox if name == "ListeningTest" else ListeningWidget
     assert issubclass(getattr(mssedu.listening, name), kind)
-    assert name in dir(mssedu.listening)
-
-
-def test_other_names_are_not_there():
-    with pytest.raises(
-        AttributeError, match=r"'mssedu.listening' has no attribute 'X'"
-    ):
-        _ = mssedu.listening.X

@@ -278,7 +278,7 @@ def test_interference_needs_no_independent_stems():
 def test_interference_is_counted_in_blocks(monkeypatch):
     s, e = of_stems(3, 2, 4000)
     whole = si_sir(reference=s, estimate=e)
-    monkeypatch.setattr("mssedu.metrics.BLOCK", 900)
+    monkeypatch.setattr("mssedu.metrics.ratios.BLOCK", 900)
     torch.testing.assert_close(si_sir(reference=s, estimate=e), whole)
 
 

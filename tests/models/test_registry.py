@@ -4,7 +4,8 @@ import pytest
 
 import mssedu
 from mssedu.errors import InputError
-from mssedu.models.registry import MODELS, create_model, list_models, model_config
+from mssedu.models import MODELS
+from mssedu.models.registry import create_model, list_models, model_config, presets_of
 
 
 def test_list_is_sorted_and_public():
@@ -15,7 +16,7 @@ def test_list_is_sorted_and_public():
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_has_both_presets(name):
-    assert {"paper", "tiny"} <= set(MODELS[name].presets)
+    assert {"paper", "tiny"} <= set(presets_of(name))
 
 
 @pytest.mark.parametrize("name", list_models())

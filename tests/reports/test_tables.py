@@ -5,9 +5,9 @@ import io
 import re
 
 import pytest
-from mssedu.commands import card, evaluate
 from rich.console import Console
 
+from mssedu.cli import card, evaluate
 from mssedu.cli import commands as cli
 from mssedu.cli.console import out
 from mssedu.errors import InputError

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.audio_files.test_containers import encode
 from torch import nn
 
 from mssedu.audio.tensors import (
@@ -23,6 +22,7 @@ from mssedu.inspect.complexity import peak_memory
 from mssedu.separation.files import separate_file, split_settings
 from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import weights_sha256
+from tests.audio.test_containers import encode
 
 
 class Halves(nn.Module):

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from mssedu.cli import commands as cli
-from mssedu.course.notebook import build
+from mssedu.course import build
 from mssedu.separation.threads import SETTINGS, SHORT, short_spin
 
 

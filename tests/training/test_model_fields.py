@@ -3,7 +3,8 @@
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.models.registry import MODELS, create_model, model_config
+from mssedu.models import MODELS
+from mssedu.models.registry import create_model, model_config, presets_of
 from mssedu.training.model_fields import parse_fields
 
 SPLEETER, TASNET = model_config("spleeter", "tiny"), model_config("conv_tasnet", "tiny")
@@ -33,7 +34,7 @@ def test_the_model_gets_what_was_read():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_field_of_every_model_can_be_read(name):
-    for config in MODELS[name].presets.values():
+    for config in presets_of(name).values():
         for field, value in vars(config).items():
             if field != "stems":
                 text = ",".join(map(str, value)) if type(value) is tuple else value

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mssedu.errors import CheckpointError
+from mssedu.weights import download as module
 from mssedu.weights.download import cache_folder, fetch
-from mssedu.weights.loading import download as module
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

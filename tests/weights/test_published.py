@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from mssedu.models.registry import MODELS
+from mssedu.models import MODELS
 from mssedu.weights.published import PUBLISHED
 from tests.parity.peers import import_reference, load_peer
 
