@@ -1,10 +1,10 @@
-"""Checks at the public door: one message form, one small tree of error classes.
+"""The errors of the package, and the checks that many functions share.
 
-Every message reads ``where: expected …, got …. Remedy.`` so that a student sees at
-once what was wanted, what came and what to do. Inside the package, ``assert`` guards
-invariants that only a bug of ours can break.
+A text says what is wrong with the value as the user gave it, what is allowed, and one
+remedy: ``overlap must be from 0 to 1 (1 excluded), got 1.5.`` Inside the package,
+``assert`` guards what only a mistake of ours can break.
 
-    MssEduError           what a user can mend; the CLI prints it without a traceback
+    MssEduError           what a user can solve; the CLI prints it without a traceback
     ├── InputError        wrong value, shape or name            (also a ValueError)
     ├── AudioFileError    a file that cannot be read or written (also an OSError)
     ├── DatasetError      a folder that is not a data set       (also a ValueError)
@@ -15,7 +15,7 @@ invariants that only a bug of ours can break.
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
@@ -23,13 +23,13 @@ if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
 
 
 class MssEduError(Exception):
-    """Base of all errors that a user can mend; `exit_code` is what the CLI returns."""
+    """Base of all errors that a user can solve; the CLI returns `exit_code`."""
 
     exit_code = 1
 
 
 class MssEduWarning(UserWarning):
-    """What a user should know and need not mend; the CLI prints it as one line."""
+    """What a user should know; the CLI prints it as one line."""
 
 
 class InputError(MssEduError, ValueError):
@@ -61,28 +61,40 @@ class SetupError(MssEduError, RuntimeError):
 
 
 def message(where: str, expected: str, got: object, remedy: str) -> str:
-    """The one form of every error text of the package.
-
-    Example:
-        >>> message("mix", "2 channels", 6, "Pick two of them.")
-        'mix: expected 2 channels, got 6. Pick two of them.'
-    """
+    """Will go: write one or two free sentences in its place."""
     return f"{where}: expected {expected}, got {got}. {remedy}"
 
 
-def check_name(where: str, kind: str, name: str, known: Iterable[str]) -> str:
-    """Return `name` if it is one of `known`; else an InputError with the nearest match.
+def check_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> str:
+    """Return `name` if it is one of `known`.
+
+    Args:
+        kind: what is named, such as "model" or the name of an argument.
+        name: as the user wrote it.
+        known: all names there are.
+        where: the file or song in which the name stands, if there is one.
+
+    Raises:
+        InputError: an unknown name; the text lists what exists and the nearest match.
 
     Example:
-        >>> check_name("create_model", "model", "spleeter", ["open_unmix", "spleeter"])
+        >>> check_name("model", "spleeter", ["open_unmix", "spleeter"])
         'spleeter'
+        >>> check_name("model", "spleter", ["open_unmix", "spleeter"])
+        Traceback (most recent call last):
+        mssedu.errors.InputError: unknown model 'spleter'. Did you mean 'spleeter'? ...
     """
     known = sorted(known)
     if name in known:
         return name
     near = _nearest(str(name), known)
-    remedy = "Pick one of these." if near is None else f"Did you mean {near!r}?"
-    raise InputError(message(where, f"a {kind} of {known}", repr(name), remedy))
+    hint = "" if near is None else f" Did you mean {near!r}?"
+    choices = f" Choose one of: {', '.join(known)}." if known else " There is none."
+    raise InputError(f"{_at(where)}unknown {kind} {name!r}.{hint}{choices}")
+
+
+def _at(where: str) -> str:
+    return f"{where}: " if where else ""
 
 
 def _nearest(word: str, known: list[str]) -> str | None:
@@ -103,7 +115,6 @@ def _nearest(word: str, known: list[str]) -> str | None:
 
 
 def check_range(
-    where: str,
     name: str,
     value: float,
     low: float,
@@ -111,52 +122,107 @@ def check_range(
     *,
     low_open: bool = False,
     high_open: bool = False,
+    where: str = "",
 ) -> None:
-    """Raise InputError unless low ≤ value ≤ high (an open end is excluded)."""
+    """Raise InputError unless low ≤ value ≤ high; an open end is excluded.
+
+    Example:
+        >>> check_range("overlap", 1.5, 0, 1, high_open=True)
+        Traceback (most recent call last):
+        mssedu.errors.InputError: overlap must be from 0 to 1 (1 excluded), got 1.5.
+    """
     above = value > low if low_open else value >= low
     below = value < high if high_open else value <= high
     if above and below:
         return
-    left, right = "(["[not low_open], ")]"[not high_open]
-    span = f"{name} in {left}{low:g}, {high:g}{right}"
-    raise InputError(message(where, span, value, f"Choose {name} inside this range."))
-
-
-def check_mixture(where: str, mixture: "Tensor", channels: int) -> None:
-    """Raise InputError unless `mixture` is a float (batch, channels, samples ≥ 1)."""
-    shape = tuple(mixture.shape)
-    wanted = f"a float mixture (batch, {channels}, samples ≥ 1)"
-    if mixture.ndim != 3:
-        remedy = "Add or remove axes, e.g. mixture[None] for a single excerpt."
-    elif shape[1] != channels:
-        remedy = f"Use mssedu.audio.match_channels(mixture, {channels})."
-    elif shape[2] < 1:
-        remedy = "Give at least one sample."
-    elif not mixture.is_floating_point():
-        remedy = f"Convert with mixture.float(); its dtype is {mixture.dtype}."
+    if high == math.inf:
+        span = f"{'greater than' if low_open else 'at least'} {low:g}"
     else:
+        ends = [f"{low:g}"] * low_open + [f"{high:g}"] * high_open
+        excluded = f" ({' and '.join(ends)} excluded)" if ends else ""
+        span = f"from {low:g} to {high:g}{excluded}"
+    raise InputError(f"{_at(where)}{name} must be {span}, got {value}.")
+
+
+def check_axes(name: str, tensor: "Tensor", axes: Sequence[str]) -> None:
+    """Raise InputError unless a tensor has these axes, each with one entry or more.
+
+    Args:
+        name: of the argument.
+        tensor: as the user gave it.
+        axes: what each axis means, such as ("channels", "samples").
+
+    Example:
+        >>> check_axes("audio", torch.zeros(1, 2, 100), ("channels", "samples"))
+        Traceback (most recent call last):
+        mssedu.errors.InputError: audio must be (channels, samples), got the shape
+        (1, 2, 100). Drop the first axis: audio[0].
+    """
+    shape, wanted = tuple(tensor.shape), f"({', '.join(axes)})"
+    if len(shape) == len(axes) and all(shape):
         return
-    raise InputError(message(where, wanted, shape, remedy))
+    if len(shape) == len(axes):
+        remedy = f"{name} is empty: its axis {axes[shape.index(0)]} has no entry."
+    elif len(shape) == len(axes) + 1:
+        remedy = f"Drop the first axis: {name}[0]."
+    elif len(shape) == len(axes) - 1:
+        remedy = f"Add the axis {axes[0]}: {name}[None]."
+    else:
+        remedy = f"Reshape it to {len(axes)} axes."
+    raise InputError(f"{name} must be {wanted}, got the shape {shape}. {remedy}")
 
 
-def check_finite(where: str, audio: "Tensor", sample_rate: int) -> None:
-    """Raise InputError naming the first NaN or Inf of (…, samples), and how many."""
+def check_mixture(mixture: "Tensor", channels: int, *, batch: bool = True) -> None:
+    """Raise InputError unless a mixture fits a model.
+
+    Args:
+        mixture: float, (batch, channels, samples ≥ 1), or without batch.
+        channels: of the model.
+        batch: whether the first axis is a batch.
+    """
+    axes = ("batch", "channels", "samples") if batch else ("channels", "samples")
+    check_axes("mixture", mixture, axes)
+    if mixture.shape[-2] != channels:
+        raise InputError(
+            f"the model takes {channels} channels, and the mixture of shape "
+            f"{tuple(mixture.shape)} has {mixture.shape[-2]}. Use "
+            f"mssedu.audio.match_channels(mixture, {channels})."
+        )
+    if not mixture.is_floating_point():
+        raise InputError(
+            f"mixture must be of a float type, got {mixture.dtype}. Convert it with "
+            "mixture.float(); samples lie between -1 and 1."
+        )
+
+
+def check_finite(name: str, audio: "Tensor", sample_rate: int) -> None:
+    """Raise InputError naming the first NaN or Inf of (…, samples), and how many.
+
+    Args:
+        name: of the argument, the song or the file.
+        audio: (…, samples).
+        sample_rate: Hz, to name the second.
+    """
     finite = audio.isfinite()
     if finite.all():
         return
     bad = (~finite).flatten(0, -2).any(0) if audio.ndim > 1 else ~finite
     first = int(bad.nonzero()[0])
-    got = (
-        f"{int((~finite).sum())} NaN or Inf values, the first at sample {first} "
-        f"({first / sample_rate:.3f} s)"
+    raise InputError(
+        f"{name} has {int((~finite).sum())} NaN or Inf values, the first at sample "
+        f"{first} ({first / sample_rate:.3f} s). Find out where they come from, or "
+        "replace them with torch.nan_to_num(audio)."
     )
-    remedy = "Replace them, e.g. torch.nan_to_num(audio), and find out their origin."
-    raise InputError(message(where, "finite samples", got, remedy))
 
 
-def missing_package(where: str, package: str, install: str) -> SetupError:
-    """The error to raise for an optional package that is not installed."""
-    remedy = f"Install it with: {install}"
+def missing_package(purpose: str, package: str, install: str) -> SetupError:
+    """The error to raise for an optional package that is not installed.
+
+    Args:
+        purpose: what needs it, such as "reading MP3".
+        package: its name.
+        install: the command that installs it.
+    """
     return SetupError(
-        message(where, f"the package {package}", "none installed", remedy)
+        f"{purpose} needs the package {package}. Install it with: {install}"
     )

@@ -117,7 +117,7 @@ def istft(
     bins, frames = spectrogram.shape[-2:]
     n_fft = 2 * (bins - 1)
     _check_sizes("istft", n_fft, hop_length)
-    check_range("istft", "length", length, 1, (frames - 1) * hop_length + n_fft // 2)
+    check_range("length", length, 1, (frames - 1) * hop_length + n_fft // 2)
     window = _hann(n_fft, spectrogram.real) if window is None else window
     if not covers(window, hop_length):
         got = f"hop_length {hop_length} with n_fft {n_fft}"
@@ -194,4 +194,4 @@ def _hann(win_length: int, like: Tensor) -> Tensor:
 def _check_sizes(where: str, n_fft: int, hop_length: int) -> None:
     if n_fft < 2 or n_fft % 2:
         raise InputError(message(where, "an even n_fft ≥ 2", n_fft, "Add 1 to it."))
-    check_range(where, "hop_length", hop_length, 1, n_fft)
+    check_range("hop_length", hop_length, 1, n_fft, where=where)

@@ -77,10 +77,12 @@ def opened(
             for), or there is no such stream.
     """
     file = existing_file(where, path)
-    check_range(where, "start_seconds", start_seconds, 0.0)
+    check_range("start_seconds", start_seconds, 0.0, where=where)
     if duration_seconds is not None:
-        check_range(where, "duration_seconds", duration_seconds, 0.0, low_open=True)
-    check_range(where, "length", length, 1)
+        check_range(
+            "duration_seconds", duration_seconds, 0.0, low_open=True, where=where
+        )
+    check_range("length", length, 1, where=where)
 
     if file.suffix.lower() in _SNDFILE_SUFFIXES:
         with _open_sndfile(where, file, stream) as sound:

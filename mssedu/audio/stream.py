@@ -150,12 +150,12 @@ def resample_blocks(
         InputError: a rate below 1 Hz, another dtype, or not as many samples as told.
     """
     where = "resample_blocks"
-    check_range(where, "from_rate", from_rate, 1)
-    check_range(where, "to_rate", to_rate, 1)
+    check_range("from_rate", from_rate, 1)
+    check_range("to_rate", to_rate, 1)
     if from_rate == to_rate:
         yield from blocks
         return
-    check_range(where, "samples", samples, 1)
+    check_range("samples", samples, 1)
     left, given = resampled_length(samples, from_rate, to_rate), 0
     stream = None
     for block in blocks:
@@ -278,7 +278,7 @@ class Spool:
         Raises:
             InputError: a length below 1.
         """
-        check_range("Spool", "length", length, 1)
+        check_range("length", length, 1)
         for start in range(0, self.samples, length):
             n = min(length, self.samples - start)
             self._file.seek(start * self._width * 4)

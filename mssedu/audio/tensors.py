@@ -158,8 +158,8 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
         >>> resample(torch.zeros(2, 44100), 44100, 48000).shape
         torch.Size([2, 48000])
     """
-    check_range("resample", "from_rate", from_rate, 1)
-    check_range("resample", "to_rate", to_rate, 1)
+    check_range("from_rate", from_rate, 1)
+    check_range("to_rate", to_rate, 1)
     if from_rate == to_rate:
         return audio
     if audio.dtype not in (torch.float32, torch.float64) or not audio.numel():

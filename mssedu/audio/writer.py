@@ -95,15 +95,15 @@ class AudioWriter:
     ) -> None:
         self.path = Path(path).absolute()
         suffix = self.path.suffix.lower()
-        check_name(where, "file suffix", suffix, _WRITERS)
+        check_name("file suffix", suffix, _WRITERS, where=where)
         self._kind, subtypes = _WRITERS[suffix]
-        check_name(where, f"{self._kind} subtype", subtype, subtypes)
+        check_name(f"{self._kind} subtype", subtype, subtypes, where=where)
         self._code = subtypes[subtype]
-        check_range(where, "channels", channels, 1, 64)
-        check_range(where, "samples", samples, 1)
+        check_range("channels", channels, 1, 64, where=where)
+        check_range("samples", samples, 1, where=where)
         # libsndfile's Vorbis encoder crashes above this rate instead of refusing it.
         highest = 200_000 if self._code == "VORBIS" else math.inf
-        check_range(where, "sample_rate", sample_rate, 1, highest)
+        check_range("sample_rate", sample_rate, 1, highest, where=where)
         if not self.path.parent.is_dir() or self.path.is_dir():
             remedy = "Create the folder first, or choose another name."
             text = message(where, "a file in a folder", self.path, remedy)
@@ -113,7 +113,7 @@ class AudioWriter:
             self._kind = "RF64"
         self._dither = None
         if dither_seed is not None and self._code == "PCM_16":
-            check_range(where, "dither_seed", dither_seed, 0)
+            check_range("dither_seed", dither_seed, 0, where=where)
             self._dither = np.random.default_rng(dither_seed)
         self._where, self._sample_rate = where, sample_rate
         self._channels, self._samples, self._done = channels, samples, 0

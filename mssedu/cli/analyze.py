@@ -76,7 +76,7 @@ def analyze(
 def _check(out_dir: Path, tracks: int | None) -> None:
     """Before hours of work: nothing to overwrite, something to do."""
     if tracks is not None:
-        check_range("analyze", "tracks", tracks, 1)
+        check_range("tracks", tracks, 1)
     for name in (PAGE, NUMBERS):
         if (out_dir / name).exists():
             remedy = "Choose another folder with -o, or remove it first."

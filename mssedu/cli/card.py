@@ -107,7 +107,7 @@ def _check_model(name: str) -> None:
         wanted = f"a run folder, a checkpoint file or a model of {sorted(MODELS)}"
         got = f"{name!r}, and there is no such file"
         raise InputError(message("card", wanted, got, "Check the path."))
-    check_name("card", "model", name, MODELS)
+    check_name("model", name, MODELS)
 
 
 def _check_run_flags(run: str, preset: str | None, stems: tuple[str, ...]) -> None:
@@ -307,7 +307,7 @@ def make_cards(
     """
     from mssedu.models.registry import list_models
 
-    check_name("make_cards", "preset of all models", preset, ("paper", "tiny"))
+    check_name("preset of all models", preset, ("paper", "tiny"))
     cards, names = [], list_models()
     for index, name in enumerate(names):
         if progress is not None:

@@ -132,7 +132,7 @@ def _run(args: list[str]) -> int:
         out.print(_overview(), highlight=False)
         return 0 if args else 2
     try:
-        command = COMMANDS[check_name("mssedu", "command", args[0], COMMANDS)]
+        command = COMMANDS[check_name("command", args[0], COMMANDS)]
         words = args[1:]
         if command is train:  # a run that goes on brings its own defaults
             command, words = settled(words)

@@ -165,7 +165,7 @@ def published(definition: str | None = None, format: Format = "table") -> int:
 
     if definition is not None:
         known = {row.definition for row in published_scores()}
-        check_name("published", "definition", definition, known)
+        check_name("definition", definition, known)
     on_terminal = format == "table"
     table = published_table(definition, sources=not on_terminal)
     _print(render(*table, format), WIDE)
@@ -184,7 +184,7 @@ def _check_no_model(model: str, weights: Path | None, estimates: Path) -> None:
 def _check_flags(shown: Shown, scored: Scored, tracks: int | None) -> None:
     """Mistakes that would else be found after hours."""
     if tracks is not None:
-        check_range("evaluate", "tracks", tracks, 1)
+        check_range("tracks", tracks, 1)
     if scored.museval and shown.save is None:
         remedy = "Add --save FOLDER."
         raise InputError(message("evaluate --museval", "a run folder", None, remedy))

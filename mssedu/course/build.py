@@ -67,7 +67,7 @@ def texts(number: str = "all", folder: Path | None = None) -> list[Path]:
     found = sorted(((folder or notebooks_folder()) / "py").glob("[0-9][0-9]_*.py"))
     by_number = {path.name[:2]: [path] for path in found}
     by_number["all"] = found
-    check_name("notebook", "number", number, by_number)
+    check_name("number", number, by_number)
     return by_number[number]
 
 

@@ -52,7 +52,7 @@ def profile() -> str:
         InputError: MSSEDU_PROFILE names no profile.
     """
     where = "MSSEDU_PROFILE"
-    return check_name(where, "profile", os.environ.get(where, "cpu"), PROFILES)
+    return check_name("profile", os.environ.get(where, "cpu"), PROFILES)
 
 
 def setup(seed: int = 0) -> Session:
@@ -180,6 +180,6 @@ def _resolve(name: str) -> Any:
         if not hasattr(found, parts[end]):
             where = ".".join(parts[:end])
             names = [n for n in dir(found) if not n.startswith("_")]
-            check_name("show_source", f"name in {where}", parts[end], names)
+            check_name(f"name in {where}", parts[end], names)
         found = getattr(found, parts[end])
     return found

@@ -71,7 +71,7 @@ def flip_channels(
     Raises:
         InputError: a probability outside its range, or no stem axis.
     """
-    check_range("flip_channels", "probability", probability, 0, 1)
+    check_range("probability", probability, 0, 1)
     flip = _draw("flip_channels", sources, generator) < probability
     return torch.where(flip, sources.flip(-2), sources)
 
@@ -91,7 +91,7 @@ def flip_sign(
     Raises:
         InputError: a probability outside its range, or no stem axis.
     """
-    check_range("flip_sign", "probability", probability, 0, 1)
+    check_range("probability", probability, 0, 1)
     flip = _draw("flip_sign", sources, generator) < probability
     return torch.where(flip, -sources, sources)
 
@@ -111,7 +111,7 @@ def random_silence(
     Raises:
         InputError: a probability outside its range, or no stem axis.
     """
-    check_range("random_silence", "probability", probability, 0, 1)
+    check_range("probability", probability, 0, 1)
     silent = _draw("random_silence", sources, generator) < probability
     return sources.masked_fill(silent, 0.0)
 

@@ -75,7 +75,7 @@ def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
         >>> load_track(demo_data() / "test" / "Sodium")
         Track('Sodium', 40.0 s, 44100 Hz, 2 channels, stems: vocals, drums, bass, other)
     """
-    check_name("load_track", "policy", on_length, get_args(OnLength))
+    check_name("policy", on_length, get_args(OnLength))
     path = Path(path)
     if not path.exists():
         wanted = "a song's folder or audio file"
@@ -115,10 +115,10 @@ def load_dataset(
         >>> [track.name for track in load_dataset(demo_data(), "train")]
         ['Caesium', 'Lithium', 'Potassium', 'Rubidium']
     """
-    check_name("load_dataset", "policy", on_missing, ("error", "silence", "skip"))
-    check_name("load_dataset", "policy", on_length, get_args(OnLength))
+    check_name("policy", on_missing, ("error", "silence", "skip"))
+    check_name("policy", on_length, get_args(OnLength))
     if split is not None:
-        check_name("load_dataset", "split", split, SPLITS)
+        check_name("split", split, SPLITS)
     root = Path(path)
     found = _find_songs(root)
     if not found:

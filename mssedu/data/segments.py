@@ -72,16 +72,16 @@ class RandomSegments(Dataset[Tensor]):
         self.tracks = tuple(track.with_stems(stems) for track in tracks)
         self.stems = self.tracks[0].stems
         self.parts = (*self.stems, *_all_unselected(self.tracks))
-        check_range("RandomSegments", "n_items", n_items, 1)
-        check_range("RandomSegments", "seed", seed, 0)
-        check_range("RandomSegments", "channel_flip", channel_flip, 0, 1)
-        check_range("RandomSegments", "sign_flip", sign_flip, 0, 1)
-        check_range("RandomSegments", "silence", silence, 0, 1)
+        check_range("n_items", n_items, 1)
+        check_range("seed", seed, 0)
+        check_range("channel_flip", channel_flip, 0, 1)
+        check_range("sign_flip", sign_flip, 0, 1)
+        check_range("silence", silence, 0, 1)
         self.sample_rate = tracks[0].sample_rate
         self.channels = tracks[0].channels
-        check_range("RandomSegments", "segment", segment, 1 / self.sample_rate)
+        check_range("segment", segment, 1 / self.sample_rate)
         if gain_db is not None:
-            check_range("RandomSegments", "gain_db[1]", gain_db[1], gain_db[0])
+            check_range("gain_db[1]", gain_db[1], gain_db[0])
         self.segment, self.n_items, self.seed = segment, n_items, seed
         self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
         self.channel_flip, self.sign_flip = channel_flip, sign_flip

@@ -158,7 +158,7 @@ class Track:
             AudioFileError: a file that cannot be read or is shorter than it says.
         """
         known = (*self.stems, *self.unselected)
-        check_name(f"Track {self.name!r}", "stem", name, known)
+        check_name("stem", name, known, where=f"Track {self.name!r}")
         return self._read(name, *self._span(start, duration))
 
     def sources(self, start: float = 0.0, duration: float | None = None) -> Tensor:
@@ -250,7 +250,7 @@ class Track:
         for new, members in groups.items():
             for stem in members:
                 if stem != REST:
-                    check_name(where, "stem", stem, known)
+                    check_name("stem", stem, known, where=where)
                 if stem in rename:
                     got = f"{stem!r} in {rename[stem]!r} and in {new!r}"
                     remedy = "Name it once."
@@ -276,13 +276,13 @@ class Track:
     def _span(self, start: float, duration: float | None) -> tuple[int, int]:
         """First sample and number of samples of a stretch given in seconds."""
         where = f"Track {self.name!r}"
-        check_range(where, "start", start, 0, self.duration, high_open=True)
+        check_range("start", start, 0, self.duration, high_open=True, where=where)
         # The last half sample would round to the end, where nothing is left to read.
         first = min(round(start * self.sample_rate), self.n_samples - 1)
         left = self.n_samples - first
         if duration is None:
             return first, left
-        check_range(where, "duration", duration, 1 / self.sample_rate)
+        check_range("duration", duration, 1 / self.sample_rate, where=where)
         return first, round(min(duration * self.sample_rate, left))
 
     def _read(self, part: str, first: int, length: int) -> Tensor:

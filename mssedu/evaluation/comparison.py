@@ -55,8 +55,8 @@ def compare(
     base_name, base = next(iter(runs.items()))
     metric = metric or base.metrics[0]
     for name, run in runs.items():
-        check_name(f"compare {name}", "metric", metric, run.metrics)
-        check_name(f"compare {name}", "row", ROW, run.rows)
+        check_name("metric", metric, run.metrics, where=f"compare {name}")
+        check_name("row", ROW, run.rows, where=f"compare {name}")
         _check_comparable((base_name, base), (name, run), metric, common)
     stems = [s for s in base.stems if all(s in run.stems for run in runs.values())]
     pairs = []

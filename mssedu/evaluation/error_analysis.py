@@ -141,7 +141,7 @@ def analyze_errors(
     if not tracks:
         remedy = "Look at what mssedu.load_dataset returned, and at the split."
         raise DatasetError(message("analyze_errors", "at least one track", 0, remedy))
-    check_range("analyze_errors", "n_worst", n_worst, 0)
+    check_range("n_worst", n_worst, 0)
     stems = estimates.stems
     tracks = [track.with_stems(estimates.grouping) for track in tracks]
     for track in tracks:  # all of it before hours are spent on the first

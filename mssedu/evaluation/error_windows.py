@@ -58,7 +58,7 @@ def score_windows(
     """
     check_pair("score_windows", references, estimates)
     samples = references.shape[-1]
-    check_range("score_windows", "samples", samples, 1)
+    check_range("samples", samples, 1)
     hop_length = max(1, round(HOP_SECONDS * sample_rate))
     length = min(2 * hop_length, samples)
 
@@ -107,7 +107,7 @@ def score_by_level(
         >>> level.tolist(), quartiles[:, 1].tolist(), n.tolist()
         ([-21.0, -3.0], [2.0, 9.0], [3, 1])
     """
-    check_range("score_by_level", "step_db", step_db, 0, low_open=True)
+    check_range("step_db", step_db, 0, low_open=True)
     if usdr.shape != level_db.shape or usdr.ndim != 1:
         got = f"{tuple(usdr.shape)} and {tuple(level_db.shape)}"
         remedy = "Choose one stem, e.g. windows.usdr[0] and windows.level_db[0]."

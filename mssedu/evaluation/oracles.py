@@ -78,7 +78,7 @@ def oracle_estimate(
         >>> oracle_estimate("irm", sources, sources.sum(0), 8000).shape
         torch.Size([2, 1, 8000])
     """
-    check_name("oracle_estimate", "named oracle", name, ORACLES)
+    check_name("named oracle", name, ORACLES)
     n_stems, channels, samples = sources.shape
 
     def process(shown: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ class Evaluation:
 
     def of_track(self, name: str, metric: str) -> Mapping[str, Scores]:
         """Scores of one track: row -> stem -> number."""
-        check_name("Evaluation", "track", name, self.tracks)
-        check_name("Evaluation", "metric", metric, self.metrics)
+        check_name("track", name, self.tracks)
+        check_name("metric", metric, self.metrics)
         return self.tracks[name].scores[metric]
 
     def mean(self, metric: str, row: str, stem: str) -> float | None:
@@ -90,7 +90,7 @@ class Evaluation:
         Raises:
             InputError: a name that is not part of this evaluation.
         """
-        check_name("Evaluation", "way to aggregate", aggregation, AGGREGATIONS)
+        check_name("way to aggregate", aggregation, AGGREGATIONS)
         statistic = AGGREGATIONS[aggregation]
         value = getattr(self, statistic)(metric, row, stem)
         scores = list(self.by_track(metric, row, stem).values())
@@ -141,9 +141,9 @@ class Evaluation:
         }
 
     def _check(self, metric: str, row: str, stem: str) -> None:
-        check_name("Evaluation", "metric", metric, self.metrics)
-        check_name("Evaluation", "row", row, self.rows)
-        check_name("Evaluation", "stem", stem, self.stems)
+        check_name("metric", metric, self.metrics)
+        check_name("row", row, self.rows)
+        check_name("stem", stem, self.stems)
 
 
 def load_evaluation(path: str | Path) -> Evaluation:

@@ -167,12 +167,12 @@ def _check_request(
         raise DatasetError(message("evaluate", wanted, f"twice {doubled}", remedy))
     check_metrics(metrics)
     for row in rows:
-        check_name("evaluate", "row", row, ROWS)
+        check_name("row", row, ROWS)
     for kind, names in (("metric", metrics), ("row", rows)):
         if not names:
             remedy = "Name some, or leave the default."
             raise InputError(message("evaluate", f"at least one {kind}", 0, remedy))
-    check_range("evaluate", "workers", workers, 0)
+    check_range("workers", workers, 0)
 
 
 def _check_tracks(tracks: Sequence[Track], source: Estimates | None, job: Job) -> None:

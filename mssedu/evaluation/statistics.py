@@ -71,8 +71,8 @@ def bootstrap_interval(
     """
     from scipy.stats import bootstrap
 
-    check_name("bootstrap_interval", "statistic", statistic, _STATISTICS)
-    check_range("bootstrap_interval", "confidence", confidence, 0, 1, low_open=True)
+    check_name("statistic", statistic, _STATISTICS)
+    check_range("confidence", confidence, 0, 1, low_open=True)
     data = _finite("bootstrap_interval", values)
     if len(data) < LEAST:
         return None
@@ -168,7 +168,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         [0.03, 0.06, 0.06]
     """
     for p in p_values:
-        check_range("holm", "p", p, 0, 1)
+        check_range("p", p, 0, 1)
     adjusted, highest = [0.0] * len(p_values), 0.0
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     for rank, index in enumerate(order):

@@ -147,7 +147,7 @@ class ChunkLab:
         self.model, self.mixture, self.stem = model, mixture, stem
         self.config = config_of(model)
         self.row = list(self.config.stems).index(
-            check_name("ChunkLab", "stem", stem, self.config.stems)
+            check_name("stem", stem, self.config.stems)
         )
         self.reference = separate(model, mixture, segment=math.inf)[self.row]
         begin = {"segment": 2.0, "overlap": 0.25, "window": "triangle", "context": 0.0}

@@ -68,7 +68,7 @@ def tolerance_figure(
         remedy = "Name them, such as {'mine': taps}."
         raise InputError(message(where, "at least one filter", "none", remedy))
     most = sample_rate / 2 - STOPS[-1][0]
-    check_range(where, "cutoff_hz", cutoff_hz, 0, most, low_open=True, high_open=True)
+    check_range("cutoff_hz", cutoff_hz, 0, most, low_open=True, high_open=True)
     top = min(2 * cutoff_hz + STOPS[-1][0], sample_rate / 2)
     hz = torch.linspace(0, top, _POINTS)
     with matplotlib.rc_context(STYLE):

@@ -192,7 +192,7 @@ def maps_figure(
         remedy = "Choose one example and one channel or head."
         wanted = "label -> map (rows, columns)"
         raise InputError(message("maps_figure", wanted, shapes, remedy))
-    check_range("maps_figure", "columns", columns, 1)
+    check_range("columns", columns, 1)
     images = {label: image.detach().cpu().float() for label, image in maps.items()}
     columns = min(columns, len(maps))
     n_rows = -(-len(maps) // columns)

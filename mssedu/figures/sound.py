@@ -237,8 +237,8 @@ def sweep_figure(
         >>> figure.axes[0].get_ylabel()
         'dB'
     """
-    check_name("sweep_figure", "scale", scale, ("linear", "log2"))
-    check_name("sweep_figure", "mark", mark or "none", ("none", "highest", "lowest"))
+    check_name("scale", scale, ("linear", "log2"))
+    check_name("mark", mark or "none", ("none", "highest", "lowest"))
     lengths = {label: len(line) for label, line in lines.items()}
     if set(lengths.values()) != {len(values)}:
         wanted = f"lines of {len(values)} results, one per value"
@@ -295,7 +295,7 @@ def _images(
 ) -> Figure:
     """Panels of (bins, frames) on shared axes beside one color bar."""
     axis, max_hz = frequency
-    check_name("frequency axis", "scale", axis, ("log", "linear"))
+    check_name("scale", axis, ("log", "linear"))
     n_rows = -(-len(images) // columns)
     figure, grid = _subplots(0.8 + 1.8 * n_rows, n_rows, columns)
     for axes in grid.flat[len(images) :]:
@@ -318,7 +318,7 @@ def _draw(
     bins, frames = image.shape
     step_hz = sample_rate / (2 * (bins - 1))
     top = max_hz or sample_rate / 2
-    check_range("figure", "max_hz", top, _LOWEST_HZ, sample_rate / 2, low_open=True)
+    check_range("max_hz", top, _LOWEST_HZ, sample_rate / 2, low_open=True)
     seconds = hop_length / sample_rate
     low, high = -step_hz / 2, (bins - 0.5) * step_hz
     if axis == "log":  # an image lies on a linear axis only, so this one counts octaves

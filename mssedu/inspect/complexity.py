@@ -98,7 +98,7 @@ def measure(model: nn.Module, segment: float | None = None) -> Complexity:
     """
     config = config_of(model)
     segment = config.segment if segment is None else segment
-    check_range("measure", "segment", segment, 0, low_open=True)
+    check_range("segment", segment, 0, low_open=True)
     samples = max(1, round(segment * config.sample_rate))
     segment = samples / config.sample_rate
     weights = [*model.parameters(), *model.buffers()]

@@ -87,7 +87,7 @@ def bss_eval(
     """
     references, estimates = _checked(references, estimates, museval)
     n_stems, samples = len(references), references.shape[-1]
-    check_range("bss_eval", "filter_length", filter_length, 1)
+    check_range("filter_length", filter_length, 1)
     frames = list(_frames(samples, window_length, hop_length))
     orders = permutations(range(n_stems)) if permute else [tuple(range(n_stems))]
     candidates = list(orders)
@@ -179,8 +179,8 @@ def _frames(samples: int, window: int | None, hop: int | None) -> Iterator[slice
     """The frames that museval evaluates; what is left at the end is not."""
     window = samples if window is None else window
     hop = window if hop is None else hop
-    check_range("bss_eval", "window_length", window, 1)
-    check_range("bss_eval", "hop_length", hop, 1)
+    check_range("window_length", window, 1)
+    check_range("hop_length", hop, 1)
     for start in range(0, max(samples - window, 0) + 1, hop):
         yield slice(start, min(start + window, samples))
 

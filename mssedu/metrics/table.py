@@ -99,7 +99,7 @@ def score(names: Sequence[str], sounds: Sounds) -> dict[str, list[float]]:
 def check_metrics(names: Sequence[str]) -> None:
     """Raise InputError for a name that is not in METRICS."""
     for name in names:
-        check_name("evaluate", "metric", name, METRICS)
+        check_name("metric", name, METRICS)
 
 
 def _pair(function: Callable[..., Tensor], sounds: Sounds) -> Tensor:

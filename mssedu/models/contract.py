@@ -115,7 +115,7 @@ def chunk_seconds(
     """
     if segment is None:
         return config.segment
-    check_range("separate", "segment", segment, 0, low_open=True)
+    check_range("segment", segment, 0, low_open=True)
     limit = segment_limit(config)
     if limit is None or segment <= limit:
         return segment

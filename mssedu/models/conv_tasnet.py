@@ -69,10 +69,10 @@ class ConvTasNetConfig:
         where = "ConvTasNetConfig"
         check_config(self)
         for size in ("n_filters", "bottleneck", "hidden", "n_blocks", "n_repeats"):
-            check_range(where, size, getattr(self, size), 1)
-        check_range(where, "filter_length", self.filter_length, 1)
-        check_range(where, "hop_length", self.hop_length, 1, self.filter_length)
-        check_name(where, "mask", self.mask, MASKS)
+            check_range(size, getattr(self, size), 1)
+        check_range("filter_length", self.filter_length, 1)
+        check_range("hop_length", self.hop_length, 1, self.filter_length)
+        check_name("mask", self.mask, MASKS)
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             remedy = "An odd kernel has a middle frame, so that the length stays."
             wanted = "an odd kernel_size ≥ 1"
@@ -263,7 +263,7 @@ class ConvTasNet(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         config = self.config
-        check_mixture("ConvTasNet", mixture, config.channels)
+        check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
         hops = math.ceil(max(samples - config.filter_length, 0) / config.hop_length)
         missing = hops * config.hop_length + config.filter_length - samples

@@ -71,15 +71,15 @@ class DemucsConfig:
     def __post_init__(self) -> None:
         where = "DemucsConfig"
         check_config(self)
-        check_range(where, "width", self.width, 1)
-        check_range(where, "growth", self.growth, 1)
-        check_range(where, "depth", self.depth, 1)
-        check_range(where, "stride", self.stride, 1)
+        check_range("width", self.width, 1)
+        check_range("growth", self.growth, 1)
+        check_range("depth", self.depth, 1)
+        check_range("stride", self.stride, 1)
         # No sample between two kernels; and enough samples to have a deviation
-        check_range(where, "kernel_size", self.kernel_size, max(3, self.stride))
-        check_range(where, "context", self.context, 1)
-        check_range(where, "lstm_layers", self.lstm_layers, 0)
-        check_range(where, "rescale", self.rescale, 0)
+        check_range("kernel_size", self.kernel_size, max(3, self.stride))
+        check_range("context", self.context, 1)
+        check_range("lstm_layers", self.lstm_layers, 0)
+        check_range("rescale", self.rescale, 0)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -117,7 +117,7 @@ def valid_length(config: DemucsConfig, samples: int) -> int:
         >>> valid_length(DemucsConfig(), 441_000)
         447146
     """
-    check_range("valid_length", "samples", samples, 1)
+    check_range("samples", samples, 1)
     length = 2 * samples if config.resample else samples
     for _ in range(config.depth):
         steps = math.ceil((length - config.kernel_size) / config.stride)
@@ -215,7 +215,7 @@ class Demucs(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         config = self.config
-        check_mixture("Demucs", mixture, config.channels)
+        check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
         x = center_pad(mixture, valid_length(config, samples))
         mean, deviation = self.level(x)

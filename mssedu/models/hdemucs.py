@@ -88,11 +88,11 @@ class HDemucsConfig:
         if self.n_fft < 64 or 4 * STRIDE ** (self.n_apart + 1) != self.n_fft:
             wanted, remedy = "n_fft, a power of 4 from 64 on", "Take 1024 or 4096."
             raise InputError(message(where, wanted, self.n_fft, remedy))
-        check_range(where, "depth", self.depth, self.n_apart + 1)
-        check_range(where, "dconv_depth", self.dconv_depth, 0)
-        check_range(where, "context_starts", self.context_starts, 0)
+        check_range("depth", self.depth, self.n_apart + 1)
+        check_range("dconv_depth", self.dconv_depth, 0)
+        check_range("context_starts", self.context_starts, 0)
         for name in ("norm_starts", "width", "norm_groups", "dconv_compress"):
-            check_range(where, name, getattr(self, name), 1)
+            check_range(name, getattr(self, name), 1)
         for level, width in enumerate(self.widths):
             self._check_level(level, width, int(width / self.dconv_compress))
 
@@ -182,7 +182,7 @@ class HDemucs(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        check_mixture("HDemucs", mixture, self.config.channels)
+        check_mixture(mixture, self.config.channels)
         spectrogram = hybrid_stft(mixture, self.config.n_fft)
         freq, (freq_mean, freq_std) = normalize(complex_as_channels(spectrogram))
         time, (time_mean, time_std) = normalize(mixture)

@@ -81,16 +81,16 @@ class HTDemucsConfig:
         where = "HTDemucsConfig"
         check_config(self)
         check_stft(where, self.n_fft, max(self.n_fft // 4, 1))
-        check_range(where, "width", self.width, 1)
-        check_range(where, "depth", self.depth, 1)
-        check_range(where, "dconv_mode", self.dconv_mode, 0, 3)
-        check_range(where, "dconv_depth", self.dconv_depth, 1)
-        check_range(where, "dconv_compress", self.dconv_compress, 1, self.width)
-        check_range(where, "bottom_channels", self.bottom_channels, 0)
-        check_range(where, "t_layers", self.t_layers, 1)
-        check_range(where, "t_heads", self.t_heads, 1)
-        check_range(where, "t_hidden_scale", self.t_hidden_scale, 0, low_open=True)
-        check_range(where, "dropout", self.dropout, 0, 1, high_open=True)
+        check_range("width", self.width, 1)
+        check_range("depth", self.depth, 1)
+        check_range("dconv_mode", self.dconv_mode, 0, 3)
+        check_range("dconv_depth", self.dconv_depth, 1)
+        check_range("dconv_compress", self.dconv_compress, 1, self.width)
+        check_range("bottom_channels", self.bottom_channels, 0)
+        check_range("t_layers", self.t_layers, 1)
+        check_range("t_heads", self.t_heads, 1)
+        check_range("t_hidden_scale", self.t_hidden_scale, 0, low_open=True)
+        check_range("dropout", self.dropout, 0, 1, high_open=True)
         unit = 2 * STRIDE**self.depth
         if self.n_fft % unit or self.n_fft < 3 * unit:
             remedy = (
@@ -166,7 +166,7 @@ class HTDemucs(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        check_mixture("HTDemucs", mixture, self.config.channels)
+        check_mixture(mixture, self.config.channels)
         samples = mixture.shape[-1]
         padded = self.fill_segment(mixture)
         spectrogram = hybrid_stft(padded, self.config.n_fft)

@@ -73,11 +73,11 @@ class OpenUnmixConfig:
         where = "OpenUnmixConfig"
         check_config(self)
         check_stft(where, self.n_fft, self.hop_length)
-        check_range(where, "bandwidth_hz", self.bandwidth_hz, 0, self.sample_rate / 2)
-        check_range(where, "n_layers", self.n_layers, 1)
-        check_range(where, "dropout", self.dropout, 0, 1, high_open=True)
-        check_range(where, "wiener_iterations", self.wiener_iterations, 0)
-        check_range(where, "wiener_frames", self.wiener_frames, 1)
+        check_range("bandwidth_hz", self.bandwidth_hz, 0, self.sample_rate / 2)
+        check_range("n_layers", self.n_layers, 1)
+        check_range("dropout", self.dropout, 0, 1, high_open=True)
+        check_range("wiener_iterations", self.wiener_iterations, 0)
+        check_range("wiener_frames", self.wiener_frames, 1)
         if self.hidden < 2 or self.hidden % 2:
             remedy = "Each direction of the LSTM takes half of it."
             raise InputError(message(where, "an even hidden ≥ 2", self.hidden, remedy))
@@ -165,7 +165,7 @@ class OpenUnmix(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         config = self.config
-        check_mixture("OpenUnmix", mixture, config.channels)
+        check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
         missing = max(config.n_fft // 2 + 1 - samples, 0)  # to have enough to reflect
         padded = F.pad(mixture, (0, missing))
@@ -238,7 +238,7 @@ def load_official(
         CheckpointError: the weights belong to another configuration.
     """
     for stem, network in zip(model.config.stems, model.networks, strict=True):
-        check_name("load_official", "target", stem, state_dicts)
+        check_name("target", stem, state_dicts)
         try:
             network.load_state_dict(weights_of(state_dicts[stem]))
         except RuntimeError as error:

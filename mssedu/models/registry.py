@@ -44,7 +44,7 @@ def class_of(name: str) -> type[nn.Module]:
 
 
 def _file_of(name: str) -> ModuleType:
-    check_name("create_model", "model", name, MODELS)
+    check_name("model", name, MODELS)
     return importlib.import_module(f"mssedu.models.{name}")
 
 
@@ -71,11 +71,11 @@ def model_config(
         ('vocals', 'other')
     """
     presets = presets_of(name)
-    check_name("create_model", f"preset of {name}", preset, presets)
+    check_name(f"preset of {name}", preset, presets)
     config = presets[preset]
     known = [field.name for field in dataclasses.fields(config)]
     for change in config_changes:
-        check_name("create_model", f"config field of {name}", change, known)
+        check_name(f"config field of {name}", change, known)
     if isinstance(stems, str):
         config_changes["stems"] = stems  # the config's own check names the mistake
     elif stems is not None:

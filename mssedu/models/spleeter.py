@@ -84,13 +84,13 @@ class SpleeterConfig:
     def __post_init__(self) -> None:
         where, step = "SpleeterConfig", 2 ** len(self.filters)
         check_stft(where, self.n_fft, self.hop_length)
-        check_range(where, "len(filters)", len(self.filters), 1)
-        check_name(where, "nonlinearity", self.encoder_activation, ACTIVATIONS)
-        check_name(where, "nonlinearity", self.decoder_activation, ACTIVATIONS)
-        check_name(where, "mask_extension", self.mask_extension, MASK_EXTENSIONS)
-        check_range(where, "dropout", self.dropout, 0, 1, high_open=True)
-        check_range(where, "mask_exponent", self.mask_exponent, 1)
-        check_range(where, "bins", self.bins, 1, self.n_fft // 2 + 1)
+        check_range("len(filters)", len(self.filters), 1)
+        check_name("nonlinearity", self.encoder_activation, ACTIVATIONS)
+        check_name("nonlinearity", self.decoder_activation, ACTIVATIONS)
+        check_name("mask_extension", self.mask_extension, MASK_EXTENSIONS)
+        check_range("dropout", self.dropout, 0, 1, high_open=True)
+        check_range("mask_exponent", self.mask_exponent, 1)
+        check_range("bins", self.bins, 1, self.n_fft // 2 + 1)
         if self.bins % step or self.frames % step:
             wanted = f"bins and frames that are multiples of {step}"
             remedy = f"Each of the {len(self.filters)} levels halves both."
@@ -183,7 +183,7 @@ class Spleeter(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         config = self.config
-        check_mixture("Spleeter", mixture, config.channels)
+        check_mixture(mixture, config.channels)
         samples, half = mixture.shape[-1], config.n_fft // 2
         padded = F.pad(mixture, (half, half))
         spectrogram = stft(padded, config.n_fft, config.hop_length)

@@ -111,7 +111,7 @@ def _resolved(
         if name in known and not known.issuperset(rule.members):
             return StemRule(name, (name,))
         for member in rule.members:
-            check_name(where, "stem", member, known)
+            check_name("stem", member, known, where=where)
         return rule
     left_out = name.removeprefix(WITHOUT)
     if left_out != name and left_out in known:
@@ -120,7 +120,7 @@ def _resolved(
         return _complement(name, _resolved(where, by_name[left_out], known, {}))
     if name in CUSTOMARY and known.issuperset(CUSTOMARY[name]):
         return StemRule(name, CUSTOMARY[name], from_mixture=True)
-    return StemRule(check_name(where, "stem", name, known), (name,))
+    return StemRule(check_name("stem", name, known, where=where), (name,))
 
 
 def _complement(name: str, rule: StemRule) -> StemRule:

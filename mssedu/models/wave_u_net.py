@@ -71,8 +71,8 @@ class WaveUNetConfig:
     def __post_init__(self) -> None:
         where = "WaveUNetConfig"
         check_config(self)
-        check_range(where, "n_levels", self.n_levels, 1)
-        check_range(where, "filters", self.filters, 1)
+        check_range("n_levels", self.n_levels, 1)
+        check_range("filters", self.filters, 1)
         for name in ("kernel", "merge_kernel"):
             size = getattr(self, name)
             if size < 1 or size % 2 == 0:
@@ -113,7 +113,7 @@ def valid_lengths(config: WaveUNetConfig, samples: int) -> tuple[int, int]:
         >>> valid_lengths(WaveUNetConfig(), 16384)  # the paper's training excerpt
         (147443, 16389)
     """
-    check_range("valid_lengths", "samples", samples, 1)
+    check_range("samples", samples, 1)
     bottom = samples  # becomes the length at the lowest rate
     for _ in range(config.n_levels):
         bottom = (bottom + config.merge_kernel + 1) // 2
@@ -154,7 +154,7 @@ class WaveUNet(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        check_mixture("WaveUNet", mixture, self.config.channels)
+        check_mixture(mixture, self.config.channels)
         samples = mixture.shape[-1]
         input_length, output_length = valid_lengths(self.config, samples)
         context = (input_length - output_length) // 2
@@ -175,7 +175,7 @@ class WaveUNet(nn.Module):
         Raises:
             InputError: a length that `valid_lengths` never gives.
         """
-        check_mixture("WaveUNet.valid", excerpt, self.config.channels)
+        check_mixture(excerpt, self.config.channels)
         _check_length(self.config, excerpt.shape[-1])
         x, skips = excerpt, []
         for level in self.encoder:

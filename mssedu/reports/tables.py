@@ -57,7 +57,7 @@ def render(head: Head, rows: Rows, form: str = "table") -> Any:
         | --- | --- |
         | open_unmix | 6.0 |
     """
-    check_name("render", "format", form, FORMATS)
+    check_name("format", form, FORMATS)
     if form == "markdown":
         lines = [head, ("---",) * len(head), *rows]
         return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)

@@ -50,17 +50,17 @@ class SeparateConfig:
     def __post_init__(self) -> None:
         where = "separate"
         if self.segment is not None:
-            check_range(where, "segment", self.segment, 0, low_open=True)
-        check_range(where, "overlap", self.overlap, 0, 1, high_open=True)
-        check_name(where, "window", self.window, get_args(Window))
-        check_range(where, "context", self.context, 0)
-        check_range(where, "batch_size", self.batch_size, 1)
+            check_range("segment", self.segment, 0, low_open=True)
+        check_range("overlap", self.overlap, 0, 1, high_open=True)
+        check_name("window", self.window, get_args(Window))
+        check_range("context", self.context, 0)
+        check_range("batch_size", self.batch_size, 1)
         for name in ("shifts", "wiener", "seed"):
-            check_range(where, name, getattr(self, name), 0)
-        check_name(where, "consistency", self.consistency, get_args(Consistency))
-        check_name(where, "highs", self.highs, get_args(Highs))
-        check_name(where, "other", self.other, get_args(Other))
-        check_name(where, "precision", self.precision, get_args(Precision))
+            check_range(name, getattr(self, name), 0)
+        check_name("consistency", self.consistency, get_args(Consistency))
+        check_name("highs", self.highs, get_args(Highs))
+        check_name("other", self.other, get_args(Other))
+        check_name("precision", self.precision, get_args(Precision))
         if self.stems:
             stem_names(self.stems)  # each can be read, and none comes twice
         if self.stems and self.two_stems:
@@ -73,5 +73,5 @@ class SeparateConfig:
         """A config of some fields by name; an InputError for a name that is none."""
         names = [field.name for field in fields(cls)]
         for name in settings:
-            check_name("separate", "setting", name, names)
+            check_name("setting", name, names)
         return cls(**settings)

@@ -46,19 +46,19 @@ class FileConfig:
 
     def __post_init__(self) -> None:
         where = "separate_file"
-        check_name(where, "ext", self.ext, get_args(Ext))
-        check_name(where, "subtype", self.subtype, get_args(Subtype))
-        check_name(where, "exists", self.exists, get_args(Exists))
-        check_name(where, "clip", self.clip, get_args(Clip))
-        check_name(where, "out_rate", self.out_rate, get_args(Rate))
-        check_name(where, "nonfinite", self.nonfinite, get_args(Nonfinite))
-        check_range(where, "start_seconds", self.start_seconds, 0)
+        check_name("ext", self.ext, get_args(Ext))
+        check_name("subtype", self.subtype, get_args(Subtype))
+        check_name("exists", self.exists, get_args(Exists))
+        check_name("clip", self.clip, get_args(Clip))
+        check_name("out_rate", self.out_rate, get_args(Rate))
+        check_name("nonfinite", self.nonfinite, get_args(Nonfinite))
+        check_range("start_seconds", self.start_seconds, 0)
         if self.duration_seconds is not None:
             seconds = self.duration_seconds
-            check_range(where, "duration_seconds", seconds, 0, low_open=True)
+            check_range("duration_seconds", seconds, 0, low_open=True)
         if self.subtype == "float32" and self.ext != "wav":
             remedy = "Choose ext wav, or another subtype."
             wanted = "subtype float32 in wav files only"
             raise InputError(message(where, wanted, self.ext, remedy))
         if self.bitrate is not None:
-            check_range(where, "bitrate", self.bitrate, 1)
+            check_range("bitrate", self.bitrate, 1)

@@ -71,7 +71,7 @@ def ready(
         ...     forward(torch.zeros(1, 2, 8)).requires_grad
         False
     """
-    dtype = PRECISIONS[check_name("ready", "precision", precision, PRECISIONS)]
+    dtype = PRECISIONS[check_name("precision", precision, PRECISIONS)]
     device = device_of(model)
     _check_precision(dtype, device)
     if compile:

@@ -49,7 +49,7 @@ def refined(
     stems, rate = tuple(model_config.stems), model_config.sample_rate
     cutoff = stem_bandwidth_hz(model_config) / rate  # of the sample rate; 0.5 is all
     if config.two_stems:
-        check_name("separate", "stem", config.two_stems, stems)
+        check_name("stem", config.two_stems, stems)
     rules = resolve("separate", config.stems or stems, stems)
     if config.consistency != "none" and len(stems) == 1:
         remedy = "Leave consistency 'none', or use two_stems for the rest."

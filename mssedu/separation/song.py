@@ -86,7 +86,7 @@ class Song:
 def _channels(path: Path, channels: int, files: FileConfig) -> int:
     """How many are left of the file's channels; an InputError if too many."""
     for channel in files.channels:
-        check_range(str(path), "channels", channel, 0, channels - 1)
+        check_range("channels", channel, 0, channels - 1, where=str(path))
     if files.downmix:
         return 1
     channels = len(files.channels) or channels

@@ -67,7 +67,7 @@ def separate(
             a setting that is unknown or out of its range.
     """
     config, model_config = SeparateConfig.of(settings), config_of(model)
-    check_mixture("separate", mixture[None], model_config.channels)
+    check_mixture(mixture, model_config.channels, batch=False)
     check_finite("separate", mixture, model_config.sample_rate)
     samples = mixture.shape[-1]
     if device is not None:

@@ -65,18 +65,18 @@ class TrainConfig:
         if self.stems is not None:
             stem_names(self.stems)
         for name in ("steps", "batch_size", "valid_every"):
-            check_range(where, name, getattr(self, name), 1)
+            check_range(name, getattr(self, name), 1)
         for name in ("seed", "n_workers", "clip_norm", "save_every"):
-            check_range(where, name, getattr(self, name), 0)
+            check_range(name, getattr(self, name), 0)
         for name in ("segment", "learning_rate"):
-            check_range(where, name, getattr(self, name), 0, low_open=True)
+            check_range(name, getattr(self, name), 0, low_open=True)
         for name, value in zip(("betas[0]", "betas[1]"), self.betas, strict=True):
-            check_range(where, name, value, 0, 1, high_open=True)
-        check_range(where, "ema_decay", self.ema_decay, 0, 1, high_open=True)
-        check_range(where, "silence", self.silence, 0, 1, high_open=True)
-        check_range(where, "warmup_steps", self.warmup_steps, 0, self.steps)
-        check_name(where, "schedule", self.schedule, SCHEDULES)
-        check_name(where, "precision", self.precision, PRECISIONS)
+            check_range(name, value, 0, 1, high_open=True)
+        check_range("ema_decay", self.ema_decay, 0, 1, high_open=True)
+        check_range("silence", self.silence, 0, 1, high_open=True)
+        check_range("warmup_steps", self.warmup_steps, 0, self.steps)
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("precision", self.precision, PRECISIONS)
         low, high = self.gain_db
         if not -120 <= low <= high <= 60:
             remedy = "Give the lower gain first; (0, 0) leaves the loudness alone."

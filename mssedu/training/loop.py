@@ -177,7 +177,7 @@ def fit(
     allowed = Allowed(config=allow_config_change, data=allow_data_change)
     resumes = goes_on(run_dir, resume)
     config = with_stems_of(model, config)
-    loss = LOSSES[check_name("fit", "loss", config.loss, LOSSES)]
+    loss = LOSSES[check_name("loss", config.loss, LOSSES)]
     songs = Songs.of(model, train_tracks, valid_tracks, config)
     log(describe_mixture(songs.train))
     segments = _segments(songs.train, config)

@@ -45,7 +45,7 @@ def parse_fields(config: Any, settings: Sequence[str]) -> dict[str, Any]:
         if name == "stems":
             remedy = "Name them with --stems."
             raise InputError(message(WHERE, "a field other than stems", text, remedy))
-        check_name(WHERE, "config field", name, known)
+        check_name("config field", name, known, where=WHERE)
         changes[name] = _parse(name, types[name], value)
     return changes
 
@@ -57,7 +57,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         parts = [part.strip() for part in text.split(",") if part.strip()]
         return tuple(_parse(name, inner[0], part) for part in parts)
     if origin is typing.Literal:
-        return check_name(WHERE, name, text, inner)
+        return check_name(name, text, inner, where=WHERE)
     if kind is bool and text.lower() in WORDS:
         return WORDS[text.lower()]
     if kind is str and text:

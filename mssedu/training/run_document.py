@@ -87,7 +87,7 @@ def config_of_run(document: Mapping[str, Any]) -> TrainConfig:
     """
     known = [field.name for field in dataclasses.fields(TrainConfig)]
     for name in document["train_config"]:
-        check_name(NAME, "setting", name, known)
+        check_name("setting", name, known, where=NAME)
     return TrainConfig(**tupled(document["train_config"]))
 
 

@@ -64,7 +64,7 @@ class Bag(nn.Module):
         names = configs[0].stems if stems is None else tuple(stems)
         for stem in names:
             for config in configs:
-                check_name("Bag", "stem of every model", stem, config.stems)
+                check_name("stem of every model", stem, config.stems)
         given = torch.ones(len(models), len(names))
         if weights is not None:
             given = torch.tensor(weights, dtype=torch.float32)
@@ -82,7 +82,7 @@ class Bag(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        check_mixture("Bag", mixture, self.config.channels)
+        check_mixture(mixture, self.config.channels)
         batch, channels, samples = mixture.shape
         total = mixture.new_zeros(batch, len(self.config.stems), channels, samples)
         for model, weights in zip(self.models, self.weights, strict=True):
@@ -99,7 +99,7 @@ class Bag(nn.Module):
     def only(self, *stems: str) -> "Bag":
         """A bag for some of the stems, with the models that contribute to them."""
         for stem in stems:
-            check_name("Bag.only", "stem", stem, self.config.stems)
+            check_name("stem", stem, self.config.stems)
         columns = [self.config.stems.index(stem) for stem in stems]
         kept = [
             (model, weights[columns].tolist())

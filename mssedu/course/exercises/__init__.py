@@ -46,7 +46,7 @@ def exercise(id: str) -> Exercise:
     topic = id.partition(".")[0]
     known = _topic(topic) if topic in TOPICS else {}
     if id not in known:
-        check_name("exercise", "exercise", id, list_exercises())
+        check_name("exercise", id, list_exercises())
     return known[id]
 
 

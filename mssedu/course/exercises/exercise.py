@@ -114,7 +114,7 @@ class Exercise:
         Raises:
             InputError: there is no hint of that number.
         """
-        check_range(f"{self.id} hint", "number", number, 1, len(self.hints))
+        check_range("number", number, 1, len(self.hints), where=f"{self.id} hint")
         of = f"Hint {number} of {len(self.hints)}"
         return Page(f"**{of}.** {self.hints[number - 1]}")
 

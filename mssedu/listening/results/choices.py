@@ -68,9 +68,9 @@ def count_choices(count: int, n: int, test: str) -> Choices:
     """
     from scipy.stats import binomtest
 
-    check_name("count_choices", "test", test, CHOICES)
-    check_range("count_choices", "n", n, 1)
-    check_range("count_choices", "count", count, 0, n)
+    check_name("test", test, CHOICES)
+    check_range("n", n, 1)
+    check_range("count", count, 0, n)
     side = "greater" if test == "abx" else "two-sided"
     found = binomtest(count, n, 0.5, alternative=side)
     low, high = binomtest(count, n).proportion_ci(0.95, method="exact")
@@ -87,7 +87,7 @@ def least_correct(n: int, significant: float = 0.05) -> int | None:
     """
     from scipy.stats import binom
 
-    check_range("least_correct", "n", n, 1)
+    check_range("n", n, 1)
     counts = (c for c in range(n + 1) if binom.sf(c - 1, n, 0.5) < significant)
     return next(counts, None)
 
@@ -115,7 +115,7 @@ def abx_d_prime(share_correct: float) -> float:
     """
     from scipy.optimize import brentq
 
-    check_range("abx_d_prime", "share_correct", share_correct, 0, 1)
+    check_range("share_correct", share_correct, 0, 1)
     share = max(share_correct, 1 - share_correct)
     if share == 1:
         distance = math.inf
@@ -132,7 +132,7 @@ def afc_d_prime(share: float) -> float:
     """
     from scipy.stats import norm
 
-    check_range("afc_d_prime", "share", share, 0, 1)
+    check_range("share", share, 0, 1)
     return float(math.sqrt(2) * norm.ppf(share))
 
 
@@ -146,7 +146,7 @@ def by_listener(ratings: "DataFrame", test: str) -> list[ListenerChoices]:
     Raises:
         InputError: another test, or no answers.
     """
-    check_name("by_listener", "test", test, CHOICES)
+    check_name("test", test, CHOICES)
     if not len(ratings):
         remedy = "Wait for listeners to finish a page."
         raise InputError(message("by_listener", "answers", "none", remedy))
@@ -171,7 +171,7 @@ def pooled(ratings: "DataFrame", test: str) -> dict[tuple[str, str], Choices]:
     Raises:
         InputError: another test.
     """
-    check_name("pooled", "test", test, CHOICES)
+    check_name("test", test, CHOICES)
     groups = ratings.groupby(["first", "second"], sort=False)
     return {
         (first, second): count_choices(_hits(rows, test), len(rows), test)

@@ -106,7 +106,7 @@ def of_question(ratings: "DataFrame", question: str | None = None) -> "DataFrame
     asked = list(dict.fromkeys(ratings.question))
     if question is None and len(asked) == 1:
         return ratings
-    check_name("listening statistics", "question", str(question), asked)
+    check_name("question", str(question), asked)
     return ratings[ratings.question == question]
 
 
@@ -206,7 +206,7 @@ def power_table(
     """
     from scipy import stats
 
-    check_range("power_table", "n_systems", n_systems, 2)
+    check_range("n_systems", n_systems, 2)
     n_pairs = n_systems * (n_systems - 1) // 2
     draw = np.random.default_rng(seed)
     table = []

@@ -50,7 +50,7 @@ class Panel:
 
     def __post_init__(self) -> None:
         for name in ("listener", "trial", "listener_by_system", "noise"):
-            check_range("Panel", name, getattr(self, name), 0)
+            check_range(name, getattr(self, name), 0)
 
 
 def draw_ratings(

@@ -54,7 +54,7 @@ def make_anchor(
     Raises:
         InputError: an unknown name, or a part that it needs is missing.
     """
-    check_name("make_anchor", "anchor", name, ANCHORS)
+    check_name("anchor", name, ANCHORS)
     parts = {"reference": reference, "mixture": mixture}
     missing = [part for part in ANCHORS[name] if parts[part] is None]
     if missing:
@@ -92,7 +92,7 @@ def lowpass_taps(sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
         InputError: the sample rate holds nothing that the filter would take away.
     """
     stop = cutoff_hz + TRANSITION_HZ
-    check_range("lowpass", "cutoff_hz", cutoff_hz, 0, low_open=True)
+    check_range("cutoff_hz", cutoff_hz, 0, low_open=True)
     if stop >= sample_rate / 2:
         remedy = "Choose other anchors for sounds without high frequencies."
         wanted = f"a sample rate above {2 * stop:g} Hz for a low-pass {cutoff_hz:g} Hz"

@@ -102,7 +102,7 @@ class Design:
 
     def __post_init__(self) -> None:
         where = f"Design {self.title!r}"
-        check_name(where, "test", self.test, TESTS)
+        check_name("test", self.test, TESTS, where=where)
         if self.anchors is None:
             standard = self.test == "mushra" and self.reference
             anchors = ("anchor35", "anchor70") if standard else ()
@@ -110,18 +110,22 @@ class Design:
         if not self.questions:
             object.__setattr__(self, "questions", QUESTIONS[self.test])
         for anchor in self.anchors or ():
-            check_name(where, "anchor", anchor, ANCHORS)
+            check_name("anchor", anchor, ANCHORS, where=where)
         for name in self.training:
-            check_name(where, "trial", name, [trial.name for trial in self.trials])
+            check_name(
+                "trial", name, [trial.name for trial in self.trials], where=where
+            )
         for name, low in (("n_replicates", 0), ("n_repetitions", 1)):
-            check_range(where, name, getattr(self, name), low)
-        check_range(where, "least_heard_seconds", self.least_heard_seconds, 0)
-        check_range(where, "fade_seconds", self.fade_seconds, 0, 0.1)
+            check_range(name, getattr(self, name), low, where=where)
+        check_range("least_heard_seconds", self.least_heard_seconds, 0, where=where)
+        check_range("fade_seconds", self.fade_seconds, 0, 0.1, where=where)
         # A slider that waits at the top asks for praise.
-        check_range(where, "slider_start", self.slider_start, 0, 50)
+        check_range("slider_start", self.slider_start, 0, 50, where=where)
         if self.trials_per_listener is not None:
             most = len(self.counted)
-            check_range(where, "trials_per_listener", self.trials_per_listener, 1, most)
+            check_range(
+                "trials_per_listener", self.trials_per_listener, 1, most, where=where
+            )
         self._check_trials(where)
         self._check_stimuli(where)
 
@@ -153,7 +157,7 @@ class Design:
             InputError: there is none.
         """
         found = {trial.name: trial for trial in self.trials}
-        return found[check_name(f"Design {self.title!r}", "trial", name, found)]
+        return found[check_name("trial", name, found, where=f"Design {self.title!r}")]
 
     def as_json(self) -> dict[str, Any]:
         """All fields but the folder, as JSON gives them back."""
@@ -304,7 +308,7 @@ def _known(where: str, kind: type, document: Mapping[str, Any]) -> dict[str, Any
     """The document, once its keys are the fields of a dataclass."""
     names = {f.name: f for f in fields(kind) if f.name != "folder"}
     for name in document:
-        check_name(where, "field", name, names)
+        check_name("field", name, names, where=where)
     needed = ["name", "conditions"] if kind is Trial else ["title", "test", "trials"]
     missing = [name for name in needed if name not in document]
     if missing:

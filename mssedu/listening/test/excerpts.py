@@ -29,9 +29,9 @@ class Excerpts:
     template: str = "{track}/{stem}.wav"  # where in a run a stem lies
 
     def __post_init__(self) -> None:
-        check_range("listen create", "seconds", self.seconds, 0, low_open=True)
+        check_range("seconds", self.seconds, 0, low_open=True)
         if self.tracks is not None:
-            check_range("listen create", "tracks", self.tracks, 1)
+            check_range("tracks", self.tracks, 1)
         if not self.stems:
             remedy = "Name at least one."
             raise InputError(message("listen create", "stems", "none", remedy))

@@ -52,7 +52,7 @@ def write_test_page(
         InputError: less than one, or as `load_stimuli`.
         AudioFileError: a sound that cannot be read.
     """
-    check_range("write_test_page", "n_listeners", n_listeners, 1)
+    check_range("n_listeners", n_listeners, 1)
     Path(path).write_text(local_page(page_data(store, n_listeners)), "utf-8")
     return Path(path)
 

@@ -179,8 +179,8 @@ class Session:
         Raises:
             InputError: no such sound here, or no length of time.
         """
-        check_name(self._where, "sound", label, self.sounds)
-        check_range(self._where, "seconds", seconds, 0, math.inf, high_open=True)
+        check_name("sound", label, self.sounds, where=self._where)
+        check_range("seconds", seconds, 0, math.inf, high_open=True, where=self._where)
         self._store.heard(self._place, label, seconds, begun=begun)
         self._spend()
 
@@ -197,12 +197,12 @@ class Session:
                 listened to.
         """
         page = self._scored_page("rate", self.design.test not in CHOICES)
-        check_name(self._where, "label", label, self.labels)
+        check_name("label", label, self.labels, where=self._where)
         if question is None and len(page.questions) == 1:
             question = page.questions[0]
-        check_name(self._where, "question", str(question), page.questions)
+        check_name("question", str(question), page.questions, where=self._where)
         low, high = self.design.rating_range
-        check_range(self._where, "score", score, low, high)
+        check_range("score", score, low, high, where=self._where)
         if self.design.test == "acr" and score != int(score):
             remedy = "Choose one of them."
             raise InputError(message(self._where, "1, 2, 3, 4 or 5", score, remedy))
@@ -221,7 +221,7 @@ class Session:
             InputError: another page or label, or a sound that was not listened to.
         """
         page = self._scored_page("choose", self.design.test in CHOICES)
-        check_name(self._where, "label", label, self.labels)
+        check_name("label", label, self.labels, where=self._where)
         self._require_heard(*self.sounds)
         chosen = page.stimuli[self.labels.index(label)]
         correct = page.x in ("", chosen)
@@ -243,9 +243,11 @@ class Session:
         elif page is not None and page.kind == "questionnaire":
             asked = self.design.questionnaire
         for name, answer in answers.items():
-            check_name(self._where, "question", name, asked)
+            check_name("question", name, asked, where=self._where)
             if asked[name]:
-                check_name(self._where, f"value for {name!r}", answer, asked[name])
+                check_name(
+                    f"value for {name!r}", answer, asked[name], where=self._where
+                )
             elif not answer.strip():
                 remedy = "Write a word, such as none."
                 wanted = f"an answer to {name!r}"

@@ -130,7 +130,7 @@ class ResultStore:
         Raises:
             InputError: an unknown listener.
         """
-        check_name(str(self.path), "listener", listener, self.listeners())
+        check_name("listener", listener, self.listeners(), where=str(self.path))
         (row,) = self._read("SELECT number FROM listeners WHERE id = ?", listener)
         return int(row["number"])
 
@@ -262,7 +262,7 @@ class ResultStore:
             InputError: an unknown table, or one that knows no listeners.
         """
         known = _OF_LISTENERS if listener else (*_OF_LISTENERS, "listeners", "gains")
-        check_name(str(self.path), "table", table, known)
+        check_name("table", table, known, where=str(self.path))
         where, values = ("WHERE listener = ?", [listener]) if listener else ("", [])
         rows = self._read(f"SELECT * FROM {table} {where} ORDER BY rowid", *values)
         return [dict(row) for row in rows]

@@ -157,4 +157,6 @@ def shown_plain() -> bool:
         InputError: it is set to something else than "widgets" or "plain".
     """
     value = os.environ.get(_SHOWN, "widgets")
-    return check_name(_SHOWN, "way to show", value, ("plain", "widgets")) == "plain"
+    return (
+        check_name("way to show", value, ("plain", "widgets"), where=_SHOWN) == "plain"
+    )

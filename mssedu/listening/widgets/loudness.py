@@ -91,7 +91,7 @@ def match_loudness(
         6.02
     """
     if to is not None:
-        check_name("match_loudness", "sound", to, sounds)
+        check_name("sound", to, sounds)
     measured = {k: measured_lufs(s, sample_rate)[0] for k, s in sounds.items()}
     known = [lufs for lufs in measured.values() if lufs is not None]
     if not known:

@@ -130,9 +130,9 @@ class MaskLab(ListeningWidget):
         Raises:
             InputError: a value outside 0 … 1, or a brush without size.
         """
-        check_range("MaskLab.paint", "value", value, 0, 1)
-        check_range("MaskLab.paint", "seconds", seconds, 0, low_open=True)
-        check_range("MaskLab.paint", "octaves", octaves, 0, low_open=True)
+        check_range("value", value, 0, 1)
+        check_range("seconds", seconds, 0, low_open=True)
+        check_range("octaves", octaves, 0, low_open=True)
         stroke = {
             "value": value,
             "points": [list(point) for point in points],
@@ -156,12 +156,12 @@ class MaskLab(ListeningWidget):
             "threshold_db": (LOWEST_DB, 0.0),
             "exponent": (0.25, HIGHEST_EXPONENT),
         }[name]
-        check_range("MaskLab", name, value, low, high)
+        check_range(name, value, low, high)
         return value
 
     @traitlets.validate("target")
     def _known(self, proposal: Any) -> str:
-        return check_name("MaskLab", "target", proposal["value"], self._sources or [""])
+        return check_name("target", proposal["value"], self._sources or [""])
 
     def _update(self, _: Any) -> None:
         """A setting has changed: send what follows from it."""

@@ -39,7 +39,7 @@ def check_sounds(
         InputError: no sounds, another or a second shape, NaN or Inf, a sample rate that
             browsers do not play, or more than 30 s or 20 MB.
     """
-    check_range(where, "sample_rate (Hz)", sample_rate, LOWEST_RATE, HIGHEST_RATE)
+    check_range("sample_rate (Hz)", sample_rate, LOWEST_RATE, HIGHEST_RATE, where=where)
     if not sounds:
         raise InputError(message(where, "at least one sound", "none", "Add one."))
     shape = next(iter(sounds.values())).shape

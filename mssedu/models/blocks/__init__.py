@@ -19,9 +19,9 @@ def check_config(config: ModelConfig) -> None:
         wanted = "stems, a tuple of different names"
         remedy = 'Write ("vocals", "other"), or ("vocals",) for a single stem.'
         raise InputError(message(where, wanted, repr(stems), remedy))
-    check_range(where, "sample_rate", config.sample_rate, 1)
-    check_range(where, "channels", config.channels, 1)
-    check_range(where, "segment", config.segment, 0, low_open=True)
+    check_range("sample_rate", config.sample_rate, 1, where=where)
+    check_range("channels", config.channels, 1, where=where)
+    check_range("segment", config.segment, 0, low_open=True, where=where)
 
 
 def check_stft(where: str, n_fft: int, hop_length: int) -> None:
@@ -31,4 +31,4 @@ def check_stft(where: str, n_fft: int, hop_length: int) -> None:
     """
     if n_fft < 2 or n_fft % 2:
         raise InputError(message(where, "an even n_fft ≥ 2", n_fft, "Add 1 to it."))
-    check_range(where, "hop_length", hop_length, 1, n_fft // 2)
+    check_range("hop_length", hop_length, 1, n_fft // 2, where=where)
