@@ -1,9 +1,10 @@
 """Sound: files, sample rates, channels and levels.
 
 tensors      a whole sound in memory: load, save, resample, match channels, measure
-containers   what is inside a file: WAV, FLAC, MP3, M4A, .stem.mp4
+containers   decode files: WAV, FLAC, MP3, M4A, .stem.mp4
 stream       long files in blocks: scan, read, resample
-writer       files of any length, written so that no half file stays behind
+writer       audio files of any length, written whole or not at all
+files        the same for texts and JSON; names and hashes of files
 """
 
 import lazy_loader
@@ -12,6 +13,7 @@ _NAMES = {
     "tensors": [
         "AudioInfo",
         "audio_info",
+        "is_source",
         "load_audio",
         "loudness_lufs",
         "match_channels",
@@ -23,6 +25,17 @@ _NAMES = {
     ],
     "containers": ["READABLE_SUFFIXES", "probe"],
     "stream": ["Reader", "Scan", "Spool", "read_blocks", "resample_blocks", "scan"],
-    "writer": ["AudioWriter"],
+    "writer": ["AudioWriter", "flac_bytes"],
+    "files": [
+        "as_json",
+        "file_name",
+        "file_names",
+        "file_sha256",
+        "tupled",
+        "write_bytes",
+        "write_json",
+        "write_text",
+        "written_whole",
+    ],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

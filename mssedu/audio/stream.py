@@ -1,59 +1,49 @@
-"""Audio as a stream of blocks, so that hours of it fit into little memory.
+"""Read and resample long files in blocks, so that hours of audio need little memory.
 
     file ──read_blocks──▶ (channels, ≤ n) ──resample_blocks──▶ Reader ──▶ any chunk
                                                                             │ model
     file ◀──AudioWriter── blocks ◀──resample_blocks◀── (stems, channels, ≤ n)
                             └──▶ Spool ──▶ the same blocks once more
 
-Every part gives sample for sample what its whole-file twin in `mssedu.audio` gives:
-how the audio is cut into blocks changes memory and speed only. `scan` looks at a file
-before the work begins; `Spool` keeps results until all of them are known.
-Notebook: 12.
+Each function returns the same samples as the function for whole files in
+`mssedu.audio.tensors`: the length of the blocks changes memory and speed only. `scan`
+measures a file before the work begins. `Spool` stores results on disk until all of them
+are known. Notebook: 12.
 """
 
 import contextlib
-import hashlib
 import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
 import soxr
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mssedu.audio.containers import BLOCK, opened
-from mssedu.audio.tensors import audio_info, resampled_length
-from mssedu.errors import AudioFileError, InputError, check_range, message
-
-__all__ = [
-    "Reader",
-    "Scan",
-    "Spool",
-    "read_blocks",
-    "resample_blocks",
-    "scan",
-]
+from mssedu.audio.files import file_sha256
+from mssedu.audio.tensors import as_rows, audio_info, from_rows, resampled_length
+from mssedu.errors import AudioFileError, InputError, check_range
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What `scan` finds in a file, or in a part of it."""
+    """The measurements of a file, or of a part of it, by `scan`."""
 
     sample_rate: int  # Hz
     channels: int
-    samples: int  # of the part, exactly what load_audio returns
-    total_samples: int  # of the whole file
-    peak: float  # largest absolute value of the part, NaN and Inf left out
-    n_nonfinite: int  # NaN and Inf values of the part, all channels counted
-    first_nonfinite: int | None  # sample of the part; None: all are finite
-    sha256: str  # of the file's bytes
+    samples: int  # length of the part, the same as load_audio returns
+    total_samples: int  # length of the whole file
+    peak: float  # largest absolute value of the part, without NaN and Inf
+    n_nonfinite: int  # number of NaN and Inf values of the part, in all channels
+    first_nonfinite: int | None  # first such sample of the part; None: all are finite
+    sha256: str  # hash of the file's bytes
 
 
 def scan(
@@ -63,7 +53,7 @@ def scan(
     duration_seconds: float | None = None,
     stream: int = 0,
 ) -> Scan:
-    """Look through an audio file, or a part of it, without keeping it in memory.
+    """Measure an audio file, or a part of it, block by block.
 
     Args:
         path, start_seconds, duration_seconds, stream: as `mssedu.audio.load_audio`.
@@ -73,7 +63,6 @@ def scan(
     """
     samples, peak, n_nonfinite, first_nonfinite = 0, 0.0, 0, None
     with opened(
-        "scan",
         path,
         stream=stream,
         start_seconds=start_seconds,
@@ -90,11 +79,16 @@ def scan(
     total = part.first + samples
     if duration_seconds is not None:
         total = audio_info(path, stream=stream).samples
-    with Path(path).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    rate, channels = part.sample_rate, part.channels
-    found = (peak, n_nonfinite, first_nonfinite, sha256)
-    return Scan(rate, channels, samples, total, *found)
+    return Scan(
+        sample_rate=part.sample_rate,
+        channels=part.channels,
+        samples=samples,
+        total_samples=total,
+        peak=peak,
+        n_nonfinite=n_nonfinite,
+        first_nonfinite=first_nonfinite,
+        sha256=file_sha256(path),
+    )
 
 
 def read_blocks(
@@ -107,22 +101,21 @@ def read_blocks(
 ) -> Iterator[Tensor]:
     """Read an audio file, or a part of it, block by block.
 
-    The file is open from the first block to the last; close() on the iterator closes it
-    earlier. Errors come when the first block is asked for.
+    The file is open from the first block to the last. Call close() on the iterator to
+    close the file earlier. Errors are raised when the first block is read.
 
     Args:
         path, start_seconds, duration_seconds, stream: as `mssedu.audio.load_audio`.
         length: samples of a block.
 
     Returns:
-        float32 (channels, length), the last one shorter; one behind the other they are
-        what `load_audio` returns.
+        float32 (channels, length), where the last block may be shorter. Concatenated,
+        the blocks are what `load_audio` returns.
 
     Raises:
         AudioFileError, InputError: as `load_audio`.
     """
     with opened(
-        "read_blocks",
         path,
         stream=stream,
         start_seconds=start_seconds,
@@ -139,50 +132,52 @@ def resample_blocks(
 
     Args:
         blocks: float32 or float64 (…, n), all with the same leading axes.
-        from_rate, to_rate: Hz; if they are equal, the blocks come back as they are.
-        samples: of all blocks together.
+        from_rate, to_rate: Hz; if they are equal, the blocks are returned unchanged.
+        samples: number of samples of all blocks together.
 
     Returns:
-        blocks (…, any number), one behind the other what `mssedu.audio.resample` makes
-        of the whole.
+        blocks (…, any number). Concatenated, they are what `mssedu.audio.resample`
+        returns for the whole.
 
     Raises:
-        InputError: a rate below 1 Hz, another dtype, or not as many samples as told.
+        InputError: a rate below 1 Hz, a type other than float32 and float64, or a
+            number of samples that is not the sum of the blocks.
     """
-    where = "resample_blocks"
     check_range("from_rate", from_rate, 1)
     check_range("to_rate", to_rate, 1)
     if from_rate == to_rate:
         yield from blocks
         return
     check_range("samples", samples, 1)
-    left, given = resampled_length(samples, from_rate, to_rate), 0
+    left, n_read = resampled_length(samples, from_rate, to_rate), 0
     stream = None
     for block in blocks:
-        rows = _rows(where, block)
+        rows = np.ascontiguousarray(as_rows(block))
         if stream is None:
             channels, dtype = rows.shape[1], rows.dtype
             stream = soxr.ResampleStream(
                 from_rate, to_rate, channels, dtype=dtype, quality="VHQ"
             )
-        given += len(rows)
-        done = stream.resample_chunk(rows)
-        left -= len(done)
-        yield _like(block, done)
-    if given != samples:
-        remedy = "Count the samples of all blocks first."
-        raise InputError(message(where, f"{samples} samples in all", given, remedy))
+        n_read += len(rows)
+        resampled = stream.resample_chunk(rows)
+        left -= len(resampled)
+        yield from_rows(resampled, block)
+    if n_read != samples:
+        raise InputError(
+            f"samples = {samples}, but the blocks hold {n_read} samples. Count the "
+            "samples of all blocks first."
+        )
     assert stream is not None
-    done = stream.resample_chunk(rows[:0], last=True)
-    # soxr rounds as we do; should it ever be one off, the length is as promised.
-    yield F.pad(_like(block, done), (0, left - len(done)))
+    resampled = stream.resample_chunk(rows[:0], last=True)
+    # soxr rounds the length as we do. This makes sure of it.
+    yield F.pad(from_rows(resampled, block), (0, left - len(resampled)))
 
 
 class Reader:
-    """Any chunk of audio that comes in blocks, as long as chunks move forward.
+    """Read any chunk of audio that comes in blocks; the chunks must move forward.
 
-    What no later chunk can need is forgotten. Works on a tensor in memory as well,
-    without copying it: `Reader([mixture])`.
+    Samples that no later chunk needs are removed from memory. A tensor in memory can be
+    read in the same way and is not copied: `Reader([mixture])`.
 
     Args:
         blocks: (…, n), all with the same leading axes.
@@ -195,46 +190,49 @@ class Reader:
 
     def __init__(self, blocks: Iterable[Tensor]) -> None:
         self._blocks = iter(blocks)
-        self._held: Tensor | None = None
-        self._first = 0  # sample of the stream where _held begins
+        self._buffer: Tensor | None = None
+        self._first = 0  # the sample of the stream at which _buffer begins
 
     def read(self, start: int, end: int, keep_from: int | None = None) -> Tensor:
-        """The samples from `start` to before `end`, (…, end - start), for looking only.
+        """The samples from `start` up to `end` (excluded), (…, end - start).
+
+        Do not write to the result: it may be a view of a block.
 
         Args:
-            start, end: samples from the stream's beginning; end inside the stream.
-            keep_from: later chunks will start here or behind; `start` if None.
+            start, end: samples from the beginning of the stream, not behind its end.
+            keep_from: no later chunk starts before this sample; `start` if None.
         """
         keep_from = start if keep_from is None else min(keep_from, start)
         assert self._first <= keep_from, "a reader moves forward"
         assert start <= end
         self._forget(keep_from)
-        while self._held is None or self._first + self._held.shape[-1] < end:
+        while self._buffer is None or self._first + self._buffer.shape[-1] < end:
             block = next(self._blocks, None)
             assert block is not None, "a chunk ends inside the stream"
-            if self._held is not None:
-                block = torch.cat([self._held, block], -1)
-            self._held = block
+            if self._buffer is not None:
+                block = torch.cat([self._buffer, block], -1)
+            self._buffer = block
             self._forget(keep_from)
-        return self._held[..., start - self._first : end - self._first]
+        return self._buffer[..., start - self._first : end - self._first]
 
     def _forget(self, before: int) -> None:
-        """Drop what lies before a sample of the stream, as far as it is there."""
-        if self._held is not None:
-            surplus = min(before - self._first, self._held.shape[-1])
-            self._held = self._held[..., surplus:]
+        """Remove the samples before a sample of the stream from the buffer."""
+        if self._buffer is not None:
+            surplus = min(before - self._first, self._buffer.shape[-1])
+            self._buffer = self._buffer[..., surplus:]
             self._first += surplus
 
 
 class Spool:
-    """A temporary file of float32 blocks, read back when all of them are known.
+    """A temporary file of float32 blocks, which can be read when all are written.
 
-    An integer file needs one gain for all of its samples, and the peak that decides on
-    it may come last. The file has no name that others could see: it is gone when the
-    spool is left, and when the program is killed. It takes 4 bytes per value.
+    An integer file needs one gain for all of its samples, but the largest peak may come
+    last. So the blocks wait in this file, which takes 4 bytes per value. The file has
+    no name in its folder: it disappears at the end of the `with` block, and also when
+    the program is killed.
 
     Args:
-        folder: where there is room for it.
+        folder: a folder with enough free space.
         axes: sizes of the axes before samples, e.g. (stems, channels).
 
     Example:
@@ -250,30 +248,30 @@ class Spool:
         self._folder, self._axes, self._width = Path(folder), axes, math.prod(axes)
 
     def __enter__(self) -> Self:
-        with self._errors_told():
+        with self._disk_errors():
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # of a full disk; nothing is kept anyway
+        with contextlib.suppress(OSError):  # of a full disk; the data goes away anyway
             self._file.close()
 
     def write(self, block: Tensor) -> None:
         """Append a float32 block (*axes, n).
 
         Raises:
-            AudioFileError: the disk is full, or else refuses.
+            AudioFileError: the disk is full, or cannot be written.
         """
         assert block.shape[:-1] == self._axes, "one shape for all blocks"
         assert block.dtype == torch.float32
-        with self._errors_told():
+        with self._disk_errors():
             self._file.seek(0, os.SEEK_END)
-            self._file.write(_rows("Spool", block).data)
+            self._file.write(np.ascontiguousarray(as_rows(block)).data)
             self._file.flush()
         self.samples += block.shape[-1]
 
     def blocks(self, length: int = BLOCK) -> Iterator[Tensor]:
-        """All that was written, as blocks (*axes, length); the last one is shorter.
+        """All samples as blocks (*axes, length); the last block may be shorter.
 
         Raises:
             InputError: a length below 1.
@@ -287,27 +285,11 @@ class Spool:
             yield torch.from_numpy(np.moveaxis(columns, 0, -1).copy(order="C"))
 
     @contextlib.contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def _disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            wanted = f"room for a temporary file in {self._folder.absolute()}"
-            remedy = "Free space on that disk, or choose another folder."
-            raise AudioFileError(message("Spool", wanted, error, remedy)) from error
-
-
-def _rows(where: str, block: Tensor) -> NDArray[Any]:
-    """A float block (…, n) as an array (n, channels) in one piece."""
-    if block.dtype not in (torch.float32, torch.float64):
-        got = f"{block.dtype} {tuple(block.shape)}"
-        remedy = "Convert with audio.float()."
-        raise InputError(message(where, "float audio (…, samples)", got, remedy))
-    channels = math.prod(block.shape[:-1])
-    rows = block.detach().cpu().reshape(channels, block.shape[-1]).T
-    return np.ascontiguousarray(rows.numpy())
-
-
-def _like(block: Tensor, rows: NDArray[Any]) -> Tensor:
-    """An array (n, channels) with the leading axes and on the device of a block."""
-    columns = torch.from_numpy(np.ascontiguousarray(rows.T))
-    return columns.reshape(*block.shape[:-1], len(rows)).to(block.device)
+            raise AudioFileError(
+                f"a temporary file in {self._folder.absolute()} cannot be written: "
+                f"{error}. Free space on that disk, or choose another folder."
+            ) from error

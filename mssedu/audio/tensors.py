@@ -1,44 +1,35 @@
-"""Audio files and levels: what enters and leaves as a waveform (channels, samples).
+"""Load, save and resample whole sounds in memory, and measure their levels.
 
     file ──load_audio──▶ float32 (channels, samples), sample_rate ──save_audio──▶ file
 
-Nothing is resampled, mixed down, scaled or clipped unless a function of that name is
-called. Sample 0 of the tensor is sample 0 of the recording for every format: what an
-encoder put before and behind the music (priming, padding) is cut off again.
-Notebook: 01.
+A file is loaded and saved as it is: only `resample` changes the sample rate, and only
+`match_channels` the number of channels; no function scales or clips. For every format,
+sample 0 of the tensor is sample 0 of the recording: the samples that an encoder added
+before and after the music (priming, padding) are removed. Notebook: 01.
 """
 
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soxr
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mssedu.audio.containers import READABLE_SUFFIXES, opened, probe
+from mssedu.audio.containers import opened, probe
 from mssedu.audio.writer import AudioWriter
-from mssedu.errors import InputError, check_range, message
+from mssedu.errors import InputError, check_axes, check_range
 
-__all__ = [
-    "READABLE_SUFFIXES",
-    "AudioInfo",
-    "audio_info",
-    "load_audio",
-    "loudness_lufs",
-    "match_channels",
-    "peak_db",
-    "resample",
-    "resampled_length",
-    "rms_db",
-    "save_audio",
-]
+REST_DB = -20.0  # dB relative to the mixture; a codec changes less than this
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What `audio_info` tells about a file without handing out its samples."""
+    """The format and the length of an audio file."""
 
     sample_rate: int  # Hz
     channels: int
@@ -55,26 +46,26 @@ def load_audio(
 ) -> tuple[Tensor, int]:
     """Read an audio file, or a part of it.
 
-    A part has exactly the samples of the same slice of the whole. Compressed files are
-    decoded from their start for that, so keep music that you train on as wav or flac.
+    A part equals the same slice of the whole file, sample for sample. To make this
+    exact, compressed files are decoded from their beginning, which is slow: store music
+    for training as wav or flac.
 
     Args:
-        path: a file with one of `READABLE_SUFFIXES`, or of any kind FFmpeg reads.
-        start_seconds: where to begin, rounded to the nearest sample.
-        duration_seconds: how much to read, cut at the file's end; None: all that is
-            left.
-        stream: which audio stream of a container; a MUSDB18 .stem.mp4 has five.
+        path: a file with one of `READABLE_SUFFIXES`, or in another format of FFmpeg.
+        start_seconds: where the part begins, rounded to the nearest sample.
+        duration_seconds: length of the part; it stops at the end of the file. None: up
+            to the end.
+        stream: number of the audio stream in a container; a MUSDB18 .stem.mp4 has five.
 
     Returns:
-        float32 (channels, samples), full scale ±1 (float files may exceed it), and the
-        sample rate in Hz.
+        float32 (channels, samples), where ±1 is full scale (samples of float files may
+        exceed it), and the sample rate in Hz.
 
     Raises:
-        AudioFileError: no such file, a folder, or nothing that can be decoded.
-        InputError: the part lies outside the file, or the stream does not exist.
+        AudioFileError: the file does not exist or cannot be decoded.
+        InputError: the part is outside the file, or there is no such stream.
     """
     with opened(
-        "load_audio",
         path,
         stream=stream,
         start_seconds=start_seconds,
@@ -90,7 +81,7 @@ def audio_info(path: str | os.PathLike[str], *, stream: int = 0) -> AudioInfo:
     Raises:
         AudioFileError, InputError: as `load_audio`.
     """
-    return AudioInfo(*probe("audio_info", path, stream))
+    return AudioInfo(*probe(path, stream))
 
 
 def save_audio(
@@ -103,39 +94,36 @@ def save_audio(
 ) -> None:
     """Write a waveform; the suffix picks the format: .wav, .flac, .ogg or .mp3.
 
-    The file appears complete or not at all. Rounding is to the nearest step; 16-bit
-    files get triangular dither of ±1 step where it is needed (silence, or what comes
-    from a 16-bit file, is kept), which turns rounding into steady noise.
+    The file is written whole or not at all. Samples are rounded to the nearest step.
+    16-bit files get triangular dither of ±1 step, which turns the rounding error into
+    steady noise. Samples that need no rounding (silence, or the content of a 16-bit
+    file) get no dither.
 
     Args:
-        path: file to write or replace; its folder must exist.
-        audio: (channels, samples), finite.
+        path: the file to write or to replace; its folder must exist.
+        audio: float, (channels ≤ 64, samples), finite.
         sample_rate: Hz.
-        subtype: "int16", "int24" or, for wav alone, "float32", which keeps values
-            beyond ±1; ogg and mp3 are lossy and know no subtype.
-        dither_seed: seed of the dither, ≥ 0; None turns it off.
+        subtype: "int16", "int24" or, for wav only, "float32", which keeps values
+            beyond ±1. Ogg and mp3 are lossy and ignore the subtype.
+        dither_seed: the same seed gives the same file; None: no dither.
 
     Raises:
-        InputError: unknown suffix or subtype, wrong shape, NaN or Inf, or a peak over 1
-            that all but float32 would clip.
-        AudioFileError: the folder is missing, or the file cannot be written.
-
-    Source: Lipshitz, Wannamaker, Vanderkooy 1992, "Quantization and dither".
+        InputError: wrong shape, NaN or Inf, a peak over 1 in a format other than
+            float32, or an unknown suffix or subtype.
+        AudioFileError: the folder does not exist, or the file cannot be written.
     """
-    where = "save_audio"
-    shaped = audio.ndim == 2 and 1 <= audio.shape[0] <= 64 and audio.shape[1] >= 1
-    if not shaped or not audio.is_floating_point():
-        got = f"{audio.dtype} {tuple(audio.shape)}"
-        remedy = "One waveform per file: index, transpose or convert it."
-        wanted = "float audio (1 … 64 channels, samples ≥ 1)"
-        raise InputError(message(where, wanted, got, remedy))
+    check_axes("audio", audio, ("channels", "samples"))
+    if audio.shape[0] > 64:
+        raise InputError(
+            f"audio has {audio.shape[0]} channels, and a file holds 64 at most. If its "
+            "axes are (samples, channels), transpose it: audio.T."
+        )
     with AudioWriter(
         path,
         sample_rate,
         *audio.shape,
         subtype=subtype,
         dither_seed=dither_seed,
-        where=where,
     ) as writer:
         writer.write(audio)
 
@@ -146,13 +134,14 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     Args:
         audio: float32 or float64 (…, samples).
         from_rate: its sample rate, Hz.
-        to_rate: the wanted one, Hz; `audio` itself comes back if both are equal.
+        to_rate: the new sample rate, Hz; if both are equal, `audio` itself is returned.
 
     Returns:
-        (…, round(samples · to_rate / from_rate)), same type and device.
+        (…, round(samples · to_rate / from_rate)), the same type and device.
 
     Raises:
-        InputError: a rate below 1 Hz, no samples, or another dtype.
+        InputError: a rate below 1 Hz, no samples, or a type other than float32 and
+            float64.
 
     Example:
         >>> resample(torch.zeros(2, 44100), 44100, 48000).shape
@@ -162,20 +151,38 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     check_range("to_rate", to_rate, 1)
     if from_rate == to_rate:
         return audio
-    if audio.dtype not in (torch.float32, torch.float64) or not audio.numel():
-        got = f"{audio.dtype} {tuple(audio.shape)}"
-        remedy = "Convert with audio.float(); give at least one sample."
-        raise InputError(message("resample", "float audio (…, samples)", got, remedy))
-    samples = audio.shape[-1]
-    length = resampled_length(samples, from_rate, to_rate)
-    rows = audio.detach().cpu().reshape(-1, samples).T.numpy()
-    out = soxr.resample(rows, from_rate, to_rate, quality="VHQ").T[:, :length]
-    out = np.pad(out, ((0, 0), (0, length - out.shape[1])))
-    return torch.from_numpy(out).to(audio.device).reshape(*audio.shape[:-1], length)
+    if not audio.numel():
+        raise InputError(
+            f"audio is empty: {tuple(audio.shape)}. Give one sample or more."
+        )
+    length = resampled_length(audio.shape[-1], from_rate, to_rate)
+    rows = soxr.resample(as_rows(audio), from_rate, to_rate, quality="VHQ")[:length]
+    return F.pad(from_rows(rows, audio), (0, length - len(rows)))
+
+
+def as_rows(audio: Tensor) -> NDArray[Any]:
+    """A waveform (…, samples) as the array (samples, channels) that soxr takes.
+
+    Raises:
+        InputError: a type other than float32 and float64.
+    """
+    if audio.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"audio must be float32 or float64, got {audio.dtype} of shape "
+            f"{tuple(audio.shape)}. Convert it with audio.float()."
+        )
+    channels = math.prod(audio.shape[:-1])
+    return audio.detach().cpu().reshape(channels, audio.shape[-1]).T.numpy()
+
+
+def from_rows(rows: NDArray[Any], like: Tensor) -> Tensor:
+    """The inverse of `as_rows`, with the leading axes and the device of `like`."""
+    columns = torch.from_numpy(np.ascontiguousarray(rows.T))
+    return columns.reshape(*like.shape[:-1], len(rows)).to(like.device)
 
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
-    """How many samples `resample` makes of so many: rounded, a half upwards.
+    """The number of samples that `resample` returns, rounded (a half is rounded up).
 
     Example:
         >>> resampled_length(44101, 44100, 22050)
@@ -185,29 +192,42 @@ def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
 
 
 def match_channels(audio: Tensor, channels: int) -> Tensor:
-    """Bring (…, channels, samples) to mono (mean) or stereo (mono on both sides).
+    """Convert stereo to mono (the mean) or mono to stereo (the same on both sides).
+
+    Args:
+        audio: (…, channels, samples).
+        channels: of the result; if `audio` has them already, it is returned as it is.
+
+    Returns:
+        (…, channels, samples).
 
     Raises:
-        InputError: any other change; which channels to drop is yours to say.
+        InputError: any other change, because only you know which channels to drop.
 
     Example:
         >>> match_channels(torch.ones(1, 5), 2).shape
         torch.Size([2, 5])
     """
-    have = audio.shape[-2] if audio.ndim > 1 else 0
+    if audio.ndim < 2:
+        raise InputError(
+            "audio must be (…, channels, samples), got the shape "
+            f"{tuple(audio.shape)}. Add the axis channels: audio[None]."
+        )
+    have = audio.shape[-2]
     if have == channels:
         return audio
     if (have, channels) == (1, 2):
         return audio.repeat_interleave(2, dim=-2)
     if (have, channels) == (2, 1):
         return audio.mean(dim=-2, keepdim=True)
-    wanted = f"(…, {channels} or 1 or 2 channels, samples) to make {channels} of"
-    remedy = "Pick channels yourself, e.g. audio[..., :2, :]."
-    raise InputError(message("match_channels", wanted, tuple(audio.shape), remedy))
+    raise InputError(
+        f"audio has {have} channels, and {channels} are asked for. Only mono and "
+        "stereo can be converted. Choose channels yourself, e.g. audio[..., :2, :]."
+    )
 
 
 def peak_db(audio: Tensor) -> float:
-    """Largest absolute sample in dB below full scale; -inf for silence.
+    """Largest absolute sample, dB relative to full scale; -inf for silence.
 
     Example:
         >>> round(peak_db(torch.tensor([[0.1, -0.5]])), 2)
@@ -217,7 +237,7 @@ def peak_db(audio: Tensor) -> float:
 
 
 def rms_db(audio: Tensor) -> float:
-    """Root mean square over all channels in dB below full scale; -inf for silence.
+    """Root mean square of all channels, dB relative to full scale; -inf for silence.
 
     Example:
         >>> round(rms_db(torch.full((2, 100), 0.1)), 2)
@@ -226,12 +246,30 @@ def rms_db(audio: Tensor) -> float:
     return 10 * float(audio.double().square().mean().log10())
 
 
-def loudness_lufs(audio: Tensor, sample_rate: int) -> float:
-    """Integrated loudness as broadcasters measure it; -inf where all is gated away.
+def is_source(rest: Tensor, mixture: Tensor) -> bool:
+    """Whether a part of a mixture is a source, and not only what a codec changed.
 
     Args:
-        audio: (channels ≤ 5, samples), at least 0.4 s: one measuring block.
+        rest, mixture: (…, samples).
+
+    Example:
+        >>> mixture = torch.ones(2, 100)
+        >>> is_source(0.5 * mixture, mixture), is_source(0.01 * mixture, mixture)
+        (True, False)
+    """
+    return rms_db(rest) > rms_db(mixture) + REST_DB
+
+
+def loudness_lufs(audio: Tensor, sample_rate: int) -> float:
+    """Integrated loudness as in broadcasting; -inf if all of it is below the gate.
+
+    Args:
+        audio: (channels ≤ 5, samples), at least 0.4 s long, which is one block of the
+            measurement.
         sample_rate: Hz.
+
+    Returns:
+        the loudness in LUFS: dB relative to full scale, weighted by frequency.
 
     Raises:
         InputError: another shape, or shorter than 0.4 s.
@@ -242,10 +280,11 @@ def loudness_lufs(audio: Tensor, sample_rate: int) -> float:
 
     least = math.ceil(0.4 * sample_rate)
     if audio.ndim != 2 or not 1 <= audio.shape[0] <= 5 or audio.shape[1] < least:
-        wanted = f"audio (1 … 5 channels, samples ≥ {least}: 0.4 s)"
-        remedy = "Use rms_db for shorter excerpts."
-        raise InputError(message("loudness_lufs", wanted, tuple(audio.shape), remedy))
+        raise InputError(
+            f"audio must have 1 to 5 channels and at least {least} samples (0.4 s), "
+            f"got the shape {tuple(audio.shape)}. Use rms_db for shorter excerpts."
+        )
     samples = audio.detach().double().cpu().numpy().T
-    # Log of zero and the mean of no block at all are how silence turns up inside.
+    # Silence makes pyloudnorm take the logarithm of zero and the mean of no block.
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples))

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, whatever goes wrong on the way."""
+"""A file is written whole or not at all, whatever error there is."""
 
 import json
 
@@ -16,9 +16,14 @@ from mssedu.audio.files import (
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "new" / "scores.json"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="stop"), written_whole(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("stop")
+
+    def fail():
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert path.read_text() == "old"
     assert [file.name for file in path.parent.iterdir()] == ["scores.json"]
 

@@ -6,7 +6,6 @@ import os
 import tracemalloc
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile as sf
@@ -15,23 +14,10 @@ import torch
 from mssedu.audio.stream import Reader, Spool, read_blocks, resample_blocks, scan
 from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
+from tests.audio.sounds import encode, noise, ragged
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])
 CLICK = 12_345
-
-
-def noise(*shape: int) -> torch.Tensor:
-    return 0.2 * torch.rand(*(shape or (2, 50_000))) - 0.1
-
-
-def ragged(audio: torch.Tensor, longest: int = 4000) -> list[torch.Tensor]:
-    """The audio cut at random into blocks of 1 … longest samples."""
-    rng, start, blocks = np.random.default_rng(1), 0, []
-    while start < audio.shape[-1]:
-        end = start + int(rng.integers(1, longest + 1))
-        blocks.append(audio[..., start:end])
-        start = end
-    return blocks
 
 
 def song(folder, suffix, channels=2, samples=50_000):
@@ -42,14 +28,7 @@ def song(folder, suffix, channels=2, samples=50_000):
     if suffix != ".m4a":
         save_audio(path, audio, 44100)
         return path
-    layout = {1: "mono", 2: "stereo"}[channels]
-    with av.open(str(path), "w") as container:
-        track = container.add_stream("aac", rate=44100, layout=layout)
-        frame = av.AudioFrame.from_ndarray(audio.numpy(), "fltp", layout)
-        frame.sample_rate, frame.pts = 44100, 0
-        container.mux(track.encode(frame))
-        container.mux(track.encode(None))
-    return path
+    return encode(path, audio)
 
 
 def open_files():
@@ -170,35 +149,8 @@ def test_scan_finds_what_is_not_finite(tmp_path):
     assert found.peak < 0.11
 
 
-@pytest.mark.parametrize("function", [scan, lambda *a, **k: list(read_blocks(*a, **k))])
-def test_the_errors_of_load_audio(tmp_path, function):
-    where = "scan" if function is scan else "read_blocks"
-    empty, junk, no_samples = (tmp_path / f"{n}.wav" for n in ("empty", "junk", "none"))
-    empty.touch()
-    junk.write_bytes(b"noise" * 1000)
-    sf.write(no_samples, np.zeros((0, 2)), 44100)
-    for path, words in [
-        (tmp_path / "missing.wav", "got nothing at .*missing.wav. Check the spelling"),
-        (tmp_path, "got the folder .*Name a file inside it"),
-        (empty, "got the empty file .*empty.wav"),
-        (junk, "expected readable audio, got .*junk.wav"),
-        (no_samples, "expected samples, got none in .*none.wav"),
-    ]:
-        with pytest.raises(AudioFileError, match=f"^{where}: .*{words}"):
-            function(path)
-    path = song(tmp_path, ".m4a", samples=44100)
-    with pytest.raises(InputError, match=r"file's end, got start_seconds 1\.0"):
-        function(path, start_seconds=1.0)
-    with pytest.raises(InputError, match=r"start_seconds in \[0, inf\], got -1"):
-        function(path, start_seconds=-1)
-    with pytest.raises(InputError, match=r"duration_seconds in \(0, inf\], got 0"):
-        function(path, duration_seconds=0)
-    with pytest.raises(InputError, match=r"expected stream .* got 1\."):
-        function(path, stream=1)
-
-
 def test_blocks_have_a_length(tmp_path):
-    with pytest.raises(InputError, match=r"length in \[1, inf\], got 0"):
+    with pytest.raises(InputError, match=r"length .*got 0"):
         next(read_blocks(song(tmp_path, ".wav"), length=0))
 
 
@@ -249,16 +201,16 @@ def test_equal_rates_hand_the_same_blocks_back():
 
 def test_resample_blocks_refuses_what_it_cannot_do():
     for rates, samples, words in [
-        ((0, 44100), 9, r"from_rate in \[1, inf\], got 0"),
-        ((44100, 0), 9, r"to_rate in \[1, inf\], got 0"),
-        ((44100, 48000), 0, r"samples in \[1, inf\], got 0"),
-        ((44100, 48000), 10, r"10 samples in all, got 9\. Count the samples"),
+        ((0, 44100), 9, "from_rate .*got 0"),
+        ((44100, 0), 9, "to_rate .*got 0"),
+        ((44100, 48000), 0, "samples .*got 0"),
+        ((44100, 48000), 10, r"samples = 10, .* 9 samples"),
     ]:
         with pytest.raises(InputError, match=words):
             list(resample_blocks([noise(2, 9)], *rates, samples))
-    with pytest.raises(InputError, match=r"float audio .*got torch.int16 \(2, 9\)"):
+    with pytest.raises(InputError, match=r"torch.int16 of shape \(2, 9\)"):
         list(resample_blocks([noise(2, 9).short()], 44100, 48000, 9))
-    with pytest.raises(InputError, match=r"9 samples in all, got 0"):
+    with pytest.raises(InputError, match=r"samples = 9, .* 0 samples"):
         list(resample_blocks([], 44100, 48000, 9))
 
 
@@ -339,7 +291,7 @@ def test_spool_gives_back_what_it_got(tmp_path, axes, length):
 def test_spool_without_blocks_is_empty(tmp_path):
     with Spool(tmp_path, (2,)) as spool:
         assert [*spool.blocks()] == []
-        with pytest.raises(InputError, match=r"length in \[1, inf\], got 0"):
+        with pytest.raises(InputError, match=r"length .*got 0"):
             next(spool.blocks(0))
 
 
@@ -364,8 +316,10 @@ def test_spool_leaves_nothing_behind(tmp_path, error):
 
 
 def test_spool_tells_where_it_has_no_room(tmp_path, monkeypatch):
-    words = r"Spool: expected room for a temporary file in .*missing, got .*Free space"
-    with pytest.raises(AudioFileError, match=words), Spool(tmp_path / "missing", (2,)):
+    with (
+        pytest.raises(AudioFileError, match=r"temporary file in .*missing"),
+        Spool(tmp_path / "missing", (2,)),
+    ):
         pass
     with Spool(tmp_path, (2,)) as spool:
 
@@ -376,5 +330,5 @@ def test_spool_tells_where_it_has_no_room(tmp_path, monkeypatch):
                 raise OSError("No space left on device")
 
         spool._file = Full()
-        with pytest.raises(AudioFileError, match="got No space left on device"):
+        with pytest.raises(AudioFileError, match="No space left on device"):
             spool.write(noise())

@@ -2,13 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import soundfile as sf
 import torch
 
 from mssedu.audio.tensors import (
     audio_info,
+    is_source,
     load_audio,
     loudness_lufs,
     match_channels,
@@ -18,18 +18,12 @@ from mssedu.audio.tensors import (
     save_audio,
 )
 from mssedu.errors import AudioFileError, InputError
-
-FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-STEP = 2.0**-15  # one 16-bit step
+from tests.audio.sounds import FORMATS, STEP, noise
 
 
 def tone(hz: float, seconds: float, rate: int = 44100) -> torch.Tensor:
     t = torch.arange(round(seconds * rate), dtype=torch.float64) / rate
     return torch.sin(2 * math.pi * hz * t)[None]
-
-
-def noise(channels: int = 2, samples: int = 50_000) -> torch.Tensor:
-    return 0.2 * torch.rand(channels, samples) - 0.1
 
 
 @FORMATS
@@ -137,8 +131,7 @@ def test_what_needs_no_rounding_gets_no_dither(tmp_path):
 @FORMATS
 def test_clipping_is_refused(tmp_path, suffix):
     audio = torch.tensor([[0.0, -2.0]])
-    words = r"got a peak of 2 \(\+6\.02 dB\)\. Scale all stems .* audio / 2.*float32"
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=r"peak of 2 \(\+6\.02 dB\).* audio / 2"):
         save_audio(tmp_path / f"a{suffix}", audio, 44100)
     assert not list(tmp_path.iterdir())
 
@@ -146,12 +139,12 @@ def test_clipping_is_refused(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("audio", "words"),
     [
-        (torch.zeros(9), r"float audio \(1 … 64 channels.* got torch.float32 \(9,\)"),
-        (torch.zeros(1, 2, 9), r"got torch.float32 \(1, 2, 9\)"),
-        (torch.zeros(44100, 2), r"got torch.float32 \(44100, 2\)\. One waveform"),
-        (torch.zeros(2, 0), r"got torch.float32 \(2, 0\)"),
-        (torch.zeros(2, 9).short(), r"got torch.int16"),
-        (torch.full((1, 9), math.nan), r"got 9 NaN or Inf values, the first at"),
+        (torch.zeros(9), r"\(9,\)"),
+        (torch.zeros(1, 2, 9), r"\(1, 2, 9\)"),
+        (torch.zeros(44100, 2), r"44100 channels.* audio\.T"),
+        (torch.zeros(2, 0), r"\(2, 0\)"),
+        (torch.zeros(2, 9).short(), "torch.int16"),
+        (torch.full((1, 9), math.nan), "9 NaN or Inf values"),
     ],
 )
 def test_only_finite_waveforms_are_saved(tmp_path, audio, words):
@@ -160,22 +153,22 @@ def test_only_finite_waveforms_are_saved(tmp_path, audio, words):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"file suffix of .*'\.wav'\], got '\.wave'"):
+    with pytest.raises(InputError, match=r"file suffix '\.wave'"):
         save_audio(tmp_path / "a.wave", noise(), 44100)
-    with pytest.raises(InputError, match=r"FLAC subtype of .*, got 'float32'"):
+    with pytest.raises(InputError, match="FLAC subtype 'float32'"):
         save_audio(tmp_path / "a.flac", noise(), 44100, subtype="float32")
-    with pytest.raises(InputError, match=r"sample_rate in \[1, 200000\], got 384000"):
+    with pytest.raises(InputError, match=r"sample_rate .*200000, got 384000"):
         save_audio(tmp_path / "a.ogg", noise(), 384_000)
-    with pytest.raises(AudioFileError, match=r"a writable MP3 file .* at 96000 Hz"):
+    with pytest.raises(AudioFileError, match="MP3 at 96000 Hz"):
         save_audio(tmp_path / "a.mp3", noise(), 96_000)
     assert not list(tmp_path.iterdir())
 
 
 def test_saving_needs_a_folder(tmp_path):
-    with pytest.raises(AudioFileError, match=r"a file in a folder, got .*Create the"):
+    with pytest.raises(AudioFileError, match=r"a\.wav: the folder"):
         save_audio(tmp_path / "missing" / "a.wav", noise(), 44100)
     (tmp_path / "b.wav").mkdir()
-    with pytest.raises(AudioFileError, match="a file in a folder"):
+    with pytest.raises(AudioFileError, match=r"b\.wav is a folder"):
         save_audio(tmp_path / "b.wav", noise(), 44100)
 
 
@@ -193,49 +186,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, error):
     monkeypatch.setattr(sf.SoundFile, "close", fail_at_the_end)
     wanted = AudioFileError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(wanted):
-        save_audio(path, noise(1), 44100)
+        save_audio(path, noise(1, 50_000), 44100)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_what_cannot_be_read_is_named(tmp_path):
-    empty, junk, no_samples = (tmp_path / f"{n}.wav" for n in ("empty", "junk", "none"))
-    empty.touch()
-    junk.write_bytes(b"noise" * 1000)
-    sf.write(no_samples, np.zeros((0, 2)), 44100)
-    for path, words in [
-        (tmp_path / "missing.wav", "got nothing at .*missing.wav. Check the spelling"),
-        (tmp_path, "got the folder .*Name a file inside it"),
-        (empty, "got the empty file .*empty.wav"),
-        (junk, "expected readable audio, got .*junk.wav"),
-        (no_samples, "expected samples, got none in .*none.wav"),
-    ]:
-        with pytest.raises(AudioFileError, match=f"load_audio: .*{words}"):
-            load_audio(path)
-        with pytest.raises(AudioFileError, match=f"audio_info: .*{words}"):
-            audio_info(path)
 
 
 def test_relative_paths_are_reported_as_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AudioFileError, match=str(tmp_path / "a.wav")):
         load_audio("a.wav")
-
-
-@FORMATS
-def test_parts_outside_the_file_are_refused(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    save_audio(path, noise(2, 44100), 44100)
-    with pytest.raises(
-        InputError, match=r"before the file's end, got start_seconds 1\.0"
-    ):
-        load_audio(path, start_seconds=1.0)
-    with pytest.raises(InputError, match=r"start_seconds in \[0, inf\], got -1"):
-        load_audio(path, start_seconds=-1)
-    with pytest.raises(InputError, match=r"duration_seconds in \(0, inf\], got 0"):
-        load_audio(path, duration_seconds=0)
-    with pytest.raises(InputError, match=r"expected stream .* got 1\."):
-        load_audio(path, stream=1)
 
 
 @pytest.mark.parametrize(
@@ -267,13 +226,13 @@ def test_equal_rates_hand_the_same_tensor_back():
 
 
 def test_resample_refuses_what_it_cannot_do():
-    with pytest.raises(InputError, match=r"from_rate in \[1, inf\], got 0"):
+    with pytest.raises(InputError, match=r"from_rate .*got 0"):
         resample(noise(), 0, 44100)
-    with pytest.raises(InputError, match=r"to_rate in \[1, inf\], got 0"):
+    with pytest.raises(InputError, match=r"to_rate .*got 0"):
         resample(noise(), 44100, 0)
-    with pytest.raises(InputError, match=r"float audio .*got torch.int16"):
+    with pytest.raises(InputError, match=r"torch\.int16"):
         resample(noise().short(), 44100, 48000)
-    with pytest.raises(InputError, match=r"got torch.float32 \(2, 0\)"):
+    with pytest.raises(InputError, match=r"\(2, 0\)"):
         resample(noise(2, 0), 44100, 48000)
 
 
@@ -283,9 +242,9 @@ def test_match_channels():
     mono = match_channels(stereo, 1)
     assert mono.equal(stereo.mean(0, keepdim=True))
     assert match_channels(mono[None], 2).equal(torch.cat([mono, mono])[None])
-    with pytest.raises(InputError, match=r"to make 2 of, got \(6, 9\)\. Pick channels"):
+    with pytest.raises(InputError, match="audio has 6 channels, and 2"):
         match_channels(torch.zeros(6, 9), 2)
-    with pytest.raises(InputError, match=r"got \(9,\)"):
+    with pytest.raises(InputError, match=r"\(9,\)"):
         match_channels(torch.zeros(9), 2)
 
 
@@ -308,5 +267,11 @@ def test_levels_of_silence():
 
 @pytest.mark.parametrize("shape", [(2, 17639), (44100,), (6, 44100)])
 def test_loudness_refuses_other_shapes(shape):
-    with pytest.raises(InputError, match=r"1 … 5 channels, samples ≥ 17640: 0\.4 s"):
+    with pytest.raises(InputError, match=r"17640 samples \(0\.4 s\)"):
         loudness_lufs(torch.zeros(shape), 44100)
+
+
+def test_a_source_is_louder_than_what_a_codec_changes():
+    mixture = noise()
+    assert is_source(0.11 * mixture, mixture)  # the limit is -20 dB
+    assert not is_source(0.09 * mixture, mixture)
