@@ -1,13 +1,14 @@
 """Augmentations: pure functions that make many training examples out of few songs.
 
-All take sources (…, stems, channels, samples), return new ones of the same shape and
-leave their input untouched. Randomness comes from the generator given and from nothing
-else, so the same generator state gives the same result, on any device.
+All functions take sources (…, stems, channels, samples) and return new sources of the
+same shape; the input does not change. All random numbers come from the generator in the
+arguments, so the same state of the generator gives the same result, on any device.
 
-    random_gain     a new balance of the stems           each stem by itself
-    flip_channels   left becomes right                   each stem by itself
-    flip_sign       the waveform upside down, inaudible  each stem by itself
-    remix           stems of different songs together    within groups of a batch
+    random_gain     a new balance of the stems                  for each stem
+    flip_channels   left becomes right                          for each stem
+    flip_sign       the waveform times -1, which is inaudible   for each stem
+    random_silence  some stems are silent                       for each stem
+    remix           stems of different songs in one example     in groups of a batch
 
 The mixture of augmented sources is their sum: compute it afterwards.
 
@@ -20,7 +21,7 @@ section 5.
 import torch
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range, message
+from mssedu.errors import InputError, check_axes, check_range
 
 
 def random_gain(
@@ -30,7 +31,7 @@ def random_gain(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Each stem louder or softer by its own gain, uniform in dB.
+    """Multiply each stem by its own gain, which is uniform in dB.
 
     Args:
         sources: (…, stems, channels, samples).
@@ -49,20 +50,20 @@ def random_gain(
         tensor(0.5012)
     """
     if not low_db <= high_db:
-        got = f"{low_db} and {high_db}"
-        remedy = "Exchange the two."
-        raise InputError(message("random_gain", "low_db ≤ high_db", got, remedy))
-    share = _draw("random_gain", sources, generator)
+        raise InputError(
+            f"low_db = {low_db} is above high_db = {high_db}. Exchange the two."
+        )
+    share = _uniform(sources, generator)
     return sources * 10 ** ((low_db + (high_db - low_db) * share) / 20)
 
 
 def flip_channels(
     sources: Tensor, probability: float = 0.5, *, generator: torch.Generator
 ) -> Tensor:
-    """Each stem with its channels in reverse order (left ↔ right), by chance.
+    """Reverse the order of the channels of a stem (left ↔ right), at random.
 
     Args:
-        sources: (…, stems, channels, samples); one channel stays as it is.
+        sources: (…, stems, channels, samples); mono does not change.
         probability: of a flip, 0 … 1.
 
     Returns:
@@ -72,14 +73,14 @@ def flip_channels(
         InputError: a probability outside its range, or no stem axis.
     """
     check_range("probability", probability, 0, 1)
-    flip = _draw("flip_channels", sources, generator) < probability
+    flip = _uniform(sources, generator) < probability
     return torch.where(flip, sources.flip(-2), sources)
 
 
 def flip_sign(
     sources: Tensor, probability: float = 0.5, *, generator: torch.Generator
 ) -> Tensor:
-    """Each stem multiplied by -1, by chance: another mixture, the same sound.
+    """Multiply a stem by -1, at random: the stem sounds the same, the mixture differs.
 
     Args:
         sources: (…, stems, channels, samples).
@@ -92,14 +93,14 @@ def flip_sign(
         InputError: a probability outside its range, or no stem axis.
     """
     check_range("probability", probability, 0, 1)
-    flip = _draw("flip_sign", sources, generator) < probability
+    flip = _uniform(sources, generator) < probability
     return torch.where(flip, -sources, sources)
 
 
 def random_silence(
     sources: Tensor, probability: float = 0.1, *, generator: torch.Generator
 ) -> Tensor:
-    """Each stem silent by chance, as it often is in real songs.
+    """Silence a stem at random: in real songs, stems are often silent.
 
     Args:
         sources: (…, stems, channels, samples).
@@ -112,24 +113,25 @@ def random_silence(
         InputError: a probability outside its range, or no stem axis.
     """
     check_range("probability", probability, 0, 1)
-    silent = _draw("random_silence", sources, generator) < probability
+    silent = _uniform(sources, generator) < probability
     return sources.masked_fill(silent, 0.0)
 
 
 def remix(
     sources: Tensor, group_size: int | None = None, *, generator: torch.Generator
 ) -> Tensor:
-    """Stems shuffled across the batch, each stem by its own permutation.
+    """Shuffle the stems across the batch, each stem with its own permutation.
 
     Args:
         sources: (batch, stems, channels, samples).
-        group_size: examples that exchange stems; a divisor of batch; all of it if None.
+        group_size: number of examples that exchange stems, a divisor of batch. None:
+            the whole batch.
 
     Returns:
         the same shape; every stem of the batch occurs exactly once.
 
     Raises:
-        InputError: not four axes, or a batch that is no multiple of group_size.
+        InputError: not four axes, or a batch that is not a multiple of group_size.
 
     Example:
         >>> sources = torch.arange(3.0).reshape(3, 1, 1, 1)
@@ -137,18 +139,16 @@ def remix(
         >>> sorted(shuffled.flatten().tolist())
         [0.0, 1.0, 2.0]
     """
-    if sources.ndim != 4 or sources.shape[0] < 1:
-        wanted = "(batch ≥ 1, stems, channels, samples)"
-        remedy = "Stack the examples of a batch along a first axis."
-        raise InputError(message("remix", wanted, tuple(sources.shape), remedy))
+    check_axes("sources", sources, ("batch", "stems", "channels", "samples"))
     batch, stems = sources.shape[:2]
     size = batch if group_size is None else group_size
     if size < 1 or batch % size:
-        allowed = [n for n in range(1, batch + 1) if batch % n == 0]
-        wanted = f"a group_size that divides the batch of {batch}"
-        remedy = f"Choose one of {allowed}, or another batch size."
-        raise InputError(message("remix", wanted, size, remedy))
-    # Sorting uniform draws gives a permutation per (group, stem).
+        divisors = [str(n) for n in range(1, batch + 1) if batch % n == 0]
+        raise InputError(
+            f"group_size must divide the batch of {batch}, got {size}. Choose one of "
+            f"{', '.join(divisors)}, or another batch size."
+        )
+    # The order of uniform random numbers is a random permutation per (group, stem).
     device = generator.device
     draws = torch.rand(batch // size, size, stems, generator=generator, device=device)
     offsets = torch.arange(0, batch, size, device=device)[:, None, None]
@@ -156,13 +156,16 @@ def remix(
     return sources[order, torch.arange(stems, device=sources.device)]
 
 
-def _draw(where: str, sources: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(sources: Tensor, generator: torch.Generator) -> Tensor:
     """One uniform number in [0, 1) per stem, shaped (…, stems, 1, 1)."""
     if sources.ndim < 3:
-        wanted = "sources (…, stems, channels, samples)"
-        remedy = "Add the missing axes, e.g. audio[None] for a single stem."
-        raise InputError(message(where, wanted, tuple(sources.shape), remedy))
+        raise InputError(
+            "sources must be (…, stems, channels, samples), got the shape "
+            f"{tuple(sources.shape)}. Add the missing axes, e.g. audio[None] for a "
+            "single stem."
+        )
     shape = (*sources.shape[:-2], 1, 1)
-    # Drawn on the generator's device: a CPU generator then serves a GPU batch too.
-    draws = torch.rand(shape, generator=generator, device=generator.device)
-    return draws.to(sources.device, sources.dtype)
+    # The device of the generator makes the numbers, so a CPU generator also serves a
+    # batch on the GPU.
+    numbers = torch.rand(shape, generator=generator, device=generator.device)
+    return numbers.to(sources.device, sources.dtype)

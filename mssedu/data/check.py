@@ -1,49 +1,122 @@
-"""Faults of songs that no header shows: mixtures that are not what they should be.
+"""Faults of songs: those that the headers of the files show, and those in the sound.
 
-A master, a karaoke version or a second mixture beside the stems would count as one more
-stem: the mixture would hold everything twice. Files called mixture, mix or mixdown are
-the mixture (`layouts`); this finds the sums that have other names. And where a model is
-to estimate one stem, the mixture must hold something else too. Notebook: 05.
+Headers: the files of one song differ in length, rate or channels, or the songs of a
+data set in rate or channels. `mssedu.data.layouts` checks this for every song.
+
+Sound: a master, a karaoke version or a second mixture beside the stems would count as
+one more stem, and the mixture would hold everything twice. A file called mixture, mix
+or mixdown is the mixture (`layouts`); `check_parts` finds the sums with other names.
+And if a model is to estimate one stem, the mixture must hold something else, too.
+Notebook: 05.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mssedu.data.track import REST, Track, is_source
-from mssedu.errors import DatasetError, message
+from mssedu.audio.tensors import AudioInfo, is_source
+from mssedu.data import OnLength
+from mssedu.data.track import REST, StemFile, Track
+from mssedu.errors import DatasetError
 
-SAME_DB = -40.0  # against a stem: below it, two sounds are the same
-SECONDS = 10.0  # of a song that are looked at
+LISTED = 5  # an error lists this many faults; all are counted
+SAME_DB = -40.0  # two sounds are the same if their difference is below this level
+SECONDS = 10.0  # length of the excerpt of a song that is checked
+
+
+# ---- headers ------------------------------------------------------------------------
+
+
+def check_stems_alike(
+    path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
+) -> None:
+    """Raise DatasetError naming every file of a song that differs from the others."""
+    if on_length == "error":
+        forms = [
+            f"{i.samples} samples at {i.sample_rate} Hz × {i.channels} channels"
+            for i in infos
+        ]
+        remedy = (
+            "If the lengths differ, choose --on-length pad or cut (on_length in "
+            "Python). If the rate or the channels differ, convert the files."
+        )
+    else:
+        forms = [f"{info.sample_rate} Hz × {info.channels} channels" for info in infos]
+        remedy = "Convert them to one sample rate and number of channels."
+    usual, odd = _odd_ones([file.stem for file in files], forms)
+    if odd:
+        raise DatasetError(
+            f"{path}: most stems have {usual}, but {'; '.join(odd)}. {remedy}"
+        )
+
+
+def _odd_ones(names: list[str], forms: list[str]) -> tuple[str, list[str]]:
+    """The most frequent form, and "NAME has FORM" for each name with another form."""
+    usual = Counter(forms).most_common(1)[0][0]
+    pairs = zip(names, forms, strict=True)
+    return usual, [f"{name} has {form}" for name, form in pairs if form != usual]
+
+
+def check_songs_alike(root: Path, tracks: list[Track]) -> None:
+    """Raise DatasetError naming every song that differs from most others."""
+    forms = [f"{track.sample_rate} Hz × {track.channels} channels" for track in tracks]
+    usual, odd = _odd_ones([track.name for track in tracks], forms)
+    if odd:
+        fault = f"songs that are not {usual}, as most are"
+        remedy = "Convert them with mssedu.audio.resample and match_channels."
+        raise faulty_songs(root, fault, odd, remedy)
+
+
+def faulty_songs(
+    root: Path, fault: str, faults: list[str], remedy: str
+) -> DatasetError:
+    """The error to raise, such as "ROOT: songs that occur twice: 7", with a list.
+
+    Args:
+        root: folder of the data set.
+        fault: what is wrong, such as "songs that occur twice".
+        faults: one line per faulty song.
+        remedy: what to do about it.
+    """
+    listed = "".join(f"\n  - {line}" for line in faults[:LISTED])
+    if len(faults) > LISTED:
+        listed += f"\n  - and {len(faults) - LISTED} more"
+    return DatasetError(f"{root}: {fault}: {len(faults)}. {remedy}{listed}")
+
+
+# ---- sound --------------------------------------------------------------------------
 
 
 def check_mixtures(tracks: Sequence[Track]) -> None:
-    """Check that a model can learn to take the selected stems out of the mixtures.
+    """Check that a model can learn to separate the selected stems from the mixtures.
 
     Raises:
-        DatasetError: a stem that is the sum of others, or a single stem that is all
-            that the mixture of any song holds.
+        DatasetError: a stem is the sum of others, or only one stem is selected and the
+            mixtures hold nothing else.
     """
     for track in tracks:
         if track.mixture_is_sum:
             check_track(track)
     stems = tracks[0].stems
     if len(stems) == 1 and not any(_holds_more(track) for track in tracks):
-        wanted = f"something beside {stems[0]!r} in the mixtures"
-        got = f"{stems[0]!r} alone, so that a model would learn to copy its input"
-        remedy = "Add the other stems, or a file called mixture, to each song."
-        raise DatasetError(message("training songs", wanted, got, remedy))
+        raise DatasetError(
+            f"the training songs hold {stems[0]!r} alone, so that a model would learn "
+            "to copy its input. Add the other stems, or a file called mixture, to each "
+            "song."
+        )
 
 
 def _holds_more(track: Track) -> bool:
-    """Whether the mixture is more than its selected stem, after a codec perhaps."""
+    """Whether the mixture holds a source beside the selected stem."""
     mixture = track.mixture()
     return any(is_source(track.stem(name), mixture) for name in track.unselected)
 
 
 def check_track(track: Track) -> None:
-    """Look at the begin of a song, or at its middle where the begin is silent.
+    """Check the beginning of a song, or its middle if the beginning is silent.
 
     Raises:
         DatasetError: one of its stems is the sum of the others.
@@ -60,12 +133,12 @@ def check_parts(where: str, names: Sequence[str], sources: Tensor) -> None:
     """Check that no stem is the sum of the others, or of all others but one.
 
     Args:
-        where: the song, for the message.
+        where: the song, for the error.
         names: of the stems.
         sources: (stems, channels, samples).
 
     Raises:
-        DatasetError: there is such a stem.
+        DatasetError: a stem is such a sum.
     """
     total = sources.sum(0)
     energies = sources.double().square().sum((-2, -1)).tolist()
@@ -78,7 +151,8 @@ def check_parts(where: str, names: Sequence[str], sources: Tensor) -> None:
             rest = rest if one is None else rest - sources[one]
             if float(rest.double().square().sum()) < limit * energies[index]:
                 parts = " + ".join(names[i] for i in others if i != one)
-                remedy = f"Name it mixture if it is the mixture, else move {name} away."
-                wanted = "stems that are parts of the mixture"
-                got = f"{name} = {parts}"
-                raise DatasetError(message(where, wanted, got, remedy))
+                raise DatasetError(
+                    f"{where}: {name} = {parts}, but a stem must be a part of the "
+                    f"mixture. Rename {name} to mixture if it is the mixture, or move "
+                    "it away."
+                )

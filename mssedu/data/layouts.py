@@ -1,88 +1,204 @@
-"""Recognize how a data set lies on disk and open it as a list of tracks.
+"""Recognize the layout of a folder and open its songs as tracks.
 
-    one song                          many songs
-    SONG/vocals.wav, drums.wav, …     ROOT/SONG/…                        no splits
-    SONG.stem.mp4  (five streams)     ROOT/{train,valid,test}/SONG/…     splits
-    SONG.mp3       (mixture only)     ROOT/{train,test}/SONG.stem.mp4    MUSDB18
+    folder ──LAYOUTS, in order──▶ songs: (path, split) ──load──▶ list of Track
 
-Stems are named by their files, so any set of names works. A file called mixture, mix
-or mixdown, in any case, is the mixture; without one the mixture is the sum of the
-stems. MUSDB18-HQ and the track folders of Open-Unmix are the splits form. Opening reads
-headers only. Nothing is left out in silence: faults are counted, the first are listed.
+A song is one of these:
+
+    SONG/vocals.wav, drums.wav, …     a folder with one file per stem
+    SONG.stem.mp4                     a file with five streams, as in MUSDB18
+    SONG.mp3                          a mixture without stems
+
+Stems are named after their files, so any set of names works. A file called mixture, mix
+or mixdown, in upper or lower case, is the mixture. Without such a file, the mixture is
+the sum of the stems. Loading a data set reads only the headers of the files. All faults
+are counted, and the first ones are listed; no song is left out without a message.
+
+To add a layout, write a function and add a row to `LAYOUTS`.
 """
 
+import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from mssedu.audio.tensors import READABLE_SUFFIXES, AudioInfo, audio_info
+from mssedu.audio.containers import READABLE_SUFFIXES
+from mssedu.audio.tensors import audio_info
 from mssedu.data import OnLength
+from mssedu.data.check import check_songs_alike, check_stems_alike, faulty_songs
 from mssedu.data.track import MIXTURE, StemFile, Track
-from mssedu.errors import DatasetError, MssEduError, check_name, message
+from mssedu.errors import DatasetError, MssEduError, check_name
 from mssedu.models.stems import resolve
 
-MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in any case
-LISTED = 5  # faults in a message; the rest is counted
-STEMS = ("vocals", "drums", "bass", "other")  # the customary order
+MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in upper or lower case
+STEMS = ("vocals", "drums", "bass", "other")  # the usual order
 SPLITS = ("train", "valid", "test")
 STEM_MP4 = ".stem.mp4"
 STEM_MP4_STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
 
-# The songs of MUSDB18's train folder that validation uses by convention.
+# The songs of MUSDB18's train folder that are used for validation by convention.
 # Source: the configuration of the musdb package (configs/mus.yaml).
 MUSDB_VALID = {
-    *("ANiMAL - Rockshow", "Actions - One Minute Smile"),
-    *("Alexander Ross - Goodbye Bolero", "Fergessen - Nos Palpitants"),
-    *("Clara Berry And Wooldog - Waltz For My Victims", "Triviul - Angelsaint"),
-    *("James May - On The Line", "Johnny Lokke - Promises & Lies"),
-    *("Leaf - Summerghost", "Meaxic - Take A Step", "Skelpolu - Human Mistakes"),
-    *("Patrick Talbot - A Reason To Leave", "Traffic Experiment - Sirens"),
+    "ANiMAL - Rockshow",
+    "Actions - One Minute Smile",
+    "Alexander Ross - Goodbye Bolero",
+    "Clara Berry And Wooldog - Waltz For My Victims",
+    "Fergessen - Nos Palpitants",
+    "James May - On The Line",
+    "Johnny Lokke - Promises & Lies",
+    "Leaf - Summerghost",
+    "Meaxic - Take A Step",
+    "Patrick Talbot - A Reason To Leave",
+    "Skelpolu - Human Mistakes",
+    "Traffic Experiment - Sirens",
+    "Triviul - Angelsaint",
     "Young Griffo - Pennies",
 }
 
 
+# ---- layouts ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Song:
+    """A song that a layout has found; its files are not yet open."""
+
+    path: Path  # its folder or file, which gives the song its name
+    split: str | None = None
+    files: tuple[StemFile, ...] = ()  # empty: the files in `path`, named after stems
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which the songs of a data set are arranged in folders."""
+
+    name: str
+    description: str  # what the folder contains; an error lists all layouts
+    find: Callable[[Path], list[Song] | None]  # None: the folder has another layout
+
+
+def _musdb18(root: Path) -> list[Song] | None:
+    if (root / "valid").is_dir():
+        return None
+    songs = _splits(root)
+    if songs is None:
+        return None
+    return [
+        replace(song, split="valid")
+        if song.split == "train" and _song_name(song.path) in MUSDB_VALID
+        else song
+        for song in songs
+    ]
+
+
+def _splits(root: Path) -> list[Song] | None:
+    splits = [split for split in SPLITS if (root / split).is_dir()]
+    if not splits:
+        return None
+    return [Song(path, split) for split in splits for path in _songs_in(root / split)]
+
+
+def _songs(root: Path) -> list[Song] | None:
+    return [Song(path) for path in _songs_in(root)] or None
+
+
+# The first layout whose function does not return None is the layout of a folder.
+LAYOUTS = (
+    Layout(
+        "musdb18",
+        "ROOT/train/SONG.stem.mp4 or ROOT/train/SONG/STEM.wav, the same in ROOT/test; "
+        "14 songs of train are the split valid",
+        _musdb18,
+    ),
+    Layout(
+        "splits",
+        "ROOT/train/SONG.stem.mp4 or ROOT/train/SONG/STEM.wav, the same in ROOT/valid "
+        "and ROOT/test",
+        _splits,
+    ),
+    Layout("songs", "ROOT/SONG.stem.mp4 or ROOT/SONG/STEM.wav, without splits", _songs),
+)
+
+
+def _find_songs(root: Path) -> list[Song]:
+    """The songs by the first layout that fits, sorted; empty if no layout fits."""
+    order = (*SPLITS, None)
+    for layout in LAYOUTS:
+        songs = layout.find(root)
+        if songs is not None:
+            return sorted(songs, key=lambda song: order.index(song.split))
+    return []
+
+
+def _songs_in(folder: Path) -> list[Path]:
+    """All folders and audio files of a folder, if at least one of them is a song."""
+    entries = [e for e in _entries(folder) if e.is_dir() or _is_audio(e)]
+    if any(_is_stem_mp4(entry) or _audio_files(entry) for entry in entries):
+        return sorted(entries, key=_song_name)
+    return []
+
+
+# ---- loading ------------------------------------------------------------------------
+
+
 def demo_data() -> Path:
-    """Folder of the CC0 songs that come with the repository (see data/README.md).
+    """The folder of the CC0 songs that are in the repository (see data/README.md).
+
+    It is the one that the environment variable MSSEDU_DATA names, else the one in the
+    repository that the package was installed from, else the one in the repository that
+    the current folder belongs to.
 
     Raises:
-        DatasetError: the package was installed without the repository around it.
+        DatasetError: the songs are in none of these places.
 
     Example:
         >>> [track.name for track in load_dataset(demo_data(), "test")]
         ['Sodium']
     """
-    return _demo_data(Path(__file__).resolve().parents[2])
+    named = os.environ.get("MSSEDU_DATA")
+    here = Path.cwd()
+    clones = [Path(__file__).resolve().parents[2], here, *here.parents]
+    folders = [Path(named)] if named else [clone / "data" for clone in clones]
+    for folder in folders:
+        if (folder / "test" / "Sodium").is_dir():
+            return folder
+    raise DatasetError(
+        f"the demo songs are not in {folders[0]}"
+        f"{'' if named else f', and in no folder data above {here}'}. They come with "
+        "the repository, not with the package: clone it and work inside it, or set "
+        "the environment variable MSSEDU_DATA to its folder data."
+    )
 
 
 def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
-    """One song: a folder with a file per stem, a .stem.mp4, or a lone audio file.
+    """Load one song: a folder with a file per stem, a .stem.mp4, or one audio file.
 
     Args:
-        path: stems are named by their files and ordered vocals, drums, bass, other,
-            then by alphabet; a lone audio file is a mixture without stems.
+        path: the song. Its stems are named after their files; their order is vocals,
+            drums, bass, other, then by alphabet. One audio file is a mixture without
+            stems.
         on_length: as in `load_dataset`.
 
     Raises:
-        DatasetError: nothing there, no audio, two files for one stem, or stems that
-            differ in length, rate or channels (all are listed).
-        AudioFileError: a file that cannot be read.
+        DatasetError: the path does not exist, there is no audio, one stem has two
+            files, or stems differ in length, rate or channels (all are listed).
+        AudioFileError: a file cannot be read.
 
     Example:
         >>> load_track(demo_data() / "test" / "Sodium")
         Track('Sodium', 40.0 s, 44100 Hz, 2 channels, stems: vocals, drums, bass, other)
     """
-    check_name("policy", on_length, get_args(OnLength))
+    check_name("on_length", on_length, get_args(OnLength))
     path = Path(path)
     if not path.exists():
-        wanted = "a song's folder or audio file"
-        remedy = "Check the spelling; relative paths start at the working directory."
-        got = f"no such path {path.absolute()}"
-        raise DatasetError(message("load_track", wanted, got, remedy))
-    return _open_track(path, None, on_length)
+        raise DatasetError(
+            f"{path.absolute()} does not exist. Check the spelling. A relative path "
+            "begins at the working folder."
+        )
+    return _open_track(Song(path), on_length)
 
 
 def load_dataset(
@@ -93,119 +209,89 @@ def load_dataset(
     on_missing: str = "error",
     on_length: OnLength = "error",
 ) -> list[Track]:
-    """All songs of a data set, sorted by split and name.
+    """Load all songs of a data set, sorted by split and name.
 
     Args:
-        path: the root folder; its layout is recognized (see the top of this module).
-        split: "train", "valid" or "test"; all if None. Where MUSDB18 has no valid
-            folder, its 14 customary validation songs leave train for valid.
-        stems: the stems to select, in order, as in `mssedu.models.stems`; all that occur in
-            the chosen songs if None. The others stay in the mixture.
-        on_missing: a song without one of the stems is an "error", has "silence" for it
-            (`Track.silent`), or is left out with a warning ("skip").
-        on_length: files of one song that differ in length are an "error", or the song
-            is as long as the longest ("pad": zeros at the end) or as the shortest
-            ("cut").
+        path: the root folder, in one of the `LAYOUTS`.
+        split: "train", "valid" or "test"; all if None. In MUSDB18 without a valid
+            folder, 14 songs of train are the split valid by convention.
+        stems: the stems to select, in order, as in `mssedu.models.stems`. None: all
+            stems of the chosen songs. The other stems stay in the mixture.
+        on_missing: what to do with a song that lacks one of the stems. "error";
+            "silence": the stem is silent (`Track.silent`); "skip": leave the song out,
+            with a warning.
+        on_length: what to do if the files of one song differ in length. "error";
+            "pad": add zeros at the end, up to the longest file; "cut": use the length
+            of the shortest file.
 
     Raises:
-        DatasetError: no songs, faulty songs (counted), a song in two splits.
-        InputError: an unknown split, stem or policy.
+        DatasetError: no songs, faulty songs (counted), or a song in two splits.
+        InputError: an unknown split, stem, on_missing or on_length.
 
     Example:
         >>> [track.name for track in load_dataset(demo_data(), "train")]
         ['Caesium', 'Lithium', 'Potassium', 'Rubidium']
     """
-    check_name("policy", on_missing, ("error", "silence", "skip"))
-    check_name("policy", on_length, get_args(OnLength))
+    check_name("on_missing", on_missing, ("error", "silence", "skip"))
+    check_name("on_length", on_length, get_args(OnLength))
     if split is not None:
         check_name("split", split, SPLITS)
     root = Path(path)
-    found = _find_songs(root)
-    if not found:
+    songs = _find_songs(root)
+    if not songs:
         raise _no_songs(root)
-    _check_folders(root, found)
-    splits = {name for name, _ in found}
+    _check_folders(root, songs)
+    splits = {song.split for song in songs}
     if split is not None and split not in splits:
-        have = sorted(name for name in splits if name) or "no splits"
-        remedy = f"Make {root / split}, or load without a split."
-        raise DatasetError(message(str(root), f"the split {split!r}", have, remedy))
-    chosen = [(name, song) for name, song in found if split in (None, name)]
+        names = ", ".join(sorted(name for name in splits if name)) or "no splits"
+        raise DatasetError(
+            f"{root} has no split {split!r}, but {names}. Make {root / split}, or load "
+            "without a split."
+        )
+    chosen = [song for song in songs if split in (None, song.split)]
     tracks = _open_songs(root, chosen, on_length)
-    _check_formats(root, tracks)
+    check_songs_alike(root, tracks)
     return _with_stems(root, tracks, stems, on_missing)
 
 
-def _demo_data(repository: Path) -> Path:
-    data = repository / "data"
-    if (data / "train").is_dir():
-        return data
-    remedy = "Clone the repository and install it with pip install -e, or name a path."
-    wanted = f"the demo songs in {data}"
-    raise DatasetError(message("demo_data", wanted, "no such folder", remedy))
-
-
-def _find_songs(root: Path) -> list[tuple[str | None, Path]]:
-    """(split, path) of every song under a root; empty where none is."""
-    folders = [root / name for name in SPLITS if (root / name).is_dir()]
-    if not folders:
-        return [(None, song) for song in _songs_in(root)]
-    is_musdb = root / "valid" not in folders
-    found = []
-    for folder in folders:
-        for song in _songs_in(folder):
-            moves = (
-                is_musdb and folder.name == "train" and _song_name(song) in MUSDB_VALID
-            )
-            found.append(("valid" if moves else folder.name, song))
-    return sorted(found, key=lambda item: SPLITS.index(item[0]))
-
-
-def _songs_in(folder: Path) -> list[Path]:
-    """What must be songs: all inside a folder where at least one entry is one."""
-    entries = [e for e in _entries(folder) if e.is_dir() or _is_audio(e)]
-    if any(_is_stem_mp4(entry) or _audio_files(entry) for entry in entries):
-        return sorted(entries, key=_song_name)
-    return []
-
-
-def _open_songs(
-    root: Path, found: list[tuple[str | None, Path]], on_length: OnLength
-) -> list[Track]:
-    """Tracks of all songs, or one error for all faulty ones."""
+def _open_songs(root: Path, songs: list[Song], on_length: OnLength) -> list[Track]:
+    """The tracks of all songs, or one error for all faulty songs."""
     tracks, faults = [], []
-    for split, song in found:
+    for song in songs:
         try:
-            tracks.append(_open_track(song, split, on_length))
+            tracks.append(_open_track(song, on_length))
         except MssEduError as error:
             faults.append(str(error))
     if faults:
-        raise _faulty(root, "songs that can be read", faults, "Mend or move them.")
+        raise faulty_songs(
+            root, "songs that cannot be read", faults, "Fix or move them."
+        )
     return tracks
 
 
-def _open_track(path: Path, split: str | None, on_length: OnLength) -> Track:
-    files = list(_stem_files(path))
+def _open_track(song: Song, on_length: OnLength) -> Track:
+    files = list(song.files or _stem_files(song.path))
     files.sort(key=lambda file: _stem_rank(file.stem))
     infos = [audio_info(file.path, stream=file.stream) for file in files]
-    _check_alike(path, files, infos, on_length)
+    check_stems_alike(song.path, files, infos, on_length)
     lengths = [info.samples for info in infos]
     n_samples = min(lengths) if on_length == "cut" else max(lengths)
     if min(lengths) < n_samples:
         pairs = zip(files, lengths, strict=True)
         files = [replace(file, n_samples=length) for file, length in pairs]
     return Track(
-        name=_song_name(path),
-        stems=tuple(file.stem for file in files if file.stem != MIXTURE),
+        name=_song_name(song.path),
+        stems=tuple(dict.fromkeys(f.stem for f in files if f.stem != MIXTURE)),
         sample_rate=infos[0].sample_rate,
         channels=infos[0].channels,
         n_samples=n_samples,
-        split=split,
+        split=song.split,
         files=tuple(files),
     )
 
 
 def _stem_files(path: Path) -> Iterator[StemFile]:
-    """Where the stems of a song lie; the file itself is not opened."""
+    """The files of the stems of a song, which are not opened here."""
     if _is_stem_mp4(path):
         for stream, stem in enumerate(STEM_MP4_STREAMS):
             yield StemFile(stem, path, stream)
@@ -213,76 +299,53 @@ def _stem_files(path: Path) -> Iterator[StemFile]:
         yield StemFile(MIXTURE, path)
     else:
         files = {file: _stem_name(file) for file in _audio_files(path)}
+        if not files:
+            raise DatasetError(
+                f"{path} holds no audio files, but {_first_entries(path)}. Put one "
+                "audio file per stem into the folder, named after the stem."
+            )
         names = Counter(files.values())
         doubled = [file.name for file, stem in files.items() if names[stem] > 1]
-        if doubled or not files:
-            got = doubled or _first_entries(path)
-            remedy = "Keep one audio file per stem, named after it, and one mixture."
-            raise DatasetError(message(str(path), "one file per stem", got, remedy))
+        if doubled:
+            raise DatasetError(
+                f"{path} has two files for one stem: {', '.join(doubled)}. Keep one "
+                "audio file per stem, named after the stem, and one mixture."
+            )
         for file, stem in files.items():
             yield StemFile(stem, file)
 
 
-def _check_alike(
-    path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
-) -> None:
-    """Raise DatasetError naming every file of a song that differs from most others."""
-    forms = [f"{i.samples} samples at {i.sample_rate} Hz × {i.channels}" for i in infos]
-    remedy = (
-        "Choose --on-length pad or cut (on_length in Python) where lengths differ; "
-        "convert the files where the rate or the channels do."
-    )
-    if on_length != "error":
-        forms = [f"{info.sample_rate} Hz × {info.channels}" for info in infos]
-        remedy = "Convert them to one sample rate and number of channels."
-    usual = Counter(forms).most_common(1)[0][0]
-    pairs = zip(files, forms, strict=True)
-    odd = [f"{file.stem} has {form}" for file, form in pairs if form != usual]
-    if odd:
-        wanted = f"stems of {usual} channels each"
-        raise DatasetError(message(str(path), wanted, "; ".join(odd), remedy))
+# ---- checks -------------------------------------------------------------------------
 
 
-def _check_folders(root: Path, found: list[tuple[str | None, Path]]) -> None:
-    """Raise DatasetError on songs that occur twice or lie beside the splits."""
+def _check_folders(root: Path, songs: list[Song]) -> None:
+    """Raise DatasetError for songs that occur twice or that are beside the splits."""
     places: dict[str, list[str]] = {}
-    for _, song in found:
-        key = unicodedata.normalize("NFC", _song_name(song)).casefold()
-        places.setdefault(key, []).append(str(song.relative_to(root)))
-    doubled = [" = ".join(where) for where in places.values() if len(where) > 1]
+    for song in songs:
+        key = unicodedata.normalize("NFC", _song_name(song.path)).casefold()
+        places.setdefault(key, []).append(str(song.path.relative_to(root)))
+    doubled = [" = ".join(paths) for paths in places.values() if len(paths) > 1]
     if doubled:
-        remedy = "Keep each in one place: a song heard in training proves nothing."
-        raise _faulty(root, "each song once", doubled, remedy)
+        remedy = "Keep each song once: a score on a training song proves nothing."
+        raise faulty_songs(root, "songs that occur twice", doubled, remedy)
     beside = [
         entry.name
         for entry in _entries(root)
         if entry.name not in SPLITS
         and (_is_audio(entry) or _audio_files(entry) or _find_songs(entry))
     ]
-    if beside and found[0][0] is not None:
+    if beside and songs[0].split is not None:
         remedy = f"Name the splits {', '.join(SPLITS)} and move the rest away."
-        raise _faulty(root, "no songs beside the splits", beside, remedy)
-
-
-def _check_formats(root: Path, tracks: list[Track]) -> None:
-    """Raise DatasetError naming every song that differs from most others."""
-    forms = [f"{track.sample_rate} Hz × {track.channels} channels" for track in tracks]
-    usual = Counter(forms).most_common(1)[0][0]
-    pairs = zip(tracks, forms, strict=True)
-    odd = [f"{track.name} has {form}" for track, form in pairs if form != usual]
-    if odd:
-        wanted = f"songs of {usual}, as most are"
-        remedy = "Convert them with mssedu.audio.resample and match_channels."
-        raise _faulty(root, wanted, odd, remedy)
+        raise faulty_songs(root, "songs beside the splits", beside, remedy)
 
 
 def _with_stems(
     root: Path, tracks: list[Track], stems: Sequence[str] | None, on_missing: str
 ) -> list[Track]:
-    """Tracks that all have the same stems, by the policy for missing ones."""
+    """Tracks that all have the same stems; `on_missing` says what to do with others."""
     known = {stem for track in tracks for stem in track.stems}
-    wanted = tuple(stems or sorted(known, key=_stem_rank))
-    rules = resolve(str(root), wanted, known)
+    chosen = tuple(stems or sorted(known, key=_stem_rank))
+    rules = resolve(str(root), chosen, known)
     complete, faults = [], []
     for track in tracks:
         needed = (
@@ -292,16 +355,17 @@ def _with_stems(
             for member in rule.members
         )
         absent = tuple(dict.fromkeys(m for m in needed if m not in track.stems))
-        # A lone mixture has no silent stems: nothing is known about them.
+        # A mixture without any stem has no silent stems: nothing is known about them.
         if absent and (on_missing != "silence" or not track.stems):
             folder = f"{track.split}/" if track.split else ""
             faults.append(f"{folder}{track.name} lacks {', '.join(absent)}")
             continue
         filled = replace(track, stems=track.stems + absent, silent=absent)
-        complete.append(filled.with_stems(wanted))
+        complete.append(filled.with_stems(chosen))
     if faults and (on_missing != "skip" or not complete):
-        remedy = 'Add them, or choose on_missing="silence" or "skip", or other stems.'
-        raise _faulty(root, f"the stems {wanted} in each song", faults, remedy)
+        fault = f"songs that lack one of the stems {', '.join(chosen)}"
+        remedy = 'Add it, or choose on_missing="silence" or "skip", or other stems.'
+        raise faulty_songs(root, fault, faults, remedy)
     if faults:
         text = f"{root}: {len(faults)} of {len(tracks)} songs left out: "
         warnings.warn(text + "; ".join(faults), stacklevel=3)
@@ -309,31 +373,29 @@ def _with_stems(
 
 
 def _no_songs(root: Path) -> DatasetError:
-    """The error for a root without songs: what was looked for, what lies there."""
-    wanted = "songs as ROOT/[train/]SONG/STEM.wav or ROOT/[train/]SONG.stem.mp4"
+    """The error for a folder without songs: what it contains, and all layouts."""
     if not root.is_dir():
-        got, remedy = "no such folder", "Check the spelling."
-    elif _audio_files(root):
-        got = _first_entries(root)
+        return DatasetError(f"{root.absolute()}: no such folder. Check the spelling.")
+    if _audio_files(root):
         remedy = "This is one song: use load_track, or give the folder above it."
     else:
-        got = _first_entries(root)
         below = (*sorted(root.glob("*")), *sorted(root.glob("*/*")))
         near = next((folder for folder in below if _find_songs(folder)), None)
         remedy = f"Did you mean {near}?" if near else "Give each song its own folder."
-    return DatasetError(message(str(root.absolute()), wanted, got, remedy))
+    layouts = "".join(
+        f"\n  - {layout.name}: {layout.description}" for layout in LAYOUTS
+    )
+    return DatasetError(
+        f"{root.absolute()} holds no songs in a known layout, but "
+        f"{_first_entries(root)}. {remedy} The layouts are:{layouts}"
+    )
 
 
-def _faulty(root: Path, wanted: str, faults: list[str], remedy: str) -> DatasetError:
-    listed = "".join(f"\n  - {fault}" for fault in faults[:LISTED])
-    if len(faults) > LISTED:
-        listed += f"\n  - and {len(faults) - LISTED} more"
-    text = message(str(root), wanted, f"{len(faults)} at fault", remedy)
-    return DatasetError(text + listed)
+# ---- files --------------------------------------------------------------------------
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Sorted entries of a folder without hidden ones, such as macOS's ._vocals.wav."""
+    """Sorted entries of a folder without hidden files, such as macOS's ._vocals.wav."""
     if not folder.is_dir():
         return []
     return sorted(e for e in folder.iterdir() if not e.name.startswith("."))
@@ -362,9 +424,9 @@ def _stem_name(path: Path) -> str:
 
 
 def _stem_rank(stem: str) -> tuple[int, str]:
-    """Sort key: the mixture, the four customary stems, then by alphabet."""
-    customary = (MIXTURE, *STEMS)
-    return customary.index(stem) if stem in customary else len(customary), stem
+    """Sort key: the mixture, the four usual stems, then by alphabet."""
+    first = (MIXTURE, *STEMS)
+    return first.index(stem) if stem in first else len(first), stem
 
 
 def _song_name(path: Path) -> str:

@@ -1,16 +1,19 @@
 """Random training segments: an endless supply of new mixtures from a few songs.
 
     seed, item ──▶ generator ──▶ track and position of each part ──▶ read
-               ──▶ gain, channel flip, sign flip ──▶ sources (parts, channels, samples)
+               ──▶ gain, channel flip, sign flip, silence
+               ──▶ sources (parts, channels, samples)
 
-    parts: the stems that are asked for, then all else that the mixtures hold
+    parts: the selected stems, then all other parts of the mixtures
 
-The sum of the parts is a whole mixture, whichever stems are asked for: a model that
-estimates the vocals must hear the band. A part that the drawn song has not is silent.
-Item i depends on (seed, i) and on nothing else: not on the order of reading, the
-number of workers or what was read before. So a run resumes at any item, and two
-machines agree. Give it tracks `in_memory()` where they fit: compressed files are
-decoded from their start for each read. Notebook: 05.
+The sum of the parts is a whole mixture, for every selection of stems: a model that
+estimates the vocals needs the band in its input. A part that a song does not have is
+silent.
+
+Item i depends on (seed, i) only: not on the order of reading, on the number of workers
+or on earlier items. So a run can resume at any item, and two machines give the same
+items. Use tracks `in_memory()` if they fit, because compressed files are decoded from
+their beginning for each read. Notebook: 05.
 """
 
 from collections.abc import Sequence
@@ -20,37 +23,42 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mssedu.audio.tensors import is_source
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
-from mssedu.data.track import REST, Track, is_source
-from mssedu.errors import InputError, check_range, message
+from mssedu.data.track import REST, Track
+from mssedu.errors import InputError, check_range
 
-SILENT_DB = -80.0  # RMS over a song: what lies below is noise, not an instrument
+SILENT_DB = -80.0  # RMS of a stem over a song; below this level it is only noise
 
 
 class RandomSegments(Dataset[Tensor]):
-    """Map-style data set of n_items random segments; plain state, so it pickles.
+    """Map-style data set of n_items random segments, which can be pickled.
 
     Args:
-        tracks: all with these stems, of one format; drawn in proportion to duration.
+        tracks: of one format, with all these stems. The probability of a track is in
+            proportion to its duration.
         stems: the first parts of an item, in order, as in `mssedu.models.stems`.
-        segment: seconds of an item; a shorter track is followed by zeros.
+        segment: length of an item, seconds; zeros follow a track that is shorter.
         n_items: items of one pass; batch size times steps for a whole training run.
         seed: any whole number ≥ 0; another seed gives other items.
-        remix: draw track and position of each stem independently; else together.
-        level_db: RMS, dB relative to full scale, that each part of each song is brought
-            to first; a loud bass in few songs then does not teach that all is bass.
-        gain_db: smallest and largest random gain of a stem, dB; none if None.
-        channel_flip: probability that a stem's channels swap.
-        sign_flip: probability that a stem's sign changes.
+        remix: choose track and position for each stem independently, not for all
+            together.
+        level_db: RMS, dB relative to full scale, to which each part of each song is
+            brought first. So a model does not learn from a few songs with loud bass
+            that everything is bass.
+        gain_db: smallest and largest random gain of a stem, dB; None: no gain.
+        channel_flip: probability that the channels of a stem are exchanged.
+        sign_flip: probability that a stem is multiplied by -1.
         silence: probability that a stem is silent, as it often is in real songs.
-        min_active_db: draw again, at most `MAX_DRAWS` times, while a stem's RMS lies
+        min_active_db: choose again, at most `MAX_DRAWS` times, if the RMS of a stem is
             below this level, dB relative to full scale.
 
     Raises:
-        InputError: no tracks, an unknown stem, differing formats, a value out of range.
+        InputError: no tracks, an unknown stem, different formats, or a value out of
+            range.
     """
 
-    MAX_DRAWS = 10  # some songs have no bass at all; each draw costs one read
+    MAX_DRAWS = 10  # some songs have no bass at all; each attempt costs one read
 
     def __init__(
         self,
@@ -96,9 +104,10 @@ class RandomSegments(Dataset[Tensor]):
     def __getitem__(self, item: int) -> Tensor:
         """Sources of one item, (parts, channels, samples); their sum is its mixture."""
         if not 0 <= item < self.n_items:  # ends `for sources in segments`
-            remedy = "Raise n_items for a longer run."
-            wanted = f"item 0 … {self.n_items - 1}"
-            raise IndexError(message("RandomSegments", wanted, item, remedy))
+            raise IndexError(
+                f"item must be from 0 to {self.n_items - 1}, got {item}. Raise n_items "
+                "for a longer run."
+            )
         generator = item_generator(self.seed, item)
         if self.remix:
             sources = torch.cat([self._draw((p,), generator) for p in self.parts])
@@ -111,7 +120,7 @@ class RandomSegments(Dataset[Tensor]):
         return random_silence(sources, self.silence, generator=generator)
 
     def _draw(self, parts: tuple[str, ...], generator: torch.Generator) -> Tensor:
-        """Parts of one track at one position, drawn until its stems are active."""
+        """Parts of a random track and position; the stems are active if possible."""
         n_stems = sum(part in self.stems for part in parts)
         for _ in range(self.MAX_DRAWS):
             sources = self._read(parts, generator)
@@ -140,7 +149,7 @@ class RandomSegments(Dataset[Tensor]):
 
 
 def describe_mixture(tracks: Sequence[Track]) -> str:
-    """What the mixtures of tracks are made of, in a line.
+    """The parts of the mixtures of tracks, in one line.
 
     Example:
         >>> song = {"vocals": torch.ones(1, 9), "drums": torch.ones(1, 9)}
@@ -156,16 +165,16 @@ def describe_mixture(tracks: Sequence[Track]) -> str:
 
 
 def _all_unselected(tracks: Sequence[Track]) -> tuple[str, ...]:
-    """What the mixtures hold beside the selected stems, the rest last."""
+    """The parts of the mixtures beside the selected stems; the rest is the last one."""
     names = dict.fromkeys(name for track in tracks for name in track.unselected)
     return tuple(sorted(names, key=lambda name: name == REST))
 
 
 def item_generator(seed: int, item: int) -> torch.Generator:
-    """Random generator of one item: a function of seed and item alone.
+    """The random generator of one item, which depends on seed and item only.
 
-    NumPy's SeedSequence mixes the two numbers well, so neighbouring items and seeds
-    are unrelated.
+    NumPy's SeedSequence mixes the two numbers well, so that the random numbers of
+    neighboring items and seeds are independent.
 
     Example:
         >>> a, b = item_generator(0, 7), item_generator(0, 7)
@@ -177,18 +186,19 @@ def item_generator(seed: int, item: int) -> torch.Generator:
 
 
 def _leveling(tracks: Sequence[Track], level_db: float) -> dict[tuple[int, str], float]:
-    """Factor that brings each part of each song to the level.
+    """The factor that brings each part of each song to the level.
 
-    Silence stays silence, and what a codec changed stays as quiet as it is.
+    The factor is 1 for a silent part, and for a rest that is only what a codec changed.
     """
     factors = {}
     for number, track in enumerate(tracks):
         for part in (*track.stems, *track.unselected):
             audio = track.stem(part)
             level = _level_db(audio[None])
-            stays = level < SILENT_DB
-            stays = stays or (part == REST and not is_source(audio, track.mixture()))
-            factors[number, part] = 1.0 if stays else 10 ** ((level_db - level) / 20)
+            silent = level < SILENT_DB
+            from_codec = part == REST and not is_source(audio, track.mixture())
+            keep = silent or from_codec
+            factors[number, part] = 1.0 if keep else 10 ** ((level_db - level) / 20)
     return factors
 
 
@@ -199,14 +209,15 @@ def _level_db(sources: Tensor) -> float:
 
 
 def _check_tracks(tracks: Sequence[Track], stems: Sequence[str]) -> None:
-    where = "RandomSegments"
     if not tracks or not stems:
-        got = f"{len(tracks)} tracks and {len(stems)} stems"
-        remedy = "Load some with mssedu.load_dataset."
-        raise InputError(message(where, "at least one track and stem", got, remedy))
+        raise InputError(
+            f"at least one track and one stem are needed, got {len(tracks)} tracks and "
+            f"{len(stems)} stems. Load tracks with mssedu.load_dataset."
+        )
     formats = {(track.sample_rate, track.channels) for track in tracks}
     if len(formats) > 1:
-        got = ", ".join(f"{rate} Hz × {n} channels" for rate, n in sorted(formats))
-        remedy = "Convert the others with mssedu.audio.resample and match_channels."
-        wanted = "tracks of one sample rate and channel count"
-        raise InputError(message(where, wanted, got, remedy))
+        listed = ", ".join(f"{rate} Hz × {n} channels" for rate, n in sorted(formats))
+        raise InputError(
+            f"tracks must have one sample rate and number of channels, got {listed}. "
+            "Convert the others with mssedu.audio.resample and match_channels."
+        )

@@ -1,19 +1,21 @@
-"""A song: its mixture, the stems that are asked for, and everything else it holds.
+"""A song: its mixture, the selected stems, and all other parts of the mixture.
 
     stems on disk ──stem(name, start, duration)──▶ (channels, samples)
                   ──sources(start, duration)─────▶ (stems, channels, samples)
                   ──mixture(start, duration)─────▶ (channels, samples)
 
-    mixture = selected stems + unselected parts, whatever is selected
+    mixture = selected stems + unselected parts, for every selection
               `stems`          `unselected`: the other stems, and the rest
 
-The rest is mixture − sum of all stems. There is one where the mixture has a file of its
-own: for a pair (mixture, dizi) it is the whole accompaniment, for MUSDB18 what the AAC
-codec changed. `with_stems` selects and groups; the mixture stays what it is.
+The rest is mixture − sum of all stems. A song has a rest if its mixture has a file of
+its own. For a pair (mixture, dizi) the rest is the whole accompaniment; for MUSDB18 it
+is what the AAC codec changed. `with_stems` selects and groups stems and does not change
+the mixture.
 
-Positions are seconds; sample n = round(seconds · sample_rate), so the same seconds
-always mean the same samples. A track is a frozen value: opening a data set of hours
-costs no memory, and worker processes receive it whole. Notebook: 01.
+Positions are seconds. Second t is sample round(t · sample_rate), so the same seconds
+are always the same samples. A track is a frozen value that loads audio only when it is
+read: a data set of hours needs no memory and can be sent to worker processes.
+Notebook: 01.
 """
 
 import hashlib
@@ -25,32 +27,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mssedu.audio.tensors import load_audio, rms_db
-from mssedu.errors import AudioFileError, InputError, check_name, check_range, message
+from mssedu.audio.tensors import load_audio
+from mssedu.errors import AudioFileError, InputError, check_name, check_range
 from mssedu.models.stems import resolve
 
-MIXTURE = "mixture"  # the part that is no stem
-REST = "rest of the mixture"  # the part that is in no stem
-REST_DB = -20.0  # against the mixture: a rest below it is what a codec changed
-HASHED = 2**16  # bytes at the begin, the middle and the end of a file
+MIXTURE = "mixture"  # the name of the mixture among the parts of a song
+REST = "rest of the mixture"  # the name of what is in the mixture and in no stem
+HASHED = 2**16  # bytes at the beginning, the middle and the end of a file
 
 
 @dataclass(frozen=True)
 class StemFile:
-    """Where the audio of one stem (or of the mixture) lies: a file and its stream."""
+    """The file and the stream that hold the audio of one stem, or of the mixture."""
 
     stem: str
     path: Path
-    stream: int = 0  # which audio stream of the file; .stem.mp4 has five
-    n_samples: int | None = None  # of the file, where the track is padded beyond it
+    stream: int = 0  # number of the audio stream in the file; .stem.mp4 has five
+    n_samples: int | None = None  # length of the file, if the track is longer (padded)
 
 
 @dataclass(frozen=True, repr=False)
 class Track:
-    """A song: names, sizes, and where its audio lies.
+    """A song: its name, its size, and the files or tensors that hold its audio.
 
-    Tracks come from `load_track`, `load_dataset` or `Track.from_audio`. The mixture is
-    the sum of all stems unless a file or a tensor of its own exists.
+    Use `load_track`, `load_dataset` or `Track.from_audio` to make a track. The mixture
+    is the sum of all stems, unless it has a file or a tensor of its own.
 
     Example:
         >>> voice, band = torch.ones(2, 44100), torch.zeros(2, 44100)
@@ -63,14 +64,14 @@ class Track:
     """
 
     name: str
-    stems: tuple[str, ...]  # empty: only the mixture is known
+    stems: tuple[str, ...]  # empty: there is only a mixture
     sample_rate: int  # Hz
     channels: int
     n_samples: int
     split: str | None = None  # "train", "valid", "test"
     files: tuple[StemFile, ...] = ()  # files that share a stem are summed
-    silent: tuple[str, ...] = ()  # stems without a file, taken as silence on request
-    rest_in: str | None = None  # the stem that the rest of the mixture belongs to
+    silent: tuple[str, ...] = ()  # stems without a file, which the user wants silent
+    rest_in: str | None = None  # the stem that the rest of the mixture is a part of
     audio: Mapping[str, Tensor] | None = field(default=None, compare=False)
 
     @classmethod
@@ -83,33 +84,36 @@ class Track:
         mixture: Tensor | None = None,
         split: str | None = None,
     ) -> "Track":
-        """Track of tensors: for tests, synthetic songs and audio made in a notebook.
+        """Make a track of tensors: for tests, synthetic songs and notebooks.
 
         Args:
             sources: stem name -> (channels, samples), all of one shape.
             sample_rate: Hz.
-            mixture: (channels, samples) where it is not the sum of the sources.
+            mixture: (channels, samples), if it is not the sum of the sources.
 
         Raises:
-            InputError: no audio at all, or shapes that differ.
+            InputError: there is no audio, or the shapes differ.
         """
         parts = dict(sources) if mixture is None else {MIXTURE: mixture, **sources}
         shapes = {part: tuple(audio.shape) for part, audio in parts.items()}
         if len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 2:
-            wanted = "(channels, samples) tensors of one shape"
-            remedy = "Bring all stems to one length and channel count."
-            raise InputError(message("Track.from_audio", wanted, shapes, remedy))
+            raise InputError(
+                f"Track {name!r}: all sources and the mixture must have one shape "
+                f"(channels, samples), got {shapes}. Bring them to one length and "
+                "number of channels."
+            )
         channels, n_samples = next(iter(shapes.values()))
         stems = tuple(sources)
         return cls(name, stems, sample_rate, channels, n_samples, split, audio=parts)
 
     def __post_init__(self) -> None:
-        unread = set(self.stems) - {*self._named(), *self.silent}
-        if unread:
-            wanted = f"audio of each stem, and no stem called {MIXTURE!r}"
-            remedy = "Use load_track or Track.from_audio."
-            where = f"Track {self.name!r}"
-            raise InputError(message(where, wanted, f"stems {sorted(unread)}", remedy))
+        without_audio = set(self.stems) - {*self._named(), *self.silent}
+        if without_audio:
+            raise InputError(
+                f"Track {self.name!r}: there is no audio of the stems "
+                f"{', '.join(sorted(without_audio))}. A stem cannot be called "
+                f"{MIXTURE!r}. Make tracks with load_track or Track.from_audio."
+            )
 
     def __repr__(self) -> str:
         stems = f"stems: {', '.join(self.stems)}" if self.stems else "no stems"
@@ -131,7 +135,7 @@ class Track:
 
     @property
     def unselected(self) -> tuple[str, ...]:
-        """What else is in the mixture: the other stems, then the rest if there is one.
+        """The other parts of the mixture: its other stems, then the rest if any.
 
         Example:
             >>> voice, band = torch.ones(2, 44100), torch.zeros(2, 44100)
@@ -151,11 +155,11 @@ class Track:
         Args:
             name: one of `stems` or of `unselected`.
             start: first second, 0 up to the track's duration.
-            duration: seconds, clipped to the end of the track; to the end if None.
+            duration: seconds; it stops at the end of the track. None: up to the end.
 
         Raises:
             InputError: an unknown stem, or a position outside the track.
-            AudioFileError: a file that cannot be read or is shorter than it says.
+            AudioFileError: a file cannot be read, or is shorter than its header says.
         """
         known = (*self.stems, *self.unselected)
         check_name("stem", name, known, where=f"Track {self.name!r}")
@@ -164,21 +168,22 @@ class Track:
     def sources(self, start: float = 0.0, duration: float | None = None) -> Tensor:
         """All stems in the order of `stems`, (stems, channels, samples); see `stem`."""
         if not self.stems:
-            remedy = "Use mixture(), or load a folder with one file per stem."
-            where = f"Track {self.name!r}"
-            raise InputError(message(where, "a track with stems", "none", remedy))
+            raise InputError(
+                f"Track {self.name!r} has no stems. Use mixture(), or load a folder "
+                "with one file per stem."
+            )
         span = self._span(start, duration)
         return torch.stack([self._read(stem, *span) for stem in self.stems])
 
     def mixture(self, start: float = 0.0, duration: float | None = None) -> Tensor:
-        """The whole mixture, (channels, samples), whichever stems are selected."""
+        """The whole mixture, (channels, samples), for every selection of stems."""
         span = self._span(start, duration)
         if not self.mixture_is_sum:
             return self._read(MIXTURE, *span)
         return torch.stack([self._read(part, *span) for part in self._parts()]).sum(0)
 
     def in_memory(self) -> "Track":
-        """The same track with its audio decoded to memory: reads become slices.
+        """The same track with its audio in memory, so that reading it is fast.
 
         A minute of four stereo stems at 44.1 kHz takes 85 MB.
         """
@@ -193,11 +198,11 @@ class Track:
         Args:
             stems: the stems to select, in order, as in `mssedu.models.stems`: "vocals",
                 "band=drums+bass", "instrumental=-vocals", "no_vocals"; or new name ->
-                stems to be summed, such as {"band": ["drums", "bass"]}.
+                stems to sum, such as {"band": ["drums", "bass"]}.
 
         Raises:
-            InputError: an unknown stem, one stem in two groups, a new name that belongs
-                to a stem outside the group, or nothing beside what is left out.
+            InputError: an unknown stem, one stem in two groups, a new name that another
+                stem has, or a mixture without stems that holds nothing else.
         """
         groups = self._groups(stems)
         rename = self._renaming(groups)
@@ -224,7 +229,7 @@ class Track:
     def _groups(
         self, stems: Sequence[str] | Mapping[str, Iterable[str]]
     ) -> dict[str, tuple[str, ...]]:
-        """New stem -> the parts that it is the sum of; REST may be one of them."""
+        """New stem -> the parts to sum; REST may be one of them."""
         if isinstance(stems, Mapping):
             return {new: tuple(members) for new, members in stems.items()}
         where, groups = f"Track {self.name!r}", {}
@@ -236,14 +241,16 @@ class Track:
                 has_rest = not (self.mixture_is_sum or self.rest_in)
                 members = (*left, REST) if has_rest else tuple(left)
             if not members:
-                left_out, remedy = ", ".join(rule.members), "Add the other stems."
-                wanted = f"something beside {left_out} in the mixture"
-                raise InputError(message(where, wanted, f"{left_out} alone", remedy))
+                left_out = ", ".join(rule.members)
+                raise InputError(
+                    f"{where}: {rule.name} is empty, because the mixture holds "
+                    f"{left_out} alone. Add the other stems."
+                )
             groups[rule.name] = members
         return groups
 
     def _renaming(self, groups: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-        """Old part -> new stem, checked."""
+        """Old part -> new stem; raises InputError for names that cannot be used."""
         where = f"Track {self.name!r}"
         known = {*self._named(), *self.silent}
         rename: dict[str, str] = {}
@@ -252,32 +259,36 @@ class Track:
                 if stem != REST:
                     check_name("stem", stem, known, where=where)
                 if stem in rename:
-                    got = f"{stem!r} in {rename[stem]!r} and in {new!r}"
-                    remedy = "Name it once."
-                    raise InputError(message(where, "disjoint groups", got, remedy))
+                    raise InputError(
+                        f"{where}: {stem!r} is in {rename[stem]!r} and in {new!r}. Use "
+                        "it in one group only."
+                    )
                 rename[stem] = new
         taken = sorted((known - rename.keys()) & groups.keys())
         if taken:
-            wanted = "new names that no stem outside the groups has"
-            raise InputError(message(where, wanted, taken, "Choose another name."))
+            raise InputError(
+                f"{where}: other stems are called {', '.join(taken)}. Choose another "
+                "name."
+            )
         return rename
 
     def _parts(self) -> tuple[str, ...]:
-        """Names of all that has audio of its own: stems, and perhaps the mixture."""
+        """Names of all parts with audio: stems, and the mixture if it has its own."""
         if self.audio is not None:
             return tuple(self.audio)
         return tuple(dict.fromkeys(file.stem for file in self.files))
 
     def _named(self) -> tuple[str, ...]:
-        """Names of all stems that can be read, selected or not."""
+        """Names of all stems with audio, selected or not."""
         names = dict.fromkeys(part for part in self._parts() if part != MIXTURE)
         return tuple(names | dict.fromkeys(filter(None, [self.rest_in])))
 
     def _span(self, start: float, duration: float | None) -> tuple[int, int]:
-        """First sample and number of samples of a stretch given in seconds."""
+        """First sample and number of samples of an excerpt in seconds."""
         where = f"Track {self.name!r}"
         check_range("start", start, 0, self.duration, high_open=True, where=where)
-        # The last half sample would round to the end, where nothing is left to read.
+        # A position in the last half sample would be rounded to the end of the track,
+        # where there is no sample to read.
         first = min(round(start * self.sample_rate), self.n_samples - 1)
         left = self.n_samples - first
         if duration is None:
@@ -286,7 +297,7 @@ class Track:
         return first, round(min(duration * self.sample_rate, left))
 
     def _read(self, part: str, first: int, length: int) -> Tensor:
-        """Samples first … first + length of a part; the caller may write to them."""
+        """Samples first … first + length of a part, as a copy."""
         if part in self.silent:
             return torch.zeros(self.channels, length)
         if not self.mixture_is_sum and part == (self.rest_in or REST):
@@ -304,40 +315,28 @@ class Track:
         known = length if file.n_samples is None else file.n_samples - first
         if known <= 0:
             return torch.zeros(self.channels, length)
-        wanted = (self.channels, min(known, length))
+        shape = (self.channels, min(known, length))
         audio, _ = load_audio(
             file.path,
             start_seconds=first / self.sample_rate,
-            duration_seconds=wanted[1] / self.sample_rate,
+            duration_seconds=shape[1] / self.sample_rate,
             stream=file.stream,
         )
-        if audio.shape != wanted:
-            where = str(file.path)
-            remedy = "The file is damaged or has changed; load the data set again."
-            expected = f"{wanted} (channels, samples) from sample {first} on"
-            raise AudioFileError(message(where, expected, tuple(audio.shape), remedy))
-        return torch.nn.functional.pad(audio, (0, length - wanted[1]))
-
-
-def is_source(rest: Tensor, mixture: Tensor) -> bool:
-    """Whether a part of a mixture is a source, and not only what a codec changed.
-
-    Args:
-        rest, mixture: (…, samples).
-
-    Example:
-        >>> mixture = torch.ones(2, 100)
-        >>> is_source(0.5 * mixture, mixture), is_source(0.01 * mixture, mixture)
-        (True, False)
-    """
-    return rms_db(rest) > rms_db(mixture) + REST_DB
+        if audio.shape != shape:
+            raise AudioFileError(
+                f"{file.path}: from sample {first} on, (channels, samples) should be "
+                f"{shape}, got {tuple(audio.shape)}. The file is damaged or has "
+                "changed: load the data set again."
+            )
+        return torch.nn.functional.pad(audio, (0, length - shape[1]))
 
 
 def track_sha256(track: Track) -> str:
-    """What a song holds, by a quick look: sizes, and three pieces of each file.
+    """A quick hash of a song's content: of the sizes, and of three pieces of each file.
 
-    The name does not count, so that a renamed copy is found. A change in the middle of
-    a file that keeps its size may be missed; `mssedu.evaluate` hashes all of it.
+    The name of the song does not count, so that a renamed copy has the same hash. The
+    hash may miss a change that keeps the size of a file; `mssedu.evaluate` hashes all
+    of it.
     """
     digest = hashlib.sha256(f"{track.sample_rate} {track.n_samples}".encode())
     for file in sorted(track.files, key=lambda file: (file.stem, file.stream)):
@@ -352,7 +351,7 @@ def track_sha256(track: Track) -> str:
 
 
 def data_sha256(tracks: Sequence[Track]) -> str:
-    """What a list of songs holds, names and order included; see `track_sha256`."""
+    """A quick hash of a list of songs, with names and order; see `track_sha256`."""
     lines = [f"{track.name} {track_sha256(track)}\n" for track in tracks]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -36,7 +36,7 @@ def test_pure_function_of_the_generator(augment) -> None:
 )
 def test_single_example_and_missing_axes(augment) -> None:
     assert augment(torch.ones(4, 2, 10), generator=seeded()).shape == (4, 2, 10)
-    with pytest.raises(InputError, match=r"expected sources \(…, stems, channels"):
+    with pytest.raises(InputError, match=r"sources .*\(2, 10\)"):
         augment(torch.ones(2, 10), generator=seeded())
 
 
@@ -56,7 +56,7 @@ def test_gain_keeps_channel_balance_and_precision() -> None:
 
 
 def test_gain_range_reversed() -> None:
-    with pytest.raises(InputError, match="random_gain: expected low_db ≤ high_db"):
+    with pytest.raises(InputError, match=r"low_db = 3 .*high_db = -3"):
         random_gain(torch.ones(1, 1, 1), 3, -3, generator=seeded())
 
 
@@ -78,7 +78,7 @@ def test_flip_probability(flip) -> None:
     assert torch.equal(flip(sources, 0.0, generator=seeded()), sources)
     twice = flip(flip(sources, 1.0, generator=seeded()), 1.0, generator=seeded())
     assert torch.equal(twice, sources)
-    with pytest.raises(InputError, match=r"expected probability in \[0, 1\], got 2"):
+    with pytest.raises(InputError, match=r"probability .*got 2"):
         flip(sources, 2, generator=seeded())
 
 
@@ -90,7 +90,7 @@ def test_silence_takes_whole_stems_with_its_probability() -> None:
     assert abs(silent.float().mean() - 0.25) < 0.04  # standard error 0.01
     assert torch.equal(random_silence(sources, 0.0, generator=seeded()), sources)
     assert not random_silence(sources, 1.0, generator=seeded()).any()
-    with pytest.raises(InputError, match=r"expected probability in \[0, 1\], got 2"):
+    with pytest.raises(InputError, match=r"probability .*got 2"):
         random_silence(sources, 2, generator=seeded())
 
 
@@ -107,10 +107,10 @@ def test_remix_permutes_each_stem_within_its_group() -> None:
 
 def test_remix_group_sizes() -> None:
     sources = torch.ones(6, 2, 1, 5)
-    with pytest.raises(InputError, match=r"batch of 6, got 4. Choose one of \[1, 2, 3"):
+    with pytest.raises(InputError, match=r"batch of 6, got 4.* 1, 2, 3, 6"):
         remix(sources, 4, generator=seeded())
-    with pytest.raises(InputError, match=r"got 0\. Choose one of"):
+    with pytest.raises(InputError, match=r"group_size .*got 0"):
         remix(sources, 0, generator=seeded())
-    with pytest.raises(InputError, match=r"expected \(batch ≥ 1, stems"):
+    with pytest.raises(InputError, match=r"sources .*\(2, 1, 5\)"):
         remix(sources[0], generator=seeded())
     assert torch.equal(remix(sources, 1, generator=seeded()), sources)

@@ -162,15 +162,15 @@ def test_song_without_bass() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tracks": []}, "at least one track and stem, got 0 tracks and 2 stems"),
-        ({"stems": ()}, "at least one track and stem, got 2 tracks and 0 stems"),
-        ({"stems": ("a", "c")}, r"Track 'one': expected a stem of \['a', 'b'\]"),
-        ({"segment": 0.0}, "expected segment in"),
-        ({"n_items": 0}, "expected n_items in"),
-        ({"seed": -1}, "expected seed in"),
-        ({"gain_db": (6.0, -10.0)}, r"expected gain_db\[1\] in \[6, inf\]"),
-        ({"channel_flip": 1.5}, "expected channel_flip in"),
-        ({"sign_flip": -0.5}, "expected sign_flip in"),
+        ({"tracks": []}, "got 0 tracks and 2 stems"),
+        ({"stems": ()}, "got 2 tracks and 0 stems"),
+        ({"stems": ("a", "c")}, "Track 'one': unknown stem 'c'"),
+        ({"segment": 0.0}, "segment must be"),
+        ({"n_items": 0}, "n_items must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"gain_db": (6.0, -10.0)}, r"gain_db\[1\] must be at least 6"),
+        ({"channel_flip": 1.5}, "channel_flip must be"),
+        ({"sign_flip": -0.5}, "sign_flip must be"),
     ],
 )
 def test_wrong_arguments(songs: list[Track], changes: dict, words: str) -> None:
@@ -181,16 +181,14 @@ def test_wrong_arguments(songs: list[Track], changes: dict, words: str) -> None:
 
 def test_formats_must_agree(songs: list[Track]) -> None:
     odd = Track.from_audio("odd", {"a": torch.zeros(1, 50)}, 2 * RATE)
-    with pytest.raises(
-        InputError, match="got 100 Hz × 2 channels, 200 Hz × 1 channels"
-    ):
+    with pytest.raises(InputError, match="100 Hz × 2 channels, 200 Hz × 1 channels"):
         RandomSegments([*songs, odd], ("a",), 1.0, 1, seed=0)
 
 
 @pytest.mark.parametrize("item", [-1, 3])
 def test_items_end(songs: list[Track], item: int) -> None:
     segments = RandomSegments(songs, ("a",), 1.0, 3, seed=0)
-    with pytest.raises(IndexError, match=r"expected item 0 … 2, got .*Raise n_items"):
+    with pytest.raises(IndexError, match=f"item .*got {item}"):
         segments[item]
 
 

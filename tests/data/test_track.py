@@ -51,13 +51,13 @@ def test_end_of_the_track_clips(folder: Path) -> None:
 
 @pytest.mark.parametrize("start", [-0.1, 2.0, 7.0, float("nan")])
 def test_start_outside_the_track(folder: Path, start: float) -> None:
-    with pytest.raises(InputError, match=r"雨天 #1 ű.*expected start in \[0, 2\)"):
+    with pytest.raises(InputError, match=f"雨天 #1 ű.*start .*got {start}"):
         load_track(folder).mixture(start)
 
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, 1e-9])
 def test_duration_below_one_sample(folder: Path, duration: float) -> None:
-    with pytest.raises(InputError, match="expected duration in"):
+    with pytest.raises(InputError, match=f"duration .*got {duration}"):
         load_track(folder).mixture(0.0, duration)
 
 
@@ -120,17 +120,13 @@ def test_grouped_stems_are_sums(in_memory: bool) -> None:
 
 def test_groups_must_be_disjoint(ramps: dict) -> None:
     track = Track.from_audio("ramps", ramps, RATE)
-    with pytest.raises(
-        InputError, match=r"expected disjoint groups, got 'bass' in 'a'"
-    ):
+    with pytest.raises(InputError, match="'bass' is in 'a' and in 'b'"):
         track.with_stems({"a": ["bass"], "b": ["bass", "vocals"]})
-    with pytest.raises(InputError, match="expected a stem of"):
+    with pytest.raises(InputError, match="unknown stem 'drums'"):
         track.with_stems(["drums"])
-    with pytest.raises(
-        InputError, match=r"no stem outside the groups has, got \['bass'"
-    ):
+    with pytest.raises(InputError, match="other stems are called bass"):
         track.with_stems({"bass": ["vocals"]})
-    with pytest.raises(InputError, match="no stem called 'mixture'"):
+    with pytest.raises(InputError, match="cannot be called 'mixture'"):
         track.with_stems({"mixture": ["vocals"]})
 
 
@@ -139,27 +135,25 @@ def test_lone_mixture_has_no_sources(folder: Path) -> None:
     assert track.stems == ()
     assert "no stems" in repr(track)
     assert track.mixture().shape == (2, 16000)
-    with pytest.raises(InputError, match="expected a track with stems, got none"):
+    with pytest.raises(InputError, match="has no stems"):
         track.sources()
 
 
 def test_from_audio_refuses_unlike_shapes(ramps: dict) -> None:
     for sources in ({}, {"a": torch.zeros(8)}, {**ramps, "other": torch.zeros(2, 9)}):
-        with pytest.raises(InputError, match="tensors of one shape"):
+        with pytest.raises(InputError, match="must have one shape"):
             Track.from_audio("unlike", sources, RATE)
 
 
 def test_stems_need_audio(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected audio of each stem.*\['bass'\]"):
+    with pytest.raises(InputError, match="no audio of the stems bass"):
         Track("empty", ("bass",), RATE, 2, 100)
 
 
 def test_file_that_shrank(folder: Path) -> None:
     track = load_track(folder)
     sf.write(folder / "bass.wav", torch.zeros(100, 2).numpy(), RATE, "FLOAT")
-    with pytest.raises(
-        AudioFileError, match=r"expected \(2, 16000\).*load the data set"
-    ):
+    with pytest.raises(AudioFileError, match=r"bass\.wav.* \(2, 16000\), got \(2, 100"):
         track.mixture()
 
 
