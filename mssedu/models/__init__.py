@@ -12,15 +12,16 @@
 
 The parameters are those of four stems. Every model maps a mixture (batch, channels,
 samples) to an estimate (batch, stems, channels, samples) of the same length and carries
-its frozen `config`; nothing else in the package needs to know which one it is.
+its frozen `config`; no other folder of the package names an architecture.
 
-contract.py says what every model promises, stems.py how stems are named, registry.py
-builds a model from its name; blocks/ holds the parts that two of them share.
+Read contract.py first: what every model promises, and the checks of their configs. Then
+one architecture. stems.py says how stems are named, registry.py builds a model from its
+name, and blocks/ holds the parts that two architectures share.
 """
 
 import lazy_loader
 
-# name: the class; the file of that name holds it, and PRESETS beside it
+# name: class. The file of that name holds the class, its config and its PRESETS.
 MODELS = {
     "conv_tasnet": "ConvTasNet",
     "demucs": "Demucs",
@@ -32,10 +33,34 @@ MODELS = {
 }
 _NAMES = {
     **{name: [model, f"{model}Config"] for name, model in MODELS.items()},
-    "contract": ["ModelConfig", "config_of", "device_of", "eval_mode", "grouping_of"],
-    "registry": ["create_model", "list_models", "model_config"],
-    "stems": ["StemRule", "parse_stem", "stem_names"],
+    "contract": [
+        "ModelConfig",
+        "check_config",
+        "check_odd",
+        "check_stft",
+        "chunk_seconds",
+        "config_of",
+        "device_of",
+        "eval_mode",
+        "grouping_of",
+        "pick_device",
+        "prepare",
+        "segment_limit",
+        "stem_bandwidth_hz",
+    ],
+    "registry": [
+        "class_of",
+        "create_model",
+        "list_models",
+        "model_config",
+        "presets_of",
+    ],
+    "stems": ["StemRule", "parse_stem", "resolve", "stem_names"],
     "blocks": [],
 }
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
+__getattr__, _, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
 __all__ += ["MODELS"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,18 +1,22 @@
-"""What every model promises; all that separate, train, evaluate and export rely on.
+"""What every model promises; separation, training, evaluation and export need no more.
 
     forward(mixture (batch, channels, samples)) -> (batch, stems, channels, samples)
 
-for any length from one sample on; same length, dtype and device out; the input stays as
-it is; no loss, no printing, nothing written to the model. A model is an nn.Module with
-this forward and with a frozen `config`; there is no base class to inherit from.
+The mixture may have any length from one sample on. The estimate has the same length,
+dtype and device. A forward does not change its input, computes no loss, prints nothing
+and writes no attribute of the model. A model is an nn.Module with this forward and with
+a frozen `config`; there is no base class to inherit from.
 
-A model may have `prepare(excerpts)` too, which is called once before it is trained:
-Open-Unmix takes the mean and the deviation of every bin from these training mixtures.
+A model may also have the method `prepare(excerpts)`, which training calls once before
+the first step: Open-Unmix computes the mean and the deviation of every bin in it.
 
-A config may have a `segment_limit` too, seconds: no chunk in inference is longer, as
-the model was never shown more at once. HTDemucs has one. It may have a
-`stem_bandwidth_hz`, above which the stems are empty. Spleeter has one; Open-Unmix has
-none: its networks read the lower bins only, but write them all.
+A config may also have
+
+    segment_limit       seconds; inference uses no longer chunk, because the model was
+                        never trained on one. HTDemucs has such a limit.
+    stem_bandwidth_hz   above this frequency the stems are empty. Spleeter has it.
+                        Open-Unmix has none: its networks read the lower bins only, but
+                        they write all bins.
 """
 
 import math
@@ -24,7 +28,13 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, MssEduWarning, check_range, message
+from mssedu.errors import (
+    InputError,
+    MssEduWarning,
+    SetupError,
+    check_name,
+    check_range,
+)
 
 
 class ModelConfig(Protocol):
@@ -36,33 +46,72 @@ class ModelConfig(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Hz, of mixture and estimate."""
+        """Rate of the mixture and of the estimate, Hz."""
 
     @property
     def channels(self) -> int:
-        """Of mixture and of each estimate."""
+        """Number of channels of the mixture and of each stem."""
 
     @property
     def segment(self) -> float:
-        """Seconds of a chunk in inference, unless the user says otherwise."""
+        """Seconds of a chunk in inference, unless the user chooses another length."""
+
+
+def check_config(config: ModelConfig) -> None:
+    """Raise InputError unless the fields that all models share make sense.
+
+    Stems must be a tuple of different, non-empty names; a single name is a tuple too.
+    """
+    stems = config.stems
+    is_names = isinstance(stems, tuple) and all(isinstance(s, str) and s for s in stems)
+    if not is_names or not stems or len(set(stems)) < len(stems):
+        raise InputError(
+            f"stems must be a tuple of different names, got {stems!r}. "
+            'Write ("vocals", "other"), or ("vocals",) for a single stem.'
+        )
+    check_range("sample_rate", config.sample_rate, 1)
+    check_range("channels", config.channels, 1)
+    check_range("segment", config.segment, 0, low_open=True)
+
+
+def check_stft(n_fft: int, hop_length: int) -> None:
+    """Raise InputError unless an STFT of these sizes has an inverse.
+
+    A Hann window is zero at its ends, so two windows must cover every sample.
+    """
+    if n_fft < 2 or n_fft % 2:
+        raise InputError(f"n_fft must be even and at least 2, got {n_fft}.")
+    check_range("hop_length", hop_length, 1, n_fft // 2)
+
+
+def check_odd(name: str, size: int) -> None:
+    """Raise InputError unless a kernel has a middle: its size is odd and at least 1."""
+    if size < 1 or size % 2 == 0:
+        raise InputError(
+            f"{name} must be odd and at least 1, got {size}: the kernel needs a middle."
+        )
 
 
 def config_of(model: nn.Module) -> ModelConfig:
-    """The model's config; an InputError if the model follows another contract."""
+    """The model's config.
+
+    Raises:
+        InputError: the model has no config, or its config lacks a field.
+    """
     config = getattr(model, "config", None)
-    wanted = ("stems", "sample_rate", "channels", "segment")
-    lacking = [name for name in wanted if not hasattr(config, name)]
+    fields = ("stems", "sample_rate", "channels", "segment")
+    lacking = [name for name in fields if not hasattr(config, name)]
     if lacking:
-        got = f"{type(model).__name__} without {', '.join(lacking)}"
-        remedy = "Give it a frozen dataclass named config, as in mssedu.models."
         raise InputError(
-            message("model", "a config with " + ", ".join(wanted), got, remedy)
+            f"the config of the model {type(model).__name__} lacks "
+            f"{', '.join(lacking)}. Give the model a frozen dataclass named config "
+            "that has them, as every model in mssedu.models does."
         )
     return cast(ModelConfig, config)
 
 
 def grouping_of(model: nn.Module) -> tuple[str, ...]:
-    """What each stem of the model is made of, as in `mssedu.models.stems`.
+    """What each stem of the model consists of, as in `mssedu.models.stems`.
 
     Example:
         >>> from mssedu.models.registry import create_model
@@ -74,13 +123,41 @@ def grouping_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights are; the CPU if it has none."""
+    """The device of the model's weights; the CPU if it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device with this name; for "auto" the first available of cuda, mps, cpu.
+
+    Raises:
+        InputError: an unknown kind of device.
+        SetupError: a kind of device that this machine or this torch lacks.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind = name.split(":")[0]  # of "cuda:1"
+    check_name("device", kind, ["auto", *available])
+    if not available[kind]:
+        raise SetupError(
+            f"this machine has no {kind} device for torch. Run `mssedu doctor` to see "
+            "why, or use the device 'auto'."
+        )
+    return torch.device(name)
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """While open, the model is in eval mode; then every part gets its own mode back."""
+    """Eval mode inside the block; after it, every part has its former mode again."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
@@ -91,27 +168,32 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def segment_limit(config: ModelConfig) -> float | None:
-    """Seconds of the longest chunk that a model is for; None if any will do."""
+    """Seconds of the longest chunk for this model; None if any length is fine."""
     return getattr(config, "segment_limit", None)
 
 
 def stem_bandwidth_hz(config: ModelConfig) -> float:
-    """Highest frequency in a model's stems, Hz: that of its rate, if it states none."""
+    """Highest frequency in a model's stems, Hz: half the sample rate by default."""
     return min(getattr(config, "stem_bandwidth_hz", math.inf), config.sample_rate / 2)
 
 
 def chunk_seconds(
     config: ModelConfig, segment: float | None, *, strict: bool = False
 ) -> float:
-    """Seconds of a chunk: as asked for, as far as the model can take it.
+    """Seconds of a chunk: what the user asked for, up to the limit of the model.
 
     Args:
-        segment: seconds, > 0; the model's own if None.
-        strict: more than the model was trained with is an error; else it is announced
-            by a warning, and the limit taken.
+        segment: seconds, > 0; None for the model's own segment.
+        strict: raise an error where the segment is above the limit; otherwise a
+            MssEduWarning says so, and the limit is returned.
 
     Raises:
-        InputError: not > 0, or longer than trained and `strict`.
+        InputError: segment is not > 0, or `strict` and above the limit.
+
+    Example:
+        >>> from mssedu.models.registry import model_config
+        >>> chunk_seconds(model_config("htdemucs"), 5.0)
+        5.0
     """
     if segment is None:
         return config.segment
@@ -119,31 +201,25 @@ def chunk_seconds(
     limit = segment_limit(config)
     if limit is None or segment <= limit:
         return segment
+    too_long = (
+        f"segment is {segment:.1f} s, and this model was trained with "
+        f"at most {limit:.1f} s"
+    )
     if strict:
-        remedy = "Choose a shorter one; overlapping chunks cover a song of any length."
-        wanted = f"a segment of at most {limit:.1f} s, as trained"
-        raise InputError(message("separate", wanted, f"{segment:.1f} s", remedy))
-    text = f"segment: {segment:.1f} s > {limit:.1f} s trained; using {limit:.1f}"
-    warnings.warn(text, MssEduWarning, stacklevel=3)
+        raise InputError(
+            f"{too_long}. Choose a shorter segment; overlapping chunks cover a song of "
+            "any length."
+        )
+    warnings.warn(f"{too_long}; using {limit:.1f} s", MssEduWarning, stacklevel=3)
     return limit
 
 
-def settle_segment(config: ModelConfig, options: dict[str, Any]) -> float:
-    """Put the seconds of a chunk into options of `separate`, announced once for all.
-
-    Args:
-        options: segment and strict_segment as in `chunk_seconds`; changed in place.
-    """
-    strict = options.pop("strict_segment", False)
-    options["segment"] = chunk_seconds(config, options.get("segment"), strict=strict)
-    return options["segment"]
-
-
 def prepare(model: nn.Module, excerpts: Iterable[Tensor]) -> None:
-    """Let a model that has a `prepare` look at its training data; others need none.
+    """Call the model's own `prepare` with training mixtures; most models have none.
 
     Args:
-        excerpts: mixtures, (channels, samples) each; read only if the model wants them.
+        excerpts: mixtures, (channels, samples) each; not read if the model has no
+            `prepare`.
     """
     if hasattr(model, "prepare"):
         cast(Any, model).prepare(excerpts)

@@ -1,10 +1,10 @@
-"""Conv-TasNet: masks on a spectrogram-like code that the network learns by itself.
+"""Conv-TasNet: masks on a code that the network learns in place of a spectrogram.
 
-A bank of 256 short filters, learned and not given as in an STFT, turns the waveform
-into a code of positive numbers. A tall stack of convolutions, whose reach doubles from
-block to block, looks at almost two seconds of it and gives each stem a mask for every
-number. A second bank of filters turns each masked code into a waveform; no phase is
-ever computed.
+A bank of 256 short filters, which are learned and not fixed as in an STFT, turns the
+waveform into a code of numbers ≥ 0. A deep stack of convolutions, whose dilation
+doubles from block to block, covers almost two seconds of the code and estimates a mask
+for each stem. A second bank of filters turns each masked code into a waveform, so no
+phase is needed.
 
     mixture (batch, channels, samples)
       │ zeros at the end, to fill the last frame
@@ -20,15 +20,16 @@ ever computed.
     estimate (batch, stems, channels, samples)
 
 Paper: Luo, Mesgarani 2019, "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude
-Masking for Speech Separation" (IEEE/ACM TASLP 27(8)). Origin: the version for stereo
-music of Défossez et al. 2019, github.com/facebookresearch/demucs, release 2.0.3 (MIT;
-its tasnet.py goes back to Kaituo Xu, MIT). It has ReLU masks, no biases, and not the
-skip path of the paper. With the same weights this file gives the same waveforms
-(tests/parity); the origin's state dict fits as it is.
-
-Where it differs: the up to 9 samples behind the last full frame are estimated too, with
-zeros behind them, where the origin returns zeros. `causal` switches the padding and the
-norms together. Batch norm is left out. Notebook: 09.
+    Masking for Speech Separation" (IEEE/ACM TASLP 27(8)).
+Origin: the version for stereo music of Défossez et al. 2019, in
+    github.com/facebookresearch/demucs, release 2.0.3 (MIT; its tasnet.py is based on
+    code of Kaituo Xu, MIT). It has ReLU masks and no biases, and it lacks the paper's
+    skip path. With the same weights this file gives the same waveforms (tests/parity);
+    the origin's state dict fits as it is.
+Differences: the up to 9 samples after the last full frame are estimated too, with zeros
+    after them; the origin returns zeros there. `causal` changes padding and norms.
+Left out: batch norm, as the origin's model for music does not use it.
+Notebook: 09.
 """
 
 import math
@@ -40,49 +41,45 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_name, check_range, message
-from mssedu.models.blocks import check_config
+from mssedu.errors import check_mixture, check_name, check_range
+from mssedu.models.contract import check_config, check_odd
 
 MASKS = ("relu", "softmax")
 
 
 @dataclass(frozen=True)
 class ConvTasNetConfig:
-    """Defaults: the origin's model for music; the paper's letter behind each size."""
+    """The defaults are the origin's model for music; the letters are the paper's."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
     segment: float = 8.0  # seconds
-    n_filters: int = 256  # N: in the encoder's bank
+    n_filters: int = 256  # N: filters of the encoder
     filter_length: int = 20  # L: samples of a frame
-    hop_length: int = 10  # samples from frame to frame
+    hop_length: int = 10  # samples from one frame to the next
     bottleneck: int = 256  # B: channels between the blocks
     hidden: int = 512  # H: channels inside a block
-    kernel_size: int = 3  # P: frames that a block looks at, at its dilation
+    kernel_size: int = 3  # P: frames that a block reads, at its dilation
     n_blocks: int = 10  # X: with dilations 1, 2, 4 …
-    n_repeats: int = 4  # R: of all these blocks
-    mask: Literal["relu", "softmax"] = "relu"  # softmax: the stems share out the code
-    causal: bool = False  # look at the past alone; norms take each frame by itself
+    n_repeats: int = 4  # R: times that all blocks repeat
+    mask: Literal["relu", "softmax"] = "relu"  # softmax: masks sum to 1 over the stems
+    causal: bool = False  # use no future frames; norms are of one frame each
 
     def __post_init__(self) -> None:
-        where = "ConvTasNetConfig"
         check_config(self)
         for size in ("n_filters", "bottleneck", "hidden", "n_blocks", "n_repeats"):
             check_range(size, getattr(self, size), 1)
         check_range("filter_length", self.filter_length, 1)
         check_range("hop_length", self.hop_length, 1, self.filter_length)
         check_name("mask", self.mask, MASKS)
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            remedy = "An odd kernel has a middle frame, so that the length stays."
-            wanted = "an odd kernel_size ≥ 1"
-            raise InputError(message(where, wanted, self.kernel_size, remedy))
+        check_odd("kernel_size", self.kernel_size)
 
 
 PRESETS = {
     "paper": ConvTasNetConfig(),
-    # Longer filters mean fewer frames: that is what a second of music costs. In a short
-    # training, ReLU masks may all become zero, from where nothing leads back.
+    # Longer filters mean fewer frames, on which the cost depends. In a short training
+    # all ReLU masks may become zero; then the gradient is zero too, and they stay zero.
     "tiny": ConvTasNetConfig(
         n_filters=128,
         filter_length=160,
@@ -97,11 +94,14 @@ PRESETS = {
 
 
 class Norm(nn.Module):
-    """To mean 0 and variance 1, over all channels; then each one's scale and shift.
+    """Normalize to mean 0 and variance 1 over all channels, then scale and shift each.
 
-    One mean and one variance hold for the whole excerpt: the paper's global layer norm
-    (gLN). Or each frame has its own, and nothing is known of the future (cLN in the
-    origin, not quite the paper's, which looks at all frames so far).
+    Args:
+        channels: of the input.
+        each_frame: whether every frame has its own mean and variance, so that it does
+            not depend on the future. (The origin calls this cLN; that of the paper uses
+            all past frames.) Otherwise one mean and one variance are those of the whole
+            excerpt: the paper's global layer norm, gLN.
     """
 
     def __init__(self, channels: int, *, each_frame: bool) -> None:
@@ -119,7 +119,7 @@ class Norm(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The waveform in terms of learned filters: how much of each in every frame."""
+    """From the waveform to a code: the output of each learned filter, rectified."""
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
@@ -132,24 +132,24 @@ class Encoder(nn.Module):
         )
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """(batch, channels, samples) -> (batch, filters, frames), nothing negative."""
+        """(batch, channels, samples) -> (batch, filters, frames), all ≥ 0."""
         return F.relu(self.conv1d_U(mixture))
 
 
 class DropEnd(nn.Module):
-    """Drop the last frames: with zeros at both ends before, what is left is causal."""
+    """Drop the last frames: a convolution padded at both ends becomes causal."""
 
     def __init__(self, frames: int) -> None:
         super().__init__()
         self.frames = frames
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames) -> as many frames less as it was told."""
+        """(batch, channels, frames) -> (batch, channels, frames - self.frames)."""
         return x[..., : x.shape[-1] - self.frames]
 
 
 class DepthwiseSeparable(nn.Module):
-    """A convolution in two cheap steps: along time, then across channels."""
+    """A convolution in two cheap steps: first along time, then across channels."""
 
     def __init__(self, config: ConvTasNetConfig, dilation: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class DepthwiseSeparable(nn.Module):
 
 
 class Block(nn.Module):
-    """What a wider look, `dilation` frames to either side, adds to what is known."""
+    """A residual block that reads frames at a distance of `dilation` on both sides."""
 
     def __init__(self, config: ConvTasNetConfig, dilation: int) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Block(nn.Module):
 
 
 class Separator(nn.Module):
-    """From the code to a score for each of its numbers and each stem."""
+    """From the code to a score for each of its numbers and for each stem."""
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
@@ -214,11 +214,12 @@ class Separator(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """(batch, filters, frames) -> (batch, stems, filters, frames)."""
+        # b batch, s stem, d filter, m frame
         return rearrange(self.network(code), "b (s d) m -> b s d m", s=self.n_stems)
 
 
 class Decoder(nn.Module):
-    """Waveforms from codes: each number scales a learned waveform, all are added up."""
+    """From codes to waveforms: a sum of learned waveforms, each times a number."""
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
@@ -228,12 +229,11 @@ class Decoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """(batch, stems, filters, frames) -> (batch, stems, channels, samples)."""
+        # b batch, s stem, m frame, d = channels · filter_length, c channel, t sample
         length, hop_length = self.config.filter_length, self.config.hop_length
         batch, frames = code.shape[0], code.shape[-1]
-        pieces = self.basis_signals(
-            code.mT
-        )  # (batch, stems, frames, channels · length)
-        # F.fold adds up the patches of a picture; ours is a single line high.
+        pieces = self.basis_signals(code.mT)
+        # F.fold adds overlapping patches of a picture; ours is one line high.
         added = F.fold(
             rearrange(pieces, "b s m d -> (b s) d m"),
             output_size=(1, (frames - 1) * hop_length + length),
@@ -244,18 +244,18 @@ class Decoder(nn.Module):
 
 
 class ConvTasNet(nn.Module):
-    """Encode, mask, decode; see the head of this file."""
+    """Encode, mask, decode; see above."""
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.separator = Separator(config)
-        # A module, so that mssedu.inspect.inside has a name for it
+        # A module, so that mssedu.inspect.inside has a name for it.
         self.mask = nn.ReLU() if config.mask == "relu" else nn.Softmax(dim=1)
         self.decoder = Decoder(config)
-        # As in the origin, also for scale and shift of the norms: they start out small
-        # and with them what each of the 40 blocks adds.
+        # As in the origin. This includes scale and shift of the norms, so the output of
+        # each of the 40 blocks is small at first.
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_normal_(parameter)

@@ -1,10 +1,10 @@
-"""Demucs (v2): a U-Net on waveforms, with gates at every level, an LSTM at the bottom.
+"""Demucs (v2): a U-Net on the waveform, with gates at every level and a BiLSTM.
 
-Each of six levels takes steps four times as long as the one above and has twice as many
-channels; a gated linear unit (GLU) lets it decide what to pass on. At the bottom, 22
-times a second, a bidirectional LSTM of 2048 channels follows the music. The decoder
-goes the same way back and adds, level by level, what the encoder had: so the estimate
-keeps the details. Phase needs no treatment of its own.
+Each of six encoder levels divides the rate by four and has twice as many channels as
+the level above; a gated linear unit (GLU) controls which features pass. At the lowest
+level, at 22 frames per second, a bidirectional LSTM of 2048 channels covers the whole
+excerpt. The decoder mirrors the encoder and adds its output level by level, which keeps
+the detail; phase needs no treatment of its own.
 
     mixture (batch, channels, 441,000 samples), here 10 s
       │ zeros at both ends, up to a valid length ▸ sinc interpolation to twice the rate
@@ -23,15 +23,17 @@ keeps the details. Phase needs no treatment of its own.
     estimate (batch, stems, channels, 441,000)
 
 Paper: Défossez, Usunier, Bottou, Bach 2019, "Music Source Separation in the Waveform
-Domain" (arXiv 1911.13254). Origin: github.com/facebookresearch/demucs, release 2.0.3
-(MIT); "paper" is its `demucs`, "48" its `demucs48_hq`. With the same weights this file
-gives the same waveforms (tests/parity); the origin's state dict fits as it is.
-
-Where it differs: `forward` pads to a valid length and cuts back itself, for which the
-origin has `apply_model`; that one puts the song's own samples beside a chunk of it,
-here there are zeros always. A mixture that is zero throughout gives zeros, where the
-origin's biases are heard. Left out: the quantized weights (DiffQ), and layers without
-their 1×1 convolution. Notebook: 09.
+    Domain" (arXiv 1911.13254).
+Origin: github.com/facebookresearch/demucs, release 2.0.3 (MIT); "paper" is its
+    `demucs`, "48" its `demucs48_hq`. With the same weights this file gives the same
+    waveforms (tests/parity); the origin's state dict fits as it is.
+Differences: `forward` pads to a valid length and cuts back itself, for which the origin
+    has `apply_model`. Beside a chunk of a song the origin puts the song's own samples;
+    here there are always zeros. A mixture of zeros gives zeros, where the biases of the
+    origin give a faint sound.
+Left out: the quantized weights, because the license of DiffQ forbids commercial use,
+    and layers without their 1×1 convolution, as no published model has them.
+Notebook: 09.
 """
 
 import math
@@ -44,38 +46,37 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.errors import check_mixture, check_range
-from mssedu.models.blocks import check_config
 from mssedu.models.blocks.dconv import BiLSTM, rescale_
+from mssedu.models.contract import check_config
 
 
 @dataclass(frozen=True)
 class DemucsConfig:
-    """Defaults: the published model for MUSDB18, trained on 10 s at a time."""
+    """The defaults are the published model for MUSDB18."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
-    segment: float = 10.0  # seconds
+    segment: float = 10.0  # seconds; the length in training
     width: int = 64  # channels of the first level
-    growth: float = 2.0  # of the width, from level to level
+    growth: float = 2.0  # factor of the width from level to level
     depth: int = 6  # levels
     kernel_size: int = 8  # samples, of the convolutions that change the rate
     stride: int = 4  # from level to level, the rate falls by this factor
-    context: int = 3  # frames that the decoder looks at before it raises the rate
-    glu: bool = True  # gates; else ReLU
+    context: int = 3  # kernel, in frames, of the decoder's gated convolutions
+    glu: bool = True  # gated linear units; otherwise ReLU
     lstm_layers: int = 2  # 0: no LSTM
     resample: bool = True  # work at twice the sample rate
-    normalize: bool = False  # to mean 0 and deviation 1 of the mono mixture
-    rescale: float = 0.1  # draws the deviation of new weights towards this; 0: does not
+    normalize: bool = False  # the mono mixture to mean 0 and deviation 1
+    rescale: float = 0.1  # new weights are scaled towards this deviation; 0: not
 
     def __post_init__(self) -> None:
-        where = "DemucsConfig"
         check_config(self)
         check_range("width", self.width, 1)
         check_range("growth", self.growth, 1)
         check_range("depth", self.depth, 1)
         check_range("stride", self.stride, 1)
-        # No sample between two kernels; and enough samples to have a deviation
+        # Kernels leave no sample out, and have enough samples for a deviation.
         check_range("kernel_size", self.kernel_size, max(3, self.stride))
         check_range("context", self.context, 1)
         check_range("lstm_layers", self.lstm_layers, 0)
@@ -98,20 +99,22 @@ PRESETS = {
 
 
 def valid_length(config: DemucsConfig, samples: int) -> int:
-    """Length of input from which the convolutions make `samples` of output, or more.
+    """Input length that the convolutions need for at least `samples` of output.
 
-    Follows the signal down and up again: no convolution pads, so each takes away a few
-    frames; and only full kernels count, so lengths are rounded up on the way down.
+    It computes the length at every level of the encoder and of the decoder. No
+    convolution pads, so each removes a few frames. In the encoder, lengths are rounded
+    up so that the last kernel is full.
 
     Args:
         config: of a Demucs.
-        samples: wanted, ≥ 1.
+        samples: of output, ≥ 1.
 
     Returns:
-        Samples, the smallest valid length; the output's surplus is cut off evenly.
+        The smallest valid length, in samples. Output beyond `samples` is cut off, half
+        of it at each end.
 
     Raises:
-        InputError: less than one sample wanted.
+        InputError: samples is below 1.
 
     Example:
         >>> valid_length(DemucsConfig(), 441_000)
@@ -128,13 +131,14 @@ def valid_length(config: DemucsConfig, samples: int) -> int:
 
 
 class Resample(nn.Module):
-    """Change the sample rate by new / old: sum of sinc functions, one per old sample.
+    """Change the sample rate by new / old: a sum of sinc functions, one per old sample.
 
-    A sinc rings on for ever; this one fades out at its 24th zero, and its cutoff lies
-    5.5 % below the lower of the two Nyquist frequencies, where the fade leaves room.
+    A sinc never ends; this one fades out at its 24th zero. Because the fade widens the
+    transition, the cutoff is 5.5 % below the lower of the two Nyquist frequencies.
 
-    Source: J. O. Smith, "Digital audio resampling", ccrma.stanford.edu/~jos/resample;
-    values and ends (first and last sample go on) as in the package julius.
+    Source: J. O. Smith, "Digital audio resampling", ccrma.stanford.edu/~jos/resample.
+    The kernel is that of the package julius, and so are the ends, where the first and
+    the last sample are repeated.
     """
 
     def __init__(self, old: int, new: int) -> None:
@@ -142,7 +146,7 @@ class Resample(nn.Module):
         self.old, self.new = old, new
         n_zeros, cutoff = 24, 0.945 * min(old, new)
         self.reach = math.ceil(n_zeros * old / cutoff)
-        # Distance in time of the samples around (columns) from each new one (rows)
+        # Time from each new sample (rows) to the old samples around it (columns).
         around = torch.arange(-self.reach, self.reach + old, dtype=torch.float64) / old
         time = around - torch.arange(new, dtype=torch.float64).unsqueeze(1) / new
         zeros = (time * cutoff).clamp(-n_zeros, n_zeros)
@@ -153,9 +157,10 @@ class Resample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, samples) -> (batch, channels, samples · new // old)."""
+        # b batch, c channel, t old sample, new: new samples per step
         channels, samples = x.shape[1:]
         around = F.pad(x, (self.reach, self.reach + self.old), mode="replicate")
-        # Each channel alone: on a CPU, groups are far faster than a batch of them.
+        # A group for each channel: on a CPU that is much faster than a larger batch.
         kernel = self.get_buffer("kernel").repeat(channels, 1, 1)
         resampled = F.conv1d(around, kernel, stride=self.old, groups=channels)
         joined = rearrange(resampled, "b (c new) t -> b c (t new)", new=self.new)
@@ -172,7 +177,7 @@ def encoder_layer(config: DemucsConfig, n_in: int, n_out: int) -> nn.Sequential:
 
 
 def decoder_layer(config: DemucsConfig, n_in: int, n_out: int) -> nn.Sequential:
-    """(batch, n_in, samples) -> (batch, n_out, samples · stride), about."""
+    """(batch, n_in, samples) -> (batch, n_out, about samples · stride)."""
     return nn.Sequential(
         *_gated(config, n_in, kernel_size=config.context),
         nn.ConvTranspose1d(n_in, n_out, config.kernel_size, config.stride),
@@ -187,7 +192,7 @@ def _gated(config: DemucsConfig, width: int, kernel_size: int) -> list[nn.Module
 
 
 class Demucs(nn.Module):
-    """Encoder, LSTM, decoder; see the head of this file."""
+    """Encoder, LSTM, decoder; see above."""
 
     def __init__(self, config: DemucsConfig) -> None:
         super().__init__()
@@ -214,6 +219,7 @@ class Demucs(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
+        # b batch, s stem, c channel, t sample
         config = self.config
         check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
@@ -229,11 +235,12 @@ class Demucs(nn.Module):
             x = decode(x + center_trim(skips.pop(), x.shape[-1]))
         x = self.downsample(x) * deviation + mean
         x = rearrange(x, "b (s c) t -> b s c t", c=config.channels)
-        is_heard = mixture.ne(0).any(dim=-1).any(dim=-1)  # biases hum in silence too
-        return center_trim(x, samples) * is_heard[:, None, None, None]
+        # The biases give a sound in silence too, so silent items are set to zero.
+        has_sound = mixture.ne(0).any(dim=-1).any(dim=-1)
+        return center_trim(x, samples) * has_sound[:, None, None, None]
 
     def level(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation that the mixture is freed of, (batch, 1, 1) each."""
+        """Mean and deviation to normalize the mixture with, (batch, 1, 1) each."""
         mono = mixture.mean(dim=1, keepdim=True)
         if not self.config.normalize:
             return torch.zeros_like(mono[..., :1]), torch.ones_like(mono[..., :1])
@@ -242,12 +249,12 @@ class Demucs(nn.Module):
 
 
 def center_pad(x: Tensor, length: int) -> Tensor:
-    """Zeros at both ends up to `length`; of an odd number, one more at the end."""
+    """Zeros at both ends up to `length`; an odd number has one more at the end."""
     missing = length - x.shape[-1]
     return F.pad(x, (missing // 2, missing - missing // 2))
 
 
 def center_trim(x: Tensor, length: int) -> Tensor:
-    """The middle `length` samples; of an odd surplus, one more goes at the end."""
+    """The middle `length` samples; an odd surplus loses one more at the end."""
     start = (x.shape[-1] - length) // 2
     return x[..., start : start + length]

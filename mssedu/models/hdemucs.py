@@ -1,9 +1,9 @@
 """Hybrid Demucs (v3): a U-Net on the spectrogram and one on the waveform, merged.
 
-A spectrogram shows notes well, a waveform shows attacks well. Each gets a U-Net of its
-own. Both are built so that after five levels, one along the bins, the other along time,
-a step is the same moment in both: there the two are added and share the deepest level,
-and part again on the way up. Each draws every stem, and the two drawings are summed.
+A spectrogram shows notes well and a waveform shows attacks well, so each has a U-Net of
+its own. After five encoder levels, along bins in one and along time in the other, both
+have the same number of steps; there they are added, share the deepest level, and part
+again in the decoder. Each branch estimates all stems, and the two waveforms are added.
 
     mixture (batch, channels, samples)
       │ STFT, reflected ends               │
@@ -11,7 +11,7 @@ and part again on the way up. Each draws every stem, and the two drawings are su
     (batch, 2 · channels, 2048, frames)    (batch, channels, samples)
       │ to mean 0, deviation 1             │ to mean 0, deviation 1
       │ 4 × over bins, /4 ▸ DConv ▸ GLU    │ 4 × over time, /4 ▸ DConv ▸ GLU
-      │   the first: + place of the bin    │
+      │   the first: + embedding of bins   │
     (batch, 384, 8 bins, frames)           (batch, 384, samples / 256)
       │ 8 bins to 1 ▸ + ◂──────────────────┘ over time, /4
       │ DConv with BiLSTM and attention ▸ GLU
@@ -27,13 +27,14 @@ and part again on the way up. Each draws every stem, and the two drawings are su
     estimate (batch, stems, channels, samples)
 
 Paper: Défossez 2021, "Hybrid spectrogram and waveform source separation" (MDX workshop
-at ISMIR). Origin: github.com/adefossez/demucs (MIT), releases 3.0.6 and 4.1.0, class
-HDemucs; with the same weights this file gives the same waveforms (tests/parity), and
-with `from_torchaudio` so do those of torchaudio's bundles.
-
-Where it differs: a mono mixture of one sample gives numbers, not NaN. Left out, as only
-older bags have members with them: masks on the magnitude with a Wiener filter, weights
-of their own for bands of frequency, one branch alone. Notebook: 10.
+    at ISMIR).
+Origin: github.com/adefossez/demucs (MIT), releases 3.0.6 and 4.1.0, class HDemucs. With
+    the same weights this file gives the same waveforms (tests/parity); with
+    `from_torchaudio` it also gives those of torchaudio's bundles.
+Differences: a mono mixture of one sample gives numbers, not NaN.
+Left out: masks on the magnitude with a Wiener filter, separate weights for bands of
+    frequency, and single branches, as only models of older ensembles have them.
+Notebook: 10.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,8 +45,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_range, message
-from mssedu.models.blocks import check_config, check_stft
+from mssedu.errors import InputError, check_mixture, check_range
 from mssedu.models.blocks.dconv import rescale_
 from mssedu.models.blocks.hybrid import (
     DecoderLayer,
@@ -57,61 +57,69 @@ from mssedu.models.blocks.hybrid import (
     hybrid_stft,
     normalize,
 )
+from mssedu.models.contract import check_config
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
-STRIDE = 4  # of all levels but those that the branches share
-HEADS = 4  # of the attention
+STRIDE = 4  # of all levels except the shared ones
+HEADS = 4  # of each attention
 
 
 @dataclass(frozen=True)
 class HDemucsConfig:
-    """Defaults: the published hdemucs_mmi and torchaudio's hdemucs_high."""
+    """The defaults are the published hdemucs_mmi and torchaudio's hdemucs_high."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
-    segment: float = 11.0  # seconds, as in training
+    segment: float = 11.0  # seconds; the length in training
     n_fft: int = 4096  # a power of 4, as each level divides the bins by 4
-    width: int = 48  # channels of the first level; they double from level to level
-    depth: int = 6  # levels, those that both branches share among them
-    norm_starts: int = 4  # first level with group norms
+    width: int = 48  # channels of the first level, doubled at each further one
+    depth: int = 6  # levels, including those that both branches share
+    norm_starts: int = 4  # first level with group norms, counted from 0
     norm_groups: int = 4
     dconv_depth: int = 2
-    dconv_compress: float = 4  # how much narrower DConv is than its level
-    dconv_init: float = 1e-3  # its LayerScale
+    dconv_compress: float = 4  # DConv has so many times fewer channels than its level
+    dconv_init: float = 1e-3  # first value of its LayerScale
     context_starts: int = 4  # first level whose DConv has BiLSTM and attention
 
     def __post_init__(self) -> None:
-        where = "HDemucsConfig"
         check_config(self)
-        check_stft(where, self.n_fft, max(self.n_fft // 4, 1))
         if self.n_fft < 64 or 4 * STRIDE ** (self.n_apart + 1) != self.n_fft:
-            wanted, remedy = "n_fft, a power of 4 from 64 on", "Take 1024 or 4096."
-            raise InputError(message(where, wanted, self.n_fft, remedy))
+            raise InputError(
+                f"n_fft must be a power of 4 and at least 64, got {self.n_fft}. Choose "
+                "1024 or 4096."
+            )
         check_range("depth", self.depth, self.n_apart + 1)
-        check_range("dconv_depth", self.dconv_depth, 0)
-        check_range("context_starts", self.context_starts, 0)
+        for name in ("dconv_depth", "dconv_init", "context_starts"):
+            check_range(name, getattr(self, name), 0)
         for name in ("norm_starts", "width", "norm_groups", "dconv_compress"):
             check_range(name, getattr(self, name), 1)
         for level, width in enumerate(self.widths):
-            self._check_level(level, width, int(width / self.dconv_compress))
+            self._check_level(level, width)
 
-    def _check_level(self, level: int, width: int, hidden: int) -> None:
+    def _check_level(self, level: int, width: int) -> None:
+        groups, narrow = self.norm_groups, int(width / self.dconv_compress)
         # The last decoder layer with norms leads to the level above.
-        if level >= self.norm_starts - 1 and width % self.norm_groups:
-            wanted = f"a width that norm_groups {self.norm_groups} divides"
-        elif level >= self.context_starts and hidden % HEADS:
-            wanted = f"a DConv whose width, {hidden}, {HEADS} heads can share"
-        elif hidden < 2:  # a norm over one channel and one frame leaves nothing
-            wanted = "a width of at least twice dconv_compress"
+        if level >= self.norm_starts - 1 and width % groups:
+            problem = f"norm_groups {groups} must divide it"
+        elif level >= self.context_starts and narrow % HEADS:
+            problem = (
+                f"divided by dconv_compress {self.dconv_compress:g} it gives {narrow} "
+                f"channels, which {HEADS} heads cannot share"
+            )
+        elif narrow < 2:  # a norm over one channel and one frame would give 0
+            problem = (
+                f"it must be at least twice dconv_compress {self.dconv_compress:g}"
+            )
         else:
             return
-        got, remedy = f"width {width} at level {level}", "Change the config's width."
-        raise InputError(message("HDemucsConfig", wanted, got, remedy))
+        raise InputError(
+            f"width {self.width} gives {width} channels at level {level}: {problem}."
+        )
 
     @property
     def n_apart(self) -> int:
-        """Levels before the branches merge; the spectrogram has 8 bins by then."""
+        """Levels before the branches merge, where 8 bins are left."""
         return (self.n_fft.bit_length() - 1) // 2 - 2
 
     @property
@@ -131,22 +139,24 @@ PRESETS = {
 def layer_pair(
     config: HDemucsConfig, level: int, channels: int, **shape: Any
 ) -> tuple[EncoderLayer, DecoderLayer]:
-    """Both layers of a level, down and up.
+    """The encoder layer and the decoder layer of one level.
 
     Args:
+        config: of the model.
+        level: counted from 0.
         channels: of the branch's input.
-        **shape: freq, kernel_size, stride, pad, as of both layers.
+        **shape: freq, kernel_size, stride and pad of both layers.
     """
     n_in, width = (channels, *config.widths)[level : level + 2]
     n_out = n_in if level else channels * len(config.stems)
     n_groups = config.norm_groups if level >= config.norm_starts else 0
-    sees_context = level >= config.context_starts
+    has_context = level >= config.context_starts
     dconv = {
         "compress": config.dconv_compress,
         "depth": config.dconv_depth,
         "init": config.dconv_init,
-        "lstm": sees_context,
-        "attention": sees_context,
+        "lstm": has_context,
+        "attention": has_context,
     }
     return (
         EncoderLayer(n_in, width, n_groups=n_groups, dconv=dconv, **shape),
@@ -155,16 +165,16 @@ def layer_pair(
 
 
 class HDemucs(nn.Module):
-    """Two branches that merge and part; see the head of this file."""
+    """Two branches that merge and part; see above."""
 
     def __init__(self, config: HDemucsConfig) -> None:
         super().__init__()
         self.config = config
         n, channels = config.n_apart, 2 * config.channels  # real and imaginary parts
         pairs = [layer_pair(config, level, channels, freq=True) for level in range(n)]
-        # At the merge one kernel takes all 8 bins that are left.
+        # At the merge, one kernel covers all 8 bins that are left.
         pairs.append(layer_pair(config, n, channels, freq=True, pad=False))
-        for level in range(n + 1, config.depth):  # shared
+        for level in range(n + 1, config.depth):  # shared by both branches
             shape = {"freq": False, "kernel_size": 4, "stride": 2}
             pairs.append(layer_pair(config, level, channels, **shape))
         self.encoder = nn.ModuleList(down for down, _ in pairs)
@@ -195,7 +205,7 @@ class HDemucs(nn.Module):
         return hybrid_istft(channels_as_complex(freq), mixture.shape[-1]) + time
 
     def encode_freq(self, x: Tensor) -> list[Tensor]:
-        """(batch, 2 · channels, bins, frames) -> itself, and what each level makes."""
+        """(batch, 2 · channels, bins, frames) -> itself and each level's output."""
         levels = [x]
         for level, encode in enumerate(self.encoder[: self.config.n_apart]):
             x = encode(x)
@@ -204,28 +214,28 @@ class HDemucs(nn.Module):
         return levels
 
     def encode_time(self, x: Tensor) -> list[Tensor]:
-        """(batch, channels, samples) -> itself, and what each level makes."""
+        """(batch, channels, samples) -> itself and each level's output."""
         levels = [x]
         for encode in self.tencoder[:-1]:
             levels.append(encode(levels[-1]))
         return levels
 
     def merge(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the branches where a step is one frame in both, go deeper, and part.
+        """Add the branches, compute the shared levels, and split them again.
 
         Args:
-            freq: (batch, width, 8 bins, frames), the deepest level of its own.
+            freq: (batch, width, 8 bins, frames), the last level of this branch alone.
             time: (batch, width, 4 · frames), likewise.
 
         Returns:
-            Both, of the same shapes, on the way up.
+            Input of the decoders of both branches, in the same shapes.
         """
         n = self.config.n_apart
         merged = self.encoder[n](freq, self.tencoder[-1](time))
-        levels = [merged.squeeze(2)]  # (batch, 2 · width, frames): one bin is left
+        levels = [merged.squeeze(2)]  # (batch, 2 · width, frames), as one bin is left
         for encode in self.encoder[n + 1 :]:
             levels.append(encode(levels[-1]))
-        # The way up starts from nothing: all that is known comes through the skips.
+        # The decoder starts from zeros: all information comes through the skips.
         x = climb(self.decoder[: -n - 1], torch.zeros_like(levels[-1]), levels)
         part = cast(DecoderLayer, self.decoder[-n - 1])
         shared = part.gather(x.unsqueeze(2), merged)
@@ -233,11 +243,11 @@ class HDemucs(nn.Module):
         return freq, self.tdecoder[0](shared.squeeze(2), time.shape[2])
 
     def decode_freq(self, x: Tensor, levels: list[Tensor]) -> Tensor:
-        """Back up to (batch, stems · 2 · channels, bins, frames)."""
+        """From the last level to (batch, stems · 2 · channels, bins, frames)."""
         return climb(self.decoder[-self.config.n_apart :], x, levels)
 
     def decode_time(self, x: Tensor, levels: list[Tensor]) -> Tensor:
-        """Back up to (batch, stems · channels, samples)."""
+        """From the last level to (batch, stems · channels, samples)."""
         return climb(self.tdecoder[1:], x, levels)
 
     def split_stems(self, x: Tensor) -> Tensor:
@@ -246,11 +256,14 @@ class HDemucs(nn.Module):
 
 
 def climb(layers: Iterable[nn.Module], x: Tensor, levels: list[Tensor]) -> Tensor:
-    """Go up through decoder layers.
+    """Apply decoder layers one after another.
 
     Args:
-        levels: of the encoder, from the top down. Each decoder layer gets one as its
-            skip, and grows `x` to the length (bins or samples) of the one above it.
+        layers: from the deepest level up.
+        x: input of the first of them.
+        levels: input and outputs of the encoder, from the top down. Each decoder layer
+            has one of them as its skip, and gives as many bins or samples as the one
+            above it has.
     """
     pairs = reversed([*pairwise(levels)])
     for decode, (above, skip) in zip(layers, pairs, strict=True):
@@ -259,9 +272,15 @@ def climb(layers: Iterable[nn.Module], x: Tensor, levels: list[Tensor]) -> Tenso
 
 
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of torchaudio's HDemucs, e.g. of the bundle hdemucs_high, by our names.
+    """Rename the weights of torchaudio's HDemucs, e.g. of the bundle hdemucs_high.
 
-    Left out is a norm where the branches merge, which torchaudio has and never uses.
+    torchaudio has a norm where the branches merge but does not use it; it is dropped.
+
+    Args:
+        state_dict: of torchaudio's model.
+
+    Returns:
+        A state dict for HDemucs.
     """
     prefixes = {
         "freq_encoder": "encoder",

@@ -1,18 +1,19 @@
-"""HTDemucs (Demucs v4): two U-Nets, and a transformer in which they hear each other.
+"""HTDemucs (Demucs v4): two U-Nets with a transformer between them.
 
-One U-Net makes the spectrogram shorter along its bins, the other the waveform along
-time, four times by four. At the bottom, a transformer relates every moment to every
-other and each branch to the other one, where the convolutions see their neighborhood
-only. Each branch draws every stem, and the two drawings are summed.
+One U-Net works on the spectrogram and shortens its bins; the other one works on the
+waveform and shortens time; each of their four levels divides by four. At the lowest
+level, a cross-domain transformer exchanges features between all moments and between the
+two branches, while convolutions reach neighbors only. Each branch estimates all stems,
+and the two waveforms are added.
 
-    mixture (batch, channels, samples); in eval mode zeros up to `segment` follow it
+    mixture (batch, channels, samples), in eval mode with zeros up to `segment`
       │ STFT, reflected ends               │
     real, imaginary as channels            │
     (batch, 2 · channels, 2048, frames)    (batch, channels, samples)
       │ to mean 0, deviation 1             │ to mean 0, deviation 1
       │ 4 × convolution over bins, /4,     │ 4 × convolution over time, /4,
       │   48 … 384 wide ▸ DConv ▸ GLU      │   48 … 384 wide ▸ DConv ▸ GLU
-      │   the first: + place of the bin    │
+      │   the first: + embedding of bins   │
     (batch, 384, 8 bins, frames)           (batch, 384, samples / 256)
       │ 1×1 to 512                         │ 1×1 to 512
       │ ◂────────── cross-domain transformer, 5 layers ──────────▸ │
@@ -24,14 +25,16 @@ only. Each branch draws every stem, and the two drawings are summed.
     estimate (batch, stems, channels, samples)
 
 Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
-(ICASSP). Origin: github.com/adefossez/demucs (MIT), release 4.1.0, class HTDemucs;
-preset "paper" is the published htdemucs (955717e8) and each model of htdemucs_ft, "6s"
-is htdemucs_6s. With the same weights this file gives the same waveforms (tests/parity).
-
-Where it differs: a mixture longer than `segment` is computed as it is, where the
-original fails; in training nothing is remembered of the length. Left out, as no
-published model has it: masks with Wiener filter, a branch that reaches a single bin,
-norms in the convolutions, several bands, sparse attention. Notebook: 11.
+    (ICASSP).
+Origin: github.com/adefossez/demucs (MIT), release 4.1.0, class HTDemucs. Preset "paper"
+    is the published htdemucs (955717e8) and each model of htdemucs_ft; "6s" is
+    htdemucs_6s. With the same weights this file gives the same waveforms
+    (tests/parity).
+Differences: a mixture longer than `segment` is computed as it is, where the original
+    fails; in training no length is stored in the model.
+Left out: masks with a Wiener filter, a branch that ends in a single bin, norms in the
+    convolutions, several bands and sparse attention, as no published model has them.
+Notebook: 11.
 """
 
 from dataclasses import dataclass
@@ -39,8 +42,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_range, message
-from mssedu.models.blocks import check_config, check_stft
+from mssedu.errors import InputError, check_mixture, check_range
 from mssedu.models.blocks.dconv import rescale_
 from mssedu.models.blocks.hybrid import (
     DecoderLayer,
@@ -52,6 +54,7 @@ from mssedu.models.blocks.hybrid import (
     normalize,
 )
 from mssedu.models.blocks.transformer import CrossDomainTransformer
+from mssedu.models.contract import check_config
 from mssedu.spectral import channels_as_complex, complex_as_channels
 
 STRIDE = 4  # of all convolutions that change the rate
@@ -59,28 +62,28 @@ STRIDE = 4  # of all convolutions that change the rate
 
 @dataclass(frozen=True)
 class HTDemucsConfig:
-    """Defaults: the published htdemucs, trained on MUSDB18-HQ and 800 more songs."""
+    """The defaults are htdemucs, trained on MUSDB18-HQ and 800 more songs."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
-    segment: float = 7.8  # seconds, as in training; shorter mixtures get zeros
-    n_fft: int = 4096  # the hop is a quarter of it
-    width: int = 48  # channels of the first level; they double from level to level
+    segment: float = 7.8  # seconds; the length in training, and the limit in inference
+    n_fft: int = 4096  # the hop length is a quarter of it
+    width: int = 48  # channels of the first level, doubled at each further one
     depth: int = 4  # levels
-    dconv_mode: int = 3  # DConv branches in 1: the encoders, 2: the decoders, 3: both
-    dconv_depth: int = 2  # convolutions in each, wider from one to the next
-    dconv_compress: float = 8  # how much narrower they are
+    dconv_mode: int = 3  # DConv in 0: none, 1: the encoders, 2: the decoders, 3: both
+    dconv_depth: int = 2  # branches in each DConv; the dilation doubles
+    dconv_compress: float = 8  # DConv has so many times fewer channels than its level
     bottom_channels: int = 512  # width of the transformer; 0: that of the last level
     t_layers: int = 5
     t_heads: int = 8
-    t_hidden_scale: float = 4.0  # width of the feed-forward parts over that
+    t_hidden_scale: float = (
+        4.0  # width of the feed-forward parts, as a multiple of t_width
+    )
     dropout: float = 0.02  # in the transformer
 
     def __post_init__(self) -> None:
-        where = "HTDemucsConfig"
         check_config(self)
-        check_stft(where, self.n_fft, max(self.n_fft // 4, 1))
         check_range("width", self.width, 1)
         check_range("depth", self.depth, 1)
         check_range("dconv_mode", self.dconv_mode, 0, 3)
@@ -91,21 +94,24 @@ class HTDemucsConfig:
         check_range("t_heads", self.t_heads, 1)
         check_range("t_hidden_scale", self.t_hidden_scale, 0, low_open=True)
         check_range("dropout", self.dropout, 0, 1, high_open=True)
-        unit = 2 * STRIDE**self.depth
+        unit = 2 * STRIDE**self.depth  # one bin after the last level
         if self.n_fft % unit or self.n_fft < 3 * unit:
-            remedy = (
-                "Each of the levels divides the bins by 4; at least 3 must be left."
+            raise InputError(
+                f"n_fft must be a multiple of {unit} and at least {3 * unit}, got "
+                f"{self.n_fft}. Each of the {self.depth} levels divides the bins by "
+                f"{STRIDE}, and at least 3 must be left."
             )
-            wanted = f"n_fft, a multiple of {unit} from {3 * unit} on"
-            raise InputError(message(where, wanted, self.n_fft, remedy))
         if self.t_width % 4 or self.t_width % self.t_heads:
-            remedy = "Change bottom_channels, or width where that is 0."
-            wanted = f"a transformer's width that 4 and t_heads {self.t_heads} divide"
-            raise InputError(message(where, wanted, self.t_width, remedy))
+            name = "bottom_channels" if self.bottom_channels else "width"
+            raise InputError(
+                f"{name} {getattr(self, name)} gives a transformer of width "
+                f"{self.t_width}, which must be a multiple of 4 and of t_heads "
+                f"{self.t_heads}."
+            )
 
     @property
     def segment_limit(self) -> float:
-        """Seconds; positions further apart were never seen in training."""
+        """Seconds; the transformer was trained with no positions further apart."""
         return self.segment
 
     @property
@@ -115,7 +121,7 @@ class HTDemucsConfig:
 
     @property
     def t_width(self) -> int:
-        """Features of the transformer."""
+        """Features of a position in the transformer."""
         return self.bottom_channels or self.widths[-1]
 
 
@@ -139,12 +145,12 @@ PRESETS = {
 
 
 class HTDemucs(nn.Module):
-    """Two branches and what goes between them; see the head of this file."""
+    """Two branches and the transformer between them; see above."""
 
     def __init__(self, config: HTDemucsConfig) -> None:
         super().__init__()
         self.config = config
-        # Real and imaginary parts are channels of the spectrogram.
+        # Real and imaginary parts are channels of the frequency branch.
         self.encoder, self.decoder = _branch(config, 2 * config.channels, freq=True)
         self.tencoder, self.tdecoder = _branch(config, config.channels, freq=False)
         bins = config.n_fft // 2 // STRIDE
@@ -182,7 +188,7 @@ class HTDemucs(nn.Module):
         return estimate[..., :samples]
 
     def fill_segment(self, mixture: Tensor) -> Tensor:
-        """In eval mode with zeros at the end, as long as in training at least."""
+        """In eval mode, add zeros at the end up to the length in training."""
         if self.training:
             return mixture
         length = round(self.config.segment * self.config.sample_rate)
@@ -206,7 +212,7 @@ class HTDemucs(nn.Module):
         return levels
 
     def relate(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the transformer relate the smallest levels of both branches."""
+        """Apply the transformer to the last levels of both branches."""
         if not self.config.bottom_channels:
             return self.crosstransformer(freq, time)
         freq, time = self.crosstransformer(
@@ -216,13 +222,13 @@ class HTDemucs(nn.Module):
         return freq, self.channel_downsampler_t(time)
 
     def decode_freq(self, x: Tensor, skips: list[Tensor]) -> Tensor:
-        """Back up to (batch, stems · 2 · channels, bins, frames)."""
+        """From the last level to (batch, stems · 2 · channels, bins, frames)."""
         for decode, skip in zip(self.decoder, reversed(skips), strict=True):
             x = decode(x, STRIDE * x.shape[2], skip)
         return x
 
     def decode_time(self, x: Tensor, skips: list[Tensor], samples: int) -> Tensor:
-        """Back up to (batch, stems · channels, samples)."""
+        """From the last level to (batch, stems · channels, samples)."""
         lengths = [samples, *(skip.shape[-1] for skip in skips[:-1])]
         back = zip(self.tdecoder, reversed(lengths), reversed(skips), strict=True)
         for decode, length, skip in back:
@@ -230,7 +236,7 @@ class HTDemucs(nn.Module):
         return x
 
     def by_stem(self, x: Tensor, level: tuple[Tensor, Tensor]) -> Tensor:
-        """Channels to (batch, stems, channels, …), at the mixture's level again."""
+        """To (batch, stems, channels, …), with the mixture's mean and deviation."""
         mean, std = (value.unsqueeze(1) for value in level)
         x = x.unflatten(1, (len(self.config.stems), -1))
         return x * std + mean
@@ -248,14 +254,14 @@ def _branch(
     down = dconv if config.dconv_mode & 1 else None
     up = dconv if config.dconv_mode & 2 else None
     widths = config.widths
-    outer = (channels, *widths[:-1])  # what each level is given
-    drawn = (len(config.stems) * channels, *widths[:-1])  # and gives back
+    widths_in = (channels, *widths[:-1])  # of the encoder levels
+    widths_out = (len(config.stems) * channels, *widths[:-1])  # of the decoder levels
     encoder = (
         EncoderLayer(width_in, width, freq, dconv=down)
-        for width_in, width in zip(outer, widths, strict=True)
+        for width_in, width in zip(widths_in, widths, strict=True)
     )
     decoder = (
         DecoderLayer(width, width_out, freq, dconv=up, last=level == 0)
-        for level, (width, width_out) in enumerate(zip(widths, drawn, strict=True))
+        for level, (width, width_out) in enumerate(zip(widths, widths_out, strict=True))
     )
     return nn.ModuleList(encoder), nn.ModuleList(reversed(list(decoder)))

@@ -1,9 +1,9 @@
-"""Open-Unmix: one recurrent network per stem, and a Wiener filter that reconciles them.
+"""Open-Unmix: one recurrent network per stem, then a Wiener filter over all stems.
 
-Each network squeezes a frame of the magnitude spectrogram to 512 numbers, lets a
-bidirectional LSTM compare it with what comes before and after, and expands it to a
-factor for every bin of the mixture's magnitude. The networks know nothing of one
-another; the multichannel Wiener filter makes their estimates fit the mixture together.
+Each network reduces a frame of the magnitude spectrogram to 512 numbers, processes the
+sequence of frames with a bidirectional LSTM, and expands the result to one factor for
+every bin of the mixture's magnitude. The networks are independent of each other. The
+multichannel Wiener filter then makes their estimates consistent with the mixture.
 
     mixture (batch, channels, samples)
       │ STFT, reflected ends
@@ -19,14 +19,17 @@ another; the multichannel Wiener filter makes their estimates fit the mixture to
     estimate (batch, stems, channels, samples)
 
 Paper: Stöter, Uhlich, Liutkus, Mitsufuji 2019, "Open-Unmix - A reference implementation
-for music source separation" (JOSS). Origin: github.com/sigsep/open-unmix-pytorch (MIT),
-here the configuration "umxhq". With the same weights this file gives the same waveforms
-(tests/parity); `load_official` reads the published ones.
-
-Where it differs: all stems live in one model and can be trained jointly. Training mode
-leaves out the Wiener filter, as the authors train the networks alone. A single stem is
-filtered against a residual that is not returned, where the original raises an error. A
-mixture too short to be reflected gets zeros at its end first. Notebook: 08.
+    for music source separation" (JOSS).
+Origin: github.com/sigsep/open-unmix-pytorch (MIT), configuration "umxhq". With the same
+    weights this file gives the same waveforms (tests/parity); `load_official` reads the
+    published ones.
+Differences: all stems are in one model and can be trained jointly. Training mode has no
+    Wiener filter, as the authors train the networks alone. A single stem is filtered
+    against a residual that is not returned; the original raises an error there. Zeros
+    follow a mixture that is too short for reflection.
+Left out: the soft masks before the filter and the filterbanks of asteroid, as the
+    published models use neither.
+Notebook: 08.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,78 +46,79 @@ from mssedu.errors import (
     check_mixture,
     check_name,
     check_range,
-    message,
 )
 from mssedu.masks import wiener
-from mssedu.models.blocks import check_config, check_stft
+from mssedu.models.contract import check_config, check_stft
 from mssedu.spectral import istft, stft
 
 
 @dataclass(frozen=True)
 class OpenUnmixConfig:
-    """Defaults: umxhq, trained on MUSDB18-HQ."""
+    """The defaults are umxhq, which was trained on MUSDB18-HQ."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
-    segment: float = 6.0  # seconds, as in training
+    segment: float = 6.0  # seconds; the length in training
     n_fft: int = 4096
     hop_length: int = 1024
-    bandwidth_hz: float = 16000.0  # the networks read the bins up to here, write all
+    bandwidth_hz: float = 16000.0  # the networks read the bins below, but write all
     hidden: int = 512  # width of the bottleneck
     n_layers: int = 3
     bidirectional: bool = True
     dropout: float = 0.4  # between the LSTM layers
-    wiener_iterations: int = 1  # 0: the mixture's phase is all
-    wiener_frames: int = 300  # filtered together, as if the sources stood still
-    residual: bool = False  # filter against what the networks left too; not returned
+    wiener_iterations: int = 1  # EM steps; 0 keeps the phase of the mixture
+    wiener_frames: int = 300  # filtered together; sources should not move within them
+    residual: bool = False  # one more source in the filter, for the rest; not returned
 
     def __post_init__(self) -> None:
-        where = "OpenUnmixConfig"
         check_config(self)
-        check_stft(where, self.n_fft, self.hop_length)
+        check_stft(self.n_fft, self.hop_length)
         check_range("bandwidth_hz", self.bandwidth_hz, 0, self.sample_rate / 2)
         check_range("n_layers", self.n_layers, 1)
         check_range("dropout", self.dropout, 0, 1, high_open=True)
         check_range("wiener_iterations", self.wiener_iterations, 0)
         check_range("wiener_frames", self.wiener_frames, 1)
         if self.hidden < 2 or self.hidden % 2:
-            remedy = "Each direction of the LSTM takes half of it."
-            raise InputError(message(where, "an even hidden ≥ 2", self.hidden, remedy))
+            raise InputError(
+                f"hidden must be even and at least 2, got {self.hidden}."
+                " Each direction of the LSTM has half of it."
+            )
 
     @property
     def bins(self) -> int:
-        """Of the STFT."""
+        """Bins of the STFT."""
         return self.n_fft // 2 + 1
 
     @property
     def input_bins(self) -> int:
-        """Those up to `bandwidth_hz`."""
+        """Bins up to `bandwidth_hz`, which the networks read."""
         return int(self.bandwidth_hz * self.n_fft / self.sample_rate) + 1
 
 
 PRESETS = {
     "paper": OpenUnmixConfig(),
-    # A long window at a wide hop costs least and tells a kick from a bass note best.
+    # A long window with a wide hop costs least, and separates a kick drum from a bass
+    # note best.
     "tiny": OpenUnmixConfig(
         n_fft=8192,
         hop_length=2048,
         bandwidth_hz=2000.0,
         hidden=22,
         dropout=0.0,
-        residual=True,  # it leaves much unclaimed
+        residual=True,  # so small a network explains only a part of the mixture
     ),
 }
 
 
 class StemNetwork(nn.Module):
-    """Magnitude of one stem from the mixture's; parameters named as in the origin."""
+    """From the magnitude of the mixture to that of one stem; the origin's names."""
 
     def __init__(self, config: OpenUnmixConfig) -> None:
         super().__init__()
         self.input_bins = config.input_bins
         hidden, n_out = config.hidden, config.channels * config.bins
-        # The published values are the negative mean and the reciprocal deviation.
+        # Published weights hold the negative mean and the reciprocal of the deviation.
         self.input_mean = nn.Parameter(torch.zeros(config.input_bins))
         self.input_scale = nn.Parameter(torch.ones(config.input_bins))
         self.fc1 = nn.Linear(config.channels * config.input_bins, hidden, bias=False)
@@ -133,21 +137,21 @@ class StemNetwork(nn.Module):
         self.bn3 = nn.BatchNorm1d(n_out)
         self.output_scale = nn.Parameter(torch.ones(config.bins))
         self.output_mean = nn.Parameter(torch.ones(config.bins))
-        self.mask = (
-            nn.ReLU()
-        )  # a module, so that mssedu.inspect.inside has a name for it
+        # A module, so that mssedu.inspect.inside has a name for it.
+        self.mask = nn.ReLU()
 
     def has_new_input(self) -> bool:
-        """Whether shift and scale of the input are as in a new network: 0 and 1."""
+        """Whether shift and scale of the input have their first values, 0 and 1."""
         return bool((self.input_mean == 0).all() and (self.input_scale == 1).all())
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> the same shape."""
+        # b batch, c channel, m frame, f bin, d feature
         batch, channels = magnitude.shape[:2]
         x = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
         x = torch.tanh(self.bn1(self.fc1(rearrange(x, "b c m f -> (b m) (c f)"))))
         x = rearrange(x, "(b m) d -> b m d", b=batch)
-        x = torch.cat([x, self.lstm(x)[0]], dim=-1)
+        x = torch.cat([x, self.lstm(x)[0]], dim=-1)  # the LSTM's input as a shortcut
         x = F.relu(self.bn2(self.fc2(rearrange(x, "b m d -> (b m) d"))))
         x = self.bn3(self.fc3(x))
         x = rearrange(x, "(b m) (c f) -> b c m f", b=batch, c=channels)
@@ -155,7 +159,7 @@ class StemNetwork(nn.Module):
 
 
 class OpenUnmix(nn.Module):
-    """A network per stem and a Wiener filter; see the head of this file."""
+    """A network per stem and a Wiener filter; see above."""
 
     def __init__(self, config: OpenUnmixConfig) -> None:
         super().__init__()
@@ -167,22 +171,23 @@ class OpenUnmix(nn.Module):
         config = self.config
         check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
-        missing = max(config.n_fft // 2 + 1 - samples, 0)  # to have enough to reflect
+        # Reflection needs more samples than n_fft // 2; zeros fill up what is missing.
+        missing = max(config.n_fft // 2 + 1 - samples, 0)
         padded = F.pad(mixture, (0, missing))
         spectrogram = stft(padded, config.n_fft, config.hop_length, pad_mode="reflect")
-        # Frames before bins, as torch lays out spectrograms in memory.
-        heard = spectrogram.abs().mT
-        magnitude = torch.stack([network(heard) for network in self.networks], dim=1).mT
-        separated = self.filter(magnitude, spectrogram)
+        # Frames before bins, as torch stores spectrograms: no copy is needed.
+        magnitude = spectrogram.abs().mT
+        stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
+        separated = self.filter(stems.mT, spectrogram)
         estimate = istft(separated, config.hop_length, length=samples + missing)
         return estimate[..., :samples]
 
     @torch.no_grad()
     def prepare(self, excerpts: Iterable[Tensor]) -> None:
-        """Set the input of each new network to mean 0 and deviation 1 in every bin.
+        """Set shift and scale so that every input bin has mean 0 and deviation 1.
 
-        A network whose values are no longer those of a new one was trained or loaded:
-        its values are learned, and stay.
+        This changes new networks only. A network whose shift and scale differ from
+        their first values was trained or loaded, and keeps them.
 
         Args:
             excerpts: mixtures, (channels, samples) each, of the training set.
@@ -195,22 +200,23 @@ class OpenUnmix(nn.Module):
         ]
         if not new:
             return
-        heard = [
+        magnitudes = [
             stft(excerpt, config.n_fft, config.hop_length).abs() for excerpt in excerpts
         ]
-        frames = torch.cat(heard, dim=-1)[:, : config.input_bins].mean(0)
+        frames = torch.cat(magnitudes, dim=-1)[:, : config.input_bins].mean(0)
         deviation, mean = torch.std_mean(frames, dim=-1)
-        # A bin that is nearly always empty must not be blown up to noise.
+        # The limit keeps the scale of a bin that is almost always empty finite.
         scale = 1 / deviation.clamp_min(1e-4 * deviation.max().clamp_min(1e-9))
         for network in new:
             network.input_mean.copy_(-mean)
             network.input_scale.copy_(scale)
 
     def filter(self, magnitude: Tensor, spectrogram: Tensor) -> Tensor:
-        """Complex estimates, (batch, stems, channels, bins, frames), window by window.
+        """Complex estimates, (batch, stems, channels, bins, frames).
 
-        EM shares out the whole mixture. With the residual as one more rival, sound that
-        no network claims goes there and not to the stems; a single stem always has it.
+        The filter works on `wiener_frames` at a time and distributes the whole mixture
+        over its sources. With the residual as one more source, sound that belongs to no
+        stem goes there. A single stem always has this residual.
         """
         n_stems, size = len(self.networks), self.config.wiener_frames
         residual = self.config.residual or n_stems == 1
@@ -228,10 +234,10 @@ def load_official(
     """Load the published weights, one state dict per target, into `model`.
 
     Args:
-        model: with the configuration that the weights were trained in.
-        state_dicts: target -> state dict, e.g. of "vocals-b62c91ce.pth"; those of
-            targets that are not among the model's stems are left alone. STFT windows
-            and the sample rate, which some files hold too, are skipped.
+        model: with the configuration of these weights.
+        state_dicts: target -> state dict, e.g. of "vocals-b62c91ce.pth". Targets that
+            are no stem of the model are ignored, and so are the STFT windows and the
+            sample rate that some files hold.
 
     Raises:
         InputError: a stem of the model has no state dict.
@@ -242,15 +248,14 @@ def load_official(
         try:
             network.load_state_dict(weights_of(state_dicts[stem]))
         except RuntimeError as error:
-            wanted = f"weights of {stem!r} that fit {model.config}"
-            remedy = "Create the model with the configuration they were trained in."
             raise CheckpointError(
-                message("load_official", wanted, error, remedy)
+                f"the weights of {stem!r} do not fit {model.config}: {error}. Create "
+                "the model with the configuration of these weights."
             ) from error
 
 
 def weights_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict without STFT windows and rate, which some files hold."""
+    """A published state dict without the STFT windows and the rate of some files."""
     return {
         name: value
         for name, value in state_dict.items()

@@ -1,4 +1,4 @@
-"""Models by name: what there is, their presets, and a new model of one."""
+"""Models by name: the list of them, their presets, and new models."""
 
 import dataclasses
 import importlib
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from mssedu.errors import InputError, check_name, message
+from mssedu.errors import InputError, check_name
 from mssedu.models import MODELS
 from mssedu.models.stems import stem_names
 
@@ -23,7 +23,7 @@ def presets_of(name: str) -> Mapping[str, Any]:
 
     Example:
         >>> sorted(presets_of("spleeter"))
-        ['paper', 'paper_4', 'paper_5', 'tiny']
+        ['paper', 'paper_2stems', 'paper_5stems', 'tiny']
     """
     presets: Mapping[str, Any] = _file_of(name).PRESETS
     return presets
@@ -49,7 +49,7 @@ def _file_of(name: str) -> ModuleType:
 
 
 def list_models() -> list[str]:
-    """The names that `create_model` knows, sorted.
+    """The names that `create_model` accepts, sorted.
 
     Example:
         >>> list_models()
@@ -77,7 +77,7 @@ def model_config(
     for change in config_changes:
         check_name(f"config field of {name}", change, known)
     if isinstance(stems, str):
-        config_changes["stems"] = stems  # the config's own check names the mistake
+        config_changes["stems"] = stems  # an error, which the config's own check raises
     elif stems is not None:
         config_changes["stems"] = stem_names(stems)
         _check_preset(name, preset, config_changes["stems"])
@@ -93,17 +93,19 @@ def create_model(
     """A new, untrained model.
 
     Args:
-        name: one of `list_models`.
-        preset: "paper" for the published configuration, "tiny" for one below a million
-            parameters, or another preset of the model's file.
-        stems: names, or what they are made of (`mssedu.models.stems`); the preset's if None.
+        name: one of `list_models()`.
+        preset: "paper" for the published configuration, "tiny" for one with less than a
+            million parameters, or another of `presets_of(name)`.
+        stems: names or rules such as "band=-vocals" (see `mssedu.models.stems`); None
+            for those of the preset.
         **config_changes: fields of the model's config to change.
 
     Returns:
         (batch, channels, samples) -> (batch, stems, channels, samples), in train mode.
 
     Raises:
-        InputError: an unknown name, preset or field, or stems that contradict it.
+        InputError: an unknown name, preset or field, a value that a field cannot have,
+            or more or fewer stems than the preset is for.
 
     Example:
         >>> model = create_model("spleeter", "tiny", stems=("dizi", "pipa", "other"))
@@ -118,12 +120,14 @@ def create_model(
 
 
 def _check_preset(name: str, preset: str, stems: tuple[str, ...]) -> None:
-    """Raise InputError where the preset is made for another number of stems."""
+    """Raise InputError if the preset was published for another number of stems."""
     presets = presets_of(name)
-    own = presets[preset].stems
-    if own == presets[DEFAULT_PRESET].stems or len(own) == len(stems):
+    published = presets[preset].stems
+    is_default = published == presets[DEFAULT_PRESET].stems
+    if is_default or len(published) == len(stems):
         return
-    wanted = f"{len(own)} stems, as the preset {preset!r} has ({', '.join(own)})"
-    got = f"{len(stems)} ({', '.join(stems)})"
-    remedy = f"Name {len(own)} stems or none, or choose the preset {DEFAULT_PRESET!r}."
-    raise InputError(message(f"create_model {name}", wanted, got, remedy))
+    raise InputError(
+        f"the preset {preset!r} of {name} has {len(published)} stems "
+        f"({', '.join(published)}), got {len(stems)} ({', '.join(stems)}). Name "
+        f"{len(published)} stems, or choose the preset {DEFAULT_PRESET!r}."
+    )

@@ -1,10 +1,10 @@
-"""Spleeter: one U-Net per stem estimates its magnitude; soft ratio masks share out.
+"""Spleeter: a U-Net per stem estimates magnitudes, from which soft ratio masks follow.
 
-Each U-Net sees the mixture's magnitude spectrogram as a stereo picture, halves it six
-times and doubles it back, with a shortcut at every size so that fine lines survive. It
-gives a number between 0 and 1 for each bin; times the mixture, that is the stem's
-magnitude. The stems' magnitudes, squared and divided by their sum, are the masks that
-cut the mixture's complex spectrogram; the phase stays that of the mixture.
+Each U-Net reads the magnitude spectrogram of the mixture as a stereo picture, halves
+its size six times and doubles it again; a shortcut at every size keeps the fine detail.
+It gives a number between 0 and 1 for each bin; this number times the magnitude of the
+mixture is the magnitude of the stem. The mask of a stem is the square of its magnitude,
+divided by the sum of squares over all stems; the phase stays that of the mixture.
 
     mixture (batch, channels, samples)
       │ n_fft / 2 zeros at both ends, STFT
@@ -19,16 +19,19 @@ cut the mixture's complex spectrogram; the phase stays that of the mixture.
     estimate (batch, stems, channels, samples)
 
 Paper: Hennequin, Khlif, Voituret, Moussallam 2020, "Spleeter: a fast and efficient
-music source separation tool with pre-trained models" (JOSS); the network follows
-Jansson et al. 2017. Origin: github.com/deezer/spleeter (MIT). With the same weights
-this file gives the same waveforms (tests/parity).
-
-Parameters: 9,823,749 a stem as published. That counts kernels, biases and the scale and
-shift of 12 batch norms; 1,024 of them belong to the deepest batch norm, whose output
-nothing reads: it is kept, frozen, so that published weights fit. The running means and
-variances, another 3,010 stored numbers a stem, are not counted. Left out: the optional
-multichannel Wiener filter (see `mssedu.masks.wiener`) and the 16 kHz variant, which is
-the same network with bins=1536. Notebook: 06.
+    music source separation tool with pre-trained models" (JOSS); the network follows
+    Jansson et al. 2017, "Singing voice separation with deep U-Net convolutional
+    networks" (ISMIR).
+Origin: github.com/deezer/spleeter (MIT). With the same weights this file gives the same
+    waveforms (tests/parity); `load_official` reads the published ones.
+Parameters: 9,823,749 per stem, as published: kernels, biases, and scale and shift of 12
+    batch norms. 1,024 of them belong to the deepest batch norm, whose output is not
+    used; it is there, frozen, so that published weights fit. The running means and
+    variances, another 3,010 numbers per stem, are not counted.
+Left out: the multichannel Wiener filter, which the original applies only on request
+    (see `mssedu.masks.wiener`), and the variant up to 16 kHz, which is the same network
+    with bins=1536.
+Notebook: 06.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,16 +45,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import (
-    InputError,
-    check_mixture,
-    check_name,
-    check_range,
-    message,
-)
+from mssedu.errors import InputError, check_mixture, check_name, check_range
 from mssedu.masks import apply_mask
-from mssedu.models.blocks import check_config, check_stft
 from mssedu.models.blocks.tensorflow import copy_variables
+from mssedu.models.contract import check_config, check_stft
 from mssedu.spectral import istft, stft
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -64,48 +61,55 @@ MASK_EXTENSIONS = ("average", "zeros")
 
 @dataclass(frozen=True)
 class SpleeterConfig:
-    """Defaults: the published model of four stems."""
+    """The defaults are the published model of four stems."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 44100  # Hz
     channels: int = 2
     n_fft: int = 4096
     hop_length: int = 1024
-    bins: int = 1024  # the U-Net sees the lowest ones
-    frames: int = 512  # of one block, the width of the U-Net's picture
+    bins: int = 1024  # the U-Net reads this many of the lowest bins
+    frames: int = 512  # in one block: the width of the U-Net's picture
     filters: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # one per level
     encoder_activation: str = "elu"
     decoder_activation: str = "elu"
-    softmax: bool = False  # across stems (5 stems); a sigmoid per stem otherwise
-    dropout: float = 0.5  # behind the three deepest decoder levels
-    mask_exponent: float = 2.0  # 1 amplitude ratio, 2 power ratio
-    mask_extension: str = "zeros"  # above `bins`; "average" repeats the mean mask
+    softmax: bool = False  # over the stems (5 stems); otherwise a sigmoid per stem
+    dropout: float = 0.5  # after the three deepest decoder levels, in training
+    mask_exponent: float = 2.0  # 1: ratio of amplitudes, 2: ratio of powers
+    mask_extension: str = "zeros"  # above `bins`; "average": the mean mask of a frame
 
     def __post_init__(self) -> None:
-        where, step = "SpleeterConfig", 2 ** len(self.filters)
-        check_stft(where, self.n_fft, self.hop_length)
+        check_stft(self.n_fft, self.hop_length)
         check_range("len(filters)", len(self.filters), 1)
-        check_name("nonlinearity", self.encoder_activation, ACTIVATIONS)
-        check_name("nonlinearity", self.decoder_activation, ACTIVATIONS)
+        check_range("min(filters)", min(self.filters), 1)
+        check_name("encoder_activation", self.encoder_activation, ACTIVATIONS)
+        check_name("decoder_activation", self.decoder_activation, ACTIVATIONS)
         check_name("mask_extension", self.mask_extension, MASK_EXTENSIONS)
         check_range("dropout", self.dropout, 0, 1, high_open=True)
         check_range("mask_exponent", self.mask_exponent, 1)
         check_range("bins", self.bins, 1, self.n_fft // 2 + 1)
-        if self.bins % step or self.frames % step:
-            wanted = f"bins and frames that are multiples of {step}"
-            remedy = f"Each of the {len(self.filters)} levels halves both."
-            got = f"bins {self.bins}, frames {self.frames}"
-            raise InputError(message(where, wanted, got, remedy))
+        # A block must be longer than the zeros at both ends of the mixture.
+        check_range("frames", self.frames, 2 + self.n_fft // self.hop_length)
+        for name in ("bins", "frames"):
+            self._check_size(name, getattr(self, name))
         check_config(self)
+
+    def _check_size(self, name: str, size: int) -> None:
+        step = 2 ** len(self.filters)
+        if size % step:
+            raise InputError(
+                f"{name} must be a multiple of {step}, got {size}. Each of the "
+                f"{len(self.filters)} levels halves it."
+            )
 
     @property
     def segment(self) -> float:
-        """Seconds that fill one block, the zeros at both ends counted off."""
+        """Seconds of a mixture that fills one block, with the zeros at both ends."""
         return ((self.frames - 1) * self.hop_length - self.n_fft) / self.sample_rate
 
     @property
     def stem_bandwidth_hz(self) -> float:
-        """Above it the stems are empty, unless the mask is extended."""
+        """Hz; the stems are empty above it, unless the mask is extended."""
         bins = self.bins if self.mask_extension == "zeros" else self.n_fft // 2
         return bins * self.sample_rate / self.n_fft
 
@@ -127,13 +131,13 @@ PRESETS = {
 
 
 class UNet(nn.Module):
-    """Mask logits of one stem from the mixture's magnitude."""
+    """From the magnitude of the mixture to the mask logits of one stem."""
 
     def __init__(self, config: SpleeterConfig) -> None:
         super().__init__()
         filters = config.filters
-        narrow = (*filters[-2::-1], 1)  # channels behind each decoder level
-        wide = (filters[-1], *(2 * f for f in narrow[:-1]))  # before it, with shortcut
+        narrow = (*filters[-2::-1], 1)  # channels out of each decoder level
+        wide = (filters[-1], *(2 * f for f in narrow[:-1]))  # and in, with the shortcut
         self.encoder_activation = ACTIVATIONS[config.encoder_activation]
         self.decoder_activation = ACTIVATIONS[config.decoder_activation]
         self.dropout = nn.Dropout(config.dropout)
@@ -148,7 +152,7 @@ class UNet(nn.Module):
         )
         self.decoder_norms = nn.ModuleList(_norm(n) for n in narrow)
         self.output = nn.Conv2d(1, config.channels, 4, dilation=2, padding=3)
-        self.encoder_norms[-1].requires_grad_(False)  # published, but nothing reads it
+        self.encoder_norms[-1].requires_grad_(False)  # published, but not used
         for layer in (*self.encoder, *self.decoder, self.output):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
@@ -158,10 +162,10 @@ class UNet(nn.Module):
         shortcuts: list[Tensor] = []
         x = magnitude
         for convolution, norm in zip(self.encoder, self.encoder_norms, strict=True):
-            # One zero before and two behind: where TensorFlow's "same" puts them.
+            # One zero before and two after, as TensorFlow pads with "same".
             shortcuts.append(convolution(F.pad(x, (1, 2, 1, 2))))
             x = self.encoder_activation(norm(shortcuts[-1]))
-        x = shortcuts.pop()  # the deepest level goes on without norm and activation
+        x = shortcuts.pop()  # the deepest level has no norm and no activation
         for level, (convolution, norm) in enumerate(
             zip(self.decoder, self.decoder_norms, strict=True)
         ):
@@ -172,13 +176,13 @@ class UNet(nn.Module):
 
 
 class Spleeter(nn.Module):
-    """A U-Net per stem and soft ratio masks; see the head of this file."""
+    """A U-Net per stem and soft ratio masks; see above."""
 
     def __init__(self, config: SpleeterConfig) -> None:
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(UNet(config) for _ in config.stems)
-        self.mask = nn.Identity()  # so that mssedu.inspect.inside has a name for it
+        self.mask = nn.Identity()  # gives mssedu.inspect.inside a name for the mask
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
@@ -196,14 +200,16 @@ class Spleeter(nn.Module):
         return padded[..., half : half + samples]
 
     def split(self, magnitude: Tensor) -> Tensor:
-        """The lowest bins, in blocks of equal width; zeros fill up the last block."""
+        """The lowest bins, in blocks of equal width; zeros fill the last block."""
+        # b batch, c channel, f bin, m frame of a block
         missing = -magnitude.shape[-1] % self.config.frames
-        filled = F.pad(magnitude[..., : self.config.bins, :], (0, missing))
+        padded = F.pad(magnitude[..., : self.config.bins, :], (0, missing))
         pattern = "b c f (block m) -> (b block) c f m"
-        return rearrange(filled, pattern, m=self.config.frames)
+        return rearrange(padded, pattern, m=self.config.frames)
 
     def join(self, mask: Tensor, spectrogram: Tensor) -> Tensor:
-        """Blocks side by side again, as many frames as the spectrogram has."""
+        """The blocks one after another, cut to the frames of the spectrogram."""
+        # b batch, s stem, c channel, f bin, m frame of a block
         pattern = "(b block) s c f m -> b s c f (block m)"
         whole = rearrange(mask, pattern, b=spectrogram.shape[0])
         return whole[..., : spectrogram.shape[-1]]
@@ -215,14 +221,14 @@ class Spleeter(nn.Module):
         return mask * blocks.unsqueeze(1)
 
     def ratio_masks(self, magnitude: Tensor) -> Tensor:
-        """Share of each stem in a bin; equal shares where all are silent."""
+        """The share of each stem in every bin; equal shares where all are silent."""
         epsilon = 1e-10
         power = magnitude**self.config.mask_exponent
         total = power.sum(dim=1, keepdim=True) + epsilon
         return (power + epsilon / len(self.networks)) / total
 
     def extend(self, mask: Tensor) -> Tensor:
-        """To all bins of the STFT: zeros, or the mean mask of the frame."""
+        """The mask for all bins; above `bins` it is zero, or the mean of its frame."""
         missing = self.config.n_fft // 2 + 1 - self.config.bins
         if self.config.mask_extension == "zeros":
             return F.pad(mask, (0, 0, 0, missing))
@@ -237,11 +243,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 def load_official(model: Spleeter, variables: Mapping[str, Any]) -> None:
     """Load the published weights: the variables of a TensorFlow checkpoint, by name.
 
-    TensorFlow numbers the layers of a kind through all stems (conv2d, conv2d_1, …) and
-    stores kernels as (frames, bins, in, out), ours are (out, in, bins, frames).
+    TensorFlow numbers the layers of a kind across all stems (conv2d, conv2d_1, …). It
+    stores kernels as (frames, bins, in, out), PyTorch as (out, in, bins, frames).
 
     Args:
-        model: of the published configuration, its stems in the published order.
+        model: of the published configuration, with its stems in the published order.
         variables: name, e.g. "conv2d_3/kernel", -> array or tensor.
 
     Raises:

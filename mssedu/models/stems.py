@@ -1,4 +1,4 @@
-"""Which stems are meant: stems of the song, sums of them, or all but some.
+"""How a user names the stems to estimate: stems of the song, sums, or all but some.
 
     vocals                          the stem of that name
     accompaniment=drums+bass+other  the sum of these stems
@@ -6,16 +6,17 @@
     instrumental=-vocals-choir      the whole mixture without these stems
     no_vocals                       short for no_vocals=-vocals
 
-Where a song has a stem called no_vocals, that stem is meant. The names instrumental and
+If a song has a stem called no_vocals, that stem is meant. The names instrumental and
 accompaniment mean the mixture without the vocals, unless the song has such a stem or
-the user says otherwise. No torch in here, so that every --help starts at once.
+the user writes something else. This file does not import torch, so that every --help
+starts at once.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mssedu.errors import InputError, check_name, message
+from mssedu.errors import InputError, check_name
 
 WITHOUT = "no_"  # no_vocals is the mixture without the vocals
 CUSTOMARY = {"instrumental": ("vocals",), "accompaniment": ("vocals",)}
@@ -24,25 +25,27 @@ _FORM = re.compile(r"(-[^+-]+)+|[^+-][^+]*(\+[^+]+)*")  # after the "="
 
 @dataclass(frozen=True)
 class StemRule:
-    """What one stem is made of."""
+    """What one stem consists of."""
 
     name: str
-    members: tuple[str, ...]  # stems that are summed, or that the mixture is without
+    members: tuple[str, ...]  # stems to sum, or to subtract from the mixture
     from_mixture: bool = False  # the mixture without the members, not their sum
-    stated: bool = False  # the user wrote a "=": the name alone says nothing
+    explicit: bool = False  # the user wrote the members, after a "="
 
     def __str__(self) -> str:
-        """For a sentence: what the stem is made of, unless its name says it."""
+        """The name, and in brackets the members, unless the name alone says them."""
         if self.from_mixture:
             return f"{self.name} (mixture − {' − '.join(self.members)})"
-        return f"{self.name} ({' + '.join(self.members)})" if self.stated else self.name
+        return (
+            f"{self.name} ({' + '.join(self.members)})" if self.explicit else self.name
+        )
 
 
 def parse_stem(text: str) -> StemRule:
     """Read one stem as the user wrote it.
 
     Raises:
-        InputError: no name, or members that are neither a sum nor left out.
+        InputError: there is no name, or the part after the "=" cannot be read.
 
     Example:
         >>> parse_stem("band=drums+bass").members
@@ -52,18 +55,19 @@ def parse_stem(text: str) -> StemRule:
     """
     name, equals, members = (part.strip() for part in text.partition("="))
     if not name or (equals and not _FORM.fullmatch(members)):
-        wanted = "NAME, NAME=STEM+STEM or NAME=-STEM"
-        remedy = "Write for example instrumental=-vocals or band=drums+bass."
-        raise InputError(message("stems", wanted, repr(text), remedy))
+        raise InputError(
+            f"stems: cannot read {text!r}. Write NAME, NAME=STEM+STEM or NAME=-STEM, "
+            "for example band=drums+bass or instrumental=-vocals."
+        )
     if not equals:
         return StemRule(name, (name,))
-    without = members.startswith("-")
-    found = members[1:].split("-") if without else members.split("+")
-    return StemRule(name, tuple(m.strip() for m in found), without, stated=True)
+    from_mixture = members.startswith("-")
+    parts = members[1:].split("-") if from_mixture else members.split("+")
+    return StemRule(name, tuple(p.strip() for p in parts), from_mixture, explicit=True)
 
 
 def stem_names(stems: Sequence[str]) -> tuple[str, ...]:
-    """The names of stems, without what they are made of.
+    """The names of stems, without what they consist of.
 
     Raises:
         InputError: no stem, a name twice, or a stem that cannot be read.
@@ -74,14 +78,14 @@ def stem_names(stems: Sequence[str]) -> tuple[str, ...]:
     """
     names = tuple(parse_stem(text).name for text in stems if text)
     if not names or len(set(names)) < len(stems):
-        remedy = "Name each stem once."
-        wanted = "a tuple of different names"
-        raise InputError(message("stems", wanted, tuple(stems), remedy))
+        raise InputError(
+            f"stems must be at least one name, each only once, got {tuple(stems)}."
+        )
     return names
 
 
 def resolve(where: str, stems: Sequence[str], known: Iterable[str]) -> list[StemRule]:
-    """What each stem is made of in a song that has these stems.
+    """What each stem consists of in a song that has these stems.
 
     Args:
         where: the song, for messages.
@@ -89,7 +93,7 @@ def resolve(where: str, stems: Sequence[str], known: Iterable[str]) -> list[Stem
         known: the stems that the song has.
 
     Raises:
-        InputError: a stem that the song has not, and that follows from no other.
+        InputError: the song lacks a stem, and no other stems give it.
 
     Example:
         >>> [str(rule) for rule in resolve("song", ["no_bass"], ["bass", "drums"])]
@@ -97,32 +101,32 @@ def resolve(where: str, stems: Sequence[str], known: Iterable[str]) -> list[Stem
     """
     known, rules = set(known), [parse_stem(text) for text in stems]
     by_name = {rule.name: rule for rule in rules}
-    return [_resolved(where, rule, known, by_name) for rule in rules]
+    return [_resolve_one(where, rule, known, by_name) for rule in rules]
 
 
-def _resolved(
+def _resolve_one(
     where: str, rule: StemRule, known: set[str], by_name: Mapping[str, StemRule]
 ) -> StemRule:
     name = rule.name
-    if name in known and not rule.stated:
+    if name in known and not rule.explicit:
         return rule
-    if rule.stated:
-        # Many test sets bring the sum as a file and not its parts.
+    if rule.explicit:
+        # Many test sets have a file of the sum, but no files of its parts.
         if name in known and not known.issuperset(rule.members):
             return StemRule(name, (name,))
         for member in rule.members:
             check_name("stem", member, known, where=where)
         return rule
-    left_out = name.removeprefix(WITHOUT)
-    if left_out != name and left_out in known:
-        return StemRule(name, (left_out,), from_mixture=True)
-    if left_out != name and left_out in by_name:
-        return _complement(name, _resolved(where, by_name[left_out], known, {}))
+    base = name.removeprefix(WITHOUT)
+    if base != name and base in known:
+        return StemRule(name, (base,), from_mixture=True)
+    if base != name and base in by_name:
+        return _complement(name, _resolve_one(where, by_name[base], known, {}))
     if name in CUSTOMARY and known.issuperset(CUSTOMARY[name]):
         return StemRule(name, CUSTOMARY[name], from_mixture=True)
     return StemRule(check_name("stem", name, known, where=where), (name,))
 
 
 def _complement(name: str, rule: StemRule) -> StemRule:
-    """The mixture without what a rule gives."""
-    return StemRule(name, rule.members, not rule.from_mixture, stated=True)
+    """The rest of the mixture: all that is not in the stem of `rule`."""
+    return StemRule(name, rule.members, not rule.from_mixture, explicit=True)

@@ -1,13 +1,14 @@
-"""Wave-U-Net: a U-Net on the waveform itself, which hears more than it answers for.
+"""Wave-U-Net: a U-Net on the waveform itself, without padding.
 
-Twelve levels each filter the signal and then keep every second sample, so that the
-deepest features look seconds far; twelve more double the rate again by drawing straight
-lines between samples, and take the details from the level of the same rate. No
-convolution pads: an answer costs 3 s of true context on either side, and no click is
-born at the seams. The last stem is not predicted, it is what the others leave.
+Each of twelve levels filters the signal and then drops every second sample, so that the
+deepest features cover seconds of sound; twelve more levels double the rate again by
+linear interpolation and add the detail of the encoder level of the same rate. No
+convolution pads: each output needs 3 s of the mixture on each side, so neighboring
+chunks join without artifacts. The last stem is not predicted; it is the mixture minus
+all other stems.
 
     mixture (batch, channels, samples)
-      │ 65,527 zeros before, as many and a few more behind: the context of the ends
+      │ 65,527 zeros before, as many and a few more after: the context of the ends
     excerpt (batch, channels, 147,443), here for 16,389 samples (or fewer)
       │ encoder: conv 15, leaky relu ─── skip (batch, 24, 147,429) ──────┐ cut to the
       │          every second sample (batch, 24, 73,715)                 │ middle, set
@@ -16,23 +17,23 @@ born at the seams. The last stem is not predicted, it is what the others leave.
       │ decoder: n samples ▸ 2n - 1 on straight lines (batch, 312, 17) ◂─┤ own channels
       │          conv 5, leaky relu (batch, 288, 13)                     │
       │   … 12 levels, 24 channels fewer each …                          │
-    features (batch, 24, 16,389), beside the excerpt's middle ◂──────────┘
+    features (batch, 24, 16,389), with the excerpt's middle ◂────────────┘
       │ conv 1, tanh; the last stem: mixture minus all others
     estimate (batch, stems, channels, samples)
 
 Paper: Stoller, Ewert, Dixon 2018, "Wave-U-Net: a multi-scale neural network for
-end-to-end audio source separation" (ISMIR), model M6: 10,263,498 parameters. Origin:
-github.com/f90/Wave-U-Net (MIT), configuration "full_multi_instrument"; its order of the
-stems is bass, drums, other, vocals, so the vocals are the rest there. With the same
-weights this file gives the same waveforms (tests/parity).
-
-Audio should lie in -1…1: tanh cannot answer with more. As in the origin, the last stem
-is clipped to -1…1 in eval mode, and only then the stems may not sum to the mixture. A
-single stem has no others to be the rest of, and is predicted. `forward` puts zeros
-beyond the ends of what it is given, the origin does so at the ends of a song only: feed
-long segments, or cut excerpts with their context and call `WaveUNet.valid`, as the
-origin trains. Left out: the zero-padded models M1 and M2, and M5, which learns the
-weights of its interpolation. Notebook: 09.
+    end-to-end audio source separation" (ISMIR), model M6: 10,263,498 parameters.
+Origin: github.com/f90/Wave-U-Net (MIT), configuration "full_multi_instrument". Its
+    stems are bass, drums, other, vocals, so there the vocals are the rest. With the
+    same weights this file gives the same waveforms (tests/parity).
+Differences: a single stem has no others to subtract, so it is predicted. `forward` puts
+    zeros around its input, the origin only around a whole song: use long segments, or
+    cut excerpts with their context and call `WaveUNet.valid`, as the origin trains. As
+    in the origin, the last stem is clipped to -1…1 in eval mode; only then may the
+    stems not sum to the mixture. Audio should be within -1…1, the range of tanh.
+Left out: the zero padding of M1 and M2, and the learned interpolation of M5, as M6 has
+    neither.
+Notebook: 09.
 """
 
 from collections.abc import Mapping
@@ -44,70 +45,61 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import (
-    InputError,
-    check_mixture,
-    check_range,
-    message,
-)
-from mssedu.models.blocks import check_config
+from mssedu.errors import InputError, check_mixture, check_range
 from mssedu.models.blocks.tensorflow import copy_variables
+from mssedu.models.contract import check_config, check_odd
 
 
 @dataclass(frozen=True)
 class WaveUNetConfig:
-    """Defaults: M6, the paper's model for four stems."""
+    """The defaults are M6, the paper's model for four stems."""
 
     stems: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     sample_rate: int = 22050  # Hz
     channels: int = 2
-    segment: float = 30.0  # seconds; 3 s at either end lack some of their context
+    segment: float = 30.0  # seconds; 3 s at each end have incomplete context
     n_levels: int = 12
-    filters: int = 24  # channels of the first level; each level has as many more
-    kernel: int = 15  # samples, on the way down
-    merge_kernel: int = 5  # samples, on the way up
+    filters: int = 24  # channels of the first level; each further level adds as many
+    kernel: int = 15  # samples, in the encoder
+    merge_kernel: int = 5  # samples, in the decoder
     difference: bool = True  # the last stem is the mixture minus all others
 
     def __post_init__(self) -> None:
-        where = "WaveUNetConfig"
         check_config(self)
         check_range("n_levels", self.n_levels, 1)
         check_range("filters", self.filters, 1)
-        for name in ("kernel", "merge_kernel"):
-            size = getattr(self, name)
-            if size < 1 or size % 2 == 0:
-                remedy = "Its middle must lie on a sample; add 1."
-                raise InputError(message(where, f"an odd {name} ≥ 1", size, remedy))
+        check_odd("kernel", self.kernel)
+        check_odd("merge_kernel", self.merge_kernel)
 
     @property
     def n_predicted(self) -> int:
-        """Stems that the network gives; the last may be the rest of the mixture."""
+        """Number of stems that the network predicts; the last stem may be the rest."""
         n_stems = len(self.stems)
         return n_stems - 1 if self.difference and n_stems > 1 else n_stems
 
 
 PRESETS = {
     "paper": WaveUNetConfig(),
-    # At the rate of the songs in data/, which `mssedu train` reads as they are
+    # The sample rate is that of the songs in data/, so training needs no resampling.
     "tiny": WaveUNetConfig(sample_rate=44100, n_levels=9, filters=10),
 }
 
 
 def valid_lengths(config: WaveUNetConfig, samples: int) -> tuple[int, int]:
-    """Samples in and out of the convolutions, for at least `samples` of output.
+    """Input and output length of the convolutions, for at least `samples` of output.
 
-    Only some lengths keep every level on its samples: out, they lie
-    2 ** n_levels apart; in, they are longer by the context, always the same.
+    Only some lengths fit the downsampling of every level. Output lengths are a multiple
+    of 2 ** n_levels apart. Input lengths are longer by the context, a constant.
 
     Args:
         config: of a Wave-U-Net.
-        samples: wanted, ≥ 1.
+        samples: of output, ≥ 1.
 
     Returns:
-        Input length and output length, the smallest that suffice.
+        The smallest input length and output length that suffice.
 
     Raises:
-        InputError: less than one sample wanted.
+        InputError: samples is below 1.
 
     Example:
         >>> valid_lengths(WaveUNetConfig(), 16384)  # the paper's training excerpt
@@ -125,14 +117,14 @@ def valid_lengths(config: WaveUNetConfig, samples: int) -> tuple[int, int]:
 
 
 class WaveUNet(nn.Module):
-    """All stems from one network on the waveform; see the head of this file."""
+    """All stems from one network on the waveform; see above."""
 
     def __init__(self, config: WaveUNetConfig) -> None:
         super().__init__()
         self.config = config
         channels, kernel, merge = config.channels, config.kernel, config.merge_kernel
         widths = [config.filters * level for level in range(1, config.n_levels + 2)]
-        above = [channels, *widths[:-2]]  # what a level is given
+        above = [channels, *widths[:-2]]  # channels into each level
         self.encoder = nn.ModuleList(
             _filter(n_in, n_out, kernel)
             for n_in, n_out in zip(above, widths[:-1], strict=True)
@@ -145,11 +137,11 @@ class WaveUNet(nn.Module):
         n_out = config.n_predicted * channels
         self.output = nn.Conv1d(config.filters + channels, n_out, 1)
         for part in self.modules():
-            if isinstance(part, nn.Conv1d):  # as TensorFlow starts
+            if isinstance(part, nn.Conv1d):  # the first weights of TensorFlow
                 assert part.bias is not None, "every convolution here has a bias"
                 nn.init.xavier_uniform_(part.weight)
                 nn.init.zeros_(part.bias)
-        for rows in self.output.weight.data.split(channels):  # a layer per stem there
+        for rows in self.output.weight.data.split(channels):  # one layer per stem
             nn.init.xavier_uniform_(rows)
 
     def forward(self, mixture: Tensor) -> Tensor:
@@ -163,7 +155,7 @@ class WaveUNet(nn.Module):
         return self.valid(excerpt)[..., :samples]
 
     def valid(self, excerpt: Tensor) -> Tensor:
-        """Separate the middle of an excerpt, with what lies around it as context.
+        """Separate the middle of an excerpt; the rest of it is the context.
 
         Args:
             excerpt: (batch, channels, input length of `valid_lengths`).
@@ -173,8 +165,9 @@ class WaveUNet(nn.Module):
             at index (input length - output length) / 2.
 
         Raises:
-            InputError: a length that `valid_lengths` never gives.
+            InputError: a length that `valid_lengths` never returns.
         """
+        # b batch, s stem, c channel, t sample
         check_mixture(excerpt, self.config.channels)
         _check_length(self.config, excerpt.shape[-1])
         x, skips = excerpt, []
@@ -186,14 +179,14 @@ class WaveUNet(nn.Module):
         for level in self.decoder:
             x = _double_rate(x)
             x = level(torch.cat([_middle(skips.pop(), x.shape[-1]), x], dim=1))
-        heard = _middle(excerpt, x.shape[-1])
-        predicted = torch.tanh(self.output(torch.cat([heard, x], dim=1)))
+        mixture = _middle(excerpt, x.shape[-1])
+        predicted = torch.tanh(self.output(torch.cat([mixture, x], dim=1)))
         channels = self.config.channels
         estimate = rearrange(predicted, "b (s c) t -> b s c t", c=channels)
-        return self._with_rest(estimate, heard)
+        return self._with_rest(estimate, mixture)
 
     def _with_rest(self, estimate: Tensor, mixture: Tensor) -> Tensor:
-        """Add the last stem, if it is what the others leave of the mixture."""
+        """Append the last stem, if it is the mixture minus all others."""
         if self.config.n_predicted == len(self.config.stems):
             return estimate
         rest = mixture - estimate.sum(dim=1)
@@ -208,7 +201,7 @@ def _filter(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
 
 
 def _double_rate(x: Tensor) -> Tensor:
-    """A new sample halfway between any two: n samples -> 2n - 1."""
+    """Insert a sample halfway between any two: n samples -> 2n - 1."""
     size = 2 * x.shape[-1] - 1
     return F.interpolate(x, size, mode="linear", align_corners=True)
 
@@ -216,8 +209,8 @@ def _double_rate(x: Tensor) -> Tensor:
 def _middle(x: Tensor, samples: int) -> Tensor:
     """The middle `samples` of the last axis."""
     extra = x.shape[-1] - samples
-    assert extra >= 0, "the way up has no more samples than the way down"
-    assert extra % 2 == 0, "odd kernels leave odd lengths on both ways"
+    assert extra >= 0, "the decoder has no more samples than the encoder"
+    assert extra % 2 == 0, "odd kernels give odd lengths in encoder and decoder"
     return x[..., extra // 2 : extra // 2 + samples]
 
 
@@ -226,28 +219,29 @@ def _check_length(config: WaveUNetConfig, samples: int) -> None:
     step = 2**config.n_levels
     n_steps, odd = divmod(samples - input_length, step)
     if n_steps < 0 or odd:
-        wanted = f"an excerpt of {input_length} + n · {step} samples"
-        remedy = "valid_lengths(config, samples) gives the length to cut."
-        raise InputError(message("WaveUNet.valid", wanted, samples, remedy))
+        raise InputError(
+            f"excerpt must have {input_length} + n · {step} samples, got {samples}. "
+            "valid_lengths(config, samples) returns a length that fits."
+        )
 
 
 def load_official(model: WaveUNet, variables: Mapping[str, Any]) -> None:
     """Load the published weights: the variables of a TensorFlow checkpoint, by name.
 
     TensorFlow numbers the convolutions in the order of computation (conv1d, conv1d_1,
-    …), one for each predicted stem at the end; kernels are (samples, in, out) there.
+    …); the last ones are one for each predicted stem. Kernels are (samples, in, out).
 
     Args:
-        model: of the published configuration, its stems in the published order.
-        variables: name, e.g. "separator/conv1d_3/kernel", -> array or tensor; others
-            that a checkpoint holds (those of the optimizer) are left alone.
+        model: of the published configuration, with its stems in the published order.
+        variables: name, e.g. "separator/conv1d_3/kernel", -> array or tensor; others,
+            such as those of the optimizer, are ignored.
 
     Raises:
         CheckpointError: a variable is missing or has another shape.
     """
     blocks = [*model.encoder, model.bottleneck, *model.decoder]
     places = [(block[0].weight, block[0].bias) for block in blocks]
-    last, rows = model.output, model.config.channels  # ours is one for all stems
+    last, rows = model.output, model.config.channels  # one layer for all stems
     assert last.bias is not None, "every convolution here has a bias"
     places += zip(last.weight.split(rows), last.bias.split(rows), strict=True)
     named: list[tuple[str, Tensor]] = []

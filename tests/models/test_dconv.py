@@ -13,20 +13,7 @@ from mssedu.models.blocks.dconv import (
     join,
     rescale_,
 )
-
-
-def noise(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def randomized(module):
-    """No parameter at its default: scales count, and biases are heard."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5
-        parameter.data.normal_(0.0, scale, generator=generator)
-    return module
-
+from tests.models.noise import noise, randomized
 
 # ---- BiLSTM -------------------------------------------------------------------------
 
@@ -89,8 +76,8 @@ def test_attention_is_what_forward_uses(attention):
     assert weights.shape == (2, 3, 9, 9)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 9))
     content = attention.content(x).reshape(2, 3, 4, 9)
-    heard = torch.einsum("bhqk,bhdk->bhdq", weights, content).reshape(2, 12, 9)
-    torch.testing.assert_close(attention(x), x + attention.proj(heard))
+    mean_content = torch.einsum("bhqk,bhdk->bhdq", weights, content).reshape(2, 12, 9)
+    torch.testing.assert_close(attention(x), x + attention.proj(mean_content))
 
 
 def test_no_frame_attends_to_itself_unless_it_is_alone(attention):

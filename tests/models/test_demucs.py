@@ -8,17 +8,14 @@ from mssedu.errors import InputError
 from mssedu.inspect.inside import look_inside
 from mssedu.models.demucs import Resample, center_pad, center_trim, valid_length
 from mssedu.models.registry import create_model, model_config
+from tests.models.noise import noise
 
 SMALL = {"width": 4, "depth": 3}
 
 
 def small_model(**changes):
     torch.manual_seed(0)
-    return create_model("demucs", "tiny", **{**SMALL, **changes}).eval()
-
-
-def noise(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    return create_model("demucs", "tiny", **(SMALL | changes)).eval()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +49,7 @@ def test_published_valid_lengths():
     config = model_config("demucs")
     assert valid_length(config, 441_000) == 447_146
     assert valid_length(config, 44_100) == 49_834
-    with pytest.raises(InputError, match="samples in"):
+    with pytest.raises(InputError, match="samples"):
         valid_length(config, 0)
 
 
@@ -121,7 +118,7 @@ def test_a_constant_stays_as_it_is(length):
 # ---- the model ----------------------------------------------------------------------
 
 
-def test_new_weights_are_drawn_towards_the_reference():
+def test_new_weights_are_scaled_towards_the_reference():
     plain, rescaled = small_model(rescale=0.0), small_model(rescale=0.1)
     for one, other in zip(plain.modules(), rescaled.modules(), strict=True):
         if isinstance(one, nn.Conv1d | nn.ConvTranspose1d):
@@ -151,7 +148,7 @@ def test_silence_is_exact_for_each_item_alone():
     model = small_model()
     mixture = noise(3, 2, 2000)
     mixture[1] = 0
-    mixture[2, :, 1:] = 0  # a single click is heard
+    mixture[2, :, 1:] = 0  # a single click is not silence
     peaks = model(mixture).abs().amax((1, 2, 3))
     assert peaks[1] == 0
     assert peaks[0] > 0
@@ -177,15 +174,13 @@ def test_gates_skips_and_states_can_be_seen():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"width": 0}, "width in"),
-        ({"growth": 0.5}, "growth in"),
-        ({"depth": 0}, "depth in"),
-        ({"stride": 0}, "stride in"),
-        ({"stride": 9}, r"kernel_size in \[9"),
-        ({"kernel_size": 2, "stride": 2}, r"kernel_size in \[3"),
-        ({"context": 0}, "context in"),
-        ({"lstm_layers": -1}, "lstm_layers in"),
-        ({"rescale": -0.1}, "rescale in"),
+        ({"width": 0}, "width"),
+        ({"growth": 0.5}, "growth"),
+        ({"depth": 0}, "depth"),
+        ({"stride": 0}, "stride"),
+        ({"stride": 9}, "kernel_size must be at least 9"),
+        ({"kernel_size": 2, "stride": 2}, "kernel_size must be at least 3"),
+        ({"context": 0}, "context"),
     ],
     ids=str,
 )

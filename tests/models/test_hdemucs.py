@@ -7,15 +7,12 @@ from mssedu.errors import InputError
 from mssedu.inspect.inside import look_inside
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.models.registry import create_model, model_config
+from tests.models.noise import noise
 
 
 def tiny_model(**changes):
     torch.manual_seed(0)
     return create_model("hdemucs", "tiny", **changes)
-
-
-def noise(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
 def test_published_parameter_count():
@@ -42,7 +39,7 @@ def test_branches_meet_with_one_step_a_frame(samples):
 
 
 @torch.no_grad()
-def test_each_branch_hears_the_other_where_they_merge():
+def test_each_branch_depends_on_the_other_where_they_merge():
     model = tiny_model().eval()
     freq, time = noise(1, 32, 8, 9), noise(1, 32, 36)
     for freq_in, time_in in ((freq, 0 * time), (0 * freq, time)):
@@ -57,12 +54,12 @@ def test_the_estimate_is_the_sum_of_both_branches():
     model, mixture = tiny_model().eval(), noise(1, 2, 8000)
 
     def without(*branches):
-        kept = {name: value.clone() for name, value in model.state_dict().items()}
+        state = {name: value.clone() for name, value in model.state_dict().items()}
         for branch in branches:
             for parameter in getattr(model, branch)[-1].conv_tr.parameters():
                 parameter.zero_()
         estimate = model(mixture)
-        model.load_state_dict(kept)
+        model.load_state_dict(state)
         return estimate
 
     by_freq, by_time = without("tdecoder"), without("decoder")
@@ -139,16 +136,14 @@ def test_every_config_that_is_allowed_computes_a_single_sample(changes, training
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"n_fft": 2048}, "a power of 4 from 64 on, got 2048"),
-        ({"n_fft": 16}, "a power of 4 from 64 on"),
-        ({"depth": 4}, r"depth in \[5"),
-        ({"width": 0}, r"width in \[1"),
-        ({"dconv_depth": -1}, r"dconv_depth in \[0"),
-        ({"context_starts": -1}, r"context_starts in \[0"),
-        ({"norm_starts": 0}, r"norm_starts in \[1"),
-        ({"norm_groups": 5}, "norm_groups 5 divides, got width 384 at level 3"),
-        ({"dconv_compress": 25}, "at least twice dconv_compress, got width 48 at"),
-        ({"dconv_compress": 5}, "whose width, 153, 4 heads can share, got width 768"),
+        ({"n_fft": 2048}, "n_fft must be a power of 4 and at least 64, got 2048"),
+        ({"n_fft": 16}, "n_fft must be a power of 4"),
+        ({"depth": 4}, "depth must be at least 5"),
+        ({"width": 0}, "width must be at least 1"),
+        ({"norm_starts": 0}, "norm_starts must be at least 1"),
+        ({"norm_groups": 5}, "width 48 gives 384 .* level 3: norm_groups 5"),
+        ({"dconv_compress": 25}, "width 48 .* at least twice dconv_compress 25"),
+        ({"dconv_compress": 5}, "width 48 .* dconv_compress 5 it gives 153 .* 4 heads"),
     ],
     ids=str,
 )

@@ -14,10 +14,7 @@ from mssedu.models.blocks.hybrid import (
     hybrid_stft,
     normalize,
 )
-
-
-def noise(*shape, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+from tests.models.noise import noise
 
 
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 100, 1000])

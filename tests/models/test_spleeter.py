@@ -6,6 +6,7 @@ import torch
 from mssedu.errors import CheckpointError, InputError
 from mssedu.models.registry import create_model, model_config
 from mssedu.models.spleeter import PRESETS, UNet, load_official
+from tests.models.noise import noise
 
 TINY = {"n_fft": 64, "hop_length": 16, "bins": 16, "frames": 32, "filters": (2, 3)}
 PUBLISHED = 9_823_749
@@ -13,11 +14,7 @@ PUBLISHED = 9_823_749
 
 def small_model(**changes):
     torch.manual_seed(0)
-    return create_model("spleeter", "tiny", **{**TINY, **changes})
-
-
-def noise(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    return create_model("spleeter", "tiny", **(TINY | changes))
 
 
 @pytest.mark.parametrize(
@@ -107,29 +104,31 @@ def test_shifting_by_a_level_shifts_the_masks():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"bins": 17}, "multiples of 4, got bins 17"),
-        ({"frames": 30}, "multiples of 4"),
-        ({"bins": 2000}, "bins in"),
-        ({"filters": ()}, r"len\(filters\) in"),
-        ({"encoder_activation": "ReLU"}, "a nonlinearity of"),
-        ({"decoder_activation": "gelu"}, "got 'gelu'. Did you mean 'elu'"),
-        ({"mask_extension": "mean"}, "a mask_extension of"),
-        ({"mask_exponent": 0.5}, "mask_exponent in"),
-        ({"dropout": 1.0}, "dropout in"),
-        ({"frames": 4}, "segment in"),
+        ({"bins": 17}, "bins must be a multiple of 4"),
+        ({"frames": 30}, "frames must be a multiple of 4"),
+        ({"bins": 2000}, "bins"),
+        ({"encoder_activation": "ReLU"}, "encoder_activation 'ReLU'"),
+        ({"decoder_activation": "gelu"}, "decoder_activation .*elu, leaky_relu, relu"),
+        ({"mask_extension": "mean"}, "mask_extension .*average, zeros"),
+        ({"mask_exponent": 0.5}, "mask_exponent"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"frames": 4}, "frames must be at least 6"),
     ],
     ids=str,
 )
 def test_wrong_config_is_named(changes, text):
     with pytest.raises(InputError, match=text):
-        model_config("spleeter", "tiny", **{**TINY, **changes})
+        model_config("spleeter", "tiny", **(TINY | changes))
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda v: v.pop("conv2d/kernel"), "conv2d/kernel.*no variable"),
-        (lambda v: v.update({"conv2d_1/bias": torch.zeros(9)}), r"got \(9,\)"),
+        (lambda v: v.pop("conv2d/kernel"), "no variable conv2d/kernel"),
+        (
+            lambda v: v.update({"conv2d_1/bias": torch.zeros(9)}),
+            r"conv2d_1/bias .*\(9,\)",
+        ),
     ],
     ids=["missing", "wrong shape"],
 )

@@ -63,11 +63,11 @@ def test_instrumental_needs_vocals():
 
 def test_names_are_distinct():
     assert stem_names(["vocals", "band=-vocals"]) == ("vocals", "band")
-    with pytest.raises(InputError, match="different names"):
+    with pytest.raises(InputError, match="stems must"):
         stem_names(["vocals", "vocals=-drums"])
 
 
-def test_a_rule_says_what_its_name_does_not():
+def test_a_rule_in_words_adds_what_the_name_does_not_say():
     texts = ["vocals", "band=drums+bass", "no_vocals"]
-    said = [str(rule) for rule in resolve("song", texts, KNOWN)]
-    assert said == ["vocals", "band (drums + bass)", "no_vocals (mixture − vocals)"]
+    names = [str(rule) for rule in resolve("song", texts, KNOWN)]
+    assert names == ["vocals", "band (drums + bass)", "no_vocals (mixture − vocals)"]

@@ -20,8 +20,8 @@ def test_axes_are_turned_round():
 @pytest.mark.parametrize(
     ("variables", "match"),
     [
-        ({}, "no variable of this name"),
-        ({"bias": torch.ones(4)}, r"bias, \(3,\) in our order of axes, got \(4,\)"),
+        ({}, "no variable bias"),
+        ({"bias": torch.ones(4)}, r"bias has the shape \(4,\).*\(3,\)"),
     ],
 )
 def test_one_that_does_not_fit_leaves_all_alone(variables, match):

@@ -12,19 +12,7 @@ from mssedu.models.blocks.transformer import (
     sines_1d,
     sines_2d,
 )
-
-
-def noise(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def randomized(module):
-    """No parameter at its default: scales matter, and biases are not zero."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5
-        parameter.data.normal_(0.0, scale, generator=generator)
-    return module
+from tests.models.noise import noise, randomized
 
 
 @pytest.fixture
@@ -42,9 +30,9 @@ def test_attention_is_that_of_torch(attentions, keys, training):
     query, other = noise(2, 30, 24), noise(2, keys, 24, seed=2)
     expected, weights = theirs(query, other, other, average_attn_weights=False)
     torch.testing.assert_close(ours(query, other), expected)
-    seen = ours.inside(query, other)["attention"]
-    assert seen.shape == (2, 4, 30, keys)
-    torch.testing.assert_close(seen, weights)
+    attention = ours.inside(query, other)["attention"]
+    assert attention.shape == (2, 4, 30, keys)
+    torch.testing.assert_close(attention, weights)
 
 
 def test_attention_starts_as_that_of_torch():
@@ -64,11 +52,11 @@ def test_attention_drops_weights_in_training_only():
     assert torch.equal(attention(x, x), attention(x, x))
 
 
-def test_attention_takes_nothing_but_values():
+def test_attention_gives_a_mean_of_values():
     attention = Attention(8, 2)
     same = noise(1, 1, 8).expand(-1, 10, -1)  # whatever the weights, their mean
-    taken = attention(noise(1, 3, 8), same)
-    torch.testing.assert_close(taken[:, 1:], taken[:, :1].expand(-1, 2, -1))
+    mean_values = attention(noise(1, 3, 8), same)
+    torch.testing.assert_close(mean_values[:, 1:], mean_values[:, :1].expand(-1, 2, -1))
 
 
 def test_sines_tell_positions_apart():
@@ -134,16 +122,16 @@ def test_shapes_stay(bins, frames, frames_t):
 
 
 @torch.no_grad()
-def test_branches_hear_each_other_from_the_second_layer_on():
+def test_branches_depend_on_each_other_from_the_second_layer_on():
     freq, time, other = noise(1, 16, 3, 5), noise(1, 16, 9), noise(1, 16, 9, seed=3)
-    for n_layers, heard in ((1, False), (2, True)):
+    for n_layers, depends in ((1, False), (2, True)):
         model = randomized(CrossDomainTransformer(16, n_layers, 2)).eval()
         same = torch.equal(model(freq, time)[0], model(freq, other)[0])
-        assert same is not heard
+        assert same is not depends
 
 
 @torch.no_grad()
-def test_both_look_at_each_other_as_before_the_layer():
+def test_both_attend_to_the_other_as_it_was_before_the_layer():
     model = randomized(CrossDomainTransformer(16, 2, 2)).eval()
     freq, time = noise(1, 16, 3, 5), noise(1, 16, 9)
     before = CrossDomainTransformer(16, 1, 2).eval()

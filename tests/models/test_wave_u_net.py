@@ -61,12 +61,12 @@ def test_lengths_are_what_the_convolutions_give(kernels, n_levels):
 
 @pytest.mark.parametrize("samples", [50, 500])
 def test_other_lengths_are_refused(samples):
-    with pytest.raises(InputError, match=r"an excerpt of 499 \+ n · 16 samples"):
+    with pytest.raises(InputError, match=r"excerpt .*499 \+ n · 16 samples"):
         small_model().valid(noise(1, 2, samples))
 
 
 def test_no_output_at_all_is_refused():
-    with pytest.raises(InputError, match="samples in"):
+    with pytest.raises(InputError, match="samples"):
         valid_lengths(model_config("wave_u_net"), 0)
 
 
@@ -80,35 +80,35 @@ def test_middle_of_a_long_excerpt_has_its_true_context():
     context = (input_length - output_length) // 2
     mixture = noise(1, 2, 3000)
     start = 40 * STEP  # the grid of every level begins at the first sample
-    heard = mixture[..., start - context : start - context + input_length]
+    excerpt = mixture[..., start - context : start - context + input_length]
     whole = model(mixture)[..., start : start + output_length]
-    torch.testing.assert_close(model.valid(heard), whole)
+    torch.testing.assert_close(model.valid(excerpt), whole)
 
     alone = model(mixture[..., start : start + output_length])  # zeros as context
     assert (alone - whole).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_ends_see_zeros():
+def test_zeros_are_beyond_the_ends():
     model = small_model()
     mixture = noise(1, 2, 555)
     wider = torch.nn.functional.pad(mixture, (5 * STEP, 333))
     torch.testing.assert_close(model(wider)[..., 5 * STEP : -333], model(mixture))
 
 
-def test_an_answer_costs_exactly_its_context():
+def test_one_output_depends_on_its_whole_context():
     model = small_model()
     input_length, output_length = valid_lengths(model.config, 1)
     excerpt = noise(1, 2, input_length).requires_grad_()
     model.valid(excerpt)[..., 0, 0, :].sum().backward()
-    heard = excerpt.grad[0].abs().sum(0) > 0
-    assert heard[0]
-    assert heard[-1]
+    is_used = excerpt.grad[0].abs().sum(0) > 0
+    assert is_used[0]
+    assert is_used[-1]
     assert input_length - output_length == 32 * STEP - 18
 
 
 @torch.no_grad()
-def test_a_shift_by_the_total_stride_shifts_the_answer():
+def test_a_shift_by_the_total_stride_shifts_the_estimate():
     model = small_model()
     mixture = noise(1, 2, 2000)
     estimate, later = model(mixture), model(mixture[..., STEP:])
@@ -195,11 +195,11 @@ def test_official_weights_that_do_not_fit_are_named():
     weights, model = official_weights(small_model()), small_model(filters=4)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(
-        CheckpointError, match=r"separator/conv1d/kernel, \(4, 2, 15\).*got \(3, 2, 15"
+        CheckpointError, match=r"separator/conv1d/kernel .*\(3, 2, 15\).*\(4, 2, 15\)"
     ):
         load_official(model, weights)
     del weights["separator/conv1d_9/bias"]
-    with pytest.raises(CheckpointError, match=r"conv1d_9/bias.*no variable of this"):
+    with pytest.raises(CheckpointError, match="no variable separator/conv1d_9/bias"):
         load_official(small_model(), weights)
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
@@ -207,11 +207,11 @@ def test_official_weights_that_do_not_fit_are_named():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"n_levels": 0}, "n_levels in"),
-        ({"filters": 0}, "filters in"),
-        ({"kernel": 14}, "an odd kernel ≥ 1, got 14"),
-        ({"merge_kernel": -1}, "an odd merge_kernel ≥ 1, got -1"),
-        ({"segment": 0.0}, "segment in"),
+        ({"n_levels": 0}, "n_levels"),
+        ({"filters": 0}, "filters"),
+        ({"kernel": 14}, "kernel must be odd"),
+        ({"merge_kernel": -1}, "merge_kernel must be odd"),
+        ({"segment": 0.0}, "segment"),
     ],
     ids=str,
 )

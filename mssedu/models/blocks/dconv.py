@@ -6,14 +6,15 @@
       │ 1 × 1 to 2 · width ▸ norm ▸ GLU ▸ × a small number a channel      │
       └──────────────────────────────── + ────────────────────────────────┘  … depth
 
-DConv adds to a layer's output what a narrow network makes of it. As the small numbers
-(LayerScale) begin near 0, a deep model begins as if DConv were not there.
+DConv is a narrow residual network that is added to a layer's output. The small numbers
+(LayerScale) start near 0, so a new model computes almost the same as without DConv.
 
 Papers: Défossez et al. 2019, "Music source separation in the waveform domain" (BiLSTM,
-rescaled weights); Défossez 2021, "Hybrid spectrogram and waveform source separation"
-(DConv, local attention); Touvron et al. 2021 (LayerScale). Origin: github.com/
-adefossez/demucs (MIT), demucs.demucs; parameters are named as there. Left out: the
-attention's cosines, as no published model has them. Notebook: 10.
+    rescaled weights); Défossez 2021, "Hybrid spectrogram and waveform source
+    separation" (DConv, local attention); Touvron et al. 2021 (LayerScale).
+Origin: github.com/adefossez/demucs (MIT), demucs.demucs; parameters have its names.
+Left out: the attention's cosines, as no published model has them.
+Notebook: 10.
 """
 
 import math
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-LSTM_FRAMES = 200  # the BiLSTM in a DConv sees so many at a time
+LSTM_FRAMES = 200  # length of the spans that the BiLSTM of a DConv works on
 
 
 class BiLSTM(nn.Module):
@@ -32,9 +33,9 @@ class BiLSTM(nn.Module):
     Args:
         width: features of a frame, in and out.
         n_layers: LSTM layers.
-        max_frames: a longer input is cut into spans of this length, a multiple of 4,
-            half overlapping; each frame comes from the span whose ends are farthest.
-        skip: add the input to the output.
+        max_frames: a longer input is cut into half overlapping spans of this length, a
+            multiple of 4; each output frame is from the span whose ends are farthest.
+        skip: whether to add the input to the output.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class BiLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, frames) -> the same shape."""
+        # b batch (or batch · spans), d feature, m frame
         frames = x.shape[-1]
         spans = x
         if self.max_frames and frames > self.max_frames:
@@ -67,8 +69,9 @@ class BiLSTM(nn.Module):
 def cut(x: Tensor, length: int) -> Tensor:
     """Half overlapping spans: (batch, width, frames) -> (batch · spans, width, length).
 
-    Zeros fill up the last ones.
+    Zeros fill the last spans.
     """
+    # b batch, n span, d feature, m frame
     stride = length // 2
     n_spans = math.ceil(x.shape[-1] / stride)
     padded = F.pad(x, (0, (n_spans - 1) * stride + length - x.shape[-1]))
@@ -76,7 +79,8 @@ def cut(x: Tensor, length: int) -> Tensor:
 
 
 def join(spans: Tensor, batch: int) -> Tensor:
-    """The inverse of `cut`, which leaves the outer quarters of inner spans away."""
+    """The inverse of `cut`; it drops the outer quarters of the inner spans."""
+    # b batch, n span, d feature, m frame
     spans = rearrange(spans, "(b n) d m -> b n d m", b=batch)
     quarter = spans.shape[-1] // 4
     middle = spans[:, 1:-1, :, quarter:-quarter]
@@ -89,11 +93,11 @@ def join(spans: Tensor, batch: int) -> Tensor:
 
 
 class LocalAttention(nn.Module):
-    """Attention that learns, frame by frame, how fast to forget what lies further away.
+    """Attention that learns, for each frame, how fast its weights fall with distance.
 
-    Each head compares a frame with all others but itself. From the scores it takes off
-    their distance times a rate, which the frame chooses as a mix of `n_decays` fixed
-    ones.
+    Each head compares a frame with all other frames, but not with itself. It subtracts
+    from each score the distance in frames times a rate. The rate is a weighted sum of
+    `n_decays` fixed rates, and the frame itself determines the weights.
     """
 
     def __init__(self, width: int, n_heads: int = 4, n_decays: int = 4) -> None:
@@ -104,19 +108,21 @@ class LocalAttention(nn.Module):
         self.key = nn.Conv1d(width, width, 1)
         self.query_decay = nn.Conv1d(width, n_heads * n_decays, 1)
         weight, bias = self.query_decay.parameters()
-        with torch.no_grad():  # slow decay at first: every frame is in reach
+        with torch.no_grad():  # slow decay at first, so that far frames count too
             weight.mul_(0.01)
             bias.fill_(-2)
         self.proj = nn.Conv1d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, frames) -> the same shape, the input added."""
+        # b batch, h head, d feature of a head, m frame
         content = rearrange(self.content(x), "b (h d) m -> b h d m", h=self.n_heads)
-        heard = content @ self.inside(x)["attention"].mT
-        return x + self.proj(rearrange(heard, "b h d m -> b (h d) m"))
+        weighted = content @ self.inside(x)["attention"].mT
+        return x + self.proj(rearrange(weighted, "b h d m -> b (h d) m"))
 
     def inside(self, x: Tensor) -> dict[str, Tensor]:
-        """The attention, (batch, heads, queries, keys): how much each frame takes."""
+        """The attention weights, (batch, heads, queries, keys); each row sums to 1."""
+        # b batch, h head, d feature of a head, m frame
         split = "b (h d) m -> b h m d"
         query = rearrange(self.query(x), split, h=self.n_heads)
         key = rearrange(self.key(x), split, h=self.n_heads)
@@ -126,13 +132,13 @@ class LocalAttention(nn.Module):
         rate = (share * rate).sum(-1, keepdim=True) / rate.shape[0] ** 0.5
         distance = (frame[:, None] - frame).abs()
         score = query @ key.mT / key.shape[-1] ** 0.5 - rate * distance
-        # Its own content reaches a frame past the attention already.
+        # No frame attends to itself: `forward` adds the input anyway.
         score = score.masked_fill(distance == 0, -100)
         return {"attention": score.softmax(-1)}
 
 
 class LayerScale(nn.Module):
-    """One learned factor a channel, small at first."""
+    """One learned factor per channel, small at first."""
 
     def __init__(self, width: int, init: float, channel_last: bool = False) -> None:
         super().__init__()
@@ -145,14 +151,15 @@ class LayerScale(nn.Module):
 
 
 class DConv(nn.Module):
-    """A stack of narrow residual branches, each with a wider view; see the head.
+    """A stack of narrow residual branches, each with a wider view; see above.
 
     Args:
         width: channels in and out.
         compress: the branch has width // compress channels.
         depth: number of branches; the dilation doubles from one to the next.
-        init: of the LayerScale.
-        lstm, attention: have them in each branch.
+        init: first value of the LayerScale.
+        lstm: whether each branch has a BiLSTM.
+        attention: whether each branch has a local attention.
     """
 
     def __init__(
@@ -188,9 +195,10 @@ class DConv(nn.Module):
 
 @torch.no_grad()
 def rescale_(module: nn.Module, reference: float) -> None:
-    """Bring the weights of new convolutions closer to one deviation, in place.
+    """Scale the weights of new convolutions so that their deviations are more alike.
 
-    Weights of deviation s are divided by sqrt(s / reference), their biases too.
+    Weights of standard deviation s, and their bias, are divided by sqrt(s / reference),
+    in place.
     """
     kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)
     for part in module.modules():

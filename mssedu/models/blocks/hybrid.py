@@ -1,4 +1,4 @@
-"""What Hybrid Demucs and HTDemucs share: layers for bins or for time, and their STFT.
+"""What HDemucs and HTDemucs share: layers over bins or over time, and their STFT.
 
 An encoder layer makes its axis four times shorter, a decoder layer four times longer:
 
@@ -6,14 +6,15 @@ An encoder layer makes its axis four times shorter, a decoder layer four times l
     x ▸ + skip ▸ convolution to 2 · width ▸ norm ▸ GLU ▸ DConv
       ▸ transposed convolution, ×4 ▸ norm ▸ GELU (not in the last)
 
-In the frequency branch the axis is the bins, x is (batch, width, bins, frames); in the
-time branch it is time, x is (batch, width, samples). DConv always works along time. The
-STFT is padded so that frames = samples / hop, rounded up: both branches divide time by
-the same numbers and meet without an offset.
+In the frequency branch that axis is the bins, and x is (batch, width, bins, frames). In
+the time branch it is time, and x is (batch, width, samples). DConv always works along
+time. The STFT is padded so that frames = samples / hop, rounded up; so both branches
+divide time by the same numbers and are aligned where they merge.
 
-Paper: Défossez 2021, "Hybrid spectrogram and waveform source separation". Origin:
-github.com/adefossez/demucs (MIT), demucs.hdemucs; parameters are named as there. Left
-out: several bands with weights of their own. Notebook: 10.
+Paper: Défossez 2021, "Hybrid spectrogram and waveform source separation".
+Origin: github.com/adefossez/demucs (MIT), demucs.hdemucs; parameters have its names.
+Left out: several bands with weights of their own, as no published HDemucs has them.
+Notebook: 10.
 """
 
 from typing import Any
@@ -28,12 +29,16 @@ from mssedu.spectral import istft, stft
 
 
 class FirstConvolution(nn.Module):
-    """The convolution that begins an encoder layer; alone, where the branches merge.
+    """The convolution of an encoder layer; used alone where the branches merge.
 
     Args:
-        width_in, width: channels.
-        freq: shorten the bins, else time.
-        pad: by a quarter of the kernel on both sides; without, the kernel takes all.
+        width_in: channels in.
+        width: channels out.
+        freq: whether it works along bins; otherwise along time.
+        kernel_size: bins or samples.
+        stride: bins or samples.
+        pad: whether zeros, a quarter of the kernel, are added on both sides. Without
+            them the kernel covers the whole axis.
     """
 
     def __init__(
@@ -56,20 +61,23 @@ class FirstConvolution(nn.Module):
             self.conv = nn.Conv1d(width_in, width, kernel_size, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, width_in, bins, frames) or (batch, width_in, samples) -> axis / 4."""
+        """(batch, width_in, …) -> (batch, width, …), the axis shorter by `stride`."""
         if not self.freq:
             x = F.pad(x, (0, -x.shape[-1] % self.stride))
         return self.conv(x)
 
 
 class EncoderLayer(FirstConvolution):
-    """One level down; see the head of this file.
+    """One level down; see above.
 
     Args:
-        n_groups: of the group norms; 0 for none.
-        context: bins and frames on either side that the second convolution sees.
-        dconv: arguments of DConv; None for none.
-        **convolution: as of FirstConvolution.
+        width_in: channels in.
+        width: channels out.
+        freq: whether it works along bins; otherwise along time.
+        n_groups: groups of the group norms; 0 for no norms.
+        context: bins and frames on either side that the second convolution reads.
+        dconv: arguments of DConv; None for no DConv.
+        **convolution: kernel_size, stride and pad of FirstConvolution.
     """
 
     def __init__(
@@ -90,7 +98,12 @@ class EncoderLayer(FirstConvolution):
         self.glu = nn.GLU(1)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """One level down; `other`, the time branch, joins after the convolution."""
+        """One level down.
+
+        Args:
+            x: (batch, width_in, …).
+            other: output of the time branch, to add after the convolution; or None.
+        """
         x = super().forward(x)
         if other is not None:
             x = x + other.reshape(x.shape)
@@ -99,13 +112,17 @@ class EncoderLayer(FirstConvolution):
 
 
 class LastConvolution(nn.Module):
-    """The transposed convolution that ends a decoder layer; alone, after the parting.
+    """The transposed convolution of a decoder layer; used alone where branches part.
 
     Args:
-        width, width_out: channels.
-        last: no GELU after it: this is the output.
-        freq, kernel_size, stride, pad: of the encoder layer on the same level.
-        n_groups: of the group norm; 0 for none.
+        width: channels in.
+        width_out: channels out.
+        freq: whether it works along bins; otherwise along time.
+        last: whether it gives the model's output; then no GELU follows.
+        n_groups: groups of the group norm; 0 for no norm.
+        kernel_size: as in the encoder layer of the same level.
+        stride: likewise.
+        pad: likewise.
     """
 
     def __init__(
@@ -131,23 +148,27 @@ class LastConvolution(nn.Module):
         self.norm2 = _norm(n_groups, width_out)
 
     def grow(self, x: Tensor, length: int) -> Tensor:
-        """Axis × stride, cut to `length` bins or samples."""
+        """The axis becomes longer by the stride, then is cut to `length`."""
         x = self.norm2(self.conv_tr(x))
         x = x.narrow(2, self.cut, length)
         return x if self.last else F.gelu(x)
 
     def forward(self, x: Tensor, length: int) -> Tensor:
-        """(batch, width, …) -> (batch, width_out, …), `length` bins or samples."""
+        """(batch, width, …) -> (batch, width_out, …) of `length` bins or samples."""
         return self.grow(x, length)
 
 
 class DecoderLayer(LastConvolution):
-    """One level up; see the head of this file.
+    """One level up; see above.
 
     Args:
-        context: bins and frames on either side that the first convolution sees.
-        dconv: arguments of DConv; None for none.
-        **convolution: as of LastConvolution.
+        width: channels in.
+        width_out: channels out.
+        freq: whether it works along bins; otherwise along time.
+        n_groups: groups of the group norms; 0 for no norms.
+        context: bins and frames on either side that the first convolution reads.
+        dconv: arguments of DConv; None for no DConv.
+        **convolution: last, kernel_size, stride and pad of LastConvolution.
     """
 
     def __init__(
@@ -167,7 +188,7 @@ class DecoderLayer(LastConvolution):
         self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
 
     def gather(self, x: Tensor, skip: Tensor) -> Tensor:
-        """The layer up to its transposed convolution, (batch, width, …)."""
+        """All before the transposed convolution: (batch, width, …), same shape."""
         x = self.glu(self.norm1(self.rewrite(x + skip)))
         return along_time(self.dconv, x)
 
@@ -177,10 +198,11 @@ class DecoderLayer(LastConvolution):
 
 
 class FrequencyEmbedding(nn.Module):
-    """A learned vector a bin: a convolution over bins can not tell where it is.
+    """A learned vector for each bin, because a convolution over bins ignores position.
 
-    Neighbors begin alike (a random walk), weights are kept small and scaled up, which
-    lets them learn faster than the rest.
+    The first values are a random walk, so neighboring bins start with similar vectors.
+    The weights are small and multiplied by SCALE, so that they learn faster than those
+    of other layers.
     """
 
     SCALE, STRENGTH = 10.0, 0.2
@@ -194,12 +216,13 @@ class FrequencyEmbedding(nn.Module):
             self.embedding.weight.copy_(walk / steps / self.SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, width, bins, frames), with the vectors added."""
+        """Add the vectors to (batch, width, bins, frames)."""
         return x + self.STRENGTH * self.SCALE * self.embedding.weight.T[:, :, None]
 
 
 def along_time(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a layer for (batch, width, time) to every bin, if there are bins."""
+    """Apply a layer for (batch, width, time) to every bin alone, if there are bins."""
+    # b batch, c channel, f bin, m frame
     if x.ndim == 3 or isinstance(layer, nn.Identity):
         return layer(x)
     bins = x.shape[2]
@@ -208,7 +231,11 @@ def along_time(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def normalize(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Each of a batch to mean 0 and deviation 1, and the two, to undo it."""
+    """Each item of a batch with mean 0 and deviation 1.
+
+    Returns:
+        The normalized batch, and (mean, deviation), with which to undo it.
+    """
     axes = tuple(range(1, x.ndim))
     correction = min(1, x[0].numel() - 1)  # a single number has no deviation
     std, mean = torch.std_mean(x, dim=axes, correction=correction, keepdim=True)
@@ -218,11 +245,12 @@ def normalize(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
 def hybrid_stft(mixture: Tensor, n_fft: int) -> Tensor:
     """(batch, channels, samples) -> (batch, channels, n_fft / 2, frames), complex.
 
-    frames = samples / hop, rounded up; hop = n_fft / 4. The highest bin is left out.
+    frames = samples / hop, rounded up; hop = n_fft / 4. The highest bin is dropped.
     """
     hop, samples = n_fft // 4, mixture.shape[-1]
     before, after = _margins(samples, hop)
-    missing = max(max(before, after) + 1 - samples, 0)  # to have enough to reflect
+    # Reflection needs more samples than it adds; zeros make up for those missing.
+    missing = max(max(before, after) + 1 - samples, 0)
     padded = F.pad(mixture, (0, missing))
     padded = F.pad(padded, (before, after - missing), mode="reflect")
     spectrogram = stft(padded, n_fft, hop, pad_mode="reflect", normalized=True)
@@ -230,7 +258,7 @@ def hybrid_stft(mixture: Tensor, n_fft: int) -> Tensor:
 
 
 def hybrid_istft(spectrogram: Tensor, length: int) -> Tensor:
-    """The waveform (…, length) of what `hybrid_stft` gave, the highest bin empty."""
+    """The inverse of `hybrid_stft`, (…, length); the highest bin becomes zero."""
     hop = spectrogram.shape[-2] // 2
     before, after = _margins(length, hop)
     padded = F.pad(spectrogram, (2, 2, 0, 1))
@@ -240,7 +268,7 @@ def hybrid_istft(spectrogram: Tensor, length: int) -> Tensor:
 
 
 def _margins(samples: int, hop: int) -> tuple[int, int]:
-    """Samples to add before and after, so that frame m begins with sample m · hop."""
+    """Samples to add before and after, so that frame m starts at sample m · hop."""
     margin = 3 * hop // 2
     return margin, margin + -samples % hop
 
@@ -250,6 +278,6 @@ def _norm(n_groups: int, width: int) -> nn.Module:
 
 
 def _same_size(width_in: int, width: int, freq: bool, context: int) -> nn.Module:
-    """A convolution that leaves all axes as long as they are."""
+    """A convolution that keeps the length of all axes."""
     kind = nn.Conv2d if freq else nn.Conv1d
     return kind(width_in, width, 1 + 2 * context, padding=context)

@@ -1,6 +1,6 @@
 """Copy the variables of a TensorFlow checkpoint into parameters of PyTorch.
 
-TensorFlow numbers the axes of a kernel the other way round: (…, channels in, channels
+TensorFlow orders the axes of a kernel the other way round: (…, channels in, channels
 out), where PyTorch has (channels out, channels in, …).
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssedu.errors import CheckpointError, message
+from mssedu.errors import CheckpointError
 
 
 def copy_variables(
@@ -19,23 +19,26 @@ def copy_variables(
     """Copy each variable into its parameter, or none of them if one does not fit.
 
     Args:
-        places: name of a variable, parameter or buffer that it belongs into.
-        variables: name -> array or tensor; others are left alone.
+        places: pairs of the name of a variable and the parameter or buffer for it.
+        variables: name -> array or tensor; names that `places` lacks are ignored.
 
     Raises:
         CheckpointError: a variable is missing or has another shape.
     """
-    fitting = [(into, _fitting(name, variables, into)) for name, into in places]
-    for into, value in fitting:  # only now, so that an error leaves the model whole
+    pairs = [(into, _value_for(into, name, variables)) for name, into in places]
+    for into, value in pairs:  # only now, so that an error leaves the model unchanged
         into.data.copy_(value)
 
 
-def _fitting(name: str, variables: Mapping[str, Any], into: Tensor) -> Tensor:
-    value = torch.as_tensor(variables[name]) if name in variables else torch.empty(0)
+def _value_for(into: Tensor, name: str, variables: Mapping[str, Any]) -> Tensor:
+    remedy = "Create the model with the configuration of these weights."
+    if name not in variables:
+        raise CheckpointError(f"the checkpoint has no variable {name}. {remedy}")
+    value = torch.as_tensor(variables[name])
     value = value.permute(*reversed(range(value.ndim)))
     if value.shape != into.shape:
-        wanted = f"{name}, {tuple(into.shape)} in our order of axes"
-        got = tuple(value.shape) if name in variables else "no variable of this name"
-        remedy = "Create the model with the configuration that was trained."
-        raise CheckpointError(message("load_official", wanted, got, remedy))
+        raise CheckpointError(
+            f"the variable {name} has the shape {tuple(value.shape)}, and the model "
+            f"needs {tuple(into.shape)} (axes in PyTorch's order). {remedy}"
+        )
     return value

@@ -1,12 +1,13 @@
-"""The cross-domain transformer of HTDemucs: two sequences that listen to each other.
+"""The cross-domain transformer of HTDemucs: attention within and between two sequences.
 
-One sequence comes from the spectrogram, a position for each frame and bin; the other
-from the waveform, a position for each frame. Both know where each position lies from
-sines added to it. Layers alternate: in the even ones each sequence attends to itself,
-in the odd ones to the other, as both were before that layer.
+One sequence comes from the spectrogram, with a position for each frame and bin. The
+other comes from the waveform, with a position for each frame. Sines that are added to
+each sequence encode its positions. Layers alternate: in the even ones each sequence
+attends to itself; in the odd ones it attends to the other one, as it was before that
+layer.
 
     freq (batch, d, bins, frames)          time (batch, d, frames)
-      │ a row a position                     │
+      │ one row per position                 │
       │ layer norm ▸ + sines of frame, bin   │ layer norm ▸ + sines of frame
     (batch, frames · bins, d)              (batch, frames, d)
       │ self-attention ▸ feed-forward        │ self-attention ▸ feed-forward
@@ -14,15 +15,15 @@ in the odd ones to the other, as both were before that layer.
       │ feed-forward                         │ feed-forward            … n_layers
     freq (batch, d, bins, frames)          time (batch, d, frames)
 
-Attention is of the kind known from text ("multi-head"): every position asks a question
-(query), is compared with what each position offers (key), and takes the mean of what
-they hold (value), weighted by how well they match. Each head does so on its own share
-of the d features.
+The attention is the usual "multi-head" kind: the query of every position is compared
+with the keys of all positions, and the output is the mean of their values, weighted by
+how well query and key match. Each head does this on its own part of the d features.
 
 Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
-(ICASSP); attention: Vaswani et al. 2017. Origin: github.com/adefossez/demucs (MIT),
-demucs.transformer; parameters are named as there. Left out, as no published model has
-it: sparse attention, learned and CAPE positions, norms after the attention, decays.
+    (ICASSP); attention: Vaswani et al. 2017, "Attention is all you need".
+Origin: github.com/adefossez/demucs (MIT), demucs.transformer; same parameter names.
+Left out: sparse attention, learned and CAPE positions, norms after the attention and
+    decays, as no published model has them.
 Notebook: 11.
 """
 
@@ -37,11 +38,11 @@ from mssedu.models.blocks.dconv import LayerScale
 
 
 def sines_1d(frames: int, width: int, period: float = 10000.0) -> Tensor:
-    """Positions of a sequence as cosines and sines, from fast to slow.
+    """The positions of a sequence as cosines and sines, from fast to slow.
 
     Args:
         frames: length of the sequence.
-        width: numbers a position, even and at least 4.
+        width: numbers per position, even and at least 4.
         period: of the slowest sine, in 2π frames.
 
     Returns:
@@ -54,16 +55,16 @@ def sines_1d(frames: int, width: int, period: float = 10000.0) -> Tensor:
 
 
 def sines_2d(bins: int, frames: int, width: int, period: float = 10000.0) -> Tensor:
-    """Positions in a spectrogram: half of the numbers tell the frame, half the bin.
+    """Positions in a spectrogram: half of the numbers encode the frame, half the bin.
 
     Args:
         bins: height of the spectrogram.
         frames: its width in time.
-        width: numbers a position, a multiple of 4.
-        period: of the slowest sine, at most, in 2π frames or bins.
+        width: numbers per position, a multiple of 4.
+        period: upper limit of that of the slowest sine, in 2π frames or bins.
 
     Returns:
-        (frames, bins, width): sine and cosine of the frame take turns, then of the bin.
+        (frames, bins, width): sines and cosines of the frame in turn, then of the bin.
     """
     half = width // 2
     speed = torch.exp(torch.arange(0.0, half, 2) * -(math.log(period) / half))
@@ -82,8 +83,8 @@ class Attention(nn.Module):
 
     Args:
         width: features of a position, a multiple of `n_heads`.
-        n_heads: each attends on its own width / n_heads features.
-        dropout: share of attention weights set to zero in training.
+        n_heads: number of heads; each works on width / n_heads features.
+        dropout: share of the attention weights that are set to zero in training.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
@@ -91,7 +92,7 @@ class Attention(nn.Module):
         assert width % n_heads == 0
         self.n_heads = n_heads
         self.dropout = dropout
-        # The projections to queries, keys and values, one below the other
+        # The projections to queries, keys and values are rows of one matrix.
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -99,11 +100,12 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
-        """What `query` (batch, queries, width) takes from (batch, keys, width)."""
+        """(batch, queries, width), (batch, keys, width) -> (batch, queries, width)."""
+        # b batch, h head, m position, d feature of a head
         q, k, v = self.project(query, key_value)
         dropout = self.dropout if self.training else 0.0
-        taken = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return self.out_proj(rearrange(taken, "b h m d -> b m (h d)"))
+        mean_values = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.out_proj(rearrange(mean_values, "b h m d -> b m (h d)"))
 
     def project(self, query: Tensor, key_value: Tensor) -> list[Tensor]:
         """Queries, keys and values, (batch, heads, positions, width / heads) each."""
@@ -115,10 +117,10 @@ class Attention(nn.Module):
         return [rearrange(x, "b m (h d) -> b h m d", h=self.n_heads) for x in (q, k, v)]
 
     def inside(self, query: Tensor, key_value: Tensor) -> dict[str, Tensor]:
-        """How much each query attends to each key: (batch, heads, queries, keys).
+        """The attention weights, (batch, heads, queries, keys), with sum 1 over keys.
 
-        `forward` never holds these weights, which sum to 1 over the keys, all at once:
-        scaled_dot_product_attention computes and uses them piece by piece.
+        `forward` never has them all in memory: scaled_dot_product_attention computes
+        and uses them piece by piece.
         """
         q, k, _ = self.project(query, key_value)
         scores = q @ k.mT / math.sqrt(q.shape[-1])
@@ -126,7 +128,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """What both kinds of layers share: feed-forward part, scales, norm at the end."""
+    """Parts that both kinds of layers have: feed-forward, scales, last norm."""
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ class Layer(nn.Module):
         self.linear2 = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
         self.gelu = nn.GELU()
-        # Both parts start small, so that deep stacks start near the identity.
+        # Both branches start small, so that a deep stack starts near the identity.
         self.gamma_1 = LayerScale(width, 1e-4, channel_last=True)
         self.gamma_2 = LayerScale(width, 1e-4, channel_last=True)
         self.norm_out = nn.GroupNorm(1, width)
@@ -150,7 +152,7 @@ class Layer(nn.Module):
 
 
 class SelfAttentionLayer(Layer):
-    """Each position of a sequence looks at all positions of the same sequence."""
+    """Each position of a sequence attends to all positions of the same sequence."""
 
     def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
         super().__init__(width, hidden, dropout)
@@ -160,14 +162,14 @@ class SelfAttentionLayer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, positions, width) -> the same shape."""
-        heard = self.norm1(x)
-        x = x + self.gamma_1(self.dropout(self.self_attn(heard, heard)))
+        normed = self.norm1(x)
+        x = x + self.gamma_1(self.dropout(self.self_attn(normed, normed)))
         x = x + self.feed_forward(self.norm2(x))
         return self.normalize(x)
 
 
 class CrossAttentionLayer(Layer):
-    """Each position of a sequence looks at all positions of the other sequence."""
+    """Each position of a sequence attends to all positions of the other sequence."""
 
     def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
         super().__init__(width, hidden, dropout)
@@ -177,22 +179,22 @@ class CrossAttentionLayer(Layer):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        """(batch, positions, width), (batch, other's, width) -> shape of the first."""
-        taken = self.cross_attn(self.norm1(x), self.norm2(other))
-        x = x + self.gamma_1(self.dropout(taken))
+        """Both (batch, positions, width), each of its own length -> the shape of x."""
+        from_other = self.cross_attn(self.norm1(x), self.norm2(other))
+        x = x + self.gamma_1(self.dropout(from_other))
         x = x + self.feed_forward(self.norm3(x))
         return self.normalize(x)
 
 
 class CrossDomainTransformer(nn.Module):
-    """Layers over both branches; see the head of this file.
+    """Layers over both branches; see above.
 
     Args:
         width: features of both branches, a multiple of 4 and of `n_heads`.
-        n_layers: in each branch; the odd ones, counted from 0, look across.
-        n_heads: of every attention.
-        hidden_scale: hidden width of the feed-forward parts, over `width`.
-        dropout: share of values set to zero in training.
+        n_layers: layers in each branch; those of odd index are cross-attention.
+        n_heads: heads of every attention.
+        hidden_scale: hidden width of the feed-forward parts, as a multiple of `width`.
+        dropout: share of values that are set to zero in training.
     """
 
     def __init__(
@@ -217,15 +219,16 @@ class CrossDomainTransformer(nn.Module):
         self.layers_t = stack()
 
     def forward(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Let both branches look at themselves and at each other.
+        """Apply self-attention and cross-attention to both branches in turn.
 
         Args:
             freq: (batch, width, bins, frames).
-            time: (batch, width, frames of its own).
+            time: (batch, width, frames), whose frames differ in number.
 
         Returns:
-            Both, of the same shapes.
+            Both branches, in the same shapes.
         """
+        # b batch, d feature, f bin, m frame
         width, bins, frames = freq.shape[1:]
         x = self.norm_in(rearrange(freq, "b d f m -> b (m f) d"))
         x = x + sines_2d(bins, frames, width).flatten(0, 1).to(x)
