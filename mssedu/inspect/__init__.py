@@ -1,8 +1,8 @@
-"""Look at a model: what it computes on the way, what it costs, how far it sees.
+"""Look at a model: what its layers compute, what it costs, how much context it uses.
 
 inside       the tensors between the layers of a model, by name
+receptive    which samples of the mixture one sample of the estimate depends on
 complexity   parameters, FLOPs, latency, memory
-receptive    how many samples of the mixture reach one sample of the estimate
 """
 
 import lazy_loader

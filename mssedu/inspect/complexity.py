@@ -1,18 +1,20 @@
-"""What a model costs: parameters, operations, memory, time, and how far it hears.
+"""What a model costs: parameters, operations, memory, time and receptive field.
 
-Conventions, so that two tables can be compared:
+These conventions make two tables comparable:
 
-* One MAC, a multiplication and an addition, counts as 2 FLOPs. Counted are matrix
-  products: convolutions, linear layers, LSTMs, attention. Left out, as is the custom,
-  are the FFT of an STFT, norms, activations and sums, a few percent in these models.
-* Everything is per second of audio, at one segment in inference, without overlap: with
-  an overlap of 0.25 a song costs a third more. Attention costs more per second in a
+* One MAC, a multiplication and an addition, counts as 2 FLOPs. The matrix products are
+  counted: convolutions, linear layers, LSTMs, attention. As usual, the FFT of an STFT,
+  norms, activations and sums are not; they are a few percent in these models.
+* All costs are per second of audio, for one segment in inference without overlap. An
+  overlap of 0.25 makes a song cost a third more. Attention costs more per second in a
   longer segment, so the segment is a part of the result.
-* Memory is that of all tensors alive at once, the weights among them. On a GPU it holds
-  the workspace of kernels too; on a CPU that comes on top, as does Python itself.
+* Memory is that of all tensors that exist at the same time, including the weights. On a
+  GPU it includes the workspace of kernels; on a CPU it does not, and neither on a CPU
+  nor on a GPU does it include Python itself.
 
-PyTorch's own counter knows neither the fused LSTMs nor attention on CPUs (it is silent
-about what it does not know); other counters leave out more, see notebook 11.
+PyTorch's FlopCounterMode counts fused LSTMs and attention on CPUs as 0, without a
+warning, so this file adds their formulas. Other counters leave out more: see notebook
+11.
 """
 
 import statistics
@@ -39,16 +41,16 @@ TIMED_SECONDS = 1.0  # short runs are repeated until they take this long togethe
 
 @dataclass(frozen=True)
 class Complexity:
-    """The measured costs of a model; see the head of this file for conventions."""
+    """The measured costs of a model; the conventions are above."""
 
-    n_parameters: int  # all of them, as papers count
-    n_trainable: int  # those that training changes
-    n_stored: int  # numbers in a checkpoint: with running means and other buffers
+    n_parameters: int  # all parameters, as papers count
+    n_trainable: int  # parameters that training changes
+    n_stored: int  # numbers in a checkpoint, including running means and other buffers
     sample_rate: int  # Hz
-    segment: float  # seconds given to the model at once
+    segment: float  # seconds of the input
     flops: float  # per second of audio
-    memory_bytes: int  # peak, of one segment
-    realtime_factor: float  # seconds computed per second of audio; < 1 keeps up
+    memory_bytes: int  # peak for one segment
+    realtime_factor: float  # computing time per second of audio; < 1 is real time
     field: ReceptiveField
     device: str
     n_threads: int  # of the CPU
@@ -60,16 +62,16 @@ class Complexity:
 
     @property
     def receptive_field_seconds(self) -> float | None:
-        """Seconds of mixture behind one output sample; None: the whole segment."""
+        """Seconds of mixture that one output sample depends on; None: all of them."""
         samples = self.field.samples
         return None if samples is None else samples / self.sample_rate
 
     @property
     def latency_seconds(self) -> float:
-        """Seconds that must follow a sample before its output is known, at least.
+        """Seconds of input after a sample that its output needs.
 
-        That is the algorithm's share, on an infinitely fast computer; a model that
-        hears up to the end of what it is given has to wait for a whole segment.
+        This is the latency on an infinitely fast computer. A model whose output depends
+        on all of its input needs a whole segment.
         """
         future = self.field.future
         return self.segment if future is None else future / self.sample_rate
@@ -81,14 +83,14 @@ class Complexity:
 
 
 def measure(model: nn.Module, segment: float | None = None) -> Complexity:
-    """Measure a model where it is: two forwards, and one or some more for its field.
+    """Measure a model on its device: two forwards, and more for its receptive field.
 
     Args:
-        model: follows the contract; left as it was, in whatever mode.
-        segment: seconds to give it at once; the config's if None.
+        model: follows the contract; it is not changed, and keeps its mode.
+        segment: seconds of the input; None for the config's segment.
 
     Raises:
-        InputError: a segment that is not above 0, or a model that hides NaN.
+        InputError: segment is not above 0, or the model replaces NaN.
 
     Example:
         >>> from mssedu.models.registry import create_model
@@ -128,7 +130,7 @@ def measure(model: nn.Module, segment: float | None = None) -> Complexity:
 
 
 def count_flops(model: nn.Module, mixture: Tensor) -> int:
-    """FLOPs of one forward in eval mode, as the head of this file defines them.
+    """FLOPs of one forward in eval mode, by the conventions above.
 
     Args:
         model: any module.
@@ -138,7 +140,7 @@ def count_flops(model: nn.Module, mixture: Tensor) -> int:
         >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(7, 3))  # 2 · 7 · 3 · 5
         210
     """
-    counter = FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH)
+    counter = FlopCounterMode(display=False, custom_mapping=_MORE_FORMULAS)
     with _unfused_attention(), eval_mode(model), torch.no_grad(), counter:
         model(mixture)
     return counter.get_total_flops()
@@ -146,7 +148,7 @@ def count_flops(model: nn.Module, mixture: Tensor) -> int:
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """Without the fused nn.MultiheadAttention, whose parts nobody could count."""
+    """Turn off the fused nn.MultiheadAttention, whose parts cannot be counted."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -156,13 +158,13 @@ def _unfused_attention() -> Iterator[None]:
 
 
 def _lstm_flops(steps: Sequence[int], weights: Sequence[Sequence[int]]) -> int:
-    """Each weight matrix, (4 · hidden, …), meets one vector per time step."""
+    """Each weight matrix, (4 · hidden, …), is applied to one vector per time step."""
     n_steps = prod(steps[:-1])  # (batch, frames, features) or (frames, batch, features)
     return 2 * n_steps * sum(prod(shape) for shape in weights if len(shape) == 2)
 
 
 def _lstm_on_cpu(steps: Any, *weights: Any, **rest: Any) -> int:
-    return _lstm_flops(steps, weights[:2])  # of a layer and direction; no biases
+    return _lstm_flops(steps, weights[:2])  # of one layer and direction; no biases
 
 
 def _lstm_on_cuda(steps: Any, weights: Any, *rest: Any, **more: Any) -> int:
@@ -173,7 +175,8 @@ def _attention_on_cpu(query: Any, key: Any, value: Any, *rest: Any, **more: Any)
     return sdpa_flop_count(query, key, value)
 
 
-_UNKNOWN_TO_TORCH = {
+# Operators for which FlopCounterMode has no formula (PyTorch 2.11)
+_MORE_FORMULAS = {
     torch.ops.aten.mkldnn_rnn_layer: _lstm_on_cpu,
     torch.ops.aten._cudnn_rnn: _lstm_on_cuda,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_on_cpu,
@@ -185,10 +188,10 @@ _UNKNOWN_TO_TORCH = {
 
 @torch.no_grad()
 def time_forward(model: nn.Module, mixture: Tensor) -> float:
-    """Seconds of one forward in eval mode: the median, if it is short enough to repeat.
+    """Seconds of one forward in eval mode; a short one is repeated, for the median.
 
     Args:
-        model: any module that has run once before, so that caches are warm.
+        model: any module; run it once before, so that caches are warm.
         mixture: its input.
     """
     times: list[float] = []
@@ -203,7 +206,7 @@ def time_forward(model: nn.Module, mixture: Tensor) -> float:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the GPU has done what it was given."""
+    """Wait until the GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -212,9 +215,9 @@ def _wait(device: torch.device) -> None:
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
-    """While open, watches tensors come and go; yields what tells the most bytes so far.
+    """Watch which tensors exist; yields a function that returns the peak in bytes.
 
-    Tensors that are there already, such as weights, are not counted.
+    Tensors that exist before, such as weights, are not counted.
 
     Args:
         device: where the tensors are.
@@ -235,7 +238,10 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations create, until they are freed."""
+    """Counts the bytes of the tensors that operations create, until they are freed.
+
+    PyTorch has max_memory_allocated for GPUs only.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,11 +251,11 @@ class _Alive(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        given = {storage._cdata for storage in _storages((args, kwargs))}
+        inputs = {storage._cdata for storage in _storages((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for storage in _storages(result):
             key = storage._cdata
-            if key not in given | self.known:  # no view, nothing written in place
+            if key not in inputs | self.known:  # neither a view nor an in-place result
                 self.known.add(key)
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)

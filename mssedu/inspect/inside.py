@@ -1,20 +1,20 @@
-"""See what a model computes on its way, by name, without editing it.
+"""See what the layers of a model compute, by name and without a change to its code.
 
 PyTorch calls a "forward hook" with the output of a module as soon as it is computed.
-`look_inside` hangs one on every part of the model, runs it once, keeps a copy of what
-you asked for, and takes the hooks off again: the model stays as it was.
+`look_inside` adds a hook to every part of the model, runs the model once, keeps copies
+of the tensors that you name, and removes the hooks; the model is not changed.
 
     inside = look_inside(model, mixture, ["encoder.*", "lstm.cell"])
-    inside["encoder.0"]           what model.encoder[0] gave out: the skip tensor
+    inside["encoder.0"]           the output of model.encoder[0]: the skip tensor
 
-A name is the path of a module, as in `print(model)`; it stands for the module's output.
+A name is the path of a module, as in `print(model)`, and means the module's output.
     estimate                      the output of the whole model
     PATH                          output of a module; of an nn.LSTM the whole sequence
-    PATH[0], PATH[1]              of a module that returns a tuple: each of its tensors
+    PATH[0], PATH[1]              the tensors of a module that returns a tuple
     PATH.gate                     nn.GLU: sigmoid of the second half, 0 shut … 1 open
     PATH.hidden, PATH.cell        nn.LSTM: states at the end, (layers · directions, …)
     PATH.attention, PATH.…        what the method `inside` of a module returns
-    NAME#2, NAME#3                second, third time that the same module is called
+    NAME#2, NAME#3                second, third call of the same module
 Functions such as torch.tanh are no modules and have no name. Notebooks: 06 to 11.
 """
 
@@ -28,28 +28,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, message
+from mssedu.errors import InputError
 from mssedu.models.contract import config_of, eval_mode
 
-Visit = Callable[[str, Tensor], None]  # is given a name and the tensor behind it
-Wanted = Callable[[str], bool]  # whether names below a path are asked for
+Visit = Callable[[str, Tensor], None]  # is called with a name and its tensor
+IsNeeded = Callable[[str], bool]  # whether any name below a path is needed
 
 
 def look_inside(
     model: nn.Module, mixture: Tensor, names: str | Iterable[str] = "*"
 ) -> dict[str, Tensor]:
-    """Run the model once, in eval mode, and return what its parts gave out.
+    """Run the model once, in eval mode, and return outputs of its parts.
 
     Args:
-        model: follows the contract; left as it was, in whatever mode.
+        model: follows the contract; it is not changed, and keeps its mode.
         mixture: (batch, channels, samples).
-        names: one or more; * stands for anything, dots too, and ? for one letter.
+        names: one or more names. * matches any letters, including dots; ? matches one.
 
     Returns:
         Name -> tensor, in the order of computation; copies without gradient.
 
     Raises:
-        InputError: a name that fits nothing in the model, with the nearest that does.
+        InputError: a name matches nothing in the model; the text has the nearest name.
 
     Example:
         >>> from mssedu.models.registry import create_model
@@ -58,33 +58,33 @@ def look_inside(
         dict_keys(['networks.0.lstm.cell'])
     """
     names = [names] if isinstance(names, str) else list(names)
-    found: dict[str, Tensor] = {}
-    seen: list[str] = []
+    tensors: dict[str, Tensor] = {}
+    all_names: list[str] = []
 
     def visit(name: str, value: Tensor) -> None:
-        seen.append(name)
-        if any(_fits(name, pattern) for pattern in names):
-            found[name] = value.detach().clone()  # the model may write into its own
+        all_names.append(name)
+        if any(_matches(name, pattern) for pattern in names):
+            tensors[name] = value.detach().clone()  # the model may change its own copy
 
-    def wanted(path: str) -> bool:
-        return any(_may_lie_below(path, pattern) for pattern in names)
+    def is_needed(path: str) -> bool:
+        return any(_may_match_below(path, pattern) for pattern in names)
 
-    with eval_mode(model), torch.no_grad(), _hooks(model, visit, wanted):
+    with eval_mode(model), torch.no_grad(), _hooks(model, visit, is_needed):
         model(mixture)
     for pattern in names:
-        if not any(_fits(name, pattern) for name in seen):
-            raise _unknown(model, pattern, seen)
-    return found
+        if not any(_matches(name, pattern) for name in all_names):
+            raise _unknown(model, pattern, all_names)
+    return tensors
 
 
 def inside_names(
     model: nn.Module, mixture: Tensor | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """What `look_inside` can see in a model, with the shape of each tensor.
+    """The names that `look_inside` accepts for a model, with the shape of each tensor.
 
     Args:
         model: follows the contract.
-        mixture: (batch, channels, samples), to see its shapes; half a second if None.
+        mixture: (batch, channels, samples); None for half a second of silence.
 
     Example:
         >>> from mssedu.models.registry import create_model
@@ -107,8 +107,8 @@ def inside_names(
 
 
 @contextmanager
-def _hooks(model: nn.Module, visit: Visit, wanted: Wanted) -> Iterator[None]:
-    """While open, `visit` is given every value that the model's parts compute."""
+def _hooks(model: nn.Module, visit: Visit, is_needed: IsNeeded) -> Iterator[None]:
+    """Call `visit` with every value that the model's parts compute."""
     n_calls: dict[str, int] = {}
     busy = False  # while `inside` calls modules again
 
@@ -121,7 +121,7 @@ def _hooks(model: nn.Module, visit: Visit, wanted: Wanted) -> Iterator[None]:
             again = f"#{n_calls[path]}" if n_calls[path] > 1 else ""
             busy = True
             try:
-                for name, value in _values(part, path, args, kwargs, output, wanted):
+                for name, value in _values(part, path, args, kwargs, output, is_needed):
                     visit(name + again, value)
             finally:
                 busy = False
@@ -136,7 +136,7 @@ def _hooks(model: nn.Module, visit: Visit, wanted: Wanted) -> Iterator[None]:
 
 
 def _values(
-    part: nn.Module, path: str, args: Any, kwargs: Any, output: Any, wanted: Wanted
+    part: nn.Module, path: str, args: Any, kwargs: Any, output: Any, is_needed: IsNeeded
 ) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of one call of a module."""
     if isinstance(part, nn.LSTM):
@@ -150,7 +150,7 @@ def _values(
     elif not isinstance(output, Mapping):
         output = {"": output}
     look: Any = getattr(part, "inside", None)
-    if look is not None and wanted(path):
+    if look is not None and is_needed(path):
         more = look(*args, **kwargs)
         output = output | {f".{key}": value for key, value in more.items()}
     for suffix, value in output.items():
@@ -158,20 +158,21 @@ def _values(
             yield path + suffix, value
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Like a file name's pattern, but [ and ] are letters."""
+def _matches(name: str, pattern: str) -> bool:
+    """As patterns of file names, except that [ and ] are ordinary letters."""
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def _may_lie_below(path: str, pattern: str) -> bool:
-    """Whether the pattern may fit PATH.anything: attention maps are worth a check."""
+def _may_match_below(path: str, pattern: str) -> bool:
+    """Whether the pattern may match PATH.anything; it saves needless attention maps."""
     fixed = re.split(r"[*?]", pattern)[0]
     return f"{path}.".startswith(fixed) or fixed.startswith(f"{path}.")
 
 
-def _unknown(model: nn.Module, pattern: str, seen: list[str]) -> InputError:
-    near = difflib.get_close_matches(pattern, seen, n=1, cutoff=0.4)
-    remedy = f"Did you mean {near[0]!r}? " if near else ""
-    remedy += "inside_names(model) lists them all."
-    wanted = f"a name or pattern of what {type(model).__name__} computes"
-    return InputError(message("look_inside", wanted, repr(pattern), remedy))
+def _unknown(model: nn.Module, pattern: str, names: list[str]) -> InputError:
+    near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InputError(
+        f"{type(model).__name__} computes nothing that matches {pattern!r}.{hint} "
+        "mssedu.inspect.inside_names(model) returns all names."
+    )

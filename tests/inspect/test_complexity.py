@@ -201,7 +201,7 @@ def test_a_boundless_model_waits_for_its_segment():
 
 
 def test_segment_must_be_there():
-    with pytest.raises(InputError, match=r"segment in \(0, inf"):
+    with pytest.raises(InputError, match="segment must"):
         measure(Smooth(), segment=0)
 
 
