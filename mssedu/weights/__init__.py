@@ -1,27 +1,34 @@
 """Weights: our own checkpoints, and those that others have published.
 
-loading      `load_model`: a checkpoint folder, a file or a published name
-checkpoint   tensors and JSON, written atomically and hashed
-published    the table of published weights
-download     fetch a file once, and check its hash
+loading      `load_model`: from a run folder, a file or by a published name
+checkpoint   our own format: tensors and JSON, saved so that no crash breaks them
+published    the table of published weights; its rows are in published.toml
+download     download a file once, and check its hash
 foreign      read weight files of other packages without running their code
+convert      recognize such weights, and bring them to the names of our models
 ensemble     several models as one
 """
 
 import lazy_loader
 
 _NAMES = {
-    "loading": ["list_pretrained", "load_model"],
+    "loading": ["list_pretrained", "load_model", "table_rows"],
     "checkpoint": [
         "Checkpoint",
+        "config_fields",
+        "git_commit",
         "load_checkpoint",
         "load_weights",
+        "model_name",
+        "previous",
         "read_checkpoint",
         "save_checkpoint",
         "weights_sha256",
     ],
-    "published": ["PUBLISHED", "Published"],
+    "published": ["PUBLISHED", "Published", "WeightFile"],
     "download": ["cache_folder", "fetch"],
+    "foreign": ["Weights", "read_weights"],
+    "convert": ["Ported", "port", "port_open_unmix", "recognize"],
     "ensemble": ["Bag", "BagConfig"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

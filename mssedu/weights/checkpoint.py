@@ -3,10 +3,11 @@
     runs/demo/best.safetensors   weights (and, when training, what a resume needs)
     runs/demo/best.json          model name, full config, sha256 of the tensors, facts
 
-Neither file can run code when it is opened, both can be read without this package. A
-checkpoint is one version of both files, tied by the sha256. Saving replaces the JSON
-last: until then the old JSON fits the old tensors, which wait as best.previous. So a
-power cut at any moment leaves a whole checkpoint, and one older copy stays afterwards.
+Neither file can run code when it is opened, and both can be read without this package.
+The sha256 in the JSON says which tensors belong to it. Saving replaces the JSON last:
+until then the old JSON fits the old tensors, which are now best.previous. So a power
+cut at any moment leaves a complete checkpoint. The version before stays as
+best.previous.
 Notebook: 05.
 """
 
@@ -28,19 +29,20 @@ import torch
 from torch import Tensor, nn
 
 import mssedu
-from mssedu.errors import CheckpointError, InputError, message
+from mssedu.audio.files import file_sha256, tupled, write_bytes, written_whole
+from mssedu.errors import CheckpointError, InputError
 from mssedu.models import MODELS
 from mssedu.models.contract import config_of, grouping_of
 from mssedu.models.registry import class_of, create_model
 from mssedu.weights.ensemble import Bag
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
-EXTRA = "extra/"  # in front of the tensors that are no weights of the model
+EXTRA = "extra/"  # prefix of the tensors that are not weights of the model
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds, read and verified."""
+    """The content of a checkpoint, read and verified."""
 
     model: str  # registry name
     config: dict[str, Any]  # all fields of the model's config
@@ -63,8 +65,8 @@ def save_checkpoint(
         path: file name ending in .safetensors; an older checkpoint there is kept as
             <name>.previous.safetensors.
         model: a model of the registry.
-        tensors: more tensors to keep, by name.
-        facts: more values to keep, as JSON can hold them.
+        tensors: more tensors to save, by name.
+        facts: more values to save, of types that JSON has.
 
     Returns:
         the path of the tensors.
@@ -75,16 +77,18 @@ def save_checkpoint(
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        remedy = f"Save to {path.name}.safetensors."
         raise InputError(
-            message("save_checkpoint", "a .safetensors file", path.name, remedy)
+            f"path must end in .safetensors, got {path.name}. Save to "
+            f"{path.name}.safetensors."
         )
     extra = {EXTRA + name: tensor for name, tensor in (tensors or {}).items()}
-    kept = {**model.state_dict(), **extra}
     # Cloned, because safetensors refuses tensors that share memory (tied weights).
-    kept = {name: t.detach().cpu().clone().contiguous() for name, t in kept.items()}
+    copies = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in {**model.state_dict(), **extra}.items()
+    }
     mark = {"mssedu": mssedu.__version__}  # says that a JSON belongs to the tensors
-    content = safetensors.torch.save(kept, mark)
+    content = safetensors.torch.save(copies, mark)
     document = {
         "format": FORMAT,
         "mssedu": mssedu.__version__,
@@ -96,12 +100,15 @@ def save_checkpoint(
         "facts": dict(facts or {}),
     }
     text = _to_json(document)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new_tensors = _write_beside(path, content)
-    new_text = _write_beside(path.with_suffix(".json"), text.encode())
-    _keep_previous(path)
-    new_tensors.replace(path)
-    new_text.replace(path.with_suffix(".json"))  # from here on the new version counts
+    # The contexts end from right to left: the tensors get their name before the JSON,
+    # which makes the new version valid.
+    with (
+        written_whole(path.with_suffix(".json")) as new_json,
+        written_whole(path) as new_tensors,
+    ):
+        new_tensors.write_bytes(content)
+        new_json.write_bytes(text.encode())
+        _keep_previous(path)
     _sync_folder(path.parent)
     return path
 
@@ -121,18 +128,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        remedy = "The file was damaged before it was saved; train or fetch it again."
-        text = message(str(path), "safetensors content", error, remedy)
-        raise CheckpointError(text) from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}), although its hash is "
+            "right: it was damaged before it was saved. Train or download it again."
+        ) from error
     return Checkpoint(
         model=document["model"],
-        config={name: _tupled(value) for name, value in document["config"].items()},
+        config=tupled(document["config"]),
         weights={n: t for n, t in tensors.items() if not n.startswith(EXTRA)},
         tensors={
             n.removeprefix(EXTRA): t for n, t in tensors.items() if n.startswith(EXTRA)
         },
         facts=document["facts"],
-        # Files of version 0.1 have none: their stems are those of the songs.
+        # Files of version 0.1 have no grouping: their stems are those of the songs.
         grouping=tuple(document.get("grouping", document["config"]["stems"])),
     )
 
@@ -145,7 +153,7 @@ def load_checkpoint(path: str | Path) -> nn.Module:
 
     Raises:
         CheckpointError: nothing there, damaged, or weights that do not fit the config.
-        InputError: a model or config field that this version does not know.
+        InputError: a model or config field that this version does not have.
     """
     checkpoint = read_checkpoint(path)
     fields = checkpoint.config | {"stems": checkpoint.grouping}
@@ -155,9 +163,11 @@ def load_checkpoint(path: str | Path) -> nn.Module:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Copy a state dict into a model, if every tensor has its place and shape.
+    """Copy a state dict into a model, if all names and shapes are the model's own.
 
     Args:
+        model: changed in place.
+        weights: the state dict.
         where: the origin of the weights, for the message.
 
     Raises:
@@ -172,10 +182,12 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
         "misshapen": {n for n in shared if own[n].shape != weights[n].shape},
     }
     if any(wrong.values()):
-        got = "; ".join(f"{k} {_by_part(v)}" for k, v in wrong.items() if v)
-        wanted = f"the {len(own)} tensors of {type(model).__name__}"
-        remedy = "Build the model with the config that the weights were trained with."
-        raise CheckpointError(message(where, wanted, got, remedy))
+        counts = "; ".join(f"{k} {_by_part(v)}" for k, v in wrong.items() if v)
+        raise CheckpointError(
+            f"{where}: the weights do not fit the {len(own)} tensors of "
+            f"{type(model).__name__}: {counts}. Create the model with the config that "
+            "the weights were trained with."
+        )
     model.load_state_dict(dict(weights))
 
 
@@ -192,11 +204,15 @@ def model_name(model: nn.Module) -> str:
     for name in MODELS:
         if type(model) is class_of(name):
             return name
-    remedy = "Add it to mssedu.models.MODELS, so that it can be loaded again."
     if isinstance(model, Bag):
-        remedy = "Save each of its models, and join them by mssedu.weights.ensemble.Bag again."
-    wanted = f"a model of {sorted(MODELS)}"
-    raise InputError(message("model_name", wanted, type(model).__name__, remedy))
+        raise InputError(
+            "a Bag cannot be saved as one model. Save each of its models, and join "
+            "them with mssedu.weights.Bag after loading."
+        )
+    raise InputError(
+        f"{type(model).__name__} is not a model of mssedu.models.MODELS. Add it there, "
+        "so that it can be loaded again."
+    )
 
 
 def config_fields(model: nn.Module) -> dict[str, Any]:
@@ -216,20 +232,20 @@ def weights_sha256(model: nn.Module) -> str:
 
 @functools.cache
 def git_commit() -> str | None:
-    """Commit of the checkout that mssedu runs from; None if it was installed."""
+    """Git commit of the checkout that mssedu runs from; None if it was installed."""
     root = Path(mssedu.__file__).parents[1]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):  # no git here: no commit to name
+    except (OSError, subprocess.TimeoutExpired):  # git is missing or hangs
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def previous(path: Path) -> Path:
-    """Where the version before `path` is kept.
+    """Path of the version before `path`.
 
     Example:
         >>> previous(Path("last.safetensors")).name
@@ -239,35 +255,18 @@ def previous(path: Path) -> Path:
 
 
 def _keep_previous(path: Path) -> None:
-    """Move the current version, if it is whole, to `previous(path)`.
+    """Move the current version, if it is complete, to `previous(path)`.
 
-    Tensors that an interrupted save left behind do not match their JSON: the whole
+    Tensors that an interrupted save left behind do not match their JSON: the complete
     version is then the previous one already, and must not be overwritten.
     """
     json_path = path.with_suffix(".json")
     if not (path.exists() and json_path.exists()):
         return
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest not in json_path.read_text("utf-8"):
+    if file_sha256(path) not in json_path.read_text("utf-8"):
         return
-    _write_beside(previous(json_path), json_path.read_bytes()).replace(
-        previous(json_path)
-    )
+    write_bytes(previous(json_path), json_path.read_bytes())
     path.replace(previous(path))
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    """Write to a temporary file in the same folder, down to the disk."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:  # e.g. the disk is full: leave no half-written file
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
 
 
 def _sync_folder(folder: Path) -> None:
@@ -285,9 +284,10 @@ def _to_json(document: dict[str, Any]) -> str:
     try:
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        remedy = "Turn tensors into floats and NaN into None."
-        text = message("save_checkpoint", "facts that JSON can hold", error, remedy)
-        raise InputError(text) from error
+        raise InputError(
+            f"facts must hold values that JSON has ({error}). Turn tensors into floats "
+            "and NaN into None."
+        ) from error
 
 
 def _resolve(path: Path) -> Path:
@@ -297,45 +297,50 @@ def _resolve(path: Path) -> Path:
     for name in ("best", "last"):
         if (path / f"{name}.json").exists():
             return path / f"{name}.safetensors"
-    remedy = "Name a folder that a training run has written."
-    wanted = "a folder with best.json or last.json"
-    raise CheckpointError(message(str(path.absolute()), wanted, "neither", remedy))
+    raise CheckpointError(
+        f"{path.absolute()} has neither best.json nor last.json. Give the folder of a "
+        "training run."
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    where, remedy = str(path.absolute()), "Copy both files, .safetensors and .json."
+    remedy = "Copy both files of the checkpoint, .safetensors and .json."
     if not path.exists():
-        raise CheckpointError(message(where, "a checkpoint", "no such file", remedy))
+        raise CheckpointError(f"there is no file {path.absolute()}. {remedy}")
     try:
         document = json.loads(path.read_text("utf-8"))
         version = document["format"]
     except (ValueError, TypeError, KeyError) as error:
-        wanted = "the JSON of a checkpoint"
-        text = message(where, wanted, f"{type(error).__name__}: {error}", remedy)
-        raise CheckpointError(text) from error
+        raise CheckpointError(
+            f"{path.absolute()} is not the JSON of a checkpoint "
+            f"({type(error).__name__}: {error}). {remedy}"
+        ) from error
     if version != FORMAT:
-        remedy = "Update mssedu to the version that wrote it."
-        wanted = f"checkpoint format {FORMAT}"
-        raise CheckpointError(message(where, wanted, version, remedy))
+        raise CheckpointError(
+            f"{path.absolute()} has the checkpoint format {version}, and this version "
+            f"of mssedu reads format {FORMAT}. Update mssedu."
+        )
     return document
 
 
 def _matching_content(path: Path, digest: str) -> bytes:
     """The tensors that belong to a JSON: of two files, the one with the right hash."""
-    found = []
+    digests = []
     for candidate in (path, previous(path)):
         if candidate.exists():
             content = candidate.read_bytes()
-            found.append(hashlib.sha256(content).hexdigest())
-            if found[-1] == digest:
+            digests.append(hashlib.sha256(content).hexdigest())
+            if digests[-1] == digest:
                 return content
-    older = previous(path)
-    remedy = "Copy the file again from where it came."
+    if not digests:
+        raise CheckpointError(f"there is no file {path.absolute()}. Copy it again.")
+    remedy = "Copy the file again from its source."
     if previous(path.with_suffix(".json")).exists():
-        remedy = f"It is damaged; the version before it is {older.name}."
-    got = f"sha256 {found[0]}" if found else "no such file"
-    wanted = f"tensors with sha256 {digest}"
-    raise CheckpointError(message(str(path.absolute()), wanted, got, remedy))
+        remedy = f"Load the version before it: {previous(path).name}."
+    raise CheckpointError(
+        f"{path.absolute()} is damaged: its sha256 is {digests[0]}, and the JSON has "
+        f"{digest}. {remedy}"
+    )
 
 
 def _by_part(names: set[str]) -> str:
@@ -343,8 +348,3 @@ def _by_part(names: set[str]) -> str:
     counts = Counter(name.split(".")[0] for name in sorted(names))
     parts = ", ".join(f"{part}: {n}" for part, n in counts.items())
     return f"{len(names)} ({parts})"
-
-
-def _tupled(value: Any) -> Any:
-    """JSON has lists only; configs hold tuples."""
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value

@@ -1,35 +1,224 @@
-"""Tell from the tensors alone which network they are, as an expert reads a state dict.
+"""From the weights of other packages to the config and the names of our models.
 
-The names of the tensors give the architecture away, their shapes its sizes, their
-number its depth. The answer is what the constructor of the original would have been
-given. What leaves no trace (strides, attention heads, seconds) is taken as published.
+    bare state dict    names and shapes of its tensors ─▶ class and its arguments ─┐
+    package of Demucs  its class and arguments, by name ───────────────────────────┤
+                                                                    origins.toml ──┤
+    Open-Unmix         a state dict per stem, shapes ──────────────────────────────┤
+                                        registry name, config, state dict of ours ◀┘
+
+An argument that no model of ours has is an error that names it: weights in another
+network than the one they were trained in would still run, and sound wrong. What leaves
+no trace in the tensors (strides, attention heads, seconds) is taken as published.
 """
 
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mssedu.errors import CheckpointError, message
+from mssedu.errors import CheckpointError
 from mssedu.models.hdemucs import from_torchaudio
+from mssedu.models.open_unmix import weights_of
+from mssedu.weights.foreign import Weights
 
 State = Mapping[str, Tensor]
+ALWAYS = ("sources", "segment", "segment_length")  # arguments of every class
+STEMS = {  # of Demucs, for a file without names of stems
+    4: ("drums", "bass", "other", "vocals"),
+    6: ("drums", "bass", "other", "vocals", "guitar", "piano"),
+}
+OPEN_UNMIX = {"fc1.weight", "input_mean", "output_mean"}  # tensors of every file of it
 TORCHAUDIO = "freq_encoder.0.conv.weight"  # it renamed the branches of Hybrid Demucs
 
 
-class Found(NamedTuple):
-    """What a state dict is."""
+# ---- arguments of the original class -> config of ours ------------------------------
+
+
+@dataclass(frozen=True)
+class Ported:
+    """Weights for a model of ours."""
+
+    model: str  # registry name
+    config: dict[str, Any]  # fields that differ from the preset "paper"
+    state: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the arguments of an original class become our config, from origins.toml."""
+
+    model: str  # registry name
+    fields: Mapping[str, str]  # argument -> field with the same meaning
+    defaults: Mapping[str, Any]  # of these arguments, where a file does not give them
+    fixed: Mapping[str, Any]  # argument -> the one value that our model is built for
+    unused: frozenset[str]  # arguments that matter before or during training only
+
+
+def _read_origins() -> dict[str, Origin]:
+    text = Path(__file__).with_name("origins.toml").read_text("utf-8")
+    return {
+        klass: Origin(
+            model=table["model"],
+            fields={name: ours for name, (ours, _) in table["fields"].items()},
+            defaults={name: value for name, (_, value) in table["fields"].items()},
+            fixed=table["fixed"] | dict.fromkeys(table.get("none", ())),
+            unused=frozenset(table.get("unused", ())),
+        )
+        for klass, table in tomllib.loads(text).items()
+    }
+
+
+ORIGINS: Mapping[str, Origin] = _read_origins()  # by full name of the original class
+
+
+def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Ported:
+    """Find the model of ours that a Demucs package or a state dict belongs to.
+
+    Args:
+        weights: of one file.
+        where: the file, for messages.
+        stems: names for the outputs of a bare state dict; those of Demucs if None.
+
+    Raises:
+        CheckpointError: no model of ours has this class, argument or these tensors.
+    """
+    klass, arguments, state = weights.klass, weights.arguments, weights.state
+    if klass is None:
+        klass, arguments, n_stems, state = recognize(state, where)
+        arguments = {"sources": _stem_names(n_stems, stems, where), **arguments}
+    if klass not in ORIGINS:
+        raise CheckpointError(
+            f"{where} holds a model of the class {klass}, which mssedu does not have. "
+            f"It has {', '.join(sorted(ORIGINS))}."
+        )
+    origin = ORIGINS[klass]
+    return Ported(origin.model, _config(origin, arguments, where), state)
+
+
+def _stem_names(
+    n_stems: int, stems: Sequence[str] | None, where: str
+) -> tuple[str, ...]:
+    """Names for the outputs of a file that has none."""
+    names = tuple(stems) if stems else STEMS.get(n_stems, ())
+    if len(names) != n_stems:
+        got = f"got {', '.join(names)}" if stems else "the file does not name them"
+        raise CheckpointError(
+            f"{where}: the {n_stems} outputs of these weights need a name each, {got}. "
+            "Give the names in the order of the outputs: load_model(path, stems=(…))."
+        )
+    return names
+
+
+def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Our config for the arguments of an original constructor."""
+    if "sources" not in arguments:
+        raise CheckpointError(
+            f"{where} does not name its stems: the argument sources is missing. Get "
+            "the weights again from their source."
+        )
+    known = {*ALWAYS, *origin.fields, *origin.fixed, *origin.unused}
+    wrong = [
+        f"{name}={value!r}"
+        for name, value in arguments.items()
+        if name not in known or _differs(value, origin.fixed.get(name, value))
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{where}: the weights are of a variant of {origin.model} that mssedu does "
+            f"not have: {', '.join(wrong)}. Use them with the package that made them."
+        )
+    values = {**origin.defaults, **arguments}
+    config = {ours: values[theirs] for theirs, ours in origin.fields.items()}
+    if "segment_length" in arguments:  # demucs 2 counts samples
+        config["segment"] = arguments["segment_length"] / config["sample_rate"]
+    elif "segment" in arguments:
+        config["segment"] = float(arguments["segment"])
+    if origin.model == "conv_tasnet":  # the original derives it
+        config["hop_length"] = config["filter_length"] // 2
+    return {"stems": tuple(arguments["sources"]), **config}
+
+
+def _differs(value: Any, wanted: Any) -> bool:
+    """Whether two values mean different things; None, 0 and [] all mean "none"."""
+    return value != wanted and bool(value or wanted)
+
+
+def port_open_unmix(
+    states: Mapping[str, Mapping[str, Tensor]],
+    where: str,
+    sample_rate: int = 44100,
+    hop_length: int | None = None,
+) -> Ported:
+    """One Open-Unmix from the state dicts of its stems; the first gives the sizes.
+
+    Args:
+        states: stem -> state dict.
+        where: the file, for messages.
+        sample_rate: Hz, where the state does not hold it.
+        hop_length: samples; a quarter of n_fft if None.
+
+    Raises:
+        CheckpointError: a state dict of another network.
+    """
+    for stem, state in states.items():
+        if not state.keys() >= OPEN_UNMIX:
+            names = ", ".join(list(state)[:4])
+            raise CheckpointError(
+                f"{where}: the weights of {stem} are not of Open-Unmix, their tensors "
+                f"are named {names} …. Give the file that belongs to this stem."
+            )
+    first = next(iter(states.values()))
+    bins, input_bins = len(first["output_mean"]), len(first["input_mean"])
+    rate = int(first["sample_rate"]) if "sample_rate" in first else sample_rate
+    n_fft = 2 * (bins - 1)
+    bidirectional = "lstm.weight_ih_l0_reverse" in first
+    n_lstms = sum(name.startswith("lstm.weight_ih") for name in first)
+    # The tensors do not hold the bandwidth: any that gives the same bins is right.
+    bandwidths = (16000.0, min((input_bins - 0.5) * rate / n_fft, rate / 2))
+    config = {
+        "stems": tuple(states),
+        "sample_rate": rate,
+        "channels": first["fc1.weight"].shape[1] // input_bins,
+        "n_fft": n_fft,
+        "hop_length": hop_length or n_fft // 4,
+        "hidden": first["fc1.weight"].shape[0],
+        "n_layers": n_lstms // (2 if bidirectional else 1),
+        "bidirectional": bidirectional,
+        "bandwidth_hz": next(
+            hz for hz in bandwidths if int(hz * n_fft / rate) + 1 == input_bins
+        ),
+    }
+    state = {
+        f"networks.{i}.{name}": value
+        for i, weights in enumerate(states.values())
+        for name, value in weights_of(weights).items()
+    }
+    return Ported("open_unmix", config, state)
+
+
+# ---- tensors -> original class and its arguments ------------------------------------
+
+
+class Network(NamedTuple):
+    """The original network that a state dict belongs to."""
 
     klass: str  # full name of the original class
     arguments: dict[str, Any]  # of its constructor, without the names of the stems
     n_stems: int
-    state: dict[str, Tensor]  # under the names of Demucs
+    state: dict[str, Tensor]  # with the names of Demucs
 
 
-def recognize(state: State, where: str) -> Found:
+def recognize(state: State, where: str) -> Network:
     """Recognize a model of the Demucs family or torchaudio's Hybrid Demucs.
 
+    The names of the tensors show the architecture, their shapes its sizes, and their
+    number its depth.
+
     Args:
+        state: bare state dict.
         where: the file, for messages.
 
     Raises:
@@ -40,11 +229,12 @@ def recognize(state: State, where: str) -> Found:
     for sign, klass, read in KINDS:
         if sign in state:
             arguments, n_stems = read(state)
-            return Found(klass, arguments, n_stems, dict(state))
-    wanted = "weights of Open-Unmix, Demucs, HDemucs, HTDemucs or ConvTasNet"
-    got = f"tensors named {', '.join(list(state)[:4])} …"
-    remedy = "mssedu does not know this network, or these are not its weights alone."
-    raise CheckpointError(message(where, wanted, got, remedy))
+            return Network(klass, arguments, n_stems, dict(state))
+    raise CheckpointError(
+        f"{where} holds tensors named {', '.join(list(state)[:4])} …, which are not of "
+        "Open-Unmix, Demucs, HDemucs, HTDemucs or ConvTasNet. Give a file that holds "
+        "the weights of one of these, and nothing else."
+    )
 
 
 def _htdemucs(state: State) -> tuple[dict[str, Any], int]:
@@ -74,7 +264,7 @@ def _hdemucs(state: State) -> tuple[dict[str, Any], int]:
 
 
 def _hybrid(state: State) -> tuple[dict[str, Any], int]:
-    """What Hybrid Demucs and its successor have in common."""
+    """Arguments that Hybrid Demucs and HTDemucs have in common."""
     first, time = state["encoder.0.conv.weight"], state["tencoder.0.conv.weight"]
     depth = _count(state, "encoder.{}.conv.weight")
     channels, audio_channels = first.shape[0], time.shape[1]
@@ -99,7 +289,7 @@ def _hybrid(state: State) -> tuple[dict[str, Any], int]:
         "dconv_depth": _count(state, "encoder.0.dconv.layers.{}.0.weight"),
         "dconv_comp": inner.shape[1] // inner.shape[0],
     }
-    # Complex numbers leave as two channels each.
+    # A complex output takes two channels.
     n_out = state[f"decoder.{depth - 1}.conv_tr.weight"].shape[1]
     return arguments, n_out // audio_channels // (2 if arguments["cac"] else 1)
 
@@ -140,7 +330,9 @@ def _tasnet(state: State) -> tuple[dict[str, Any], int]:
 
 
 Reader = Callable[[State], tuple[dict[str, Any], int]]
-KINDS: tuple[tuple[str, str, Reader], ...] = (  # a telling tensor, class, reader
+KINDS: tuple[
+    tuple[str, str, Reader], ...
+] = (  # a tensor that only it has, class, reader
     ("crosstransformer.norm_in.weight", "demucs.htdemucs.HTDemucs", _htdemucs),
     ("tencoder.0.conv.weight", "demucs.hdemucs.HDemucs", _hdemucs),
     ("encoder.0.2.weight", "demucs.model.Demucs", _demucs),

@@ -1,12 +1,11 @@
-"""Fetch a file once: resumed where it stopped, checked, and never half there.
+"""Download a file once, go on where an earlier download stopped, and check its hash.
 
     address ─▶ name.part, from the byte where an earlier try ended ─sha256─▶ name
 
-The file gets its name last, so whatever bears the name is whole. A broken connection
-leaves the .part behind for the next try; a wrong checksum removes it.
+The file gets its name last, so a file with that name is complete. A broken connection
+leaves the .part file for the next try; a wrong hash removes it.
 """
 
-import hashlib
 import http.client
 import os
 import sys
@@ -15,15 +14,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from mssedu.errors import CheckpointError, message
+from mssedu.audio.files import file_sha256
+from mssedu.errors import CheckpointError
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
-Progress = Callable[[int, int | None], None]  # is given bytes done, bytes in all
+Progress = Callable[[int, int | None], None]  # takes bytes done and total, if known
 
 
 def cache_folder() -> Path:
-    """Where fetched files stay: $MSSEDU_CACHE, else the platform's place for caches."""
+    """Folder of downloaded files: $MSSEDU_CACHE, or else the platform's for caches."""
     if chosen := os.environ.get("MSSEDU_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -39,14 +39,13 @@ def fetch(
     sha256: str | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Make sure that `path` holds the file at `address`.
+    """Download the file at `address` to `path`, unless it is there already.
 
     Args:
         address: https://…
-        path: where the file goes; one that is there already is only checked.
-        sha256: in full or the first digits of it, as far as it is published; nothing
-            is checked if None.
-        progress: is called with the bytes done and in all, as far as known.
+        path: where to write the file; a file that exists is only checked.
+        sha256: all digits or the first ones, as published; None checks nothing.
+        progress: is called with bytes done and total bytes (None if unknown).
 
     Returns:
         the full sha256.
@@ -55,11 +54,12 @@ def fetch(
         CheckpointError: no connection, no such file there, or another checksum.
     """
     if path.exists():
-        digest = _digest(path)
+        digest = file_sha256(path)
         if not digest.startswith(sha256 or ""):
-            remedy = "Remove it, to fetch it again."
-            wanted = f"a file with sha256 {sha256}…"
-            raise CheckpointError(message(str(path.absolute()), wanted, digest, remedy))
+            raise CheckpointError(
+                f"{path.absolute()} has the sha256 {digest}, but {sha256}… is "
+                "published. Remove the file to download it again."
+            )
         return digest
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -69,15 +69,16 @@ def fetch(
         reason = getattr(error, "reason", None) or error
         raise _unreachable(address, path, sha256, reason) from error
     if total is not None and done < total:
-        raise _unreachable(address, path, sha256, f"{done} of {total} bytes only")
-    digest = _digest(part)
+        reason = f"only {done} of {total} bytes arrived"
+        raise _unreachable(address, path, sha256, reason)
+    digest = file_sha256(part)
     if not digest.startswith(sha256 or ""):
         part.unlink()
-        remedy = (
-            "It was removed; fetch it again, and distrust the address if it recurs."
+        raise CheckpointError(
+            f"the file from {address} has the sha256 {digest}, but {sha256}… is "
+            "published. It was removed. Try again; if the hash is wrong again, do not "
+            "trust this address."
         )
-        wanted = f"a file with sha256 {sha256}…"
-        raise CheckpointError(message(address, wanted, digest, remedy))
     part.replace(path)
     return digest
 
@@ -85,7 +86,7 @@ def fetch(
 def _fetch(
     address: str, part: Path, progress: Progress | None
 ) -> tuple[int, int | None]:
-    """Append to `part` what is missing; bytes it then has, and should have if known."""
+    """Append the missing bytes to `part`; returns its bytes and the total if known."""
     done = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "mssedu"} | ({"Range": f"bytes={done}-"} if done else {})
     request = urllib.request.Request(address, headers=headers)
@@ -93,7 +94,7 @@ def _fetch(
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code != 416 or not done:  # 416: nothing lies beyond what is there
+        if error.code != 416 or not done:  # 416: no bytes after those in `part`
             raise
         part.unlink()
         return _fetch(address, part, progress)
@@ -111,17 +112,12 @@ def _fetch(
     return done, total
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _unreachable(
     address: str, path: Path, sha256: str | None, reason: object
 ) -> CheckpointError:
     known = f"sha256 {sha256}…" if sha256 else "sha256 not published"
-    remedy = (
-        f"Try again (it goes on where it stopped), or fetch the file ({known}) on "
-        f"another machine and put it there yourself: {path.absolute()}."
+    return CheckpointError(
+        f"{address} cannot be downloaded: {reason}. Try again (the download goes on "
+        f"where it stopped), or download the file ({known}) on another machine and "
+        f"copy it to {path.absolute()}."
     )
-    return CheckpointError(message(address, "the file", reason, remedy))

@@ -1,12 +1,12 @@
-"""A bag: models that separate together, each stem from those that do it best.
+"""A bag: several models that separate together as one.
 
     mixture ─┬─ model 1 ─ · its weight for each stem ─┐
              ├─ model 2 ─ · its weight for each stem ─┼─ Σ / Σ of the weights ─ estimate
              └─ …                                     ┘
 
-With equal weights the errors that the models do not share average out. With one model
-per stem (htdemucs_ft), `only` tells which need not run at all. A bag follows the model
-contract, so whatever separates or scores a model does the same with a bag.
+With equal weights, the errors that the models do not share average out. With one model
+per stem (htdemucs_ft), `only` leaves out the models that need not run. A bag follows
+the model contract, so every function that takes a model also takes a bag.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_name, message
+from mssedu.errors import InputError, check_mixture, check_name
 from mssedu.models.contract import ModelConfig, config_of, segment_limit
 
 
@@ -27,18 +27,18 @@ class BagConfig:
     sample_rate: int  # Hz
     channels: int
     segment: float  # seconds, the shortest of the models
-    segment_limit: float | None  # seconds, likewise
+    segment_limit: float | None  # seconds, the shortest limit of the models
 
 
 class Bag(nn.Module):
     """Several models as one: a weighted mean for each stem.
 
     Args:
-        models: with the same sample rate and channels.
+        models: all of the same sample rate and channels.
         weights: (models, stems), ≥ 0; a model whose weights are all 0 never runs. Equal
             if None.
-        stems: names of the outputs, which every model must have; those of the first
-            model if None. `weights` has their order.
+        stems: names of the outputs, which every model must have, in the order of
+            `weights`; those of the first model if None.
 
     Raises:
         InputError: no models, models that do not fit, or a stem without any weight.
@@ -65,10 +65,10 @@ class Bag(nn.Module):
         for stem in names:
             for config in configs:
                 check_name("stem of every model", stem, config.stems)
-        given = torch.ones(len(models), len(names))
+        shares = torch.ones(len(models), len(names))
         if weights is not None:
-            given = torch.tensor(weights, dtype=torch.float32)
-        _check_weights(given, len(models), names)
+            shares = torch.tensor(weights, dtype=torch.float32)
+        _check_weights(shares, len(models), names)
         limits = [segment_limit(config) for config in configs]
         self.config = BagConfig(
             stems=names,
@@ -78,7 +78,7 @@ class Bag(nn.Module):
             segment_limit=min((x for x in limits if x is not None), default=None),
         )
         self.models = nn.ModuleList(models)
-        self.register_buffer("weights", given / given.sum(0), persistent=False)
+        self.register_buffer("weights", shares / shares.sum(0), persistent=False)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
@@ -87,13 +87,10 @@ class Bag(nn.Module):
         total = mixture.new_zeros(batch, len(self.config.stems), channels, samples)
         for model, weights in zip(self.models, self.weights, strict=True):
             if weights.any():
-                # Each model has an order of its own.
-                own = config_of(model).stems
+                own = config_of(model).stems  # each model has its own order
                 order = [own.index(stem) for stem in self.config.stems]
-                total = (
-                    total
-                    + model(mixture)[:, order] * weights.to(mixture)[:, None, None]
-                )
+                share = weights.to(mixture)[:, None, None]  # (stems, 1, 1)
+                total = total + model(mixture)[:, order] * share
         return total
 
     def only(self, *stems: str) -> "Bag":
@@ -101,31 +98,40 @@ class Bag(nn.Module):
         for stem in stems:
             check_name("stem", stem, self.config.stems)
         columns = [self.config.stems.index(stem) for stem in stems]
-        kept = [
+        used = [
             (model, weights[columns].tolist())
             for model, weights in zip(self.models, self.weights, strict=True)
             if weights[columns].any()
         ]
-        models, weights = zip(*kept, strict=True)
+        models, weights = zip(*used, strict=True)
         return Bag(models, weights, stems).train(self.training)
 
 
 def _check_alike(configs: Sequence[ModelConfig]) -> None:
-    """Raise InputError unless there are models, alike in rate and channels."""
+    """Raise InputError unless there are models, all of one rate and channels."""
     formats = {(config.sample_rate, config.channels) for config in configs}
-    if len(formats) != 1:
-        got = [f"{rate} Hz, {channels} channels" for rate, channels in sorted(formats)]
-        wanted = "models of one sample rate and number of channels"
-        raise InputError(message("Bag", wanted, got, "Leave out what does not fit."))
+    if not formats:
+        raise InputError("models is empty. Give at least one model.")
+    if len(formats) > 1:
+        texts = [
+            f"{rate} Hz, {channels} channels" for rate, channels in sorted(formats)
+        ]
+        raise InputError(
+            "models must have one sample rate and number of channels, got "
+            f"{'; '.join(texts)}. Leave out those that differ."
+        )
 
 
 def _check_weights(weights: Tensor, n_models: int, stems: Sequence[str]) -> None:
     """Raise InputError unless weights are (models, stems) ≥ 0, some > 0 for each."""
-    wanted = f"weights ({n_models} models, {len(stems)} stems)"
     if weights.shape != (n_models, len(stems)):
-        remedy = "Give a row per model with a number per stem."
-        raise InputError(message("Bag", wanted, tuple(weights.shape), remedy))
+        raise InputError(
+            f"weights must be ({n_models} models, {len(stems)} stems), got the shape "
+            f"{tuple(weights.shape)}. Give a row per model with a number per stem."
+        )
     silent = [stem for i, stem in enumerate(stems) if not weights[:, i].sum() > 0]
     if silent or weights.min() < 0:
-        remedy = "Give each stem at least one model with a weight > 0, and none < 0."
-        raise InputError(message("Bag", wanted, weights.tolist(), remedy))
+        raise InputError(
+            "weights must be at least 0, and each stem needs a model with a weight "
+            f"above 0, got {weights.tolist()}."
+        )

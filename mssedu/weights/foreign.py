@@ -1,9 +1,9 @@
 """Read weights that other programs saved, without running what their files may hold.
 
-A .th or .pt file is a pickle, and a pickle is a program. It is read by torch's own
-reader, which knows tensors and plain values only. Demucs' files name the class of their
-model too: here each such name stands for an empty class of ours, so nothing of Demucs
-is imported or called. Any other name in a file makes it refused.
+A .th or .pt file is a pickle, and a pickle is a program. torch.load(weights_only=True)
+reads it, which allows tensors and plain values only. Demucs' files also name the class
+of their model: here each such name stands for an empty class of ours, so nothing of
+Demucs is imported or called. A file with any other name is refused.
 """
 
 import json
@@ -19,18 +19,22 @@ import safetensors
 import torch
 from torch import Tensor
 
-from mssedu.errors import CheckpointError, message
+from mssedu.errors import CheckpointError
 
 CLASSES = (
-    *("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs"),
-    *("demucs.model.Demucs", "demucs.tasnet.ConvTasNet"),  # as of demucs 2
+    "demucs.htdemucs.HTDemucs",
+    "demucs.hdemucs.HDemucs",
+    "demucs.demucs.Demucs",
+    "demucs.model.Demucs",  # demucs 2
+    "demucs.tasnet.ConvTasNet",  # demucs 2
 )
-OWN = "mssedu"  # metadata of our own files, which need the JSON beside them
+OWN = "mssedu"  # metadata key of our own files, which need the JSON beside them
+DAMAGED = "The file is damaged. Copy or download it again."
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds: a state dict and, if it says so, how its model was built."""
+    """What a file holds: a state dict and, in some files, how its model was built."""
 
     state: dict[str, Tensor]  # float32
     klass: str | None = None  # full name of the original class
@@ -41,14 +45,13 @@ def read_weights(path: Path) -> Weights:
     """Read a state dict or a Demucs package, from safetensors or from a pickle.
 
     Args:
-        path: .safetensors; anything else is taken for a file of torch.save.
+        path: .safetensors; any other suffix means a file of torch.save.
 
     Raises:
         CheckpointError: no such file, damaged, quantized, or more than plain values.
     """
     if not path.is_file():
-        remedy = "Check the path."
-        raise CheckpointError(message(str(path), "a file", "no such file", remedy))
+        raise CheckpointError(f"there is no file {path}. Check the path.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _unpickle(path)
@@ -59,7 +62,7 @@ def read_weights(path: Path) -> Weights:
         return _package(
             path, klass, content["args"], content["kwargs"], content["state"]
         )
-    if isinstance(content, Mapping):  # the state alone, or a training's whole state
+    if isinstance(content, Mapping):  # the state dict, or all that a training saved
         content = content.get("state_dict", content)
     return Weights(_state(path, content))
 
@@ -67,7 +70,7 @@ def read_weights(path: Path) -> Weights:
 def _unpickle(path: Path) -> Any:
     stand_ins: list[tuple[Callable, str]] = [
         (type(name.rpartition(".")[2], (), {"original": name}), name)
-        for name in (*CLASSES, "argparse.Namespace")  # the latter: settings of training
+        for name in (*CLASSES, "argparse.Namespace")  # which holds training settings
     ]
     try:
         with (
@@ -77,31 +80,34 @@ def _unpickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
-        got = reason.strip().partition("\n")[0]
-        remedy = "Nothing of it was run. Get the weights as safetensors."
-        wanted = "a file of tensors and plain values"
-        raise CheckpointError(message(str(path), wanted, got, remedy)) from error
-    except Exception as error:  # whatever a damaged archive can raise
-        remedy = "Copy or download it again."
-        got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        text = message(str(path), "a file of torch.save", got, remedy)
-        raise CheckpointError(text) from error
+        line = reason.strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{path} must hold only tensors and plain values: {line}. No code of the "
+            "file was run. Get the weights as safetensors."
+        ) from error
+    except Exception as error:  # a damaged archive can raise any error
+        line = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{path} cannot be read as a file of torch.save ({type(error).__name__}: "
+            f"{line}). {DAMAGED}"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> Weights:
-    """State dict; with a JSON of class and arguments, as demucs 4.1 publishes it."""
+    """A state dict; files of demucs 4.1 also have JSON of class and arguments."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        remedy = "Copy or download it again."
-        text = message(str(path), "safetensors content", error, remedy)
-        raise CheckpointError(text) from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}). {DAMAGED}"
+        ) from error
     if OWN in facts:
-        remedy = f"Copy {path.with_suffix('.json').name} too, from where it came."
-        wanted = "a checkpoint of mssedu with its JSON"
-        raise CheckpointError(message(str(path), wanted, "no JSON", remedy))
+        raise CheckpointError(
+            f"{path} is a checkpoint of mssedu without its JSON. Copy "
+            f"{path.with_suffix('.json').name} too, into the same folder."
+        )
     if "klass" not in facts:
         return Weights(_state(path, state))
     if "structure" in facts:
@@ -139,11 +145,13 @@ def _state(path: Path, content: Any) -> dict[str, Tensor]:
         and all(isinstance(value, Tensor) for value in content.values())
     )
     if not tensors:
-        got = type(content).__name__
+        kind = type(content).__name__
         if isinstance(content, Mapping):
-            got = f"a dict with {', '.join(map(repr, list(content)[:5]))} …"
-        remedy = "Give a file that holds a model's state dict."
-        raise CheckpointError(message(str(path), "named tensors", got, remedy))
+            kind = f"dict with {', '.join(map(repr, list(content)[:5]))} …"
+        raise CheckpointError(
+            f"{path} holds no state dict, but a {kind}. Give a file with the state "
+            "dict of a model: tensors by name."
+        )
     return {
         name: value.float() if value.is_floating_point() else value
         for name, value in content.items()
@@ -151,7 +159,7 @@ def _state(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _refuse_quantized(path: Path) -> None:
-    remedy = "Use the unquantized weights; only the package diffq can read these."
     raise CheckpointError(
-        message(str(path), "plain tensors", "DiffQ-quantized ones", remedy)
+        f"{path} holds weights quantized by DiffQ, which only the package diffq can "
+        "read. Use the unquantized weights."
     )

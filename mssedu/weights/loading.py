@@ -1,15 +1,14 @@
-"""Load a model, wherever it is: by its published name, from a file or a run folder.
+"""Load a model by its published name, from a file, or from the folder of a run.
 
     name ─▶ download, checksum ─┐
-    file of another program ────┼─▶ foreign: read safely ─▶ official: config ─▶ model
+    file of another program ────┼─▶ foreign: read safely ─▶ convert: config ─▶ model
     folder of Open-Unmix ───────┘
-    own checkpoint, run folder ─────────────────────────▶ checkpoint ─────────▶ model
+    own checkpoint, run folder ─────────────────────────▶ checkpoint ────────▶ model
 
-A published name with several files becomes a bag, or one Open-Unmix with a network per
-file. The names are listed in `mssedu.weights.published`.
+A published name with several files becomes a `Bag`, or one Open-Unmix with a network
+per file. The names are in the table of `mssedu.weights.published`.
 """
 
-import difflib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -17,13 +16,13 @@ from pathlib import Path
 
 from torch import nn
 
-from mssedu.errors import CheckpointError, InputError, message
+from mssedu.errors import CheckpointError, InputError, check_name
 from mssedu.models.registry import create_model
 from mssedu.weights.checkpoint import load_checkpoint, load_weights
+from mssedu.weights.convert import OPEN_UNMIX, Ported, port, port_open_unmix
 from mssedu.weights.download import Progress, cache_folder, fetch
 from mssedu.weights.ensemble import Bag
 from mssedu.weights.foreign import read_weights
-from mssedu.weights.official import Ported, port, port_open_unmix
 from mssedu.weights.published import PUBLISHED, Published
 
 Log = Callable[[str], None]
@@ -39,15 +38,11 @@ def list_pretrained() -> list[str]:
     return sorted(name for name, entry in PUBLISHED.items() if not entry.refused)
 
 
-def table() -> str:
-    """All published checkpoints in Markdown, with the reason where one cannot load."""
-    head, rows = table_rows()
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def table_rows() -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
-    """Head and rows of `table`."""
+    """Head and rows of a table of all published checkpoints.
+
+    Where one cannot be loaded, its row says why.
+    """
     head = ("name", "model", "stems", "files", "trained on", "score, dB", "license")
     rows = []
     for name, entry in PUBLISHED.items():
@@ -73,11 +68,11 @@ def load_model(
         source: a name of `list_pretrained`; a .safetensors, .th, .pth or .pt file; a
             run folder; a folder of Open-Unmix with its separator.json.
         weights: for a published name, a local file (of several files: their folder) to
-            take instead of downloading.
-        stems: names of the outputs, for a file that has none; of the targets to take,
-            for a folder of Open-Unmix.
-        log: is given a line on the license and the checksum of published weights.
-        progress: is called with bytes done and bytes in all of each file fetched.
+            use instead of a download.
+        stems: names of the outputs, for a file that has none; for a folder of
+            Open-Unmix, the stems to load.
+        log: is called with a line on the license and the checksum of published weights.
+        progress: is called with bytes done and total bytes of each file downloaded.
 
     Raises:
         CheckpointError: nothing there, no connection, a damaged or unsafe file, or
@@ -88,12 +83,13 @@ def load_model(
     if name in PUBLISHED:  # a file of that name is reached as ./name
         return _load_published(name, weights, log, progress)
     if weights is not None:
-        remedy = "Name the file alone, or one of the published checkpoints with it."
-        wanted = f"one of {list_pretrained()} to go with weights"
-        raise InputError(message("load_model", wanted, repr(name), remedy))
+        raise InputError(
+            f"{name!r} is not a published name, and weights is only for these: "
+            f"{', '.join(list_pretrained())}. Give the file alone, as the source."
+        )
     path = Path(source)
     if not path.exists():
-        raise _unknown(name)
+        _check_known(name)
     if path.is_dir() and (path / "separator.json").exists():
         return _build(_open_unmix_folder(path, stems), name)
     has_json = path.suffix == ".safetensors" and path.with_suffix(".json").exists()
@@ -107,9 +103,10 @@ def _load_published(
 ) -> nn.Module:
     entry = PUBLISHED[name]
     if entry.refused:
-        wanted = f"weights that a model of mssedu can hold: {list_pretrained()}"
-        remedy = f"It is listed because it exists; {entry.refused}."
-        raise CheckpointError(message("load_model", wanted, repr(name), remedy))
+        raise CheckpointError(
+            f"mssedu cannot load {name!r}: {entry.refused}. Choose one of: "
+            f"{', '.join(list_pretrained())}."
+        )
     if local is None:
         paths = _fetch(entry, log, progress)
     elif len(entry.files) == 1 and not Path(local).is_dir():
@@ -128,34 +125,37 @@ def _load_published(
     for path in paths:
         ported = _port_file(path, entry.stems)
         if (ported.model, ported.config["stems"]) != (entry.model, entry.stems):
-            got = f"{ported.model} with {', '.join(ported.config['stems'])}"
-            wanted = f"the {entry.model} named {name}, with {', '.join(entry.stems)}"
-            remedy = "Give the file that belongs to this name."
-            raise CheckpointError(message(str(path), wanted, got, remedy))
+            raise CheckpointError(
+                f"{path} holds a {ported.model} with "
+                f"{', '.join(ported.config['stems'])}, but {name} is a {entry.model} "
+                f"with {', '.join(entry.stems)}. Give the file of {name}."
+            )
         ported.config.update(entry.config)
         models.append(_build(ported, str(path)))
     return models[0] if len(models) == 1 else Bag(models, entry.weights).eval()
 
 
 def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list[Path]:
-    """The files of a checkpoint, from the cache or from their addresses."""
+    """The files of a checkpoint, from the cache or downloaded."""
     paths = []
     for file in entry.files:
         path = cache_folder() / "weights" / file.name
         new = not path.exists()
         digest = fetch(file.address, path, sha256=file.sha256, progress=progress)
         if log and new:
-            published = f"{len(file.sha256)} digits of it" if file.sha256 else "nothing"
-            log(f"{path}: sha256 {digest} ({published} published to compare with)")
+            check = "no published hash to compare with"
+            if file.sha256:
+                check = f"agrees with the {len(file.sha256)} published digits"
+            log(f"{path}: sha256 {digest} ({check})")
         paths.append(path)
     return paths
 
 
 def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:
-    """Weights of a single file, brought to our names."""
+    """Weights of a single file, with our config and names."""
     weights = read_weights(path)
-    if weights.klass is None and {"fc1.weight", "input_mean"} <= weights.state.keys():
-        # One target; the file is called after it: vocals-b62c91ce.pth, vocals.pth
+    if weights.klass is None and weights.state.keys() >= OPEN_UNMIX:
+        # One stem, which names the file: vocals-b62c91ce.pth, vocals.pth
         target = path.stem.replace("_", "-").partition("-")[0]
         return port_open_unmix({target: weights.state}, str(path))
     return port(weights, str(path), stems)
@@ -169,13 +169,14 @@ def _open_unmix_folder(folder: Path, stems: Sequence[str] | None) -> Ported:
     order = [*usual, *sorted(targets.difference(usual))]
     states = {}
     for stem in order if stems is None else stems:
-        found = sorted(folder.glob(f"{stem}*.pth"))
-        if len(found) != 1:
-            got = [path.name for path in found]
-            remedy = f"The folder has {order}."
-            wanted = f"one file {stem}*.pth"
-            raise CheckpointError(message(str(folder), wanted, got, remedy))
-        states[stem] = read_weights(found[0]).state
+        paths = sorted(folder.glob(f"{stem}*.pth"))
+        if len(paths) != 1:
+            names = ", ".join(path.name for path in paths) or "none"
+            raise CheckpointError(
+                f"{folder} must hold one file {stem}*.pth, got {names}. Its separator "
+                f"has the stems {', '.join(order)}."
+            )
+        states[stem] = read_weights(paths[0]).state
     rate, hop_length = int(settings["sample_rate"]), int(settings["nhop"])
     return port_open_unmix(states, str(folder), rate, hop_length)
 
@@ -186,13 +187,11 @@ def _build(ported: Ported, where: str) -> nn.Module:
     return model.eval()
 
 
-def _unknown(name: str) -> InputError:
-    """The error for what is neither a file nor a name."""
-    near = difflib.get_close_matches(name, PUBLISHED, n=1, cutoff=0.4)
-    looks_like_path = os.sep in name or Path(name).suffix
-    remedy = "Check the path, or pick one of these names."
-    if near and not looks_like_path:
-        remedy = f"Did you mean {near[0]!r}?"
-    wanted = f"a file, a run folder or one of {list_pretrained()}"
-    got = f"{name!r}, and there is no such file"
-    return InputError(message("load_model", wanted, got, remedy))
+def _check_known(name: str) -> None:
+    """Raise InputError for what is neither a file nor a published name."""
+    if os.sep in name or Path(name).suffix:  # looks like a path
+        raise InputError(
+            f"there is no file or folder {name!r}. Check the path, or choose a "
+            f"published name: {', '.join(list_pretrained())}."
+        )
+    check_name("file, run folder or published name", name, list_pretrained())

@@ -28,9 +28,16 @@ from mssedu.weights.checkpoint import (
 def tiny_model(seed=0):
     torch.manual_seed(seed)
     return create_model(
-        *("spleeter", "tiny", ("dizi", "other")),
-        **{"sample_rate": 8000, "n_fft": 512, "hop_length": 128, "dropout": 0.1},
-        **{"bins": 64, "frames": 32, "filters": (2, 4)},
+        "spleeter",
+        "tiny",
+        ("dizi", "other"),
+        sample_rate=8000,
+        n_fft=512,
+        hop_length=128,
+        dropout=0.1,
+        bins=64,
+        frames=32,
+        filters=(2, 4),
     )
 
 
@@ -168,7 +175,7 @@ def test_a_full_disk_leaves_the_old_version_and_no_litter(tmp_path, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(path, tiny_model(2))
     assert fingerprint(path) == before
-    assert not list(tmp_path.glob("*.tmp"))
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, "last.json"}
 
 
 @pytest.mark.parametrize(("n_saved", "remedy"), [(1, "Copy the file"), (2, "previous")])
@@ -179,32 +186,28 @@ def test_a_flipped_bit_is_found(tmp_path, n_saved, remedy):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match=f"expected tensors with sha256.*{remedy}"
-    ):
+    with pytest.raises(CheckpointError, match=f"damaged: its sha256 is .*{remedy}"):
         load_checkpoint(path)
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"a\.json: expected a checkpoint, got no"
-    ):
+    with pytest.raises(CheckpointError, match=r"no file .*a\.json"):
         load_checkpoint(tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match=r"best\.json or last\.json"):
+    with pytest.raises(CheckpointError, match=r"best\.json nor last\.json"):
         load_checkpoint(tmp_path)
     path = save_checkpoint(tmp_path / "a.safetensors", tiny_model())
     path.unlink()
-    with pytest.raises(CheckpointError, match=r"expected tensors .* got no such file"):
+    with pytest.raises(CheckpointError, match=r"no file .*a\.safetensors"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("{", "the JSON of a checkpoint, got JSONDecodeError"),
-        ("[]", "the JSON of a checkpoint, got TypeError"),
-        ("{}", "the JSON of a checkpoint, got KeyError"),
-        ('{"format": 2}', "expected checkpoint format 1, got 2"),
+        ("{", "JSON of a checkpoint .JSONDecodeError"),
+        ("[]", "JSON of a checkpoint .TypeError"),
+        ("{}", "JSON of a checkpoint .KeyError"),
+        ('{"format": 2}', "format 2, .* format 1"),
     ],
 )
 def test_json_of_something_else_is_refused(tmp_path, text, match):
@@ -221,7 +224,7 @@ def test_content_that_was_never_safetensors_is_refused(tmp_path):
     document = json.loads(path.with_suffix(".json").read_text("utf-8"))
     path.write_bytes(content)
     path.with_suffix(".json").write_text(json.dumps({**document, "sha256": digest}))
-    with pytest.raises(CheckpointError, match="expected safetensors content"):
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
         load_checkpoint(path)
 
 
@@ -234,8 +237,8 @@ def test_weights_that_do_not_fit_are_counted_by_part():
         "decoder.bias": torch.zeros(1),
     }
     text = (
-        r"x: expected the 4 tensors of ModuleDict, got missing 2 \(encoder: 1, "
-        r"output: 1\); unexpected 2 \(decoder: 2\); misshapen 1 \(encoder: 1\)"
+        r"x: .* 4 tensors of ModuleDict: missing 2 \(encoder: 1, output: 1\); "
+        r"unexpected 2 \(decoder: 2\); misshapen 1 \(encoder: 1\)"
     )
     with pytest.raises(CheckpointError, match=text):
         load_weights(model, weights, "x")
@@ -250,12 +253,12 @@ def test_a_config_of_another_version_is_named(tmp_path):
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"expected a \.safetensors file"):
+    with pytest.raises(InputError, match=r"a\.pt"):
         save_checkpoint(tmp_path / "a.pt", tiny_model())
-    with pytest.raises(InputError, match="expected a model of"):
+    with pytest.raises(InputError, match="Linear"):
         save_checkpoint(tmp_path / "a.safetensors", nn.Linear(1, 1))
     for fact in (float("nan"), torch.zeros(2)):
-        with pytest.raises(InputError, match="facts that JSON can hold"):
+        with pytest.raises(InputError, match="facts"):
             save_checkpoint(tmp_path / "a.safetensors", tiny_model(), facts={"x": fact})
     assert not list(tmp_path.iterdir())
 

@@ -86,7 +86,7 @@ def test_a_file_that_is_there_is_checked_and_not_fetched(server, path):
     path.write_bytes(CONTENT)
     assert fetch(server.address, path, sha256=SHA256[:8]) == SHA256
     assert server.seen == []
-    with pytest.raises(CheckpointError, match=r"sha256 00000000…, got .*Remove it"):
+    with pytest.raises(CheckpointError, match=r"00000000.*Remove the file"):
         fetch(server.address, path, sha256="00000000")
     assert path.exists()  # it may be the user's own
 
@@ -103,7 +103,7 @@ def test_a_partial_file_is_completed(server, path, kind, n_bytes):
 
 
 def test_a_broken_connection_keeps_what_has_come(server, path):
-    with pytest.raises(CheckpointError, match=r"got 1000 of 1280000 bytes only.*Try"):
+    with pytest.raises(CheckpointError, match=r"1000 of 1280000 bytes.*Try"):
         fetch(f"{server.address}/short", path, sha256=SHA256)
     assert path.with_name("a.th.part").stat().st_size == 1000
     assert not path.exists()
@@ -112,7 +112,7 @@ def test_a_broken_connection_keeps_what_has_come(server, path):
 
 
 def test_a_wrong_checksum_leaves_nothing(server, path):
-    with pytest.raises(CheckpointError, match=f"sha256 1234…, got {SHA256}.*removed"):
+    with pytest.raises(CheckpointError, match=f"{SHA256}.*1234.*removed"):
         fetch(f"{server.address}/file", path, sha256="1234")
     assert list(path.parent.iterdir()) == []
 
@@ -120,7 +120,7 @@ def test_a_wrong_checksum_leaves_nothing(server, path):
 def test_what_is_absent_names_address_hash_and_place(server, path):
     with pytest.raises(CheckpointError) as caught:
         fetch(f"{server.address}/absent", path, sha256="8726e21a")
-    for words in ("/absent", "Not Found", "8726e21a", str(path), "put it there"):
+    for words in ("/absent", "Not Found", "8726e21a", str(path), "another machine"):
         assert words in str(caught.value)
 
 
@@ -129,7 +129,7 @@ def test_no_connection(monkeypatch, path):
     with socket.socket() as bound:  # it does not listen, and nobody else can here
         bound.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{bound.getsockname()[1]}/file"
-        text = r"sha256 not published.*put it"
+        text = r"sha256 not published.*another machine"
         with pytest.raises(CheckpointError, match=text) as caught:
             fetch(address, path)
     assert isinstance(caught.value.__cause__, OSError)

@@ -72,7 +72,7 @@ def test_only_the_models_that_count_run():
     assert [model.runs for model in models] == [1, 1, 1, 2]
     pair = bag.only("other", "drums")
     torch.testing.assert_close(pair(MIXTURE), bag(MIXTURE)[:, [2, 0]])
-    with pytest.raises(InputError, match=r"Bag\.only.*Did you mean 'vocals'"):
+    with pytest.raises(InputError, match="Did you mean 'vocals'"):
         bag.only("vocal")
     silent = Bag(models, [[1, 1, 1, 1], [1, 1, 1, 1], [0] * 4, [0] * 4])
     silent(MIXTURE)
@@ -99,14 +99,14 @@ def test_a_bag_separates_like_a_model():
 @pytest.mark.parametrize(
     ("models", "options", "match"),
     [
-        ([], {}, r"models of one sample rate .* got \[\]"),
+        ([], {}, "models is empty"),
         ([Scale(1), Scale(1, sample_rate=44100)], {}, "44100 Hz, 2 channels"),
         ([Scale(1), Scale(1, channels=1)], {}, "8000 Hz, 1 channels"),
         ([Scale(1), Scale(1, stems=("drums",))], {}, r"stem of every model .*'bass'"),
         ([Scale(1)], {"stems": ("pipa",)}, "stem of every model"),
-        ([Scale(1)], {"weights": [[1, 1]]}, r"\(1 models, 4 stems\), got \(1, 2\)"),
-        ([Scale(1)], {"weights": [[1, 0, 1, 1]]}, "at least one model"),
-        ([Scale(1)] * 2, {"weights": [[1, 3, 1, 1], [1, -1, 1, 1]]}, "none < 0"),
+        ([Scale(1)], {"weights": [[1, 1]]}, r"\(1 models, 4 stems\), .*\(1, 2\)"),
+        ([Scale(1)], {"weights": [[1, 0, 1, 1]]}, r"above 0, got \[\[1\.0, 0\.0"),
+        ([Scale(1)] * 2, {"weights": [[1, 3, 1, 1], [1, -1, 1, 1]]}, "at least 0"),
     ],
 )
 def test_what_does_not_fit_is_told(models, options, match):

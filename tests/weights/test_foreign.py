@@ -124,7 +124,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path, how, place):
         path.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(CheckpointError, match=r"plain values, got .*Nothing of it was"):
+    with pytest.raises(CheckpointError, match=r"plain values: .*No code"):
         read_weights(path)
     assert not mark.exists()
     pickle.loads(pickle.dumps(attack))  # the attack itself would have worked
@@ -162,9 +162,9 @@ def test_quantized_weights_are_refused(save, tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ([1, 2], "named tensors, got list"),
-        ({"lr": 1}, "got a dict with 'lr'"),
-        ({}, "named tensors"),
+        ([1, 2], "state dict, but a list"),
+        ({"lr": 1}, "but a dict with 'lr'"),
+        ({}, "no state dict"),
     ],
 )
 def test_what_is_no_state_dict(save, content, match):
@@ -174,20 +174,18 @@ def test_what_is_no_state_dict(save, content, match):
 
 def test_damaged_files(tmp_path):
     path = tmp_path / "a.th"
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="there is no file"):
         read_weights(path)
     torch.save(STATE, path)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(
-        CheckpointError, match=r"Copy or download|Nothing of it was run"
-    ):
+    with pytest.raises(CheckpointError, match=r"Copy or download|No code"):
         read_weights(path)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("x", "y")
     with pytest.raises(CheckpointError, match="Copy or download it again"):
         read_weights(path)
     path.with_suffix(".safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(CheckpointError, match="safetensors content"):
+    with pytest.raises(CheckpointError, match="as safetensors"):
         read_weights(path.with_suffix(".safetensors"))
 
 

@@ -19,7 +19,7 @@ from mssedu.models.registry import create_model
 from mssedu.weights import loading as pretrained
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.ensemble import Bag
-from mssedu.weights.loading import list_pretrained, load_model, table
+from mssedu.weights.loading import list_pretrained, load_model, table_rows
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
 from tests.parity.peers import import_reference, load_peer
 
@@ -54,8 +54,14 @@ def demucs_2(monkeypatch):
 def small_tasnet(seed=0, stems=STEMS):
     torch.manual_seed(seed)
     return create_model(
-        *("conv_tasnet", "paper", stems),
-        **{"n_filters": 8, "bottleneck": 6, "hidden": 8, "n_blocks": 2, "n_repeats": 2},
+        "conv_tasnet",
+        "paper",
+        stems,
+        n_filters=8,
+        bottleneck=6,
+        hidden=8,
+        n_blocks=2,
+        n_repeats=2,
     ).eval()
 
 
@@ -94,7 +100,7 @@ def test_a_name_is_fetched_once_checked_and_loaded(published, tmp_path):
     assert loaded.config == dataclasses.replace(model.config, segment=3.0)
     assert (tmp_path / "cache" / "weights" / file.name).exists()
     assert f"sha256 {file.sha256}" in lines[0]
-    assert "8 digits of it published" in lines[0]
+    assert "8 published digits" in lines[0]
     assert lines[1:] == ["small: license for tests"]
     assert seen[-1][0] == seen[-1][1]
     (tmp_path / file.name).unlink()  # no longer at its address
@@ -139,18 +145,16 @@ def test_local_weights_stand_in_for_a_download(published, tmp_path):
 
 def test_weights_of_another_model_than_named_are_refused(published, tmp_path):
     published("small", small_tasnet().state_dict(), model="htdemucs")
-    with pytest.raises(
-        CheckpointError, match=r"the htdemucs named small.*got conv_tas"
-    ):
+    with pytest.raises(CheckpointError, match=r"conv_tasnet .*small is a htdemucs"):
         load_model("small")
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match=r"no file .*none\.th"):
         load_model("small", weights=tmp_path / "none.th")
 
 
 @pytest.mark.parametrize("name", [n for n, e in PUBLISHED.items() if e.refused])
 def test_a_checkpoint_that_no_model_can_hold_says_why(name):
     assert name not in list_pretrained()
-    with pytest.raises(CheckpointError, match="It is listed because it exists; "):
+    with pytest.raises(CheckpointError, match=f"{name}.*{PUBLISHED[name].refused}"):
         load_model(name)
 
 
@@ -162,19 +166,15 @@ def test_offline_the_error_tells_what_to_put_where(monkeypatch, tmp_path):
         load_model("htdemucs")
     file = PUBLISHED["htdemucs"].files[0]
     path = tmp_path / "weights" / "955717e8-8726e21a.th"
-    for words in (file.address, file.sha256, str(path), "put it there yourself"):
+    for words in (file.address, file.sha256, str(path), "another machine"):
         assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        (
-            "htdemuc",
-            r"one of .*'umxl', .*, got 'htdemuc', and there is no such",
-        ),
-        ("htdemuc", r"Did you mean 'htdemucs'\?"),
-        ("runs/none/best.safetensors", r"no such file\. Check the path"),
+        ("htdemuc", r"'htdemuc'.*Did you mean 'htdemucs'\?.* umxl"),
+        ("runs/none/best.safetensors", r"runs/none/best\.safetensors.*path.* umxl"),
     ],
 )
 def test_what_is_neither_file_nor_name(name, match):
@@ -183,16 +183,17 @@ def test_what_is_neither_file_nor_name(name, match):
 
 
 def test_weights_go_with_a_published_name_only(tmp_path):
-    with pytest.raises(InputError, match="to go with weights"):
+    with pytest.raises(InputError, match="weights is only for"):
         load_model(tmp_path, weights=tmp_path)
 
 
-def test_the_table_shows_all(monkeypatch):
-    text = table()
-    for name, entry in PUBLISHED.items():
-        assert f"| {name} | {entry.model} |" in text
-        assert (entry.refused or "") in text
-    assert "84 MB" in text
+def test_the_table_shows_all():
+    head, rows = table_rows()
+    for row, (name, entry) in zip(rows, PUBLISHED.items(), strict=True):
+        assert len(row) == len(head)
+        assert row[:2] == (name, entry.model)
+        assert (entry.refused or "") in row[5]
+    assert rows[0][3] == "1, 84 MB"
     assert mssedu.load_model is load_model
 
 
@@ -236,9 +237,19 @@ def test_a_state_of_demucs_2(demucs_2, tmp_path, module, klass, arguments):
 
 
 HTDEMUCS = {
-    **{"channels": 8, "nfft": 1024, "depth": 3, "dconv_mode": 3, "dconv_comp": 4},
-    **{"bottom_channels": 16, "t_layers": 3, "t_heads": 2, "t_hidden_scale": 2.0},
-    **{"samplerate": 8000, "segment": Fraction(39, 5), "multi_freqs": [], "t_lr": None},
+    "channels": 8,
+    "nfft": 1024,
+    "depth": 3,
+    "dconv_mode": 3,
+    "dconv_comp": 4,
+    "bottom_channels": 16,
+    "t_layers": 3,
+    "t_heads": 2,
+    "t_hidden_scale": 2.0,
+    "samplerate": 8000,
+    "segment": Fraction(39, 5),
+    "multi_freqs": [],
+    "t_lr": None,
 }
 HDEMUCS = {"channels": 8, "samplerate": 8000, "segment": 20, "multi_freqs": []}
 
@@ -248,7 +259,7 @@ def hybrid(name, **changes):
     module = import_reference(f"demucs.{name.lower()}")
     torch.manual_seed(0)
     small = {"HTDemucs": HTDEMUCS, "HDemucs": HDEMUCS}[name]
-    model = getattr(module, name)(sources=["b", "a", "c"], **{**small, **changes})
+    model = getattr(module, name)(sources=["b", "a", "c"], **(small | changes))
     for key, value in model.state_dict().items():
         if key.endswith(".scale"):
             value.uniform_(0.5, 1.0)
@@ -359,7 +370,7 @@ def test_a_time_only_demucs_of_version_3_is_refused(tmp_path, monkeypatch):
     demucs = import_reference("demucs.demucs")
     theirs = demucs.Demucs(["a", "b"], channels=4, depth=2)
     path = save_package(theirs, tmp_path / "a.th", monkeypatch)
-    with pytest.raises(CheckpointError, match=r"got demucs\.demucs\.Demucs"):
+    with pytest.raises(CheckpointError, match=r"class demucs\.demucs\.Demucs"):
         load_model(path)
     torch.save(theirs.state_dict(), tmp_path / "bare.th")
     with pytest.raises(CheckpointError, match="tensors named"):
@@ -408,9 +419,7 @@ def test_a_folder_of_open_unmix(umx_folder):
     one = load_model(umx_folder / "drums.pth")
     assert one.config.stems == ("drums",)
     assert load_model(umx_folder / "drums.chkpnt").config == one.config
-    with pytest.raises(
-        CheckpointError, match=r"bass\*\.pth.*The folder has \['vocals'"
-    ):
+    with pytest.raises(CheckpointError, match=r"bass\*\.pth.*stems vocals"):
         load_model(umx_folder, stems=("bass",))
 
 
@@ -454,5 +463,5 @@ def test_own_checkpoints_and_run_folders(tmp_path):
     with pytest.raises(CheckpointError, match=r"Copy best\.json too"):
         load_model(path)
     path.with_suffix(".json").write_text("{}")
-    with pytest.raises(CheckpointError, match="the JSON of a checkpoint"):
+    with pytest.raises(CheckpointError, match="JSON of a checkpoint"):
         load_model(path)

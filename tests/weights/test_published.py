@@ -33,8 +33,8 @@ def test_a_hash_is_hexadecimal_and_a_name_its_own():
         assert address.startswith("https://")
         assert re.fullmatch("([0-9a-f]{8}|[0-9a-f]{64})", file.sha256 or "0" * 8)
         # Where the name ends in a hash, it is the one that is checked.
-        told = re.search(r"[-_]([0-9a-f]{8})\.\w+$", file.name)
-        assert not told or file.sha256.startswith(told[1])
+        digits = re.search(r"[-_]([0-9a-f]{8})\.\w+$", file.name)
+        assert not digits or file.sha256.startswith(digits[1])
     names = [file.name for file in FILES.values()]
     assert len({*names}) == len(names)
 
