@@ -1,17 +1,18 @@
 """Training: the visible loop and what it needs.
 
-config       `TrainConfig`: every option of a run
+config       `TrainConfig`: every setting of a run; fields of the model from --set
 loop         `fit`: the loop itself
 losses       the losses, by name
-validation   scores on the validation songs
-state        what a stopped run needs to go on exactly
-run_record   what a run writes into its folder
+validation   checks before the first step, and scores of the validation songs
+state        what a run needs to go on exactly, and the signals that stop it
+record       the files that a run writes into its folder
+resume       config.json of a run, and what may differ when the run goes on
 """
 
 import lazy_loader
 
 _NAMES = {
-    "config": ["TrainConfig"],
+    "config": ["TrainConfig", "parse_fields"],
     "loop": ["FitResult", "batch_loss", "fit", "learning_rate_at", "train_step"],
     "losses": [
         "LOSSES",
@@ -25,5 +26,7 @@ _NAMES = {
     ],
     "validation": ["do_nothing_scores", "validate"],
     "state": ["TrainState"],
+    "record": ["RunRecord"],
+    "resume": ["config_of_run", "read_run"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

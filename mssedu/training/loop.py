@@ -1,4 +1,4 @@
-"""Training: the loop by which every model of this package learns.
+"""The training loop of every model of this package.
 
     tracks ──RandomSegments──▶ sources (batch, parts, channels, samples)
                                  │ sum of all parts, also those not estimated
@@ -6,7 +6,8 @@
                                                                                   │
     best.safetensors ◀── highest usdr on whole validation tracks ◀── running average
 
-`fit` is the run, `train_step` one turn of its loop. A run writes to its folder only:
+`fit` is the whole run, `train_step` one step of its loop. All files of a run are in its
+folder:
 
     config.json       what was trained, on what, by which version, in which phases
     history.jsonl     a line per validation: loss, scores, seconds waited and computed
@@ -32,42 +33,44 @@ from torch.utils.data import DataLoader
 from mssedu.data.segments import RandomSegments, describe_mixture
 from mssedu.data.track import Track
 from mssedu.errors import InputError, check_name
-from mssedu.models.contract import config_of, prepare
-from mssedu.separation.inference import reuse_memory
-from mssedu.training.changes import Allowed
+from mssedu.models.contract import config_of, pick_device, prepare
+from mssedu.separation.fast import reuse_memory
 from mssedu.training.config import TrainConfig
-from mssedu.training.interrupt import (
+from mssedu.training.losses import LOSSES
+from mssedu.training.record import RunRecord, describe_run, start
+from mssedu.training.resume import Allowed, goes_on
+from mssedu.training.state import (
     StopSignals,
+    TrainState,
     leave_signals,
     signals_wait,
     stop_signals,
 )
-from mssedu.training.losses import LOSSES
-from mssedu.training.preflight import Songs, pick_device, with_stems_of
-from mssedu.training.rehearsal import enough_memory, rehearse
-from mssedu.training.run_document import goes_on
-from mssedu.training.run_record import RunRecord, describe_run, start
-from mssedu.training.state import TrainState
-from mssedu.training.validation import do_nothing_scores, validate
+from mssedu.training.validation import (
+    Songs,
+    do_nothing_scores,
+    enough_memory,
+    rehearse,
+    validate,
+    with_stems_of,
+)
 
 __all__ = ["FitResult", "TrainConfig", "fit", "learning_rate_at", "train_step"]
 
 MAX_SKIPPED = 10  # steps in a row without a finite gradient; the next stops the run
 NO_BETTER = (
-    "the model is no better than no model: train longer, or try first whether it "
-    "learns a single track"
+    "validation did not improve on outputting the mixture or silence. Train longer, or "
+    "check that the model overfits one track."
 )
-N_PREPARE = 64  # training examples shown to a model that prepares itself
+N_PREPARE = 64  # training examples for the statistics that some models start from
 
-Loss = Callable[
-    ..., Tensor
-]  # keyword-only estimate and reference, as in mssedu.training.losses
+Loss = Callable[..., Tensor]  # takes estimate and reference, see mssedu.training.losses
 Progress = Callable[[int, int, float, float | None], None]
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished run has reached."""
+    """The result of a finished run."""
 
     checkpoint: Path  # for mssedu.load_model: the best weights, or else the last ones
     score: float | None  # usdr of the best weights, dB; None without validation
@@ -84,7 +87,7 @@ def train_step(
     config: TrainConfig,
     loss: Loss,
 ) -> float:
-    """Separate a batch, measure the error, correct the weights.
+    """One step: separate a batch, compute the loss, update the weights.
 
     Args:
         model: in train mode, on the device of `sources`.
@@ -95,16 +98,16 @@ def train_step(
         loss: one of mssedu.training.losses.LOSSES.
 
     Returns:
-        loss before the correction; NaN if it or its gradient is not finite: then the
-        weights stay as they are.
+        the loss before the update; NaN if it or its gradient is not finite, and then
+        the weights are not changed.
     """
     optimizer.zero_grad()
     if not sources.isfinite().all():
-        return math.nan  # before batch norm takes them into its statistics
+        return math.nan  # before they get into the statistics of batch norm
     value = batch_loss(model, sources, config, loss)
     value.backward()
-    longest = config.clip_norm or math.inf
-    norm = nn.utils.clip_grad_norm_(model.parameters(), longest)
+    max_norm = config.clip_norm or math.inf
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     if not (value.isfinite() and norm.isfinite()):
         return math.nan
     optimizer.step()
@@ -114,9 +117,10 @@ def train_step(
 def batch_loss(
     model: nn.Module, sources: Tensor, config: TrainConfig, loss: Loss
 ) -> Tensor:
-    """Error of the model on a batch, a scalar.
+    """Loss of the model on a batch, a scalar.
 
-    The stems that the model estimates come first; any others only sound in the mixture.
+    The stems that the model estimates come first; the others are part of the mixture
+    only.
     """
     low_precision = config.precision == "bfloat16"
     with torch.autocast(sources.device.type, torch.bfloat16, enabled=low_precision):
@@ -126,7 +130,14 @@ def batch_loss(
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then constant, or half a cosine that ends at 0.
+    """Linear warm-up, then constant, or half a cosine down to 0.
+
+    Args:
+        step: steps done before, from 0.
+        config: gives the schedule.
+
+    Returns:
+        the learning rate of this step.
 
     Example:
         >>> config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
@@ -155,21 +166,25 @@ def fit(
     log: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Train a model; its best weights end up in run_dir/best.safetensors.
+    """Train a model and save its best weights as run_dir/best.safetensors.
 
     Args:
         model: of the registry; trained in place, on the device of the config.
-        valid_tracks: separated whole and scored; None to keep the last weights only.
-        resume: go on from run_dir/last.safetensors; "auto": if it is there, else start.
+        train_tracks: songs with the stems of the model.
+        valid_tracks: songs to separate whole and to score; None saves the last weights
+            only.
+        config: all settings.
+        run_dir: folder of all files of the run.
+        resume: go on from run_dir/last.safetensors; "auto" starts if there is none.
         allow_config_change: resume although settings or the device differ.
         allow_data_change: resume although the songs differ.
         command: what the command line needs to start again, for config.json.
-        log: is given a sentence now and then.
-        progress: is given step, steps, loss and newest score (dB) after each step.
+        log: is called with a sentence per event.
+        progress: is called with step, steps, loss and newest score (dB) at each step.
 
     Raises:
         InputError, DatasetError, SetupError: what the checks before step 1 find.
-        CheckpointError: nothing whole to resume, or something differs that may not.
+        CheckpointError: no undamaged state to resume, or a change that is not allowed.
         MssEduError: NaN or Inf in too many steps in a row, weights or a validation.
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM; the state is saved first.
     """
@@ -198,7 +213,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the loop works with."""
+    """All that the loop needs."""
 
     state: TrainState
     segments: RandomSegments
@@ -209,11 +224,11 @@ class _Run:
 
 
 def _loop(run: _Run, progress: Progress | None) -> None:
-    """All steps that are left, with a validation every now and then."""
+    """All remaining steps, with a validation after every `valid_every`."""
     state = run.state
     with run.signals.finish_first():  # from here on the run can be stopped
         state.model.train()
-    if state.validation_due:  # the run was stopped before it or in it
+    if state.validation_due:  # the run was stopped before or during it
         _validate(run)
     then = time.perf_counter()
     for sources in _batches(run.segments, state):
@@ -230,7 +245,7 @@ def _loop(run: _Run, progress: Progress | None) -> None:
 
 
 def _step(run: _Run, sources: Tensor, waited: float) -> float:
-    """One step, counted, averaged and noted; the loss, NaN if it was skipped."""
+    """Do and record one step; returns its loss, NaN if it was skipped."""
     state, config = run.state, run.state.config
     began = time.perf_counter()
     for group in state.optimizer.param_groups:
@@ -250,7 +265,7 @@ def _step(run: _Run, sources: Tensor, waited: float) -> float:
 
 
 def _validate(run: _Run) -> None:
-    """Score whole songs, if there are any, and keep the weights."""
+    """Score whole songs, if there are any, and save the weights."""
     scores = None
     if run.valid_tracks is not None:
         stems = config_of(run.state.model).stems
@@ -270,7 +285,7 @@ def _until_stopped(run: _Run, progress: Progress | None) -> None:
         run.record.keep_stopped(run.signals)
         raise
     except RuntimeError as error:
-        # The signal may have reached the processes that read data as well.
+        # The signal may have ended the processes that read data, too.
         if run.signals.received is None or "DataLoader worker" not in str(error):
             raise
         run.record.keep_stopped(run.signals)
@@ -278,7 +293,7 @@ def _until_stopped(run: _Run, progress: Progress | None) -> None:
 
 
 def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> FitResult:
-    """The best weights if this run scores any, or else the last ones."""
+    """The result with the best weights, or without scores with the last ones."""
     scored = bool(baselines) and math.isfinite(state.best_score)
     return FitResult(
         checkpoint=run_dir / f"{'best' if scored else 'last'}.safetensors",
@@ -292,7 +307,7 @@ def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> Fi
 
 def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
     """Training examples: the stems of the model, then what else is in the mixture."""
-    flip = 0.5 if config.remix else 0.0  # else a stem would leave its place in the song
+    flip = 0.5 if config.remix else 0.0  # a flip would change a song's own mixture
     return RandomSegments(
         tracks,
         config.stems or (),
@@ -309,7 +324,7 @@ def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
 
 
 def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Tensor]:
-    """The batches of the steps that are left, in order."""
+    """The batches of the remaining steps, in order."""
     size, steps = state.config.batch_size, state.config.steps
     loader = DataLoader(
         segments,
@@ -317,7 +332,7 @@ def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Tensor]:
         sampler=range(state.step * size, steps * size),
         num_workers=state.config.n_workers,
         pin_memory=state.device.type == "cuda",
-        generator=torch.Generator(),  # the global one belongs to the model's dropout
+        generator=torch.Generator(),  # so that dropout's random numbers do not change
         worker_init_fn=leave_signals,
     )
     with signals_wait():
@@ -333,7 +348,7 @@ def _prepare(
     *,
     is_new: bool,
 ) -> None:
-    """Bring the model to its device, let a new one look at examples, and rehearse."""
+    """Move the model to its device, prepare a new one with examples, and rehearse."""
     reuse_memory()
     with enough_memory(config):
         if is_new:

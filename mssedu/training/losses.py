@@ -1,8 +1,8 @@
 """Training losses: how far an estimate is from its reference, as one number.
 
-All take keyword-only `estimate` and `reference`, (batch, stems, channels, samples),
-return a scalar whose gradient is finite on silence too, and stand in `LOSSES` under the
-name that recipes and the CLI use.
+All take `estimate` and `reference` by keyword, (batch, stems, channels, samples), and
+return a scalar whose gradient is finite on silence, too. `LOSSES` lists them by the
+name that the config and the command line use.
 
     name                    compares                        known for
     waveform_l1             samples                         Demucs
@@ -21,9 +21,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mssedu.errors import InputError, message
+from mssedu.metrics.pairs import check_pair
 from mssedu.spectral import stft
 
+AXES = ("batch", "stems", "channels", "samples")
 FLOOR = 1e-8  # mean power at -80 dB re full scale: below it, a stem counts as silent
 
 
@@ -45,7 +46,7 @@ def waveform_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
         >>> waveform_l1(estimate=zeros + 0.5, reference=zeros)
         tensor(0.5000)
     """
-    _check_pair("waveform_l1", estimate, reference)
+    check_pair(reference, estimate, AXES)
     return (estimate - reference).abs().mean()
 
 
@@ -62,7 +63,7 @@ def waveform_mse(*, estimate: Tensor, reference: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ.
     """
-    _check_pair("waveform_mse", estimate, reference)
+    check_pair(reference, estimate, AXES)
     return (estimate - reference).square().mean()
 
 
@@ -85,7 +86,7 @@ def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
     Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing ideal time-frequency
     magnitude masking for speech separation".
     """
-    _check_pair("si_sdr_loss", estimate, reference)
+    check_pair(reference, estimate, AXES)
     energy = reference.square().mean((-2, -1), keepdim=True)
     scale = (reference * estimate).mean((-2, -1), keepdim=True) / (energy + FLOOR)
     target = scale * reference
@@ -109,7 +110,7 @@ def spectrogram_l1(
         reference: the same shape.
         n_fft: window length, samples, even.
         hop_length: samples between frames.
-        magnitude: compare magnitudes; else real and imaginary parts, phase included.
+        magnitude: compare magnitudes; otherwise real and imaginary parts, so phase too.
 
     Returns:
         scalar ≥ 0; the STFT keeps energy, so window lengths compare.
@@ -119,7 +120,7 @@ def spectrogram_l1(
 
     Source: Luo and Yu 2023, "Music source separation with band-split RNN".
     """
-    _check_pair("spectrogram_l1", estimate, reference)
+    check_pair(reference, estimate, AXES)
     estimate = stft(estimate, n_fft, hop_length, normalized=True)
     reference = stft(reference, n_fft, hop_length, normalized=True)
     if magnitude:
@@ -128,7 +129,7 @@ def spectrogram_l1(
 
 
 def magnitude_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
-    """`spectrogram_l1` of the magnitudes: free in phase, as masking models are.
+    """`spectrogram_l1` of the magnitudes: blind to phase, as masking models are.
 
     Args:
         estimate: (batch, stems, channels, samples).
@@ -151,7 +152,7 @@ def multi_resolution_stft(
 ) -> Tensor:
     """`waveform_l1` plus `spectrogram_l1` at several window lengths.
 
-    Long windows see pitch, short ones see attacks; no single window sees both.
+    Long windows resolve pitch, short windows resolve attacks; no window resolves both.
 
     Args:
         estimate: (batch, stems, channels, samples).
@@ -187,7 +188,7 @@ def thresholded_snr(
     Args:
         estimate: (batch, stems, channels, samples).
         reference: the same shape; its stems add up to the mixture x.
-        threshold_db: where the one passes into the other; the source takes 30.
+        threshold_db: SNR at which the one changes into the other; the source uses 30.
 
     Returns:
         scalar, dB; the lower the better, -threshold_db at best.
@@ -195,7 +196,7 @@ def thresholded_snr(
     Source: Wisdom et al. 2020, "Unsupervised sound separation using mixture invariant
     training", eq. 2.
     """
-    _check_pair("thresholded_snr", estimate, reference)
+    check_pair(reference, estimate, AXES)
     mixture = reference.sum(1, keepdim=True).square().mean((-2, -1)) + FLOOR
     distortion = (estimate - reference).square().mean((-2, -1))
     return 10 * torch.log10(distortion / mixture + 10 ** (-threshold_db / 10)).mean()
@@ -210,12 +211,3 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "multi_resolution_stft": multi_resolution_stft,
     "thresholded_snr": thresholded_snr,
 }
-
-
-def _check_pair(where: str, estimate: Tensor, reference: Tensor) -> None:
-    if estimate.shape == reference.shape and estimate.ndim == 4:
-        return
-    got = f"estimate {tuple(estimate.shape)} and reference {tuple(reference.shape)}"
-    remedy = "Bring both to the same batch, stems, channels and length."
-    wanted = "two (batch, stems, channels, samples) alike"
-    raise InputError(message(where, wanted, got, remedy))

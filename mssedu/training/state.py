@@ -1,26 +1,40 @@
-"""What changes while a model trains, saved whole so that a resumed run is exact.
+"""The state of a run, from which it goes on exactly, and the signals that stop it.
 
     weights ─ average of the weights ─ Adam's memory ─ step ─ history ─ random state
        └──────────┴───────────────────────┴─ last.safetensors ┘───── last.json ┘
 
-Not in here: the data. Item i of `RandomSegments` follows from the seed and from i, so
-the step says where to go on reading. Notebook: 05.
+The data need no state: item i of `RandomSegments` follows from the seed and from i, so
+the step says where to go on. Ctrl-C and SIGTERM, which a cluster, `docker stop` and
+`kill` send before they end a program, stop the run where its state is complete:
+
+    during a step or a save ──▶ once that is finished ─┐
+    elsewhere, e.g. validation ──▶ at once ────────────┴─▶ KeyboardInterrupt, SystemExit
+    the second time ──▶ at once, anywhere
+
+Notebook: 05.
 """
 
 import copy
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import CheckpointError, InputError, message
-from mssedu.training.changes import (
+from mssedu.audio.files import write_text
+from mssedu.errors import CheckpointError, InputError
+from mssedu.training.config import TrainConfig
+from mssedu.training.resume import (
     ALWAYS,
     Allowed,
     check_allowed,
@@ -30,7 +44,6 @@ from mssedu.training.changes import (
     config_changes,
     data_changes,
 )
-from mssedu.training.config import TrainConfig
 from mssedu.weights.checkpoint import (
     Checkpoint,
     config_fields,
@@ -41,11 +54,15 @@ from mssedu.weights.checkpoint import (
 )
 
 NOTHING = Allowed()
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+# ---- what changes while a model trains ----------------------------------------------
 
 
 @dataclass
 class Window:
-    """What is summed up since the last validation."""
+    """Sums since the last validation."""
 
     loss_sum: float = 0.0
     n_losses: int = 0  # steps that were not skipped
@@ -54,7 +71,7 @@ class Window:
 
 
 class TrainState:
-    """A model on its way: weights, their average, optimizer, step, history.
+    """A model in training: weights, their average, optimizer, step, history.
 
     Args:
         model: on the device where it trains; changed in place.
@@ -79,21 +96,21 @@ class TrainState:
         self.step = 0  # steps done, skipped ones included
         self.n_skipped = 0  # steps without an update, because of NaN or Inf
         self.skipped_in_a_row = 0
-        self.validation_due = False  # a step called for it and it has not ended yet
+        self.validation_due = False  # from the step that needs it until it has ended
         self.window = Window()
-        self.best_score = -math.inf  # usdr, dB; what is no number never beats it
+        self.best_score = -math.inf  # usdr, dB; NaN and -inf are never better
         self.best_step = 0
         self.history: list[dict[str, Any]] = []  # one entry per validation
 
     @property
     def evaluated(self) -> nn.Module:
-        """The weights that are validated and kept: the average if there is one."""
+        """The weights to validate and to save: the average if there is one."""
         return self.model if self.average is None else self.average
 
     def update_average(self) -> None:
         """Move the average of the weights a small step towards the weights.
 
-        Early on it moves faster, so that it soon forgets the random start.
+        At first it moves faster, so that the random first weights soon count little.
         """
         if self.average is None:
             return
@@ -109,7 +126,7 @@ class TrainState:
                 copied.copy_(buffer)
 
     def is_finite(self) -> bool:
-        """Whether all weights and running statistics are; NaN in them would stay."""
+        """Whether no weight and no running statistic is NaN or Inf."""
         models = [self.model] if self.average is None else [self.model, self.average]
         tensors = [t for model in models for t in model.state_dict().values()]
         return all(bool(tensor.isfinite().all()) for tensor in tensors)
@@ -138,7 +155,7 @@ class TrainState:
         save_checkpoint(path, self.evaluated, tensors=tensors, facts=facts)
 
     def facts(self) -> dict[str, Any]:
-        """What every checkpoint of this run says about its origin."""
+        """What every checkpoint of this run says about the run."""
         return {
             "step": self.step,
             "weights": "last step" if self.average is None else "running average",
@@ -148,16 +165,16 @@ class TrainState:
         }
 
     def restore(self, path: Path, allowed: Allowed = NOTHING) -> str:
-        """Go back to the moment of `save`; returns a sentence on what was read.
+        """Go back to the state of `save`; returns a sentence on what was read.
 
         Args:
             path: last.safetensors of the run; if it is damaged, the version before.
-            allowed: what may differ.
+            allowed: which differences the user accepts.
 
         Raises:
-            CheckpointError: nothing whole there, another model, or settings or songs
+            CheckpointError: both versions damaged, another model, or settings or songs
                 that differ and may not, with the differences.
-            InputError: no run there, or fewer steps than are done.
+            InputError: no run in the folder, or fewer steps than are done.
         """
         checkpoint, note = _read_last(path)
         where, facts = str(path.parent.absolute()), checkpoint.facts
@@ -177,7 +194,7 @@ class TrainState:
         self._restore_facts(facts)
         if "validation songs" in songs:  # scores of other songs cannot be compared
             self.best_score, self.best_step = -math.inf, 0
-            songs += " (the best score begins anew)"
+            songs += " (the earlier best score no longer counts)"
         changed = f", with another config: {changes}" if changes else ""
         changed += f", with other data: {songs}" if songs else ""
         return f"resumed after step {self.step}{note}{changed}"
@@ -215,7 +232,7 @@ class TrainState:
             torch.cuda.set_rng_state(tensors["rng/cuda"], self.device)
 
     def _restore_facts(self, facts: dict[str, Any]) -> None:
-        """The rest; version 0.1 kept no window, as it saved at validations only."""
+        """The rest; version 0.1 saved no window, as it saved at validations only."""
         self.step, self.n_skipped = facts["step"], facts["n_skipped"]
         best = facts["best_score"]
         self.best_score = -math.inf if best is None else best
@@ -225,31 +242,26 @@ class TrainState:
         self.window = Window(**facts.get("window", {}))
 
     def write_history(self, path: Path) -> None:
-        """One JSON line per validation, replaced as a whole."""
+        """Write one JSON line per validation, replacing the file as a whole."""
         lines = [json.dumps(entry, allow_nan=False) + "\n" for entry in self.history]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(lines), "utf-8")
-        temporary.replace(path)
+        write_text(path, "".join(lines))
 
 
 def _read_last(path: Path) -> tuple[Checkpoint, str]:
-    """The newest whole version, and a note if that is not the newest one."""
+    """The newest undamaged version, and a note if that is not the newest one."""
     if not path.with_suffix(".json").exists():
-        remedy = (
-            "Name the folder of an earlier run, start without --resume, or use "
-            "--resume auto (resume='auto' in Python)."
+        raise InputError(
+            f"{path.parent.absolute()} holds no run to resume: it has no "
+            f"{path.with_suffix('.json').name}. Give the folder of a run, start "
+            "without --resume, or use --resume auto (resume='auto' in Python)."
         )
-        got = f"no {path.with_suffix('.json').name}"
-        where = str(path.parent.absolute())
-        raise InputError(message(where, "a run to resume", got, remedy))
     try:
         return read_checkpoint(path), ""
     except CheckpointError as error:
         if not previous(path).exists():
             raise
-        return read_checkpoint(
-            previous(path)
-        ), f" (the version before, because {error})"
+        note = f" (the version before, because {error})"
+        return read_checkpoint(previous(path)), note
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -261,5 +273,100 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def number_or_none(value: float) -> float | None:
-    """JSON knows no NaN and no infinity."""
+    """The value, or None where it is NaN or infinite, which JSON cannot hold."""
     return value if math.isfinite(value) else None
+
+
+# ---- signals that stop a run ---------------------------------------------------------
+
+
+class StopSignals:
+    """The signals received, and whether the state of the run is complete right now.
+
+    A first signal during a step or a save takes effect after it. Elsewhere, for example
+    in a validation, it takes effect at once, and so does every second one.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None  # number of the newest signal
+        # False while the run begins, and while a step or a save changes the state
+        self.is_whole = False
+
+    @contextmanager
+    def finish_first(self) -> Iterator[None]:
+        """While open, the first signal waits; it takes effect when this closes."""
+        self.is_whole = False
+        yield
+        self.is_whole = True  # not after an error: the step is half done then
+        if self.received is not None:
+            self.stop()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of both signals."""
+        is_first = self.received is None
+        self.received = number
+        if self.is_whole or not is_first:
+            self.stop()
+
+    def stop(self) -> NoReturn:
+        """Raise the exception of the signal received.
+
+        Raises:
+            KeyboardInterrupt: SIGINT, as without this handler.
+            SystemExit: SIGTERM, with the exit code 143 that shells give it.
+        """
+        if self.received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopSignals]:
+    """Handle SIGINT and SIGTERM while open; afterwards the old handlers are back.
+
+    Outside the main thread, where Python handles no signals, this changes nothing. A
+    signal that is ignored, as Ctrl-C is in a background job, stays ignored.
+    """
+    signals, before = StopSignals(), {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                handler = signal.getsignal(number)
+                if handler not in (None, signal.SIG_IGN):
+                    before[number] = handler
+                    signal.signal(number, signals.handle)
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """While open, signals wait, also in a process that is started now.
+
+    So a Ctrl-C cannot reach it before it has called `leave_signals`.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals(worker: int) -> None:
+    """In a process that reads data, leave the signals to the training process.
+
+    A terminal sends Ctrl-C to all processes, a cluster SIGTERM. Ctrl-C is ignored here,
+    SIGTERM ends the process without a message; the training process ends it anyway.
+
+    Args:
+        worker: number of the process, from DataLoader.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

@@ -1,4 +1,4 @@
-"""Every relation that a training config checks, and that it needs no torch."""
+"""Every check of a training config; fields of a model from words; no torch needed."""
 
 import subprocess
 import sys
@@ -6,32 +6,37 @@ import sys
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.training.config import TrainConfig
+from mssedu.models import MODELS
+from mssedu.models.registry import create_model, model_config, presets_of
+from mssedu.training.config import TrainConfig, parse_fields
 from mssedu.training.losses import LOSSES
 
 WRONG = {
     "stems": [
-        ((), "Name each stem once"),
-        (("vocals", "vocals"), "Name each stem once"),
-        (("band=bass+drums", "band=bass"), "Name each stem once"),
+        ((), "only once"),
+        (("vocals", "vocals"), "only once"),
+        (("band=bass+drums", "band=bass"), "only once"),
         (("band=",), "NAME=STEM"),
-        ("vocals", "a tuple of stems, got vocals"),
+        ("vocals", "a tuple, got 'vocals'"),
     ],
-    "steps": [(0, "steps in")],
-    "batch_size": [(0, "batch_size in")],
-    "valid_every": [(0, "valid_every in")],
-    "seed": [(-1, "seed in")],
-    "n_workers": [(-1, "n_workers in")],
-    "clip_norm": [(-1.0, "clip_norm in")],
-    "save_every": [(-1, "save_every in")],
-    "segment": [(0.0, "segment in")],
-    "learning_rate": [(0.0, "learning_rate in"), (float("nan"), "learning_rate in")],
-    "betas": [((0.9, 1.0), r"betas\[1\] in"), ((-0.1, 0.9), r"betas\[0\] in")],
-    "ema_decay": [(1.0, "ema_decay in")],
-    "warmup_steps": [(20_001, "warmup_steps in"), (-1, "warmup_steps in")],
+    "steps": [(0, "steps must be")],
+    "batch_size": [(0, "batch_size must be")],
+    "valid_every": [(0, "valid_every must be")],
+    "seed": [(-1, "seed must be")],
+    "n_workers": [(-1, "n_workers must be")],
+    "clip_norm": [(-1.0, "clip_norm must be")],
+    "save_every": [(-1, "save_every must be")],
+    "segment": [(0.0, "segment must be")],
+    "learning_rate": [
+        (0.0, "learning_rate must be"),
+        (float("nan"), "learning_rate must be"),
+    ],
+    "betas": [((0.9, 1.0), r"betas\[1\] must"), ((-0.1, 0.9), r"betas\[0\] must")],
+    "ema_decay": [(1.0, "ema_decay must be")],
+    "warmup_steps": [(20_001, "warmup_steps must be"), (-1, "warmup_steps must be")],
     "schedule": [("cosin", "Did you mean 'cosine'")],
-    "precision": [("fp16", "precision of")],
-    "gain_db": [((6.0, -10.0), "gain_db with"), ((-200.0, 0.0), "gain_db with")],
+    "precision": [("fp16", "precision 'fp16'")],
+    "gain_db": [((6.0, -10.0), "gain_db must"), ((-200.0, 0.0), "gain_db must")],
 }
 CASES = [(field, *case) for field, cases in WRONG.items() for case in cases]
 
@@ -55,3 +60,63 @@ def test_the_default_loss_exists():
 def test_needs_no_torch():
     code = "import sys, mssedu.training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- fields of a model --------------------------------------------------------------
+
+SPLEETER, TASNET = model_config("spleeter", "tiny"), model_config("conv_tasnet", "tiny")
+
+
+def test_every_type_of_field():
+    words = ["channels=1", "dropout = 0", "softmax=Yes", "encoder_activation=relu"]
+    assert parse_fields(SPLEETER, [*words, "filters=8, 16"]) == {
+        "channels": 1,
+        "dropout": 0.0,
+        "softmax": True,
+        "encoder_activation": "relu",
+        "filters": (8, 16),
+    }
+    assert parse_fields(TASNET, ["mask=softmax", "causal=false"]) == {
+        "mask": "softmax",
+        "causal": False,
+    }
+    assert parse_fields(SPLEETER, ["channels=1", "channels=2"]) == {"channels": 2}
+
+
+def test_the_model_gets_what_was_read():
+    changes = parse_fields(SPLEETER, ["channels=1", "sample_rate=48000"])
+    config = create_model("spleeter", "tiny", **changes).config
+    assert (config.channels, config.sample_rate) == (1, 48000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_field_of_every_model_can_be_read(name):
+    for config in presets_of(name).values():
+        for field, value in vars(config).items():
+            if field != "stems":
+                text = ",".join(map(str, value)) if type(value) is tuple else value
+                assert parse_fields(config, [f"{field}={text}"]) == {field: value}
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("channels", "FIELD=VALUE, got 'channels'"),
+        ("chanels=1", "Did you mean 'channels'"),
+        ("channels=one", "channels must be a whole number, got 'one'"),
+        ("channels=1.5", "channels must be a whole number"),
+        ("dropout=", "dropout must be a number, got ''"),
+        ("softmax=2", "softmax must be true or false"),
+        ("mask_extension=", "mask_extension must be a word"),
+        ("filters=8,x", "filters must be a whole number, got 'x'"),
+        ("stems=a", "--stems"),
+    ],
+)
+def test_mistakes_are_named(word, text):
+    with pytest.raises(InputError, match=text):
+        parse_fields(SPLEETER, [word])
+
+
+def test_a_word_outside_the_choice_names_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'softmax'"):
+        parse_fields(TASNET, ["mask=soft"])

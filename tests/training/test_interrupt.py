@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mssedu.training.interrupt import STOPS, signals_wait, stop_signals
+from mssedu.training.state import STOPS, signals_wait, stop_signals
 
 ENDS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 
@@ -136,7 +136,7 @@ def test_signals_wait_while_processes_start():
 def test_a_process_that_reads_data_says_nothing(number, lines):
     program = (
         "import signal\n"
-        "from mssedu.training.interrupt import leave_signals, signals_wait\n"
+        "from mssedu.training.state import leave_signals, signals_wait\n"
         "with signals_wait():\n"
         "    leave_signals(0)\n"
         "    print('a', flush=True)\n"

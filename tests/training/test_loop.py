@@ -62,9 +62,16 @@ TRAIN, VALID = [song(0), song(1, 0.7)], [song(2)]
 def model(seed=0, stems=STEMS, dropout=0.2):
     torch.manual_seed(seed)
     return create_model(
-        *("spleeter", "tiny", stems),
-        **{"sample_rate": RATE, "n_fft": 512, "hop_length": 128, "dropout": dropout},
-        **{"bins": 64, "frames": 32, "filters": (2, 4)},
+        "spleeter",
+        "tiny",
+        stems,
+        sample_rate=RATE,
+        n_fft=512,
+        hop_length=128,
+        dropout=dropout,
+        bins=64,
+        frames=32,
+        filters=(2, 4),
     )
 
 
@@ -173,8 +180,13 @@ def test_a_run_leaves_what_its_head_promises(tmp_path):
         tmp_path / "a", log=lines.append, progress=lambda *call: calls.append(call)
     )
     assert {path.name for path in (tmp_path / "a").iterdir()} >= {
-        *("config.json", "history.jsonl", "tensorboard"),
-        *("last.safetensors", "last.json", "best.safetensors", "best.json"),
+        "config.json",
+        "history.jsonl",
+        "tensorboard",
+        "last.safetensors",
+        "last.json",
+        "best.safetensors",
+        "best.json",
     }
     document = json.loads((tmp_path / "a" / "config.json").read_text("utf-8"))
     assert document["train_tracks"] == ["song 0", "song 1"]
@@ -224,7 +236,10 @@ def test_stopped_and_resumed_is_bit_for_bit_as_if_never_stopped(
     steps = []
     parts = fit(
         model(seed=5),  # and other first weights
-        *(TRAIN, VALID, config, tmp_path / "parts"),
+        TRAIN,
+        VALID,
+        config,
+        tmp_path / "parts",
         resume=True,
         progress=lambda step, *_: steps.append(step),
     )
@@ -277,10 +292,10 @@ def test_the_average_can_be_switched_on_and_off_between_runs(tmp_path):
 
 
 def test_a_run_is_neither_overwritten_nor_invented(tmp_path):
-    with pytest.raises(InputError, match=r"a run to resume, got no last\.json"):
+    with pytest.raises(InputError, match=r"no run to resume: it has no last\.json"):
         run(tmp_path / "none", resume=True)
     run(tmp_path, change(steps=1, warmup_steps=0))
-    with pytest.raises(InputError, match="expected a folder without a run"):
+    with pytest.raises(InputError, match="already holds a run"):
         run(tmp_path, change(steps=1, warmup_steps=0))
 
 
@@ -299,7 +314,7 @@ def test_without_a_version_before_the_damage_is_an_error(tmp_path):
     run(tmp_path, change(steps=1, warmup_steps=0), valid=None)
     for name in ("last", "last.previous"):
         (tmp_path / f"{name}.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="expected tensors with sha256"):
+    with pytest.raises(CheckpointError, match=r"no file .*last\.safetensors"):
         run(tmp_path, change(steps=1, warmup_steps=0), valid=None, resume=True)
 
 
@@ -373,7 +388,10 @@ def test_a_signal_in_the_step_before_a_validation_leaves_it_to_the_resumed_run(
 ):
     config = change(valid_every=4)
     _, lines, more = stop_and_go_on(
-        *(tmp_path, monkeypatch, KeyboardInterrupt, config),
+        tmp_path,
+        monkeypatch,
+        KeyboardInterrupt,
+        config,
         waveform_l1=signal_at(step),
     )
     assert not any(line.startswith(f"step {step}:") for line in lines)
@@ -471,7 +489,8 @@ def test_further_saves_change_no_number_and_shorten_the_way_back(tmp_path):
         run(tmp_path / "parts", config, progress=stop_at(5))
     steps = []
     run(
-        *(tmp_path / "parts", change(valid_every=6)),
+        tmp_path / "parts",
+        change(valid_every=6),
         resume=True,
         progress=lambda step, *_: steps.append(step),
     )
@@ -518,7 +537,8 @@ def test_what_was_allowed_once_need_not_be_allowed_again(tmp_path):
     longer = change(steps=4)
     with pytest.raises(StopError):
         run(
-            *(tmp_path, longer),
+            tmp_path,
+            longer,
             resume=True,
             allow_config_change=True,
             progress=stop_at(3),
@@ -637,7 +657,7 @@ def test_a_model_no_better_than_silence_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "validate", lambda *_: torch.full((1, 2), -5.0))
     lines = []
     run(tmp_path, change(steps=1, warmup_steps=0), log=lines.append)
-    assert lines[-1].startswith("the model is no better than no model")
+    assert lines[-1].startswith("validation did not improve")
 
 
 def test_stems_that_only_sound_in_the_mixture_come_last(tmp_path):
@@ -661,13 +681,13 @@ def test_a_stem_made_of_others_is_kept_with_the_run(tmp_path):
     assert document["model_config"]["stems"] == ["instrumental"]
     assert grouping_of(load_checkpoint(tmp_path)) == stems
     assert read_checkpoint(tmp_path).facts["train_config"]["stems"] == list(stems)
-    with pytest.raises(InputError, match="the model's stems"):
+    with pytest.raises(InputError, match="instrumental=-hum"):
         fit(model(stems=stems), tracks, None, change(), tmp_path / "other")
 
 
 @pytest.mark.parametrize(("train_tracks", "valid_tracks"), [([], VALID), (TRAIN, [])])
 def test_a_run_that_cannot_work_leaves_no_trace(tmp_path, train_tracks, valid_tracks):
-    with pytest.raises(DatasetError, match="at least one of"):
+    with pytest.raises(DatasetError, match="_tracks is empty"):
         fit(model(), train_tracks, valid_tracks, CONFIG, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -679,7 +699,7 @@ def test_an_unknown_loss_is_named(tmp_path):
 
 def test_a_first_batch_of_nan_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_loss)
-    with pytest.raises(InputError, match="finite loss and gradient on the first batch"):
+    with pytest.raises(InputError, match="first batch"):
         run(tmp_path)
 
 
@@ -689,7 +709,7 @@ def test_too_little_memory_is_told_with_the_way_out(tmp_path, monkeypatch):
 
     monkeypatch.setitem(train.LOSSES, "waveform_l1", no_memory)
     with pytest.raises(
-        SetupError, match=r"memory for 2 × 0\.3 s.* on cpu\. Halve --batch-size"
+        SetupError, match=r"memory of cpu .* 2 × 0\.3 s\. Halve --batch-size"
     ):
         run(tmp_path)
 

@@ -8,16 +8,10 @@ import torch
 from mssedu.audio.tensors import save_audio
 from mssedu.data.layouts import load_track
 from mssedu.data.track import Track
-from mssedu.errors import DatasetError, InputError, SetupError
+from mssedu.errors import DatasetError, InputError
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
-from mssedu.training.preflight import (
-    Songs,
-    check_apart,
-    check_run,
-    pick_device,
-    with_stems_of,
-)
+from mssedu.training.validation import Songs, check_apart, check_run, with_stems_of
 
 STEMS, RATE = ("hum", "hiss"), 8000
 CONFIG = TrainConfig(stems=STEMS)
@@ -41,18 +35,14 @@ def test_what_fits_passes():
 @pytest.mark.parametrize(
     ("train_tracks", "valid_tracks", "text"),
     [
-        ([], GOOD, "at least one of train_tracks, got none. Check the path"),
-        (GOOD, [], "at least one of valid_tracks, got none.*valid_tracks=None"),
-        ([song(("hum", "rain"))], GOOD, r"'Song'.*got .* without \['hiss'\]"),
-        (
-            GOOD,
-            [song(channels=1)],
-            "expected 8000 Hz and 2 channels, got 8000 Hz and 1",
-        ),
+        ([], GOOD, "train_tracks is empty"),
+        (GOOD, [], "valid_tracks is empty.*valid_tracks=None"),
+        ([song(("hum", "rain"))], GOOD, "'Song' has no stem hiss"),
+        (GOOD, [song(channels=1)], "8000 Hz and 1 channels, .* 8000 Hz and 2"),
         (
             [dataclasses.replace(song(), sample_rate=44100)],
             None,
-            "expected 8000 Hz and 2 channels, got 44100 Hz and 2",
+            "44100 Hz and 2 channels, .* 8000 Hz and 2",
         ),
     ],
 )
@@ -63,7 +53,7 @@ def test_tracks_that_cannot_work_are_named(train_tracks, valid_tracks, text):
 
 def test_model_and_config_must_name_the_same_stems_in_the_same_order():
     config = dataclasses.replace(CONFIG, stems=("hiss", "hum"))
-    with pytest.raises(InputError, match=r"the model's stems \('hum', 'hiss'\)"):
+    with pytest.raises(InputError, match=r"stems hiss, hum, .* hum, hiss"):
         check_run(MODEL, GOOD, GOOD, config)
 
 
@@ -72,7 +62,7 @@ def test_the_config_takes_the_stems_of_the_model():
     model = create_model("spleeter", "tiny", stems, sample_rate=RATE)
     assert with_stems_of(model, TrainConfig()).stems == stems
     assert with_stems_of(model, TrainConfig(stems=stems)).stems == stems
-    with pytest.raises(InputError, match=r"the model's stems .*hum\+hiss.* got .'hum'"):
+    with pytest.raises(InputError, match=r"stems hum, hiss, .*hum\+hiss"):
         with_stems_of(model, CONFIG)
 
 
@@ -113,33 +103,13 @@ def test_a_link_to_a_file_of_a_training_song_is_no_validation(tmp_path):
     (tmp_path / "c" / "hum.wav").symlink_to(tmp_path / "a" / "hum.wav")
     tracks = [load_track(tmp_path / name) for name in ("a", "b", "c")]
     check_apart(tracks[:1], tracks[1:2])
-    with pytest.raises(DatasetError, match=r"1 of them in both: c = a\."):
+    with pytest.raises(DatasetError, match=r"1 validation songs .*: c = a\."):
         check_apart(tracks[:1], tracks[1:])
-    with pytest.raises(DatasetError, match=r"6 of them in both.* and 1 more"):
+    with pytest.raises(DatasetError, match=r"6 validation songs .* and 1 more"):
         check_apart(tracks[:1], tracks[:1] * 6)
 
 
 def test_model_and_config_must_be_of_one_architecture():
     config = dataclasses.replace(CONFIG, model="open_unmix")
-    with pytest.raises(
-        InputError, match=r"expected a model 'open_unmix' .* got spleeter"
-    ):
+    with pytest.raises(InputError, match=r"'open_unmix', .*'spleeter'"):
         check_run(MODEL, GOOD, GOOD, config)
-
-
-@pytest.mark.parametrize(
-    ("cuda", "mps", "kind"),
-    [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
-)
-def test_auto_takes_the_fastest_device_there_is(monkeypatch, cuda, mps, kind):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert pick_device("auto").type == kind
-
-
-def test_a_device_that_is_not_there_is_an_error(monkeypatch):
-    with pytest.raises(InputError, match="got 'gpu'"):
-        pick_device("gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SetupError, match="expected a cuda device, got none"):
-        pick_device("cuda:1")

@@ -12,11 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.registry import create_model
-from mssedu.training import run_record
+from mssedu.training import record as module
 from mssedu.training.config import TrainConfig
-from mssedu.training.preflight import Songs
-from mssedu.training.run_record import RunRecord, describe_run
+from mssedu.training.record import RunRecord, describe_run
 from mssedu.training.state import TrainState
+from mssedu.training.validation import Songs
 from mssedu.weights.checkpoint import read_checkpoint
 
 STEMS = ("hum", "hiss")
@@ -89,8 +89,8 @@ def test_waiting_for_data_is_reported_from_a_third_on(record, lines):
     record.validation(None)
     step(record, 1.0, waiting=1.0)
     record.validation(None)
-    assert "waited" not in lines[0]
-    assert lines[1].endswith("50% of the time waited for data: raise --n-workers")
+    assert "waiting" not in lines[0]
+    assert lines[1].endswith("50% of the time was waiting for data: raise --n-workers")
 
 
 def test_curves_hold_each_step_once_after_a_resume(tmp_path, state):
@@ -127,7 +127,7 @@ def test_the_state_is_saved_every_few_steps_and_every_few_minutes(
     record, state, tmp_path, monkeypatch
 ):
     now = record.saved_at
-    monkeypatch.setattr(run_record.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
     state.config = dataclasses.replace(state.config, save_every=2)
     steps = []
     for _ in range(5):
@@ -135,7 +135,7 @@ def test_the_state_is_saved_every_few_steps_and_every_few_minutes(
         record.keep_state_if_due()
         steps.append(record.saved[0])
     assert steps == [0, 2, 2, 4, 4]
-    now += run_record.SAVE_SECONDS + 1
+    now += module.SAVE_SECONDS + 1
     record.keep_state_if_due()
     assert saved_step(tmp_path) == 5
     state.config = dataclasses.replace(state.config, save_every=0)
@@ -185,7 +185,7 @@ def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
         "from 1 tracks (0.0 min); usdr without a model: mixture -1.00 dB"
     )
     alone = describe_run(tmp_path, state, Songs([track], None), {}, {"data": "songs"})
-    assert "no validation: the weights of the last step" in alone
+    assert "no validation, so the weights of the last step" in alone
     phase = json.loads((tmp_path / "config.json").read_text("utf-8"))["phases"][-1]
     assert phase["command"] == {"data": "songs"}
     assert phase["versions"]["torch"] == torch.__version__

@@ -11,7 +11,7 @@ from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
 from mssedu.training.loop import _segments
 from mssedu.training.losses import waveform_l1
-from mssedu.training.rehearsal import enough_memory, rehearse
+from mssedu.training.validation import enough_memory, rehearse
 
 STEMS, RATE = ("hum", "hiss"), 8000
 CONFIG = TrainConfig(stems=STEMS, batch_size=2, segment=0.3, device="cpu")
@@ -32,7 +32,7 @@ def test_the_model_stays_as_it_is():
     rehearse(model, segments, [SONG], CONFIG, error_of)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
-    with pytest.raises(InputError, match="finite loss and gradient on the first batch"):
+    with pytest.raises(InputError, match="first batch"):
         rehearse(model, segments, None, CONFIG, lambda *_: error_of(*_) * torch.nan)
 
 
@@ -46,7 +46,7 @@ def test_the_model_stays_as_it_is():
     ids=lambda error: type(error).__name__,
 )
 def test_too_little_memory_names_the_flags(error):
-    text = r"memory for 2 × 0\.3 s, got too little on cpu.*--batch-size or --segment"
+    text = r"memory of cpu .* 2 × 0\.3 s.*--batch-size or --segment"
     with pytest.raises(SetupError, match=text), enough_memory(CONFIG):
         raise error
 

@@ -1,15 +1,23 @@
-"""config.json: settings that come back, and phases that tell the whole story."""
+"""config.json: settings that come back, phases, and what may differ on going on."""
 
 import json
-from dataclasses import asdict
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
 import pytest
 
 from mssedu.errors import CheckpointError, InputError
 from mssedu.training.config import TrainConfig
-from mssedu.training.run_document import (
+from mssedu.training.resume import (
+    check_allowed,
+    check_data,
+    check_same_model,
+    check_steps,
     command_of_run,
+    config_changes,
     config_of_run,
+    data_changes,
     goes_on,
     read_run,
     start_folder,
@@ -60,16 +68,18 @@ def test_a_document_without_phases_was_one_phase(tmp_path):
 
 
 def test_no_document_and_a_damaged_one(tmp_path):
-    with pytest.raises(InputError, match=r"the folder of a run, got no config\.json"):
+    with pytest.raises(InputError, match=r"no config\.json"):
         read_run(tmp_path)
     for text in ("{", "[]", '{"train_config": 3}'):
         (tmp_path / "config.json").write_text(text)
-        with pytest.raises(CheckpointError, match="expected the settings of a run"):
+        with pytest.raises(CheckpointError, match="the settings of a run"):
             read_run(tmp_path)
 
 
 def test_a_setting_of_another_version_is_named():
-    with pytest.raises(InputError, match=r"got 'stepps'\. Did you mean 'steps'"):
+    with pytest.raises(
+        InputError, match=r"config\.json.*'stepps'\. Did you mean 'steps'"
+    ):
         config_of_run({"train_config": {"stepps": 1}})
 
 
@@ -87,5 +97,74 @@ def test_a_folder_holds_one_run(tmp_path):
     start_folder(tmp_path / "雨天" / "#1")
     assert (tmp_path / "雨天" / "#1").is_dir()
     (tmp_path / "last.json").touch()
-    with pytest.raises(InputError, match=r"without a run, got last\.json.*--resume"):
+    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
         start_folder(tmp_path)
+
+
+# ---- what may differ -----------------------------------------------------------------
+
+DUO = TrainConfig(stems=("dizi", "pipa"))
+
+
+def test_fields_that_came_or_went_are_named():
+    changes = config_changes({"a": 1, "b": 2, "d": (1,)}, {"b": 2, "c": 3, "d": [1]})
+    assert changes == "a: 1 -> None, c: None -> 3"
+    assert config_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, without=["a"]) == (
+        "b: 2 -> 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stems": ("pipa", "dizi")},
+        {"stems": ("dizi",)},
+        {"stems": ("dizi", "pipa=-dizi")},
+        {"model": "open_unmix"},
+        {"preset": "tiny"},
+    ],
+    ids=str,
+)
+def test_another_model_is_never_taken(change):
+    old = asdict(DUO)
+    check_same_model("run", old, asdict(replace(DUO, seed=5)))
+    with pytest.raises(CheckpointError, match=r"never change within a run.*--run-dir"):
+        check_same_model("run", old, asdict(replace(DUO, **change)))
+
+
+def test_fewer_steps_than_done_are_refused():
+    check_steps("run", 5, 5)
+    with pytest.raises(InputError, match=r"steps is 4, .* 5 steps"):
+        check_steps("run", 5, 4)
+
+
+def test_allowed_differences_pass_and_others_name_the_flag():
+    for check, flag in (
+        (check_allowed, "--allow-config-change .*allow_config_change=True in Python"),
+        (check_data, "--allow-data-change .*allow_data_change=True in Python"),
+    ):
+        check("run", "", is_allowed=False)
+        check("run", "a: 1 -> 2", is_allowed=True)
+        with pytest.raises(CheckpointError, match="a: 1 -> 2.*" + flag):
+            check("run", "a: 1 -> 2", is_allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (None, ("a", "b"), ""),
+        (("a", "b"), ("a", "b"), ""),
+        (("a", None), ("a", "b"), "validation songs"),
+        (("a", "b"), ("a", "c"), "other validation songs"),
+        (("a", "b"), ("c", None), "other training songs, no validation"),
+    ],
+)
+def test_which_songs_differ(old, new, text):
+    names = ("train", "valid")
+    before = old and dict(zip(names, old, strict=True))
+    assert data_changes(before, dict(zip(names, new, strict=True))) == text
+
+
+def test_needs_no_torch():
+    code = "import sys, mssedu.training.resume\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

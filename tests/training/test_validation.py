@@ -68,7 +68,7 @@ def test_a_silent_stem_has_no_score_and_leaves_the_mean_alone():
 
 
 def test_silence_alone_cannot_be_scored():
-    with pytest.raises(DatasetError, match="expected an audible stem"):
+    with pytest.raises(DatasetError, match="silent"):
         do_nothing_scores([song(0, hum=0.0, hiss=0.0)], STEMS)
 
 
@@ -78,12 +78,12 @@ def test_without_songs_there_is_nothing_to_compare():
 
 def test_nan_in_a_song_names_the_song():
     audio = {"hum": torch.full((2, 800), math.nan), "hiss": torch.ones(2, 800)}
-    with pytest.raises(InputError, match=r"track 'Broken'.*expected finite samples"):
+    with pytest.raises(InputError, match=r"track 'Broken'.*NaN"):
         do_nothing_scores([Track.from_audio("Broken", audio, RATE)], STEMS)
 
 
 def test_an_estimate_that_is_not_finite_is_an_error():
-    with pytest.raises(InputError, match="expected finite output of the model"):
+    with pytest.raises(InputError, match="NaN"):
         validate(Share(math.nan), [song(0)], STEMS)
 
 
