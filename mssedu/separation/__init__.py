@@ -1,25 +1,35 @@
-"""A trained model takes a mixture apart, however long it is.
+"""Separate a song of any length with a trained model.
 
-tensors       `separate`: a mixture in memory
-files         `separate_file`: from disk to disk, in blocks
-config        every option, with its default and its range
-chunks        where the chunks of a song lie
-overlap_add   how the estimates of chunks are joined
-refine        Wiener filter, consistency and other steps after the model
-record        what `separation.json` says about a separated song
+tensors   `separate`: a mixture in memory; what happens if memory runs out
+config    every option, with its default, its range and its help text
+chunks    where the chunks of a song are, and `overlap_add`, which joins them
+refine    optional steps after the model: averages, Wiener filter, consistency
+files     `separate_file`: from disk to disk, in blocks
+song      songs on disk: find them, name their stems, read one in blocks
+record    separation.json, and the meters that fill it
+fast      the model without gradients, in 16 bits, in packed form on the CPU
+threads   a short spin for waiting threads, so that other processes can run
 """
 
 import lazy_loader
 
 _NAMES = {
-    "tensors": ["plan_chunks", "separate"],
+    "tensors": ["separate", "separate_with"],
+    "config": ["FileConfig", "SeparateConfig"],
+    "chunks": [
+        "Chunks",
+        "chunk_starts",
+        "chunk_weight",
+        "overlap_add",
+        "plan_chunks",
+        "random_offsets",
+        "with_segment",
+    ],
+    "refine": ["consistent", "wiener_filter"],
     "files": ["separate_file"],
-    "config": ["SeparateConfig"],
-    "file_config": ["FileConfig"],
-    "chunks": ["Chunks", "chunk_starts", "chunk_weight", "random_offsets"],
-    "overlap_add": ["overlap_add"],
-    "refine": ["wiener_filter"],
+    "song": [],
     "record": ["LevelMeter", "SeamMeter", "Separation"],
+    "fast": ["has_fast_bfloat16", "ready"],
     "threads": ["short_spin"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,50 +1,75 @@
-"""Where the chunks of a song lie, what a model is shown of it, and what is kept.
+"""Cut a song into chunks, process each, and join the results by overlap-add.
 
     song     ├──────────────────────────────────────────────┤
-    kept     ├────length────┤
+    output   ├────length────┤
                         ├────length────┤           each starts one stride later
                                    ├────length────┤
                                               ├────┤ the rest
-    shown              ├┈┈├────kept──────┤┈┈┤        with music around it, if so wanted
+    input               ├┈┈├────output────┤┈┈┤     wider, if the model needs it
 
-Without context the model is shown what is kept; the rest at the end in the middle of a
-full chunk, music before it and zeros after it. That is how Demucs does it, so that the
-same weights give the same estimate as there. With context it is shown the seconds
-before and after, as far as the song has them, and no zeros: a model whose receptive
-field ends within the context gives what it would give for the whole song at once.
-Notebook: 12.
+The input range of a chunk is what the model reads; the output range is the part of its
+estimate that is used. Without context both are equal; a chunk at the end of the song
+that is shorter than the others is moved to the middle of a full one, with music before
+it and zeros after it. Demucs does the same, so the same weights give the same estimate
+here and there. With context the input range is longer on both sides, as far as the song
+goes, and there are no zeros: a model whose receptive field is within the context
+gives the estimate that it would give for the whole song at once.
+
+    result = Σ weight · process(chunk) / Σ weight
+
+The division by the summed weights makes the result exact for any process that treats
+every chunk alike (identity in, identity out), for every length and overlap. A weight
+that decreases to both sides fades one chunk into the next, so that no seam clicks. A
+sample is final as soon as a chunk begins after it: `overlap_add` yields it then, and
+needs the memory of a few chunks only. Notebook: 12.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-SHIFT_SECONDS = 0.5  # the farthest that a pass of `shifts` is moved, as in Demucs
+from mssedu.errors import InputError
+from mssedu.models.contract import ModelConfig, chunk_seconds, segment_limit
+from mssedu.separation.config import SeparateConfig
+
+SHIFT_SECONDS = 0.5  # the largest move of a pass of `shifts`, as in Demucs
+
+Progress = Callable[[int, int], None]  # its arguments: chunks done, chunks in all
+Process = Callable[[Tensor], Tensor]  # (batch, channels, n) -> (batch, …, n)
+Read = Callable[[int, int], Tensor]  # (begin, end) -> (channels, end - begin)
+
+
+# ---- where the chunks are -----------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """The chunks of one song; everything in samples."""
+    """The chunks of one song; all values in samples."""
 
-    samples: int  # of the song
-    length: int  # kept of a chunk, less at the ends of the song
-    starts: Sequence[int]  # first sample of each, in order; < 0: begins before the song
+    samples: int  # length of the song
+    length: int  # of an output range, which is shorter at the ends of the song
+    starts: Sequence[int]  # first sample of each chunk, in order; < 0: before the song
     weight: Tensor  # (length,), > 0
-    width: int  # shown to the model, ≥ length; with context more
-    context: int = 0  # shown on either side
+    width: int  # of an input range, ≥ length; longer with context
+    context: int = 0  # what the model reads more, on either side
 
-    def kept(self, start: int) -> tuple[int, int]:
-        """First sample of a chunk that is kept, and the one after the last."""
+    def output_range(self, start: int) -> tuple[int, int]:
+        """First sample of a chunk's result that is used, and the one after the last."""
         return max(start, 0), min(start + self.length, self.samples)
 
-    def shown(self, start: int) -> tuple[int, int]:
-        """What the model is shown for it; beyond the song there are zeros."""
-        begin, end = self.kept(start)
+    def input_range(self, start: int) -> tuple[int, int]:
+        """First sample that the model reads for a chunk, and the one after the last.
+
+        Where the range goes beyond the song, there are zeros.
+        """
+        begin, end = self.output_range(start)
         if self.context:
             return max(begin - self.context, 0), min(end + self.context, self.samples)
-        # In the middle, but no zeros before a song that could fill the width itself.
+        # The chunk is in the middle, but a song that is long enough to fill the width
+        # has no zeros before it.
         lowest = -(max(self.width - self.samples, 0) // 2)
         first = max(begin - (self.width - (end - begin)) // 2, lowest)
         return first, first + self.width
@@ -52,18 +77,68 @@ class Chunks:
     @property
     def seams(self) -> list[int]:
         """Where a chunk begins or ends within the song: where a click could be."""
-        edges = {edge for start in self.starts for edge in self.kept(start)}
+        edges = {edge for start in self.starts for edge in self.output_range(start)}
         return sorted(edges - {0, self.samples})
+
+
+def plan_chunks(
+    model_config: ModelConfig, samples: int, config: SeparateConfig
+) -> Chunks:
+    """Where the chunks of a song are.
+
+    Args:
+        samples: length of the song.
+        config: options, as `with_segment` returns them.
+    """
+    rate, limit = model_config.sample_rate, segment_limit(model_config)
+    length = max(1, round((config.segment or 0) * rate))
+    context = 0 if limit else round(config.context * rate)
+    offsets = random_offsets(config.shifts, rate, config.seed)
+    return Chunks(
+        samples=samples,
+        length=length,
+        starts=chunk_starts(samples, length, config.overlap, offsets),
+        weight=chunk_weight(length, config.window),
+        # A model with a limit pads to it anyway: music is better than zeros.
+        width=round(limit * rate) if limit else length,
+        context=context,
+    )
+
+
+def with_segment(
+    config: SeparateConfig, model_config: ModelConfig, samples: int
+) -> SeparateConfig:
+    """The config with the chunk length, in seconds, that is used for a song.
+
+    It is not longer than the song or than the model allows; a warning says if the model
+    allows less than the user chose.
+
+    Raises:
+        InputError: a segment too long where `strict_segment`, or a context that leaves
+            no room for a chunk.
+    """
+    seconds = chunk_seconds(model_config, config.segment, strict=config.strict_segment)
+    limit = segment_limit(model_config)
+    if limit is None:
+        seconds = min(seconds, samples / model_config.sample_rate)
+        return replace(config, segment=seconds)
+    room = limit - 2 * config.context
+    if room <= 0:
+        raise InputError(
+            f"context must be less than half of the {limit:g} s that the model reads "
+            f"at once, got {config.context:g} s. Choose a shorter context."
+        )
+    return replace(config, segment=min(seconds, room))
 
 
 def chunk_starts(
     samples: int, length: int, overlap: float, offsets: Sequence[int] = (0,)
 ) -> list[int]:
-    """First sample of each chunk; what is left at the end is a shorter one.
+    """First sample of each chunk; the last one may be shorter than the others.
 
     Args:
-        offsets: one pass over the song for each, which begins so many samples before
-            it: the chunks of all passes, in order.
+        offsets: one pass over the song for each, which begins this number of samples
+            before the song. The chunks of all passes are returned in order.
 
     Example:
         >>> chunk_starts(samples=10, length=4, overlap=0.25)
@@ -86,7 +161,7 @@ def random_offsets(shifts: int, sample_rate: int, seed: int) -> list[int]:
     """How far before the song each pass begins: 0 … 0.5 s, in samples.
 
     Args:
-        shifts: passes; none gives a single one that is not moved.
+        shifts: number of passes; 0 gives a single one that is not moved.
         sample_rate: Hz.
 
     Example:
@@ -104,7 +179,7 @@ def chunk_weight(length: int, window: str = "triangle") -> Tensor:
     """Weight of each sample of a chunk, (length,): largest in the middle, never 0.
 
     Args:
-        window: "triangle", "hann", or "rectangle", which fades nothing.
+        window: "triangle", "hann", or "rectangle", which does not fade.
 
     Example:
         >>> chunk_weight(4)
@@ -119,3 +194,113 @@ def chunk_weight(length: int, window: str = "triangle") -> Tensor:
     else:
         weight = triangle
     return (weight / weight.max()).float()
+
+
+# ---- process and join ---------------------------------------------------------------
+
+
+def overlap_add(
+    process: Process,
+    read: Read,
+    chunks: Chunks,
+    sample_rate: int,
+    *,
+    batch_size: int = 1,
+    progress: Progress | None = None,
+    where: str = "",
+) -> Iterator[Tensor]:
+    """Process a song in overlapping chunks and fade the results into one another.
+
+    Args:
+        process: what is done to a chunk; the result has the chunk's length.
+        read: returns the samples of the song from begin to end.
+        chunks: of the song.
+        sample_rate: Hz, for messages.
+        batch_size: number of chunks that are processed at once.
+        progress: is called after each batch.
+        where: name of the model, for messages.
+
+    Yields:
+        blocks (…, n), which are the song when they are put one after another.
+
+    Raises:
+        InputError: NaN or Inf in the result of `process`.
+    """
+    position, total, weights = 0, torch.zeros(0), torch.zeros(0)
+    done = 0
+    for batch in _batches(chunks, batch_size):
+        results = process(torch.stack([_input(read, chunks, start) for start in batch]))
+        for start, result in zip(batch, results, strict=True):
+            begin, end = chunks.output_range(start)
+            if begin > position:
+                count = begin - position
+                yield _mean(total[..., :count], weights[:count])
+                total, weights = total[..., count:], weights[count:]
+                position = begin
+            if not len(weights):
+                total = result.new_zeros(*result.shape[:-1], 0)
+                weights = result.new_zeros(0)
+            missing = max(end - position - len(weights), 0)
+            total, weights = F.pad(total, (0, missing)), F.pad(weights, (0, missing))
+            offset = begin - chunks.input_range(start)[0]
+            part = result[..., offset : offset + end - begin]
+            _check_finite_result(where, part, begin, sample_rate)
+            weight = chunks.weight[begin - start : end - start].to(result)
+            total[..., : end - begin] += weight * part
+            weights[: end - begin] += weight
+        done += len(batch)
+        if progress:
+            progress(done, len(chunks.starts))
+    yield _mean(total, weights)
+
+
+def whole(blocks: Iterable[Tensor], samples: int) -> Tensor:
+    """The blocks of `overlap_add` as one tensor (…, samples)."""
+    result, position = torch.zeros(0), 0
+    for block in blocks:
+        if position == 0:
+            result = block.new_empty(*block.shape[:-1], samples)
+        result[..., position : position + block.shape[-1]] = block
+        position += block.shape[-1]
+    return result
+
+
+def _batches(chunks: Chunks, batch_size: int) -> Iterator[list[int]]:
+    """Chunks in order, up to `batch_size` together if their inputs are equally long."""
+    batch: list[int] = []
+    for start in chunks.starts:
+        if batch and (len(batch) == batch_size or not _alike(chunks, batch[0], start)):
+            yield batch
+            batch = []
+        batch.append(start)
+    yield batch
+
+
+def _input(read: Read, chunks: Chunks, start: int) -> Tensor:
+    """What the model reads for a chunk, with zeros beyond the ends of the song."""
+    begin, end = chunks.input_range(start)
+    inside = read(max(begin, 0), min(end, chunks.samples))
+    return F.pad(inside, (max(-begin, 0), max(end - chunks.samples, 0)))
+
+
+def _alike(chunks: Chunks, first: int, second: int) -> bool:
+    widths = {end - begin for begin, end in map(chunks.input_range, (first, second))}
+    return len(widths) == 1
+
+
+def _mean(total: Tensor, weights: Tensor) -> Tensor:
+    assert weights.min() > 0, "every sample is in at least one chunk"
+    return total / weights
+
+
+def _check_finite_result(
+    where: str, result: Tensor, begin: int, sample_rate: int
+) -> None:
+    if result.isfinite().all():
+        return
+    first, last = begin / sample_rate, (begin + result.shape[-1]) / sample_rate
+    raise InputError(
+        f"the output of {where or 'the model'} has NaN or Inf ({result.dtype}) in the "
+        f"chunk {first:.2f} … {last:.2f} s. Compute in float32, or look for NaN in the "
+        "model's weights."
+    )

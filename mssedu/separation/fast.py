@@ -1,18 +1,37 @@
-"""A model, run as fast as equal output allows.
+"""Run a trained model as fast as equal output allows.
 
     mixture (batch, channels, samples) float32
-      │ eval mode, no gradients, memory kept from chunk to chunk
-      │ on the CPU: layers in the form that processors like, mssedu.separation.packed
+      │ eval mode, no gradients, memory reused from chunk to chunk
+      │ on the CPU: layers in a packed form, see below
       │ or compiled: several small steps become one pass over memory
       │ [ matrix products and convolutions in 16 bits ]
     estimate (batch, stems, channels, samples) float32
 
-Half of the digits are half of the memory to move, and on processors with instructions
-for them (AVX-512 BF16, AMX, tensor cores) two to sixteen times the multiplications a
-second. Norms, the Fourier transform and the sums that carry a signal past a layer stay
-in float32. bfloat16 keeps the range of float32 with 8 binary digits, float16 has 11 and
-a smaller range. `python benchmarks/separation.py` measures what each step gives.
-`has_fast_bfloat16` tells whether this processor has these instructions. Notebook: 12.
+A number of 16 bits is half the memory to move, and on processors with instructions for
+it (AVX-512 BF16, AMX, tensor cores) 2 to 16 times the multiplications a second. Norms,
+the Fourier transform and the sums of residual connections stay in float32. bfloat16 has
+the range of float32 with 8 binary digits; float16 has 11 digits and a smaller range.
+`python benchmarks/separation.py` measures what each step gives.
+
+The plain layers of `mssedu.models` are for reading and training. `pack` computes the
+same numbers in another order, with all channels of a moment side by side in memory:
+
+    plain    (batch, channels, time)    a channel is a row
+    packed   (batch, time, channels)    a moment is a row: every convolution is a matrix
+                                        product of these rows, without rearranging
+
+It saves more, with no change but rounding:
+
+- GLU: two convolutions compute value and gate, each in one piece of memory.
+- DConv: the second norm and LayerScale are a factor and an offset per channel, so they
+  become part of the convolution before; its mean and deviation follow from those of its
+  few input channels.
+- Transposed convolution: kernel 8, stride 4 is a plain convolution over 2 moments that
+  computes the 4 new ones beside each other.
+- Matrix products of the transformer run as convolutions with a kernel of 1: on some
+  processors torch's library for convolutions is faster than the one for matrices.
+
+The weights are copied when a layer is packed. Notebook: 12.
 """
 
 import contextlib
@@ -26,11 +45,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, MssEduWarning, SetupError, check_name, message
+from mssedu.errors import InputError, MssEduWarning, SetupError, check_name
+from mssedu.models.blocks.dconv import DConv
+from mssedu.models.blocks.hybrid import (
+    DecoderLayer,
+    EncoderLayer,
+    FrequencyEmbedding,
+    LastConvolution,
+    along_time,
+)
+from mssedu.models.blocks.transformer import Attention
 from mssedu.models.contract import device_of, eval_mode
-from mssedu.separation.packed import pack
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -40,8 +69,10 @@ PRECISIONS = {
 COMPILERS = ("c++", "g++", "clang++", "cl")
 Forward = Callable[[Tensor], Tensor]
 Methods = dict[str, Callable[..., Any]]  # of a module, by name
+Step = Callable[[Tensor], Tensor]
 
-# Values of the variables that limit torch to older processors, without fast bfloat16
+# Values of environment variables that limit torch to instructions of older processors,
+# which have no fast bfloat16
 OLD_ATEN = {"DEFAULT", "AVX2"}
 OLD_ONEDNN = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}
 OLD_ONEDNN |= {"AVX512_CORE", "AVX512_CORE_VNNI"}
@@ -51,19 +82,19 @@ OLD_ONEDNN |= {"AVX512_CORE", "AVX512_CORE_VNNI"}
 def ready(
     model: nn.Module, *, precision: str = "float32", compile: bool = False
 ) -> Iterator[Forward]:
-    """Make a model ready to separate; afterwards it is as it was.
+    """Make a model ready to separate; at the end it is as it was before.
 
     Args:
-        model: follows the contract, on the device to compute on.
+        model: follows the model contract, on the device that will compute.
         precision: of matrix products and convolutions: float32, bfloat16 or float16.
-        compile: let torch.compile fuse steps, which takes minutes at first.
+        compile: use torch.compile, which fuses steps and takes minutes at first.
 
     Yields:
         forward: (batch, channels, samples) float32 -> (batch, stems, channels, samples)
         float32, on the model's device.
 
     Raises:
-        InputError: no such precision, or not on this device.
+        InputError: an unknown precision, or one that this device lacks.
         SetupError: `compile` without a C++ compiler.
 
     Example:
@@ -99,10 +130,11 @@ def ready(
 
 
 def reuse_memory() -> None:
-    """Let the process keep the memory of its large tensors from one step to the next.
+    """Make the process keep the memory of its large tensors from one step to the next.
 
-    The allocator of Linux gives it back to the system each time and fetches it anew,
-    page by page, a third of a training step on the CPU. Elsewhere this does nothing.
+    Otherwise the allocator of Linux returns it to the system each time and fetches it
+    again page by page, which takes a third of a training step on the CPU. On other
+    systems this does nothing.
     """
     with contextlib.suppress(OSError, AttributeError):  # no glibc, or another system
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -110,24 +142,24 @@ def reuse_memory() -> None:
             mallopt(option, value)
 
 
-# Options of glibc's mallopt (malloc.h), each with the value it gets.
+# Options of glibc's mallopt (malloc.h), each with its value
 _NO_MMAP = (-4, 0)
 _NEVER_TRIM = (-1, 2**31 - 1)
-_GROW = (-2, 2**28)  # bytes asked for at once
+_GROW = (-2, 2**28)  # bytes that the process requests at once
 
 
 def has_fast_bfloat16() -> bool:
     """Whether bfloat16 is faster than float32 on the CPU.
 
-    The processor must have instructions for it, and no variable of the environment may
-    keep torch from using them: ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA or
-    DNNL_MAX_CPU_ISA. Elsewhere bfloat16 works as well, but takes longer.
+    The processor must have instructions for it, and no environment variable may stop
+    torch from using them: ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA or DNNL_MAX_CPU_ISA.
+    Without these instructions bfloat16 works as well, but takes longer.
     """
     if platform.machine().lower() in ("arm64", "aarch64"):
         return bool(_onednn_has_bfloat16())
     if torch.backends.cpu.get_cpu_capability() in OLD_ATEN:
         return False
-    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # the first one set counts
+    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # the first one decides
     limit = next((os.environ[name] for name in names if os.environ.get(name)), "")
     if limit.upper() in OLD_ONEDNN:
         return False
@@ -135,7 +167,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def _onednn_has_bfloat16() -> bool | None:
-    """Whether torch's library for the CPU takes bfloat16; None if torch lacks it."""
+    """Whether torch's library for the CPU supports bfloat16; None if it is missing."""
     answer = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return None if answer is None else answer()
 
@@ -143,8 +175,8 @@ def _onednn_has_bfloat16() -> bool | None:
 def _has_bfloat16_lstm() -> bool:
     """Whether autocast may round an LSTM whose input is in float32.
 
-    torch chooses oneDNN for such an input and rounds it afterwards; on processors
-    before AVX-512, oneDNN then fails, where convolutions have another way.
+    torch chooses oneDNN for such an input and rounds it afterwards. On processors
+    without AVX-512, oneDNN then fails for an LSTM, but not for convolutions.
     """
     return _onednn_has_bfloat16() is not False
 
@@ -161,20 +193,20 @@ def _in_float32(module: nn.LSTM) -> Callable[..., Any]:
 def _replaced(
     model: nn.Module, methods: Callable[[nn.Module], Methods]
 ) -> Iterator[None]:
-    """Give each part of the model other methods, and take them away again."""
+    """Replace methods of the model's parts, and restore them at the end."""
     before: list[tuple[nn.Module, str, Any]] = []
     try:
         with torch.no_grad():
             for module in model.modules():
                 for name, other in methods(module).items():
-                    # One is there already where a model is made ready twice.
+                    # It has one already if `ready` is entered twice.
                     before.append((module, name, module.__dict__.get(name)))
                     module.__dict__[name] = other
         yield
     finally:
         for module, name, method in reversed(before):
             if method is None:
-                del module.__dict__[name]  # the method of its class shows again
+                del module.__dict__[name]  # the method of its class is used again
             else:
                 module.__dict__[name] = method
 
@@ -183,14 +215,254 @@ def _check_precision(dtype: torch.dtype, device: torch.device) -> None:
     if device.type != "cpu" or dtype is torch.float32:
         return
     if dtype is torch.float16:
-        wanted, remedy = "float32 or bfloat16 on the CPU", "Use bfloat16, or a GPU."
-        raise InputError(message("ready, precision", wanted, "float16", remedy))
+        raise InputError(
+            "precision float16 needs a GPU. On the CPU, use bfloat16 or float32."
+        )
     if not has_fast_bfloat16():
-        text = "precision bfloat16: slow here, this CPU has no instructions for it"
+        text = "precision bfloat16 is slow here: this CPU has no instructions for it"
         warnings.warn(text, MssEduWarning, stacklevel=4)
 
 
 def _check_compiler(device: torch.device) -> None:
     if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
-        remedy = "Install one (Debian: apt-get install g++), or leave compile off."
-        raise SetupError(message("ready, compile", "a C++ compiler", "none", remedy))
+        raise SetupError(
+            "compile needs a C++ compiler, and there is none. Install one (Debian: "
+            "apt-get install g++), or leave compile off."
+        )
+
+
+# ---- packed layers ------------------------------------------------------------------
+
+
+def pack(module: nn.Module, dtype: torch.dtype) -> dict[str, Callable[..., Tensor]]:
+    """The methods of a module that have a faster form, by name; empty if none has.
+
+    Args:
+        module: on the CPU, in eval mode, with its final weights.
+        dtype: of matrix products and convolutions, and of their results.
+    """
+    if isinstance(module, DConv):
+        return {"forward": _dconv(module, dtype)}
+    if isinstance(module, EncoderLayer) and _has_no_norm(module):
+        return {"forward": _encoder(module, dtype)}
+    if isinstance(module, DecoderLayer) and _has_no_norm(module):
+        return {"gather": _gather(module, dtype), "grow": _grow(module, dtype)}
+    if isinstance(module, LastConvolution):
+        return {"grow": _grow(module, dtype)}
+    if isinstance(module, Attention):
+        return {"forward": _attention(module, dtype)}
+    if isinstance(module, FrequencyEmbedding):
+        return {"forward": _embedding(module, dtype)}
+    if type(module) is nn.Linear:
+        return {"forward": _rows(module.weight, module.bias, dtype)}
+    return {}
+
+
+def _has_no_norm(module: EncoderLayer | DecoderLayer) -> bool:
+    return isinstance(module.norm1, nn.Identity)
+
+
+def _convolution(
+    weight: Tensor,
+    bias: Tensor | None,
+    dtype: torch.dtype,
+    stride: tuple[int, ...] = (1,),
+    padding: tuple[int, ...] = (0,),
+    dilation: tuple[int, ...] = (1,),
+) -> Step:
+    """A convolution over time, or over bins and time, with a packed result."""
+    flat = weight.ndim == 3  # over time only: an image of one bin
+    kernel = weight.unsqueeze(2) if flat else weight
+    kernel = kernel.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    offset = None if bias is None else bias.detach().to(dtype)
+    if flat:
+        stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
+
+    def run(x: Tensor) -> Tensor:
+        x = x.unsqueeze(2) if flat else x
+        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(x, kernel, offset, stride, padding, dilation)
+        return y.squeeze(2) if flat else y
+
+    return run
+
+
+def _of(layer: Any, dtype: torch.dtype) -> Step:
+    sizes = (layer.stride, layer.padding, layer.dilation)
+    return _convolution(layer.weight, layer.bias, dtype, *sizes)
+
+
+def _gated(layer: Any, dtype: torch.dtype) -> Step:
+    """A convolution and GLU."""
+    sizes = (layer.stride, layer.padding, layer.dilation)
+    value, gate = (
+        _convolution(weight, bias, dtype, *sizes)
+        for weight, bias in zip(layer.weight.chunk(2), layer.bias.chunk(2), strict=True)
+    )
+
+    def run(x: Tensor) -> Tensor:
+        x = x.to(dtype)
+        return value(x).mul_(gate(x).sigmoid_())
+
+    return run
+
+
+def _rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Step:
+    """A linear layer: (…, width) -> (…, width_out)."""
+    convolve = _convolution(weight[:, :, None], bias, dtype)
+
+    def run(x: Tensor) -> Tensor:
+        y = convolve(x.reshape(1, -1, x.shape[-1]).mT).mT
+        return y.reshape(*x.shape[:-1], -1)
+
+    return run
+
+
+def _dconv(module: DConv, dtype: torch.dtype) -> Step:
+    branches = [_branch(layer, dtype) for layer in module.layers]
+
+    def forward(x: Tensor) -> Tensor:
+        for branch in branches:
+            x = branch(x)
+        return x
+
+    return forward
+
+
+def _branch(layer: Any, dtype: torch.dtype) -> Step:
+    """x + a branch of DConv, with the norm before GLU inside the wide convolution.
+
+    For an input g (hidden, frames) that convolution computes w g + b. Its norm changes
+    it to gain · (w g + b - mean) / std + shift: again a matrix times a few rows, which
+    are g / std, 1 / std and mean / std.
+    """
+    narrow, norm, gelu, *inner, wide, norm_out, _, scale = layer
+    convolve = _of(narrow, dtype)
+    weight, bias = wide.weight.detach()[:, :, 0], wide.bias.detach()
+    factor = torch.cat([scale.scale, torch.ones_like(scale.scale)]).detach()
+    gain, shift = norm_out.weight * factor, norm_out.bias * factor
+    columns = [weight * gain[:, None], (bias * gain)[:, None], -gain[:, None]]
+    value, gate = (
+        _convolution(part[:, :, None], offset, dtype)
+        for part, offset in zip(
+            torch.cat(columns, dim=1).chunk(2), shift.chunk(2), strict=True
+        )
+    )
+    squares = weight.T @ weight
+
+    def run(x: Tensor) -> Tensor:
+        g = gelu(norm(convolve(x).float()))
+        for part in inner:
+            g = part(g)
+        with torch.autocast(x.device.type, enabled=False):
+            rows = normalized(g.float())
+        return torch.addcmul(x.to(dtype), value(rows), gate(rows).sigmoid_())
+
+    def normalized(g: Tensor) -> Tensor:
+        level = g.mean(2)
+        around = g - level[..., None]
+        # The variance of w g + b: that of its channels' means plus that around them.
+        means = F.linear(level, weight, bias)
+        spread = (around @ around.mT * squares).sum((1, 2)) / g.shape[2] / len(bias)
+        variance = means.var(1, correction=0) + spread
+        rate = (variance + norm_out.eps).rsqrt()[:, None, None]
+        mean = means.mean(1)[:, None, None]
+        ones = torch.ones_like(g[:, :1])
+        return torch.cat([g * rate, rate * ones, mean * rate * ones], dim=1)
+
+    return run
+
+
+def _encoder(module: EncoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
+    convolve, gated = _of(module.conv, dtype), _gated(module.rewrite, dtype)
+    gelu_ = torch.ops.aten.gelu_
+
+    def forward(x: Tensor, other: Tensor | None = None) -> Tensor:
+        if not module.freq:
+            missing = -x.shape[-1] % module.stride
+            x = F.pad(x.mT, (0, 0, 0, missing)).mT if missing else x
+        x = convolve(x)
+        if other is not None:
+            x = x + other.reshape(x.shape)
+        return gated(along_time(module.dconv, gelu_(x)))
+
+    return forward
+
+
+def _gather(module: DecoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
+    gated = _gated(module.rewrite, dtype)
+
+    def gather(x: Tensor, skip: Tensor) -> Tensor:
+        return along_time(module.dconv, gated(x + skip))
+
+    return gather
+
+
+def _grow(module: LastConvolution, dtype: torch.dtype) -> Callable[..., Tensor]:
+    layer: Any = module.conv_tr
+    up = _transposed_2d(layer, dtype) if module.freq else _transposed_1d(layer, dtype)
+
+    def grow(x: Tensor, length: int) -> Tensor:
+        x = module.norm2(up(x)).narrow(2, module.cut, length)
+        return x if module.last else F.gelu(x)
+
+    return grow
+
+
+def _transposed_2d(layer: Any, dtype: torch.dtype) -> Step:
+    packed = torch.channels_last
+    kernel = layer.weight.detach().to(dtype).contiguous(memory_format=packed)
+    bias = layer.bias.detach().to(dtype)
+
+    def run(x: Tensor) -> Tensor:
+        x = x.to(dtype).contiguous(memory_format=packed)
+        return F.conv_transpose2d(x, kernel, bias, layer.stride)
+
+    return run
+
+
+def _transposed_1d(layer: Any, dtype: torch.dtype) -> Step:
+    """A transposed convolution as a plain one over two moments: stride = kernel / 2."""
+    (stride,), (size,) = layer.stride, layer.kernel_size
+    assert size == 2 * stride, (size, stride)
+    # The second half of the kernel of moment m and the first half of the kernel of
+    # moment m + 1 are added at the same place.
+    halves = torch.stack([layer.weight[..., stride:], layer.weight[..., :stride]])
+    kernel = rearrange(halves, "half c out new -> (new out) c half")
+    convolve = _convolution(kernel, layer.bias.repeat(stride), dtype, padding=(1,))
+
+    def run(x: Tensor) -> Tensor:
+        return rearrange(convolve(x), "b (new c) m -> b c (m new)", new=stride)
+
+    return run
+
+
+def _embedding(module: FrequencyEmbedding, dtype: torch.dtype) -> Step:
+    zeros = torch.zeros(1, 1, 1, 1)
+    vectors = FrequencyEmbedding.forward(module, zeros).detach().to(dtype)
+
+    def forward(x: Tensor) -> Tensor:
+        return x + vectors
+
+    return forward
+
+
+def _attention(module: Attention, dtype: torch.dtype) -> Callable[..., Tensor]:
+    parts = zip(
+        module.in_proj_weight.chunk(3), module.in_proj_bias.chunk(3), strict=True
+    )
+    to_q, to_k, to_v = (_rows(weight, bias, dtype) for weight, bias in parts)
+    width = len(module.in_proj_bias) // 3 // module.n_heads
+
+    def heads(x: Tensor) -> Tensor:
+        return rearrange(x, "b m (h d) -> b h m d", d=width).contiguous()
+
+    def forward(query: Tensor, key_value: Tensor) -> Tensor:
+        q, k, v = heads(to_q(query)), heads(to_k(key_value)), heads(to_v(key_value))
+        if dtype is torch.float32:
+            attended = F.scaled_dot_product_attention(q, k, v)
+        else:  # in 16 bits, that function is slower than its three steps
+            attended = (q * width**-0.5 @ k.mT).softmax(-1).to(dtype) @ v
+        return module.out_proj(rearrange(attended, "b h m d -> b m (h d)"))
+
+    return forward

@@ -1,14 +1,12 @@
-"""The report of a separation, and what measures it while the blocks go by.
+"""separation.json, and the meters that fill it while the blocks pass.
 
-Beside the stems lies separation.json, written last: it is the mark that all is there.
-What it says can be checked, and with its seed the separation can be repeated. Nothing
-here keeps more than a moment of the song.
+The file is written last, beside the stems: it is the sign that they are complete. Its
+content can be checked, and with its seed the separation can be repeated. The meters
+keep no more than a moment of the song.
 """
 
-import json
 import math
 import sys
-import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,56 +15,51 @@ import torch
 from torch import Tensor
 
 import mssedu
+from mssedu.audio.files import write_json
 
-SEAM_WIDTH = 256  # samples on either side of a seam that it is compared with
+SEAM_WIDTH = 256  # samples before and after a seam, with which it is compared
 
 
 @dataclass(frozen=True)
 class Separation:
-    """What was done to one file; separation.json holds the same."""
+    """How one file was separated; the content of separation.json."""
 
     track: str  # name, as used in the paths of the stems
-    input: str  # path of the file, as it was given
+    input: str  # path of the file, as the user wrote it
     input_sha256: str
-    model: str  # class name
+    model: str  # name of the class
     weights_sha256: str  # of all parameters and buffers
     stems: dict[str, str]  # stem -> file, relative to the output folder
     sample_rate: int  # Hz, of the stems
     channels: int  # of the stems
     samples: int  # of the stems
-    song_seconds: float  # of the whole file, where only a part was separated
-    segment: float  # seconds of a chunk, as really used
-    settings: dict[str, Any]  # every other setting
+    song_seconds: float  # of the whole file, even if only a part was separated
+    segment: float  # chunk length in seconds, as it was used in the end
+    settings: dict[str, Any]  # all other options
     device: str
-    gain_db: float  # joint gain of all stems; 0 unless an integer format needed less
+    gain_db: float  # of all stems; below 0 only if an integer format needed it
     input_peak: float  # largest absolute sample of the song
-    peak: float  # the same of all stems, before gain and clipping
-    n_clipped: int  # samples of the stems that a clip mode changed
-    sum_residual_db: float | None  # energy of mixture - sum of stems over the mixture's
-    seam_db: (
-        float | None
-    )  # how rough the stems are at seams against elsewhere; 0: alike
-    bandwidth_hz: float  # above it the stems are empty, or filled up from the mixture
+    peak: float  # largest absolute sample of all stems, before gain and clipping
+    n_clipped: int  # number of samples that clip "clamp" or "tanh" changed
+    # energy of mixture - sum of stems over that of the mixture; None: not all stems
+    # were written, or the mixture is silent
+    sum_residual_db: float | None
+    # roughness of the stems at seams over that elsewhere; 0: equal, None: no seams
+    seam_db: float | None
+    bandwidth_hz: float  # above it the stems are empty, or filled from the mixture
     speed: float  # seconds of audio per second, reading and writing included
-    peak_memory_mb: float | None  # of the whole process so far; None where unknown
-    seed: int  # of shifts and dither: the setting, mixed with the file's content
+    peak_memory_mb: float | None  # of the whole process so far; None: unknown
+    seed: int  # of shifts and dither: the option, mixed with the file's content
     mssedu: str = mssedu.__version__
 
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(path, asdict(self))
 
 
 @dataclass
 class LevelMeter:
-    """Peak of the stems, and what is missing between their sum and the mixture."""
+    """Peak of the stems, and the difference between their sum and the mixture."""
 
     peak: float = 0.0
     n_over: int = 0  # samples beyond full scale
@@ -74,7 +67,7 @@ class LevelMeter:
     residual_energy: float = 0.0
 
     def add(self, estimate: Tensor, mixture: Tensor) -> None:
-        """Take a block into account.
+        """Measure a block.
 
         Args:
             estimate: (stems, channels, n).
@@ -89,7 +82,7 @@ class LevelMeter:
 
     @property
     def residual_db(self) -> float | None:
-        """Energy of mixture - sum of stems over that of the mixture; None: silence."""
+        """Energy of mixture - sum of stems over the mixture's, dB; None: silence."""
         if self.mixture_energy == 0:
             return None
         share = self.residual_energy / self.mixture_energy
@@ -98,20 +91,20 @@ class LevelMeter:
 
 @dataclass
 class SeamMeter:
-    """How much rougher a signal is at given places than around them.
+    """How much rougher a signal is at some places than around them.
 
-    A click is a jump, and a jump stands out in the second difference of a signal,
-    x[n] - 2 x[n-1] + x[n-2]. Its energy at the seam is compared with the energy of the
+    A click is a jump, and a jump is large in the second difference of a signal,
+    x[n] - 2 x[n-1] + x[n-2]. Its energy at the seam is divided by the energy of the
     `SEAM_WIDTH` samples before and after.
     """
 
     seams: list[int]  # in order; those without enough samples around are left out
-    position: int = 0  # samples seen
+    position: int = 0  # number of samples measured
     tail: Tensor = field(default_factory=lambda: torch.zeros(0))
     ratios: list[float] = field(default_factory=list)
 
     def add(self, block: Tensor) -> None:
-        """Take a block (…, n) into account."""
+        """Measure a block (…, n)."""
         self.tail = torch.cat([self.tail, block], dim=-1) if self.position else block
         self.position += block.shape[-1]
         begin = self.position - self.tail.shape[-1]
@@ -131,7 +124,7 @@ class SeamMeter:
 
     @property
     def db(self) -> float | None:
-        """Mean over the seams, dB: 0 where they are like the rest; None: no seams."""
+        """Mean over the seams, dB: 0 if they are like the rest; None: no seams."""
         if not self.ratios:
             return None
         return round(
@@ -140,7 +133,7 @@ class SeamMeter:
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """Most memory so far: of the GPU, or of the whole process; None where unknown."""
+    """Most memory so far, in MB: of the GPU, or of the process; None: unknown."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     try:

@@ -1,74 +1,164 @@
-"""Separate a mixture of any length with a model that sees a few seconds.
+"""Separate a mixture of any length with a model that reads a few seconds.
 
     mixture ─chunks─▶ model ▸ refine ─overlap_add─▶ blocks ─▶ estimate
     (channels, samples)                              (stems, channels, samples)
 
-`separate` reads a tensor and returns one; `mssedu.separate_file` reads a file and
-writes files, and never holds more than a few chunks. Both take their blocks from
+`separate` takes a tensor and returns one; `mssedu.separate_file` reads a file, writes
+files, and never holds more than a few chunks. Both take their blocks from
 `estimate_blocks`, so both give the same numbers.
 
-    chunks        where the chunks lie, and what the model is shown around them
-    inference     the model, run fast
-    refine        what is done to a chunk's estimate: tta, Wiener filter, consistency
-    overlap_add   the loop, and the fading of chunk into chunk
-    fallback      what happens if memory runs out
-Notebook: 12.
+    chunks    where the chunks are, and how the results are joined
+    fast      runs the model without gradients, and on the CPU in a faster form
+    refine    steps after the model: averages, Wiener filter, consistency
+    below     what happens if memory runs out
+
+If the device has too little memory, the batch is halved down to 1, then the chunk down
+to 1 s, then the model moves to the CPU; it also moves to the CPU if Apple's GPU lacks
+an operation. A warning announces each step, because it changes the speed; a shorter
+chunk changes the result as well. A smaller batch continues where the last one stopped;
+the other steps start the song again. Notebook: 12.
 """
 
+import gc
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import (
-    InputError,
-    MssEduWarning,
-    check_finite,
-    check_mixture,
-    message,
+from mssedu.errors import MssEduWarning, check_finite, check_mixture
+from mssedu.models.contract import config_of, device_of, segment_limit
+from mssedu.separation.chunks import (
+    Progress,
+    Read,
+    overlap_add,
+    plan_chunks,
+    whole,
+    with_segment,
 )
-from mssedu.models.contract import ModelConfig, chunk_seconds, config_of, segment_limit
-from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
-from mssedu.separation.config import SeparateConfig
-from mssedu.separation.fallback import in_smaller_batches, with_fallback
-from mssedu.separation.inference import ready
-from mssedu.separation.overlap_add import Progress, Read, overlap_add, whole
+from mssedu.separation.config import (
+    Consistency,
+    Highs,
+    Other,
+    Precision,
+    SeparateConfig,
+    Window,
+)
+from mssedu.separation.fast import ready
 from mssedu.separation.refine import needed, output_names, refined
 from mssedu.weights.ensemble import Bag
+
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+)
+SHORTEST_SECONDS = 1.0  # a chunk is not made shorter than this
+Result = TypeVar("Result")
 
 
 def separate(
     model: nn.Module,
     mixture: Tensor,
     *,
+    segment: float | None = None,
+    overlap: float = 0.25,
+    window: Window = "triangle",
+    context: float = 0.0,
+    shifts: int = 0,
+    tta: bool = False,
+    wiener: int = 0,
+    highs: Highs = "zeros",
+    consistency: Consistency = "none",
+    stems: tuple[str, ...] = (),
+    two_stems: str | None = None,
+    other: Other = "minus",
+    strict_segment: bool = False,
+    seed: int = 0,
+    batch_size: int = 1,
+    precision: Precision = "float32",
+    compile: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
-    **settings: Any,
 ) -> Tensor:
     """Separate a mixture of any length into the model's stems.
 
     Args:
-        model: follows the contract: `config` and forward (batch, channels, samples) ->
-            (batch, stems, channels, samples); run in eval mode, then set back.
+        model: follows the model contract; runs in eval mode, and is then set back.
         mixture: (channels, samples) at the model's sample rate.
-        device: where to compute; where the model is if None.
-        progress: is called with chunks done and in all after each batch.
-        **settings: segment, overlap, shifts …: all fields of `SeparateConfig`.
+        segment: chunk length in seconds; None: the training length, inf: whole song.
+        overlap: share of a chunk that the next chunk covers too, 0 ≤ overlap < 1.
+        window: weight over a chunk: "triangle", "hann", or "rectangle": no fading.
+        context: seconds around a chunk that the model reads too, and that are cut off.
+        shifts: number of passes with chunks moved by up to 0.5 s, which are averaged.
+        tta: average over swapped channels and inverted polarity: 3 times as long.
+        wiener: number of EM steps of a multichannel Wiener filter; 0: no filter.
+        highs: above the model's bandwidth: "zeros", "average" or "mix_ratio".
+        consistency: shares the remainder among the stems: "uniform" or by "energy".
+        stems: only these, also sums such as "instrumental=-vocals"; empty: all.
+        two_stems: one stem to return, together with the remainder.
+        other: that remainder: mixture - stem ("minus"), or the other stems ("add").
+        strict_segment: a segment beyond the model's limit is an error, not shortened.
+        seed: of the random shifts.
+        batch_size: number of chunks that are computed at once.
+        precision: of matrix products: "float32", "bfloat16" or "float16" (GPU only).
+        compile: compile the model with torch.compile, which takes minutes at first.
+        device: where to compute; None: where the model is.
+        progress: is called with chunks done and chunks in all after each batch.
 
     Returns:
         (stems, channels, samples), on the device and in the precision of `mixture`;
-        with two_stems the stem and the rest. Silence gives exact zeros.
+        with two_stems the stem and the remainder. Silence gives exact zeros.
 
     Raises:
-        InputError: wrong shape, NaN or Inf in the mixture or in the model's output, or
-            a setting that is unknown or out of its range.
+        InputError: a wrong shape, NaN or Inf in the mixture or in the model's output,
+            or an option out of its range.
+
+    Example:
+        >>> from mssedu.models.registry import create_model
+        >>> model = create_model("spleeter", "tiny", stems=("vocals", "other"))
+        >>> separate(model, torch.zeros(2, 44100), overlap=0.5).shape
+        torch.Size([2, 2, 44100])
     """
-    config, model_config = SeparateConfig.of(settings), config_of(model)
+    config = SeparateConfig(
+        segment=segment,
+        overlap=overlap,
+        window=window,
+        context=context,
+        shifts=shifts,
+        tta=tta,
+        wiener=wiener,
+        highs=highs,
+        consistency=consistency,
+        stems=stems,
+        two_stems=two_stems,
+        other=other,
+        strict_segment=strict_segment,
+        seed=seed,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
+    )
+    return separate_with(model, mixture, config, device=device, progress=progress)
+
+
+def separate_with(
+    model: nn.Module,
+    mixture: Tensor,
+    config: SeparateConfig,
+    *,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Do the same as `separate`, with all options in one config."""
+    model_config = config_of(model)
     check_mixture(mixture, model_config.channels, batch=False)
-    check_finite("separate", mixture, model_config.sample_rate)
+    check_finite("mixture", mixture, model_config.sample_rate)
     samples = mixture.shape[-1]
     if device is not None:
         model.to(device)
@@ -79,12 +169,12 @@ def separate(
     def run(config: SeparateConfig) -> Tensor:
         return whole(estimate_blocks(model, read, samples, config, progress), samples)
 
-    config = settled(config, model_config, samples)
+    config = with_segment(config, model_config, samples)
     names = output_names(config, tuple(model_config.stems))
     if not mixture.any():
         return mixture.new_zeros(len(names), *mixture.shape)
     estimate = with_fallback(run, model, config)
-    if len(estimate) < len(names):  # the rest of two stems
+    if len(estimate) < len(names):  # the remainder of two stems is missing
         estimate = torch.cat([estimate, mixture - estimate])
     return estimate
 
@@ -96,17 +186,17 @@ def estimate_blocks(
     config: SeparateConfig,
     progress: Progress | None = None,
 ) -> Iterator[Tensor]:
-    """Separate what `read` gives, piece after piece.
+    """Separate a mixture block by block.
 
     Args:
         model: as in `separate`.
         read: (begin, end) -> (channels, end - begin) of the mixture; begin never falls.
-        samples: of the mixture.
-        config: settled settings.
+        samples: length of the mixture.
+        config: options, as `with_segment` returns them.
 
     Yields:
-        blocks (outputs, channels, n) that follow one another; two stems whose rest is
-        mixture - stem come as the one stem.
+        blocks (outputs, channels, n), one after another. With two_stems and the
+        remainder mixture - stem, the one stem is the only output.
     """
     model_config = config_of(model)
     names = needed(config, tuple(model_config.stems))
@@ -116,68 +206,20 @@ def estimate_blocks(
         forward = _exact_if_not_finite(forward, model, config)
         process = refined(forward, config, config_of(model))
         yield from overlap_add(
-            in_smaller_batches(_where_the_model_is(process, model)),
+            in_smaller_batches(_on_the_models_device(process, model)),
             read,
             plan_chunks(model_config, samples, config),
             model_config.sample_rate,
             batch_size=config.batch_size,
             progress=progress,
-            where=f"separate with {type(model).__name__}",
+            where=type(model).__name__,
         )
 
 
-def settled(
-    config: SeparateConfig, model_config: ModelConfig, samples: int
-) -> SeparateConfig:
-    """The config with the seconds of a chunk as the model can take them.
-
-    More than the model was trained with is announced and shortened.
-
-    Raises:
-        InputError: a segment too long where `strict_segment`, or no room for a chunk
-            between its context.
-    """
-    seconds = chunk_seconds(model_config, config.segment, strict=config.strict_segment)
-    limit = segment_limit(model_config)
-    if limit is None:
-        seconds = min(seconds, samples / model_config.sample_rate)
-        return replace(config, segment=seconds)
-    room = limit - 2 * config.context
-    if room <= 0:
-        wanted = f"a context below half of the {limit:g} s that the model takes"
-        remedy = "Choose less context."
-        raise InputError(message("separate", wanted, f"{config.context:g} s", remedy))
-    return replace(config, segment=min(seconds, room))
-
-
-def plan_chunks(
-    model_config: ModelConfig, samples: int, config: SeparateConfig
-) -> Chunks:
-    """Where the chunks of a song lie.
-
-    Args:
-        samples: of the song.
-        config: settled settings.
-    """
-    rate, limit = model_config.sample_rate, segment_limit(model_config)
-    length = max(1, round((config.segment or 0) * rate))
-    context = 0 if limit else round(config.context * rate)
-    offsets = random_offsets(config.shifts, rate, config.seed)
-    return Chunks(
-        samples=samples,
-        length=length,
-        starts=chunk_starts(samples, length, config.overlap, offsets),
-        weight=chunk_weight(length, config.window),
-        # A model with a limit fills up to it anyway: better with music than with zeros.
-        width=round(limit * rate) if limit else length,
-        context=context,
-    )
-
-
-def _where_the_model_is(
+def _on_the_models_device(
     process: Callable[[Tensor], Tensor], model: nn.Module
 ) -> Callable[[Tensor], Tensor]:
-    """The process, on the model's device; the chunks and its results stay elsewhere."""
+    """The process on the model's device; its input and results stay on their own."""
 
     def run(chunks: Tensor) -> Tensor:
         parameter: Tensor = next(model.parameters(), chunks)
@@ -189,7 +231,7 @@ def _where_the_model_is(
 def _exact_if_not_finite(
     forward: Callable[[Tensor], Tensor], model: nn.Module, config: SeparateConfig
 ) -> Callable[[Tensor], Tensor]:
-    """Low precision may overflow: such a chunk is computed once more in float32."""
+    """A chunk that overflows in a low precision is computed once more in float32."""
     if config.precision == "float32":
         return forward
 
@@ -203,3 +245,102 @@ def _exact_if_not_finite(
             return exact(chunks)
 
     return run
+
+
+# ---- if the device has too little memory --------------------------------------------
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch or Python says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in _NO_MEMORY
+    )
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Whether PyTorch says that Apple's GPU lacks an operation."""
+    return isinstance(error, NotImplementedError) and "MPS" in str(error)
+
+
+def in_smaller_batches(process: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The process; after a batch that is too large, it computes half as many at once.
+
+    Args:
+        process: (batch, …) -> (batch, …), each item independent of the others.
+    """
+    largest: float = math.inf
+
+    def run(batch: Tensor) -> Tensor:
+        nonlocal largest
+        while True:
+            size = int(min(largest, len(batch)))
+            result = _attempt(partial(_in_parts, process, batch, size))
+            if isinstance(result, Tensor):
+                return result
+            if size == 1 or not is_out_of_memory(result):
+                raise result
+            largest = size // 2
+            _announce(f"out of memory: batch_size {size} to {size // 2}")
+
+    return run
+
+
+def with_fallback(
+    run: Callable[[SeparateConfig], Result], model: nn.Module, config: SeparateConfig
+) -> Result:
+    """Run; if the device fails, run again with shorter chunks or on the CPU.
+
+    Args:
+        run: separates a whole song with the options of its argument.
+        model: is moved to the CPU if a chunk of one second is still too long for the
+            device. A model with a segment limit always computes its full length, so it
+            is moved at once.
+        config: options of the first attempt, as `with_segment` returns them.
+
+    Raises:
+        the error of `run`: no step helped, or its reason was another one.
+    """
+    fixed = segment_limit(config_of(model)) is not None
+    while True:
+        result = _attempt(partial(run, config))
+        if not isinstance(result, BaseException):
+            return result
+        seconds = (config.segment or 0) / 2
+        device = device_of(model)
+        memory = is_out_of_memory(result)
+        why = "out of memory" if memory else str(result)
+        if memory and seconds >= SHORTEST_SECONDS and not fixed:
+            _announce(
+                f"{why}: segment {2 * seconds:g} to {seconds:g} s, from the start"
+            )
+            config = replace(config, segment=seconds)
+        elif device.type != "cpu":
+            _announce(f"{why}: {device.type} to cpu, from the start")
+            model.to("cpu")
+        else:
+            raise result
+
+
+def _in_parts(process: Callable[[Tensor], Tensor], batch: Tensor, size: int) -> Tensor:
+    return torch.cat([process(part) for part in batch.split(size)])
+
+
+def _attempt(run: Callable[[], Result]) -> Result | BaseException:
+    """The result, or the error of a device that fails, after its memory was freed."""
+    try:
+        return run()
+    except (MemoryError, RuntimeError) as error:  # NotImplementedError is one of them
+        if not (is_out_of_memory(error) or is_unsupported(error)):
+            raise
+        failure = error.with_traceback(None)  # the traceback keeps all tensors alive
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return failure
+
+
+def _announce(step: str) -> None:
+    warnings.warn(step, MssEduWarning, stacklevel=4)

@@ -1,18 +1,18 @@
-"""Waiting threads of OpenMP: a short spin, so that other processes get the processor.
+"""A short spin for waiting threads of OpenMP, so that other processes can run.
 
 torch shares the work of one operation among threads. A thread that is done waits for
-the others and spins: it asks again and again whether they are done. On a machine that
-does nothing else, that saves the time to wake up. On a busy machine, it takes the time
-of other processes, and of the very threads it waits for. After a short spin a thread
-sleeps instead. `python benchmarks/load.py` measures both.
+the others and spins: it checks in a loop whether they are done. On an idle machine this
+saves the time to wake up. On a busy machine it takes time from other processes, and
+from the threads for which it waits. After a short spin a thread sleeps instead.
+`python benchmarks/load.py` measures both.
 
-OpenMP reads the environment once, when torch is loaded. Nothing here imports torch.
+OpenMP reads the environment once, when torch is loaded. This file imports no torch.
 """
 
 import os
 from collections.abc import MutableMapping
 
-# What a user may have set: each of them tells how long a thread spins.
+# Variables that a user may have set; each of them decides how long a thread spins
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SHORT = {
     "GOMP_SPINCOUNT": "1000",  # turns of a loop; libgomp, in torch for Linux
@@ -21,12 +21,12 @@ SHORT = {
 
 
 def short_spin(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let the threads of torch spin for a short time only, unless the user chose.
+    """Make the threads of torch spin for a short time only, unless the user chose.
 
-    Call it before torch is loaded. The processes that this one starts inherit it.
+    Call it before torch is loaded. Child processes inherit it.
 
     Args:
-        environment: of this process, or one that a process will be started with.
+        environment: of this process, or of one that will be started.
 
     Example:
         >>> environment = {}

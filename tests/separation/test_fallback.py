@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from mssedu.separation.config import SeparateConfig
-from mssedu.separation.fallback import (
+from mssedu.separation.tensors import (
     in_smaller_batches,
     is_out_of_memory,
     is_unsupported,
+    separate,
     with_fallback,
 )
-from mssedu.separation.tensors import separate
 
 
 class Hungry(nn.Module):
@@ -105,7 +105,7 @@ def test_a_model_of_fixed_length_gains_nothing_from_shorter_chunks():
     ],
 )
 def test_at_last_the_cpu(error, monkeypatch):
-    """A device that is none, as there may be no GPU here: it is told by its name."""
+    """A pretended device, as there may be no GPU here: only its name matters."""
     model, moved = Hungry(room=0, segment_limit=8.0), []
     parameter = SimpleNamespace(device=SimpleNamespace(type="mps"))
     monkeypatch.setattr(model, "parameters", lambda: iter([parameter]))

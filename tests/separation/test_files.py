@@ -19,7 +19,7 @@ from mssedu.audio.tensors import (
 )
 from mssedu.errors import AudioFileError, InputError
 from mssedu.inspect.complexity import peak_memory
-from mssedu.separation.files import separate_file, split_settings
+from mssedu.separation.files import separate_file
 from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import weights_sha256
 from tests.audio.test_containers import encode
@@ -156,7 +156,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     song = tmp_path / "song.wav"
     save_audio(song, tone(), 44100)
     separate_file(Halves(), song, tmp_path / "out")
-    with pytest.raises(AudioFileError, match="expected no output yet"):
+    with pytest.raises(AudioFileError, match=r"voice.wav exists"):
         separate_file(Halves(), song, tmp_path / "out")
     assert separate_file(Halves(), song, tmp_path / "out", exists="skip") is None
     (tmp_path / "out" / "song" / "separation.json").unlink()  # as if interrupted
@@ -192,10 +192,10 @@ def test_the_report_holds_the_segment_really_used(tmp_path):
     assert separate_file(model, song, tmp_path / "own").segment == 0.5
     assert separate_file(model, song, tmp_path / "0.3", segment=0.3).segment == 0.3
     model.config.segment_limit = 0.4
-    with pytest.warns(UserWarning, match=r"9\.0 s > 0\.4 s trained") as caught:
+    with pytest.warns(UserWarning, match=r"9\.0 s.*at most 0\.4 s") as caught:
         assert separate_file(model, song, tmp_path / "9", segment=9).segment == 0.4
     assert len(caught) == 1
-    with pytest.raises(InputError, match="as trained"):
+    with pytest.raises(InputError, match=r"at most 0\.4 s"):
         separate_file(model, song, tmp_path / "x", segment=9, strict_segment=True)
 
 
@@ -241,7 +241,7 @@ def test_clip_modes(tmp_path, clip, expected):
 def test_what_would_be_clipped_unasked_is_refused(tmp_path):
     song = tmp_path / "loud.wav"
     save_audio(song, tone(peak=0.9), 44100, subtype="float32")
-    with pytest.raises(InputError, match="samples within ±1"):
+    with pytest.raises(InputError, match="±1"):
         separate_file(Halves(gain=2.0), song, tmp_path / "o", clip="none")
     assert not list((tmp_path / "o").rglob("*.*"))
     options = {"clip": "none", "subtype": "float32"}
@@ -342,13 +342,6 @@ def test_memory_does_not_grow_with_the_song(tmp_path):
         peaks.append(peak())
     assert peaks[1] < 1.1 * peaks[0]
     assert peaks[1] < 10e6
-
-
-def test_settings_go_where_they_belong():
-    files, config = split_settings({"ext": "flac", "shifts": 2})
-    assert (files.ext, config.shifts) == ("flac", 2)
-    with pytest.raises(InputError, match="Did you mean 'segment'"):
-        split_settings({"segmnt": 3})
 
 
 @pytest.mark.parametrize("ext", ["mp3", "m4a", "ogg", "flac"])

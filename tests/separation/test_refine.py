@@ -115,7 +115,7 @@ def test_the_wiener_filter_removes_what_the_mixture_lacks():
     assert (result.sum(1) - mixture)[..., 4096:-4096].abs().max() < 1e-3
 
 
-def test_a_single_stem_has_what_is_left_as_a_rival():
+def test_the_rival_of_a_single_stem_is_the_remainder():
     mixture = torch.randn(1, 2, 9000)
     result = wiener_filter(0.5 * mixture[:, None], mixture)
     torch.testing.assert_close(result[:, 0], 0.5 * mixture, atol=1e-3, rtol=1e-3)
@@ -179,9 +179,8 @@ def test_groups_of_stems():
     estimate, mixture = torch.randn(1, 3, 2, 100), torch.randn(1, 2, 100)
     wanted = ("rhythm=vocals+drums", "no_bass", "instrumental", "drums")
     config = SeparateConfig(stems=wanted)
-    assert output_names(config, STEMS) == (
-        *("rhythm", "no_bass", "instrumental", "drums"),
-    )
+    names = ("rhythm", "no_bass", "instrumental", "drums")
+    assert output_names(config, STEMS) == names
     outputs = refined(lambda _: estimate, config, MODEL)(mixture)[0]
     vocals, drums, bass = (
         estimate[0, STEMS.index(s)] for s in ("vocals", "drums", "bass")
@@ -194,11 +193,11 @@ def test_groups_of_stems():
         torch.testing.assert_close(output, expected)
 
 
-def test_wrong_wishes():
+def test_stems_that_the_model_lacks_are_refused():
     with pytest.raises(InputError, match="Did you mean 'drums'"):
         refined(lambda x: x, SeparateConfig(stems=("drum",)), MODEL)
     with pytest.raises(InputError, match="Did you mean 'vocals'"):
         refined(lambda x: x, SeparateConfig(two_stems="vocal"), MODEL)
     single = SimpleNamespace(**{**vars(MODEL), "stems": ("vocals",)})
-    with pytest.raises(InputError, match="make up the mixture together"):
+    with pytest.raises(InputError, match="the model has only 'vocals'"):
         refined(lambda x: x, SeparateConfig(consistency="uniform"), single)

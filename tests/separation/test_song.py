@@ -1,4 +1,6 @@
-"""A song on disk: looked through before the work, then read as a model wants it."""
+"""Songs on disk: which files they are, their names, and one song in blocks."""
+
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -6,8 +8,8 @@ import torch
 
 from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
-from mssedu.separation.file_config import FileConfig
-from mssedu.separation.song import Song
+from mssedu.separation.config import FileConfig
+from mssedu.separation.song import Song, fill, find_files, is_finished, track_names
 
 
 def whole(song, sample_rate, channels):
@@ -33,7 +35,7 @@ def test_rate_and_channels_as_the_model_wants_them(tmp_path):
 
 
 def test_more_than_stereo_is_refused_with_its_layout(surround):
-    text = r"got 6 channels \(left, right, center, low frequencies.*channels=\(0, 1\)"
+    text = r"6 channels .*left, right, center, low frequencies.*channels=\(0, 1\)"
     with pytest.raises(InputError, match=text):
         Song.open(surround, FileConfig())
 
@@ -44,7 +46,7 @@ def test_channels_are_picked_or_mixed_down(surround):
     song = Song.open(surround, FileConfig(downmix=True))
     torch.testing.assert_close(whole(song, 48000, 2)[:, 0], torch.tensor([0.35, 0.35]))
     assert song.channels == 1
-    with pytest.raises(InputError, match=r"channels in \[0, 5\], got 6"):
+    with pytest.raises(InputError, match=r"channels must be from 0 to 5, got 6"):
         Song.open(surround, FileConfig(channels=(6,)))
 
 
@@ -54,7 +56,7 @@ def test_nan_in_a_file_is_named_or_made_zero(tmp_path):
     audio[1000] = torch.inf
     path = tmp_path / "nan.wav"
     soundfile.write(path, audio.numpy(), 44100, subtype="FLOAT")
-    text = r"nan.wav: .*got 2 NaN or Inf values, the first at sample 441 \(0.010 s\)"
+    text = r"nan.wav has 2 NaN or Inf values, the first at sample 441 \(0.010 s\)"
     with pytest.raises(InputError, match=text):
         Song.open(path, FileConfig())
     song = Song.open(path, FileConfig(nonfinite="zero"))
@@ -69,3 +71,64 @@ def test_empty_and_missing_files(tmp_path):
     for name in ("empty.wav", "none.wav", "missing.wav"):
         with pytest.raises(AudioFileError, match=name):
             Song.open(tmp_path / name, FileConfig())
+
+
+# ---- files and names ----------------------------------------------------------------
+
+NAMES = {"track": "絆 #1 100%", "stem": "bass", "ext": "wav", "trackext": "mp3"}
+NAMES["model"] = "htdemucs"
+SILENCE = torch.zeros(1, 4410)
+
+
+def test_find_files_in_folders_patterns_and_twice(tmp_path):
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    for name in ("a.wav", "b/c.flac", "b/deep/d.ogg"):
+        save_audio(tmp_path / name, SILENCE, 44100)
+    (tmp_path / "b" / "notes.txt").write_text("no music")
+    found, missing = find_files(
+        [tmp_path / "a.wav", tmp_path, tmp_path / "*.wav", tmp_path / "none.wav"]
+    )
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["a.wav", "b/c.flac", "b/deep/d.ogg"]
+    assert missing == [tmp_path / "none.wav"]
+    # a file that exists is taken as named, even if its name looks like a pattern
+    save_audio(tmp_path / "odd [1].wav", SILENCE, 44100)
+    assert find_files([tmp_path / "odd [1].wav"])[0] == [tmp_path / "odd [1].wav"]
+
+
+def test_track_names_differ():
+    files = ["x/a.wav", "y/a.wav", "y/a.mp3", "z/B.wav", "z/song.stem.mp4"]
+    names = track_names([Path(f) for f in files])
+    expected = ["a (x)", "a (y) (wav)", "a (y) (mp3)", "B", "song"]
+    assert list(names.values()) == expected
+
+
+def test_duplicates_run_once_and_links_to_them_too(tmp_path):
+    song = tmp_path / "a.wav"
+    save_audio(song, SILENCE, 44100)
+    found, missing = find_files([song, song, tmp_path, tmp_path / "." / "a.wav"])
+    assert (found, missing) == ([song], [])
+
+
+def test_names_of_a_template():
+    path = fill("{model}/{track}.{trackext}/{stem}.{ext}", **NAMES)
+    assert path.as_posix() == "htdemucs/絆 #1 100%.mp3/bass.wav"
+
+
+@pytest.mark.parametrize("template", ["{track}.wav", "{stem}{x}", "/a/{stem}", "{stem"])
+def test_bad_templates(template):
+    with pytest.raises(InputError, match=r"relative path with \{stem\}"):
+        fill(template, **NAMES)
+
+
+def test_what_is_finished(tmp_path):
+    stem, report = tmp_path / "bass.wav", tmp_path / "separation.json"
+    for exists in ("refuse", "skip", "overwrite"):
+        assert not is_finished([stem, report], exists)
+    stem.touch()
+    assert not is_finished([stem, report], "skip")  # the mark of completeness lacks
+    with pytest.raises(AudioFileError, match=r"bass.wav exists"):
+        is_finished([stem, report], "refuse")
+    report.touch()
+    assert is_finished([stem, report], "skip")
+    assert not is_finished([stem, report], "overwrite")

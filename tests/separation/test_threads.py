@@ -42,8 +42,11 @@ def test_what_the_user_has_set_stays(name):
 
 
 def test_importing_the_package_sets_nothing():
-    seen = "import os, mssedu.cli.commands, mssedu.separation.threads; print('GOMP_SPINCOUNT' in os.environ)"
-    assert run(seen).stdout == "False\n"
+    program = (
+        "import os, mssedu.cli.commands, mssedu.separation.threads\n"
+        "print('GOMP_SPINCOUNT' in os.environ)"
+    )
+    assert run(program).stdout == "False\n"
 
 
 # Notes the environment at the moment that torch is first imported
