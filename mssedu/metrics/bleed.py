@@ -1,23 +1,23 @@
-"""Bleed: how much of each true source is in each estimate, and what no source explains.
+"""Bleed: the parts of each true source in each estimate, and the artifacts.
 
     references ─┬─▶ tiles: half a second × a third of an octave × a channel
     estimates  ─┘         └─▶ estimate ≈ Σ gain · source in each tile (least squares)
-                                  ├─▶ own source: what lacks of it is lost
+                                  ├─▶ own source: the missing part is lost
                                   ├─▶ every other source: bleed
-                                  └─▶ what no source explains: artifacts
+                                  └─▶ the rest, which no source explains: artifacts
 
-A separator keeps a bit of everything, and changes its mind from note to note. One gain
-for a whole song would miss most of that: it only finds what is always there. Filters,
-as in `bss_eval`, follow the timbre but not the time, and where a source is weak they
-raise its noise to imitate others. Gains in small tiles follow both. Where the truth is
-known (ideal ratio masks on 30 s of two songs of ours, true parts above -40 dB), they
-find bleed 2 dB too low on average, 6 dB at worst; one gain per source finds it 10 dB
-too low, 64 taps miss by up to 39 dB. What is told is rather too little than too much.
+The leakage of a separator changes from note to note. One gain for a whole song would
+miss most of it, as it only finds the constant part. Filters, as in `bss_eval`, follow
+the timbre but not the time, and where a source is weak they amplify its noise to
+imitate other sources. Gains in small tiles follow both. Where the truth is known (ideal
+ratio masks on 30 s of two songs of ours, true parts above -40 dB), they find bleed 2 dB
+too low on average, 6 dB at worst; one gain per source finds it 10 dB too low, and
+filters of 64 taps miss by up to 39 dB. So the result is too low rather than too high.
 
 Any sound resembles any other a little, and least squares finds that too: of artifacts
-in a tile of N numbers, each source explains 1 / N by chance. So much is taken off, as
-for the variance of any regression. For a source that hardly sounds it may be all, or
-leave a multiple of it: its row means little.
+in a tile of N numbers, each source explains 1 / N by chance. This amount is subtracted,
+as for the variance of any regression. For a source that is very quiet, it may be all of
+the bleed or leave a multiple of it: the row of such a source is not reliable.
 
 Source: Emiya, Vincent, Harlander, Hohmann 2011, "Subjective and objective quality
 assessment of audio source separation": the same least squares in tiles of time and
@@ -29,44 +29,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mssedu.errors import InputError, check_finite, message
+from mssedu.errors import check_finite
+from mssedu.metrics.pairs import check_pair, fit_sources
 from mssedu.spectral import stft
 
-FLOOR_DB = -100.0  # below is rounding, and what is not there at all
-RANK = 1e-10  # sources that differ by less of their energy in a tile count as one
+FLOOR_DB = -100.0  # lowest result; parts below it are rounding errors, or zero
 TILE_SECONDS = 0.5
 N_FFT = 4096
 BANDS_PER_OCTAVE = 3
-LOWEST_HZ = 100.0  # all below about this is one band: 0.5 s resolve no finer gains
+LOWEST_HZ = 100.0  # one band below about this frequency: 0.5 s resolve no finer gains
 
 
 @dataclass(frozen=True)
 class Bleed:
-    """Energies in the spectrograms of a song, float64; only their ratios mean much."""
+    """Energies in the spectrograms of a song, float64; use only their ratios."""
 
-    parts: Tensor  # (stems, stems): [i, j] is what estimate j has of source i
-    lost: Tensor  # (stems): source j less what estimate j has of it
-    artifacts: Tensor  # (stems): what estimate j has of no source
-    sources: Tensor  # (stems)
+    parts: Tensor  # (stems, stems): [i, j] is the part of source i in estimate j
+    lost: Tensor  # (stems): the part of source j that estimate j does not have
+    artifacts: Tensor  # (stems): the part of estimate j that is in no source
+    sources: Tensor  # (stems): the sources
 
     def __add__(self, other: "Bleed") -> "Bleed":
-        """Both stretches of music together."""
+        """The energies of both parts of the music together."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return Bleed(*(ours + theirs for ours, theirs in pairs))
 
     def of_sources(self) -> Tensor:
-        """Where each source goes: parts against the source, (stems, stems) dB.
+        """Where each source goes: its parts relative to the source, (stems, stems) dB.
 
         NaN for a source that is silent.
         """
         return _db(self.parts, self.sources[:, None])
 
     def of_errors(self) -> Tensor:
-        """What the error of estimate j is made of, against source j.
+        """What the error of estimate j consists of, relative to source j.
 
-        (stems + 1, stems) dB: in row i what bled in from source i, in row j what is
-        lost, artifacts last. Their powers nearly add up to that of -usdr. NaN in the
-        row and the column of a source that is silent.
+        (stems + 1, stems) dB: row i has the bleed from source i, row j the lost part,
+        and the last row the artifacts. Their powers nearly add up to that of -usdr. NaN
+        in the row and the column of a source that is silent.
         """
         parts = self.parts.masked_fill(self.sources[:, None] == 0, torch.nan)
         parts.diagonal().copy_(self.lost)
@@ -78,8 +78,8 @@ def bleed_matrix(
 ) -> Tensor:
     """How much of source i is in estimate j: 10 log10(Σ (‖g sᵢ‖² - chance) / Σ ‖sᵢ‖²).
 
-    The gains g are real; where sources are alike, the smallest that do it: equal ones
-    share the credit, -6 dB each. A source moved in time or channel is an artifact.
+    The gains g are real; for equal sources, the smallest gains are used: two equal ones
+    have -6 dB each. A source moved in time or to another channel is an artifact.
 
     Args:
         references, estimates: (stems, channels, samples), in one order.
@@ -97,16 +97,16 @@ def bleed_matrix(
         >>> bleed_matrix(references=s, estimates=e).round().int().tolist()
         [[0, -100], [-20, -6]]
     """
-    found = find_bleed(
+    bleed = find_bleed(
         references=references, estimates=estimates, sample_rate=sample_rate
     )
-    return found.of_sources()
+    return bleed.of_sources()
 
 
 def find_bleed(
     *, references: Tensor, estimates: Tensor, sample_rate: int = 44100
 ) -> Bleed:
-    """All energies behind `bleed_matrix`, of what is lost and of the artifacts.
+    """All energies behind `bleed_matrix`, with the lost parts and the artifacts.
 
     Args:
         references, estimates, sample_rate: as in `bleed_matrix`.
@@ -114,16 +114,10 @@ def find_bleed(
     Raises:
         InputError: as `bleed_matrix`.
     """
-    shapes = f"{tuple(references.shape)} and {tuple(estimates.shape)}"
-    if references.ndim != 3 or references.shape != estimates.shape:
-        wanted = "references and estimates of one shape (stems, channels, samples)"
-        remedy = "Bring both to the same stems, channels and length."
-        raise InputError(message("bleed", wanted, shapes, remedy))
-    if not references.numel():
-        remedy = "Give at least one sample of one stem."
-        raise InputError(message("bleed", "sound", shapes, remedy))
-    check_finite("bleed, references", references, sample_rate)
-    check_finite("bleed, estimates", estimates, sample_rate)
+    names = ("references", "estimates")
+    check_pair(references, estimates, ("stems", "channels", "samples"), names)
+    check_finite("references", references, sample_rate)
+    check_finite("estimates", estimates, sample_rate)
     n_stems, _, samples = references.shape
     total = references.new_zeros(n_stems + 3, n_stems, dtype=torch.float64)
     n_tiles = max(1, round(samples / sample_rate / TILE_SECONDS))
@@ -144,13 +138,10 @@ def _project(reference: Tensor, estimate: Tensor, sample_rate: int) -> Tensor:
     cross = _in_bands((s @ e.mH).real, sample_rate)
     total = _in_bands(torch.view_as_real(e).square().sum((-1, -2)), sample_rate)
     energy = gram.diagonal(dim1=-2, dim2=-1)
-    unit = torch.where(energy > 0, energy.rsqrt(), 0.0)  # so that quiet ones count
-    gram, cross = gram * unit[..., None] * unit[..., None, :], cross * unit[..., None]
-    inverse = torch.linalg.pinv(gram, hermitian=True, rtol=RANK)
-    gains = inverse @ cross  # of sources of unit energy
+    gains, cross, inverse = fit_sources(gram, cross)  # of sources of unit energy
     artifacts = (total - (gains * cross).sum(-2)).clamp_min(0)
     bins = _in_bands(total.new_ones(1, s.shape[1]), sample_rate)[..., None]
-    numbers = 2 * reference.shape[-1] * bins / N_FFT  # that a tile is made of
+    numbers = 2 * reference.shape[-1] * bins / N_FFT  # in a tile
     # The variance of a gain, as in any linear regression
     noise = artifacts / (numbers - len(reference)).clamp_min(1)
     chance = inverse.diagonal(dim1=-2, dim2=-1)[..., None] * noise[..., None, :]

@@ -1,22 +1,21 @@
-"""Scores of an estimate against its reference; each named by its exact definition.
+"""Scores of an estimate against its reference, each named by its exact definition.
 
-All take keyword-only `reference` and `estimate`, (…, channels, samples), give one
-number per leading index and run on any device. Those that hear in frequency bands stand
-in `spectral_metrics`, but are called from here like the others.
+All of them take `reference` and `estimate` by name, (…, channels, samples), return one
+number per leading index and run on any device. The last three are in `spectral.py`.
 
     name                range          a silent reference   known for
-    usdr                -inf … 100 dB  NaN: undefined       a number a track (BSRNN)
+    usdr                -inf … 100 dB  NaN: undefined       one number per track (BSRNN)
     csdr                -inf … 100 dB  NaN: undefined       SiSEC, MUSDB18 tables
     nsdr                finite, dB     a finite penalty     MDX challenge, Demucs
     snr                 -inf … 100 dB  NaN: undefined       speech; usdr by channel
-    si_sdr              -inf … 100 dB  NaN: undefined       speech; blind to gain
-    si_sir, si_sar      -inf … 100 dB  NaN: undefined       what si_sdr's error is
-    pes                 -120 … inf dB  what it is made for  leaks where nothing sounds
-    log_wmse            … 73.7         finite, as any       errors as ears weigh them
+    si_sdr              -inf … 100 dB  NaN: undefined       speech; ignores the gain
+    si_sir, si_sar      -inf … 100 dB  NaN: undefined       the two parts of si_sdr
+    pes                 -120 … inf dB  made for it          leaks where a stem is silent
+    log_wmse            … 73.7         finite               errors weighted by hearing
     mrstft              0 … inf        NaN: undefined       a distance: 0 is perfect
     bleedless/fullness  0 … 100        finite               too much / too little sound
 
-An estimate without error has no finite ratio: it scores CAP_DB. Notebook: 04.
+An estimate without error has no finite ratio: its score is CAP_DB. Notebook: 04.
 """
 
 from collections.abc import Iterator
@@ -24,29 +23,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mssedu.errors import InputError, message
-from mssedu.metrics.spectral import bleedless, check_pair, fullness, log_wmse, mrstft
+from mssedu.metrics.pairs import ANY, check_pair, fit_sources
 
-__all__ = [
-    "CAP_DB",
-    "bleedless",
-    "csdr",
-    "fullness",
-    "log_wmse",
-    "mrstft",
-    "nsdr",
-    "pes",
-    "si_sar",
-    "si_sdr",
-    "si_sir",
-    "snr",
-    "usdr",
-]
-
-CAP_DB = 100.0  # a perfect estimate: float32 resolves about 140 dB, ears far less
-FLOOR = 1e-12  # energy below which `pes` does not look: -120 dB
-BLOCK = 2**20  # samples that are turned to float64 at once
-RANK = 1e-10  # stems that differ by less of their energy count as one, in `si_sir`
+AXES = (ANY, "channels", "samples")
+STEMS = (ANY, "stems", "channels", "samples")  # axes for scores of all stems together
+CAP_DB = 100.0  # score of a perfect estimate; float32 resolves about 140 dB
+FLOOR = 1e-12  # added to energies in `pes`, whose lowest value is -120 dB
+BLOCK = 2**20  # samples that are converted to float64 at once
 
 
 # ---- signal to distortion -----------------------------------------------------------
@@ -57,11 +40,11 @@ def usdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
 
     Args:
         reference: true source, (…, channels, samples).
-        estimate: the same shape; silence scores 0 dB, twice the source too.
+        estimate: the same shape; the score of silence is 0 dB, and so is that of 2 s.
 
     Returns:
         (…) dB, at most 100; NaN where the reference is silent: leave such stems out of
-        a mean, and count them.
+        a mean, and report how many there are.
 
     Raises:
         InputError: the shapes differ.
@@ -73,7 +56,7 @@ def usdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
 
     Source: Mitsufuji et al. 2022, "Music Demixing Challenge 2021", eq. 1.
     """
-    check_pair("usdr", reference, estimate)
+    check_pair(reference, estimate)
     return _ratio_db(_energy(reference), _energy(reference - estimate))
 
 
@@ -86,31 +69,29 @@ def csdr(
 ) -> Tensor:
     """SDR of BSS Eval v4: `usdr` of every second, then the median.
 
-    The filters of BSS Eval only share the error out among its causes; its sum, and so
-    the SDR, is the same without them. A frame whose reference is silent has no score;
-    what is left at the end is not looked at.
+    The filters of BSS Eval only divide the error among its causes; its sum, and so the
+    SDR, is the same without them. A frame whose reference is silent has no score; a
+    remainder of less than a second at the end is left out.
 
     Args:
         reference, estimate: (…, channels, samples).
         sample_rate: Hz; a frame lasts one second.
-        museval: as museval has it, a second in which any stem, true or estimated, is
-            silent counts for no stem; then (…, stems, channels, samples).
+        museval: as in museval, a second in which any stem, true or estimated, is silent
+            counts for no stem; the shape is then (…, stems, channels, samples).
 
     Returns:
-        (…) dB float64, at most 100; NaN where no frame is left.
+        (…) dB float64, at most 100; NaN where no frame has a score.
 
     Raises:
         InputError: the shapes differ, or have no stems with `museval`.
 
     Source: Stöter, Liutkus, Ito 2018, "The 2018 signal separation evaluation campaign".
     """
-    check_pair("csdr", reference, estimate)
-    if museval:
-        _check_stems("csdr, museval=True", reference)
+    check_pair(reference, estimate, STEMS if museval else AXES)
     scores = []
     for s, e in _seconds(sample_rate, reference, estimate):
         score = _ratio_db(_energy(s), _energy(s - e))
-        if museval:  # silent, for museval, is what sums up to silence
+        if museval:  # for museval, a stem is silent if the sum of its channels is
             silent = (s.sum(-2) == 0).all(-1) | (e.sum(-2) == 0).all(-1)
             score = torch.where(silent.any(-1, keepdim=True), torch.nan, score)
         scores.append(score)
@@ -120,9 +101,10 @@ def csdr(
 def nsdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     """The "new SDR" of the MDX challenges and of Demucs: usdr with 1e-7 added twice.
 
-    10 log10((Σ s² + 1e-7) / (Σ (s - ŝ)² + 1e-7)). Equal to `usdr` on every audible
-    stem; on a silent one it is finite and falls with any leaked energy (-100 dB and
-    below), which wrecks a mean. Use it to compare with published tables only.
+    10 log10((Σ s² + 1e-7) / (Σ (s - ŝ)² + 1e-7)). It equals `usdr` on every audible
+    stem. On a silent one it is finite and falls with the energy of the estimate, to
+    -100 dB and below, which spoils a mean. Use it only to compare with published
+    tables.
 
     Args:
         reference: true source, (…, channels, samples).
@@ -136,13 +118,13 @@ def nsdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
 
     Source: Défossez 2021, "Hybrid spectrogram and waveform source separation", 4.2.
     """
-    check_pair("nsdr", reference, estimate)
+    check_pair(reference, estimate)
     signal = _energy(reference) + 1e-7
     return 10 * torch.log10(signal / (_energy(reference - estimate) + 1e-7))
 
 
 def snr(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """`usdr` of every channel alone, then the mean of those that sound.
+    """`usdr` of every channel alone, then the mean of the channels that are not silent.
 
     On one channel it is usdr. On two, the quiet channel counts as much as the loud one.
 
@@ -156,18 +138,18 @@ def snr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ.
 
-    Source: as speech separation has it, e.g. torchmetrics' SignalNoiseRatio.
+    Source: the usual definition in speech separation, as in torchmetrics.
     """
-    check_pair("snr", reference, estimate)
+    check_pair(reference, estimate)
     signal = reference.square().sum(-1)
     return _ratio_db(signal, (reference - estimate).square().sum(-1)).nanmean(-1)
 
 
-# ---- blind to gain ------------------------------------------------------------------
+# ---- independent of gain ------------------------------------------------------------
 
 
 def si_sdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """Scale-invariant SDR: the reference is first scaled to fit the estimate best.
+    """Scale-invariant SDR: the reference is first scaled to fit the estimate.
 
     All channels share one scale and no mean is removed, so a wrong balance between
     channels counts as distortion.
@@ -186,7 +168,7 @@ def si_sdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     Source: Le Roux, Wisdom, Erdogan, Hershey 2019, "SDR – half-baked or well done?",
     eq. 3.
     """
-    check_pair("si_sdr", reference, estimate)
+    check_pair(reference, estimate)
     energy = reference.square().sum((-2, -1), keepdim=True)
     scale = (reference * estimate).sum((-2, -1), keepdim=True) / energy
     target = scale * reference
@@ -195,58 +177,50 @@ def si_sdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
 
 
 def si_sir(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """Of the error that `si_sdr` sees, the part that the other stems explain.
+    """The part of the error in `si_sdr` that the other stems explain: interference.
 
-    ‖α s‖² / ‖P ŝ - α s‖², where P ŝ is the sum of scaled stems that is closest to ŝ.
-    One over the ratio adds up: 1 / si_sdr = 1 / si_sir + 1 / si_sar (not in dB).
-
-    Args:
-        reference: all true sources, (…, stems, channels, samples).
-        estimate: the same shape; channels share one scale.
-
-    Returns:
-        (…, stems) dB, at most 100: no interference. NaN where the reference is silent,
-        -inf where the estimate is.
-
-    Raises:
-        InputError: the shapes differ, or there is no axis of stems.
-
-    Source: Le Roux, Wisdom, Erdogan, Hershey 2019, "SDR – half-baked or well done?".
+    Takes the same arguments as `si_sir_and_sar`, and returns the first of its results.
     """
-    target, interference, _, energy = _si_parts("si_sir", reference, estimate)
-    return _ratio_db(target, interference, energy).to(reference.dtype)
+    return si_sir_and_sar(reference=reference, estimate=estimate)[0]
 
 
 def si_sar(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """Of the error that `si_sdr` sees, the part that no stem explains: artifacts.
+    """The part of the error in `si_sdr` that no stem explains: artifacts.
 
-    ‖α s‖² / ‖ŝ - P ŝ‖², P ŝ as in `si_sir`. BSS Eval's SAR puts ‖P ŝ‖² on top.
+    Takes the same arguments as `si_sir_and_sar`, and returns the second of its results.
+    """
+    return si_sir_and_sar(reference=reference, estimate=estimate)[1]
+
+
+def si_sir_and_sar(*, reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """The two parts of the error in `si_sdr`: interference and artifacts.
+
+    ‖α s‖² / ‖P ŝ - α s‖² and ‖α s‖² / ‖ŝ - P ŝ‖², where P ŝ is the sum of scaled stems
+    that is closest to ŝ. Their inverses add up: 1 / si_sdr = 1 / si_sir + 1 / si_sar
+    (not in dB). The SAR of BSS Eval has ‖P ŝ‖² in the numerator.
 
     Args:
         reference: all true sources, (…, stems, channels, samples).
-        estimate: the same shape; channels share one scale.
+        estimate: the same shape; all channels share one scale.
 
     Returns:
-        (…, stems) dB, at most 100: no artifacts. NaN where the reference is silent,
-        -inf where the estimate is.
+        SIR and SAR, (…, stems) dB each, at most 100: no interference, no artifacts. NaN
+        where the reference is silent, -inf where the estimate is silent.
 
     Raises:
         InputError: the shapes differ, or there is no axis of stems.
 
+    Example:
+        >>> s = torch.randn(2, 1, 8000)
+        >>> sir, sar = si_sir_and_sar(reference=s, estimate=s + 0.1 * s.flip(0))
+        >>> sir.round().tolist(), bool((sar > 90).all())
+        ([20.0, 20.0], True)
+
     Source: Le Roux, Wisdom, Erdogan, Hershey 2019, "SDR – half-baked or well done?".
     """
-    target, _, artifacts, energy = _si_parts("si_sar", reference, estimate)
-    return _ratio_db(target, artifacts, energy).to(reference.dtype)
-
-
-def _si_parts(where: str, reference: Tensor, estimate: Tensor) -> tuple[Tensor, ...]:
-    """Energies of target, interference, artifacts and reference, (…, stems) float64.
-
-    From inner products alone: ‖P ŝ‖² = dᵀ G⁻¹ d for G the stems' with each other and d
-    theirs with ŝ. Stems have unit energy, so that quiet ones count; equal ones as one.
-    """
-    check_pair(where, reference, estimate)
-    _check_stems(where, reference)
+    check_pair(reference, estimate, STEMS)
+    # Inner products are enough: ‖P ŝ‖² = dᵀ G⁻¹ d, where G has the products of the
+    # stems with each other, and d those of the stems with ŝ.
     gram = cross = total = reference.new_zeros((), dtype=torch.float64)
     parts = reference.split(BLOCK, -1), estimate.split(BLOCK, -1)
     for s, e in zip(*parts, strict=True):
@@ -255,39 +229,42 @@ def _si_parts(where: str, reference: Tensor, estimate: Tensor) -> tuple[Tensor, 
         cross = cross + s @ e.mT
         total = total + e.square().sum(-1)
     energy = gram.diagonal(dim1=-2, dim2=-1)
-    unit = torch.where(energy > 0, energy.rsqrt(), 0.0)
-    gram, cross = gram * unit[..., None] * unit[..., None, :], cross * unit[..., None]
-    inverse = torch.linalg.pinv(gram, hermitian=True, rtol=RANK)
-    explained = (cross * (inverse @ cross)).sum(-2)
+    gains, cross, _ = fit_sources(gram, cross)
+    explained = (cross * gains).sum(-2)
     target = cross.diagonal(dim1=-2, dim2=-1).square()
     interference = (explained - target).clamp_min(0)
-    return target, interference, (total - explained).clamp_min(0), energy
+    artifacts = (total - explained).clamp_min(0)
+    errors = (interference, artifacts)
+    sir, sar = (
+        _ratio_db(target, error, energy).to(reference.dtype) for error in errors
+    )
+    return sir, sar
 
 
 # ---- silence ------------------------------------------------------------------------
 
 
 def pes(*, reference: Tensor, estimate: Tensor, sample_rate: int = 44100) -> Tensor:
-    """Predicted energy at silence: what is heard of a stem while it rests.
+    """Predicted energy at silence: the energy of the estimate where the stem is silent.
 
     10 log10(Σ ŝ² + 1e-12), mean over the seconds in which the reference is all zeros:
-    those that every ratio leaves out. Less 10 log10(channels · sample_rate), it is the
-    level in dB below full scale.
+    those that every ratio leaves out. Subtract 10 log10(channels · sample_rate) to get
+    the level in dB relative to full scale.
 
     Args:
         reference, estimate: (…, channels, samples).
         sample_rate: Hz; a frame lasts one second.
 
     Returns:
-        (…) dB float64, the lower the better, -120 for silence; NaN where the stem
-        never rests for a whole frame.
+        (…) dB float64, the lower the better, -120 for silence; NaN where no frame of
+        the stem is silent.
 
     Raises:
         InputError: the shapes differ.
 
     Source: Schulze-Forster et al. 2019, "Weakly informed audio source separation".
     """
-    check_pair("pes", reference, estimate)
+    check_pair(reference, estimate)
     levels = []
     for s, e in _seconds(sample_rate, reference, estimate):
         level = 10 * torch.log10(_energy(e) + FLOOR)
@@ -303,7 +280,7 @@ def _energy(audio: Tensor) -> Tensor:
 
 
 def _seconds(sample_rate: int, *audios: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Whole frames of one second, float64; all there is if it is shorter."""
+    """Whole frames of one second, float64; a shorter sound is one frame."""
     for start in range(max(audios[0].shape[-1] // sample_rate, 1)):
         span = slice(start * sample_rate, (start + 1) * sample_rate)
         yield tuple(audio[..., span].double() for audio in audios)
@@ -317,10 +294,3 @@ def _ratio_db(
     ratio = 10 * torch.log10(signal / distortion)
     ratio = torch.where(signal > 0, ratio, -torch.inf)  # 0/0: a silent estimate
     return torch.where(energy > 0, ratio.clamp_max(CAP_DB), torch.nan)
-
-
-def _check_stems(where: str, reference: Tensor) -> None:
-    if reference.ndim < 3:
-        remedy = "Stack all stems of the track on an axis before the channels."
-        wanted, got = "(…, stems, channels, samples)", tuple(reference.shape)
-        raise InputError(message(where, wanted, got, remedy))

@@ -1,11 +1,11 @@
-"""Scores that hear in frequency bands, where errors differ in how much they disturb.
+"""Scores of spectra: errors of equal energy at different frequencies can differ.
 
-    log_wmse               error, weighted by how well ears hear each frequency
-    mrstft                 magnitudes at several window lengths
+    log_wmse               error, weighted by the sensitivity of hearing
+    mrstft                 distance of magnitudes at several window lengths
     bleedless, fullness    mel bands: how much too loud, how much too soft
 
-They are part of `mssedu.metrics` and called from there. Each is one published program's
-formula: compare numbers of one definition only. None replaces listening. Notebook: 04.
+Each is the formula of one published program: compare only numbers of one definition.
+None of them replaces a listening test. Notebook: 04.
 """
 
 import math
@@ -16,33 +16,34 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from mssedu.errors import InputError, message
+from mssedu.errors import InputError
+from mssedu.metrics.pairs import check_pair
 from mssedu.spectral import stft
 
-ERROR_FLOOR = 1e-8  # relative, in log_wmse: a perfect estimate scores 73.7
-MIXTURE_FLOOR = 1e-16  # mean square of a mixture that counts as silent in log_wmse
-MAGNITUDE_FLOOR = 1e-4  # in mrstft, so that digital silence has a logarithm
+ERROR_FLOOR = 1e-8  # relative error in log_wmse: a perfect estimate scores 73.7
+MIXTURE_FLOOR = 1e-16  # lowest mean square of a mixture in log_wmse
+MAGNITUDE_FLOOR = 1e-4  # lowest magnitude in mrstft; zero has no logarithm
 N_FFTS = (1024, 2048, 4096)  # windows of mrstft, samples: 23, 46 and 93 ms
 MEL_BANDS = 512  # in bleedless and fullness
-MEL_RANGE_DB = 80.0  # what lies further below the loudest band is lifted to there
+MEL_RANGE_DB = 80.0  # levels further below the loudest band are raised to this
 
 
 def log_wmse(
     *, reference: Tensor, estimate: Tensor, mixture: Tensor, sample_rate: int = 44100
 ) -> Tensor:
-    """Logarithm of the weighted mean square error: hears like an ear, endures silence.
+    """Logarithm of the mean square error, weighted by the sensitivity of hearing.
 
     -4 ln(Σ h(s - ŝ)² / Σ h(x)² + 1e-8), mean over channels; h is `hearing_weight` and x
-    the mixture. Gains that all three share change nothing.
+    the mixture. One gain for all three changes nothing.
 
     Args:
         reference, estimate: (…, channels, samples).
-        mixture: what was separated; (channels, samples) serves all stems.
-        sample_rate: Hz; scores compare at one rate only.
+        mixture: of the sources; (channels, samples) is enough for all stems.
+        sample_rate: Hz; only scores at one sample rate are comparable.
 
     Returns:
         (…), 73.7 at most, the higher the better; 20 dB less error is 18.4 more. Finite
-        for a silent reference, for which it was made.
+        for a silent reference, which is its purpose.
 
     Raises:
         InputError: the shapes differ.
@@ -50,18 +51,20 @@ def log_wmse(
     Source: Jordal 2023, github.com/nomonosound/log-wmse-audio-quality; with the edges
     and without the tolerance, as torch-log-wmse 1.1.
     """
-    check_pair("log_wmse", reference, estimate)
+    check_pair(reference, estimate)
     if mixture.shape[-2:] != reference.shape[-2:]:
-        got = f"mixture {tuple(mixture.shape)} and reference {tuple(reference.shape)}"
-        remedy = "Give the whole mixture that the estimate was made from."
-        raise InputError(message("log_wmse", "channels and samples alike", got, remedy))
+        raise InputError(
+            "mixture and reference must have the same channels and samples, got "
+            f"{tuple(mixture.shape)} and {tuple(reference.shape)}. Give the whole "
+            "mixture that was separated."
+        )
     samples = reference.shape[-1]
-    n_fft = next_fast_len(samples + sample_rate // 10, real=True)  # the filter rings
+    n_fft = next_fast_len(samples + sample_rate // 10, real=True)  # room for the decay
     weight = hearing_weight(n_fft, sample_rate).to(reference)
     weight[1 : (n_fft + 1) // 2] *= 2  # negative frequencies
 
     def power(audio: Tensor) -> Tensor:
-        """Mean square of what is heard, (…, channels), by Parseval's theorem."""
+        """Mean square of the filtered audio, (…, channels), by Parseval's theorem."""
         spectra = (torch.fft.rfft(row, n_fft) for row in audio.reshape(-1, samples))
         energies = [(s.abs().square() * weight).sum() for s in spectra]
         return torch.stack(energies).view(audio.shape[:-1]) / (n_fft * samples)
@@ -71,13 +74,13 @@ def log_wmse(
 
 
 def hearing_weight(n_fft: int, sample_rate: int) -> Tensor:
-    """How much power of each frequency the ear takes in, as log_wmse has it.
+    """The weight of the power at each frequency in `log_wmse`, a model of hearing.
 
     A shelf of 5 dB above 1.5 kHz, a bump of 2.5 dB at 500 Hz, less and less below
     120 Hz and above 10 kHz.
 
     Args:
-        n_fft: of the spectrum to be weighted, samples.
+        n_fft: samples of the FFT whose bins are weighted.
         sample_rate: Hz, above 20000.
 
     Returns:
@@ -90,8 +93,10 @@ def hearing_weight(n_fft: int, sample_rate: int) -> Tensor:
     the formulas of Bristow-Johnson's "Audio EQ Cookbook".
     """
     if sample_rate <= 20000:
-        remedy = "Leave log_wmse out: it is defined for full-band music."
-        raise InputError(message("log_wmse", "more than 20000 Hz", sample_rate, remedy))
+        raise InputError(
+            "log_wmse needs a sample_rate above 20000 Hz, for its filter at 10 kHz, "
+            f"got {sample_rate} Hz. Leave log_wmse out."
+        )
     angle = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (2 * math.pi / n_fft)
     delay, weight = torch.exp(-1j * angle), torch.ones_like(angle)
     for sides in _hearing_filters(sample_rate):
@@ -130,8 +135,8 @@ def mrstft(*, reference: Tensor, estimate: Tensor) -> Tensor:
     """Multi-resolution STFT distance: how far magnitudes are from each other.
 
     ‖S - Ŝ‖ / ‖S‖ + mean |ln S - ln Ŝ|, mean over windows of 1024, 2048 and 4096 samples
-    with a hop of a quarter; magnitudes of at least 1e-4. Phase counts for nothing. The
-    first term hears what is loud, the second what is quiet.
+    with a hop of a quarter; magnitudes of at least 1e-4. Phase does not count. The
+    first term depends on the loud parts, the second on quiet parts as well.
 
     Args:
         reference, estimate: (…, channels, samples).
@@ -142,9 +147,9 @@ def mrstft(*, reference: Tensor, estimate: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ.
 
-    Source: Yamamoto, Song, Kim 2020, "Parallel WaveGAN", eq. 4–6; as auraloss has it.
+    Source: Yamamoto, Song, Kim 2020, "Parallel WaveGAN", eq. 4–6; as in auraloss.
     """
-    check_pair("mrstft", reference, estimate)
+    check_pair(reference, estimate)
     shape = reference.shape[-2:]
     items = zip(
         reference.reshape(-1, *shape), estimate.reshape(-1, *shape), strict=True
@@ -155,18 +160,19 @@ def mrstft(*, reference: Tensor, estimate: Tensor) -> Tensor:
 
 
 def _stft_distance(reference: Tensor, estimate: Tensor) -> Tensor:
-    """Of two (channels, samples); one channel at a time, to spare memory."""
+    """The distance of two (channels, samples); one channel at a time saves memory."""
     total = reference.new_zeros(())
     for n_fft in N_FFTS:
         error, energy, log_error = reference.new_zeros(3)
         for channel in zip(reference, estimate, strict=True):
-            true, heard = (
+            magnitude, estimated = (
                 stft(audio, n_fft, n_fft // 4).abs().clamp_min(MAGNITUDE_FLOOR)
                 for audio in channel
             )
-            error += (true - heard).square().sum()
-            energy += true.square().sum()
-            log_error += (true.log() - heard.log()).abs().mean() / len(reference)
+            error += (magnitude - estimated).square().sum()
+            energy += magnitude.square().sum()
+            log_difference = (magnitude.log() - estimated.log()).abs()
+            log_error += log_difference.mean() / len(reference)
         total += (error / energy).sqrt() + log_error
     return total / len(N_FFTS)
 
@@ -174,11 +180,11 @@ def _stft_distance(reference: Tensor, estimate: Tensor) -> Tensor:
 def bleedless(
     *, reference: Tensor, estimate: Tensor, sample_rate: int = 44100
 ) -> Tensor:
-    """How little there is in the estimate that is not in the reference.
+    """How little the estimate has that the reference has not.
 
-    100 / (1 + mean excess), the excess in dB over all mel bands and frames in which the
-    estimate is the louder; bands 80 dB below the loudest are lifted to there. How many
-    such bands there are counts for nothing.
+    100 / (1 + mean excess): the excess in dB, over all mel bands and frames in which
+    the estimate is louder; bands more than 80 dB below the loudest are raised to -80
+    dB. The number of these bands does not count.
 
     Args:
         reference, estimate: (…, channels, samples); the level matters.
@@ -192,16 +198,17 @@ def bleedless(
 
     Source: utils/metrics.py of github.com/ZFTurbo/Music-Source-Separation-Training.
     """
-    return _closeness("bleedless", reference, estimate, sample_rate, 1)
+    return _closeness(reference, estimate, sample_rate, 1)
 
 
 def fullness(
     *, reference: Tensor, estimate: Tensor, sample_rate: int = 44100
 ) -> Tensor:
-    """How little of the reference is missing in the estimate: the twin of `bleedless`.
+    """How little of the reference is missing in the estimate; belongs to `bleedless`.
 
-    100 / (1 + mean deficit), over all mel bands and frames in which the estimate is the
-    softer. A model that lets more through is fuller and bleeds more: look at both.
+    100 / (1 + mean deficit): the deficit in dB, over all mel bands and frames in which
+    the estimate is softer. An estimate with more of everything has a higher fullness
+    and a lower bleedless: report both.
 
     Args:
         reference, estimate: (…, channels, samples); the level matters.
@@ -215,21 +222,21 @@ def fullness(
 
     Source: utils/metrics.py of github.com/ZFTurbo/Music-Source-Separation-Training.
     """
-    return _closeness("fullness", reference, estimate, sample_rate, -1)
+    return _closeness(reference, estimate, sample_rate, -1)
 
 
 def _closeness(
-    where: str, reference: Tensor, estimate: Tensor, sample_rate: int, sign: int
+    reference: Tensor, estimate: Tensor, sample_rate: int, sign: int
 ) -> Tensor:
     """100 / (1 + mean of the differences in dB that have this sign)."""
-    check_pair(where, reference, estimate)
+    check_pair(reference, estimate)
     shape, scores = reference.shape[-2:], []
     items = zip(
         reference.reshape(-1, *shape), estimate.reshape(-1, *shape), strict=True
     )
     for s, e in items:
         excess = sign * (_mel_db(e, sample_rate) - _mel_db(s, sample_rate))
-        mean = excess[excess > 0].mean().nan_to_num(0.0)  # none at all: no number
+        mean = excess[excess > 0].mean().nan_to_num(0.0)  # NaN if there is no such band
         scores.append(100 / (1 + mean))
     return torch.stack(scores).view(reference.shape[:-2])
 
@@ -245,12 +252,3 @@ def _mel_db(audio: Tensor, sample_rate: int) -> Tensor:
     level = torch.stack([bands @ stft(channel).abs() for channel in audio])
     level = 20 * level.clamp_min(1e-10).log10()
     return level.clamp_min(level.max() - MEL_RANGE_DB)
-
-
-def check_pair(where: str, reference: Tensor, estimate: Tensor) -> None:
-    """Raise InputError unless both are (…, channels, samples) of one shape."""
-    if reference.shape == estimate.shape and reference.ndim >= 2:
-        return
-    got = f"reference {tuple(reference.shape)} and estimate {tuple(estimate.shape)}"
-    remedy = "Bring both to the same stems, channels and length."
-    raise InputError(message(where, "two (…, channels, samples) alike", got, remedy))

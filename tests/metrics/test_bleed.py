@@ -191,15 +191,17 @@ def test_masks_on_real_music():
 
 
 def test_what_it_refuses(sources):
-    with pytest.raises(InputError, match="bleed: expected references and estimates of"):
+    with pytest.raises(
+        InputError, match="references and estimates must have one shape"
+    ):
         bleed_matrix(references=sources, estimates=sources[:2])
     with pytest.raises(InputError, match=r"got \(2, 88200\)"):
         bleed_matrix(references=sources[0], estimates=sources[0])
-    with pytest.raises(InputError, match="bleed: expected sound"):
+    with pytest.raises(InputError, match="are empty"):
         bleed_matrix(references=sources[..., :0], estimates=sources[..., :0])
     bad = sources.clone()
     bad[1, 0, RATE] = torch.nan
-    with pytest.raises(InputError, match=r"bleed, references: .*1\.000 s"):
+    with pytest.raises(InputError, match=r"references .*1\.000 s"):
         bleed_matrix(references=bad, estimates=sources)
-    with pytest.raises(InputError, match="bleed, estimates: expected finite"):
+    with pytest.raises(InputError, match="estimates has"):
         bleed_matrix(references=sources, estimates=bad)

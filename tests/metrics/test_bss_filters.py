@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mssedu.metrics import bss_filters
-from mssedu.metrics.bss_filters import (
+from mssedu.metrics import bss
+from mssedu.metrics.bss import (
     RIDGE,
     correlations,
     energies_of_parts,
@@ -31,8 +31,8 @@ def delayed(audio, taps):
 
 @pytest.mark.parametrize("samples", [5, 300, 9001])
 def test_correlations_equal_numpys(samples, monkeypatch):
-    monkeypatch.setattr(bss_filters, "CORRELATION_BLOCK", 256)
-    monkeypatch.setattr(bss_filters, "GROUP", 3)
+    monkeypatch.setattr(bss, "CORRELATION_BLOCK", 256)
+    monkeypatch.setattr(bss, "GROUP", 3)
     inputs, others, taps = noise(2, samples), noise(3, samples, seed=1), 7
     got = correlations(inputs.float(), others.float(), taps)
     assert (got.dtype, got.shape) == (torch.float64, (2, 5, 13))

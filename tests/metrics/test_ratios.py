@@ -334,7 +334,7 @@ EVERY = pytest.mark.parametrize(
     ("reference", "estimate"), [((2, 100), (2, 99)), ((1, 100), (2, 100)), ((9,), (9,))]
 )
 def test_other_shapes_are_refused(metric, reference, estimate):
-    words = rf"{metric.__name__}: expected two .* alike, got reference \({reference[0]}"
+    words = rf"one shape \(…, .*samples\), got \({reference[0]}"
     with pytest.raises(InputError, match=words):
         metric(reference=torch.ones(reference), estimate=torch.ones(estimate))
 
@@ -342,10 +342,10 @@ def test_other_shapes_are_refused(metric, reference, estimate):
 def test_stems_are_asked_for():
     one = {"reference": torch.ones(2, 100), "estimate": torch.ones(2, 100)}
     for metric in (si_sir, si_sar):
-        words = rf"{metric.__name__}: expected \(…, stems, .* got \(2, 100\). Stack all"
+        words = r"\(…, stems, channels, samples\), got \(2, 100\)"
         with pytest.raises(InputError, match=words):
             metric(**one)
-    with pytest.raises(InputError, match=r"csdr, museval=True: expected .*stems"):
+    with pytest.raises(InputError, match="stems"):
         csdr(**one, museval=True)
 
 

@@ -6,8 +6,8 @@ import warnings
 import pytest
 import torch
 
+from mssedu import metrics
 from mssedu.errors import InputError
-from mssedu.metrics import ratios as metrics
 from mssedu.metrics.spectral import (
     bleedless,
     fullness,
@@ -69,7 +69,9 @@ def test_hearing_is_the_same_at_every_rate(sample_rate):
 def test_log_wmse_endures_silence_and_perfection():
     s, silence = noise(2, 4000), torch.zeros(2, 4000)
     for reference, estimate, mixture in (
-        *((s, s, s), (s, s, silence), (silence, silence, silence)),
+        (s, s, s),
+        (s, s, silence),
+        (silence, silence, silence),
         (silence, silence, s),
     ):
         got = log_wmse(reference=reference, estimate=estimate, mixture=mixture)
@@ -206,7 +208,7 @@ def test_bands_equal_the_program_that_defines_them():
 def test_shapes_are_checked_and_arguments_named(metric):
     s = torch.ones(2, 5000)
     more = {"mixture": s} if metric is log_wmse else {}
-    words = rf"{metric.__name__}: expected two .* \(2, 5000\) and estimate \(2, 4999\)"
+    words = r"one shape .* \(2, 5000\) and \(2, 4999\)"
     with pytest.raises(InputError, match=words):
         metric(reference=s, estimate=s[:, 1:], **more)
     with pytest.raises(TypeError, match="positional"):
@@ -216,10 +218,10 @@ def test_shapes_are_checked_and_arguments_named(metric):
 
 def test_log_wmse_names_a_mixture_that_does_not_fit():
     s = torch.ones(2, 500)
-    words = r"log_wmse: expected .* mixture \(1, 500\) and reference \(2, 500\)"
+    words = r"mixture and reference .* \(1, 500\) and \(2, 500\)"
     with pytest.raises(InputError, match=words):
         log_wmse(reference=s, estimate=s, mixture=s[:1])
-    with pytest.raises(InputError, match="more than 20000 Hz, got 16000"):
+    with pytest.raises(InputError, match=r"above 20000 Hz.* got 16000"):
         log_wmse(reference=s, estimate=s, mixture=s, sample_rate=16_000)
 
 
