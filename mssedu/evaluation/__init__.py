@@ -1,14 +1,16 @@
-"""Scores of a test set, between silence, mixture and oracle.
+"""Scores of a test set, beside silence, mixture and oracles.
 
-run              `evaluate`
-estimates        where estimates come from: a model, files, a function
+run              `evaluate`: score a model or stems on disk
+estimates        sources of estimates: a model, files, a function
 oracles          ideal masks and filters
-track            all rows of one track
-result           `Evaluation`: what was found
+track            all scores of one track
+result           `Evaluation`: scores, means, intervals, DataFrames
+store            files of an evaluation: finished tracks, stems, museval's JSON
 statistics       intervals, paired tests, effect sizes
-comparison       two systems on the same tracks
+comparison       two or more systems on the same tracks
 published        scores from papers
-error_analysis   what bleeds into what, when and how loud
+error_windows    scores over time, in windows of a second
+error_analysis   where a separator fails: bleed, score over time, worst moments
 """
 
 import lazy_loader
@@ -23,17 +25,20 @@ _NAMES = {
         "content_sha256",
     ],
     "oracles": ["ORACLES", "oracle_estimate"],
-    "track": ["ROWS", "TrackScores", "score_track"],
-    "result": ["Evaluation", "load_evaluation"],
+    "track": ["ROWS", "Job", "TrackScores", "find_lag", "score_track"],
+    "result": ["Evaluation", "Summary", "load_evaluation"],
+    "store": ["StemStore", "ScoreStore"],
     "statistics": [
         "PairedTest",
         "bootstrap_interval",
         "holm",
+        "mean_interval",
         "paired_test",
         "smallest_p",
     ],
     "comparison": ["Comparison", "compare", "comparison_note", "comparison_table"],
     "published": ["published_beside", "published_scores", "published_table"],
     "error_analysis": ["ErrorAnalysis", "analyze_errors"],
+    "error_windows": ["Windows", "score_by_level", "score_windows", "worst_windows"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,38 +1,95 @@
-"""Where a separator goes wrong: bleed, score over time and level, the worst moments.
+"""Where a separator fails: bleed, score over time and level, the worst moments.
 
     track ─▶ estimate ─┬─▶ windows  usdr and level of the true stem, every half second
                        ├─▶ bleed    energy of source i in estimate j
-                       └─▶ worst    windows of the lowest score, to hear
+                       └─▶ worst    windows of the lowest score, with their sound
 
-Song after song: of each one only numbers stay, and of all songs together the sound of
-the worst excerpts and a stretch of the worst songs. A mean score tells how good a model
-is; this tells what to mend. `figures.errors` and `analysis_report` show it.
-Notebook: 04.
+Songs are analyzed one after the other. Of each song only numbers are stored. Sound is
+stored for the worst excerpts of all songs and for one part of each of the worst songs.
+A mean score shows how good a model is; this analysis shows what to improve.
+`mssedu.figures.errors` and `mssedu.reports.errors` show it. Notebook: 04.
 """
 
-import json
+import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from mssedu.audio.files import write_json
+from mssedu.audio.tensors import is_source, peak_db
 from mssedu.data.track import Track
-from mssedu.errors import DatasetError, check_finite, check_range, message
-from mssedu.evaluation.error_song import REST, Song, TrackErrors, WorstExcerpt
-from mssedu.evaluation.error_windows import Windows
-from mssedu.evaluation.estimates import Estimates, fitted
-from mssedu.metrics.bleed import FLOOR_DB
+from mssedu.errors import DatasetError, check_finite, check_range
+from mssedu.evaluation.error_windows import (
+    HOP_SECONDS,
+    Windows,
+    score_windows,
+    worst_windows,
+)
+from mssedu.evaluation.estimates import Estimates
+from mssedu.evaluation.track import fitted
+from mssedu.metrics.bleed import FLOOR_DB, Bleed, find_bleed
+from mssedu.metrics.ratios import usdr
 
-N_STRETCHES = 4  # songs of which a stretch is kept to listen to
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+REST = "rest"  # name of what the mixture holds beside all separated stems
+N_STRETCHES = 4  # songs of which a part is stored to listen to
+EXCERPT_SECONDS = 3.0  # around a worst window
+STRETCH_SECONDS = 15.0  # around the worst window of a song
+BLOCK_SECONDS = 30  # length of the blocks in which bleed is computed, to save memory
+
+Sounds = Mapping[str, Tensor]  # label -> (channels, samples)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a song to listen to."""
+
+    start: float  # seconds into the song
+    sounds: Sounds
+
+
+@dataclass(frozen=True)
+class TrackErrors:
+    """The numbers of one song."""
+
+    name: str
+    usdr: Tensor  # (stems) dB, of the whole song; NaN where the stem is silent
+    windows: Windows
+    bleed: Bleed  # of the stems, then of the rest of the mixture
+    stretch: Stretch | None  # mixture and estimates; None unless a worst song
+
+
+@dataclass(frozen=True)
+class WorstExcerpt:
+    """One of the worst windows, with its surroundings.
+
+    The last energies are relative to the true stem.
+    """
+
+    track: str
+    stem: str
+    seconds: float  # from the start of the song to the middle of the window
+    usdr: float  # dB
+    level_db: float  # of the true stem, dBFS
+    peak_db: float  # of the estimate, dBFS
+    lost_db: float  # energy of the stem that its estimate lacks
+    bled_from: str  # the other source with the most energy in it; "" if there is none
+    bleed_db: float  # energy of that source in the estimate
+    artifacts_db: float  # energy that no source explains
+    stretch: Stretch  # mixture, reference, estimate
 
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """What `analyze_errors` has found."""
+    """The result of `analyze_errors`."""
 
     stems: tuple[str, ...]
     sample_rate: int
@@ -41,25 +98,31 @@ class ErrorAnalysis:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The stems, and the rest where some song has one."""
+        """The stems, and REST if the mixture of a song holds more than the stems."""
         rest = any(track.bleed.sources[-1] > 0 for track in self.tracks)
         return (*self.stems, REST) if rest else self.stems
 
     def of_sources(self, track: TrackErrors | None = None) -> Tensor:
-        """Where each source goes, (sources, sources) dB: see `Bleed.of_sources`.
+        """Energy of each source in each estimate: see `Bleed.of_sources`.
 
         Args:
             track: one of the songs; the median of all songs if None.
+
+        Returns:
+            (sources, sources) dB: source, estimate.
         """
         n = len(self.sources)
         songs = self.tracks if track is None else (track,)
         return _median(song.bleed.of_sources()[:n, :n] for song in songs)
 
     def of_errors(self, track: TrackErrors | None = None) -> Tensor:
-        """What errors are made of, (sources + 1, sources) dB: see `Bleed.of_errors`.
+        """Parts of the error of each estimate: see `Bleed.of_errors`.
 
         Args:
             track: as in `of_sources`.
+
+        Returns:
+            (sources + 1, sources) dB; the last row is artifacts.
         """
         n = len(self.sources)
         rows = [*range(n), len(self.stems) + 1]
@@ -67,34 +130,43 @@ class ErrorAnalysis:
         return _median(song.bleed.of_errors()[rows, :n] for song in songs)
 
     def windows(self) -> Windows:
-        """Those of all songs, one after the other."""
+        """The windows of all songs, one after the other."""
         songs = [track.windows for track in self.tracks]
         names = [field.name for field in fields(Windows)]
         return Windows(*(torch.cat([getattr(s, n) for s in songs], -1) for n in names))
 
-    def summary(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """A table, head and rows: dB of each stem, medians of songs or of windows."""
-        head = (
-            *("stem", "usdr of songs", "of windows", "of their worst tenth"),
-            *("lost", "largest bleed", "artifacts"),
-        )
+    def summary(self) -> "DataFrame":
+        """A row per stem, all in dB: medians of songs, or of their audible windows.
+
+        The columns are "usdr of songs", "of windows" and "of their worst tenth" (the
+        10 % quantile), then energies relative to the true stem: "lost", "largest
+        bleed", the source that it is "from", and "artifacts".
+        """
+        from pandas import DataFrame
+
         scores, windows = _median(track.usdr for track in self.tracks), self.windows()
         errors = self.of_errors()
         rows = []
         for j, stem in enumerate(self.stems):
-            heard = windows.usdr[j].masked_fill(~windows.audible[j], torch.nan)
-            bled = errors[:-1, j].clone()
-            bled[j] = torch.nan
-            i = int(bled.nan_to_num(-math.inf).argmax())
-            largest = f"{self.sources[i]} " if bled[i] > FLOOR_DB else ""
-            numbers = scores[j], heard.nanquantile(0.5), heard.nanquantile(0.1)
-            texts = map(_text, (*numbers, errors[j, j]))
-            artifacts = _text(errors[-1, j])
-            rows.append((stem, *texts, largest + _text(bled[i]), artifacts))
-        return head, rows
+            audible = windows.usdr[j].masked_fill(~windows.audible[j], torch.nan)
+            bleed = errors[:-1, j].clone()
+            bleed[j] = torch.nan
+            i = int(bleed.nan_to_num(-math.inf).argmax())
+            row = {
+                "stem": stem,
+                "usdr of songs": float(scores[j]),
+                "of windows": float(audible.nanquantile(0.5)),
+                "of their worst tenth": float(audible.nanquantile(0.1)),
+                "lost": float(errors[j, j]),
+                "largest bleed": float(bleed[i]),
+                "from": self.sources[i] if bleed[i] > FLOOR_DB else None,
+                "artifacts": float(errors[-1, j]),
+            }
+            rows.append(row)
+        return DataFrame(rows)
 
     def save(self, path: str | Path) -> Path:
-        """Write all numbers as JSON; what is undefined is null."""
+        """Write all numbers as JSON; undefined ones are null. Returns the path."""
         document = {
             "definition": "usdr",
             "sources": self.sources,
@@ -114,9 +186,8 @@ class ErrorAnalysis:
                 for excerpt in self.worst
             ],
         }
-        path = Path(path)
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
-        return path
+        write_json(path, document)
+        return Path(path)
 
 
 def analyze_errors(
@@ -129,29 +200,33 @@ def analyze_errors(
     """Find out where and how the estimates of tracks are wrong.
 
     Args:
-        estimates: where they come from, such as ModelEstimates(model, {}).
-        tracks: with all of its stems.
-        n_worst: worst windows to keep; those of one song and stem lie 3 s apart.
-        progress: is called with tracks done, tracks in all and the next one's name.
+        estimates: the source of the estimates, such as ModelEstimates(model, {}).
+        tracks: songs with all of these stems.
+        n_worst: number of worst excerpts; those of one song and stem are at least 3 s
+            apart.
+        progress: is called with the number of finished tracks, the number of all
+            tracks, and the name of the next.
 
     Raises:
         DatasetError: no tracks.
         InputError: a track that lacks a stem, does not fit, or holds NaN or Inf.
     """
     if not tracks:
-        remedy = "Look at what mssedu.load_dataset returned, and at the split."
-        raise DatasetError(message("analyze_errors", "at least one track", 0, remedy))
+        raise DatasetError(
+            "tracks is empty. Check the folder and the split that were given to "
+            "mssedu.load_dataset."
+        )
     check_range("n_worst", n_worst, 0)
     stems = estimates.stems
     tracks = [track.with_stems(estimates.grouping) for track in tracks]
-    for track in tracks:  # all of it before hours are spent on the first
+    for track in tracks:  # check all of them before hours are spent on the first
         estimates.check(track, align=False)
     done: list[TrackErrors] = []
     worst: list[WorstExcerpt] = []
     for number, track in enumerate(tracks):
         if progress:
             progress(number, len(tracks), track.name)
-        song = _song(track.in_memory(), estimates)
+        song = _estimated(track.in_memory(), estimates)
         done = _with_stretches_of_the_worst([*done, song.errors()])
         limit = worst[-1].usdr if worst and len(worst) == n_worst else math.inf
         worst += song.worst(done[-1].windows, n_worst, limit)
@@ -161,7 +236,115 @@ def analyze_errors(
     return ErrorAnalysis(stems, tracks[0].sample_rate, (*done,), (*worst,))
 
 
-def _song(track: Track, estimates: Estimates) -> Song:
+def _with_stretches_of_the_worst(tracks: list[TrackErrors]) -> list[TrackErrors]:
+    """The same tracks, but only those of the lowest mean score have a stretch."""
+    means = [float(track.usdr.nanmean().nan_to_num(math.inf)) for track in tracks]
+    lowest = sorted(range(len(tracks)), key=means.__getitem__)[:N_STRETCHES]
+    return [
+        track if number in lowest else replace(track, stretch=None)
+        for number, track in enumerate(tracks)
+    ]
+
+
+@dataclass(frozen=True)
+class Song:
+    """A track beside its estimates, in memory."""
+
+    name: str
+    stems: tuple[str, ...]
+    sample_rate: int
+    sources: Tensor  # (stems, channels, samples)
+    mixture: Tensor  # (channels, samples)
+    estimate: Tensor  # (stems, channels, samples)
+
+    def errors(self) -> TrackErrors:
+        """All numbers of the song, and a stretch around its worst window."""
+        windows = score_windows(
+            references=self.sources,
+            estimates=self.estimate,
+            mixture=self.mixture,
+            sample_rate=self.sample_rate,
+        )
+        scores = usdr(reference=self.sources, estimate=self.estimate)
+        (_, window), *_ = worst_windows(windows, 1, 0.0) or [(0, 0)]
+        around = self.around(float(windows.seconds[window]), STRETCH_SECONDS)
+        sounds = dict(zip(self.stems, self.estimate[..., around].clone(), strict=True))
+        sounds = {"mixture": self.mixture[:, around].clone()} | sounds
+        stretch = Stretch(around.start / self.sample_rate, sounds)
+        blocks = range(0, self.mixture.shape[-1], BLOCK_SECONDS * self.sample_rate)
+        spans = (slice(at, at + BLOCK_SECONDS * self.sample_rate) for at in blocks)
+        bleed = functools.reduce(operator.add, map(self.bleed, spans))
+        return TrackErrors(self.name, scores, windows, bleed, stretch)
+
+    def worst(self, windows: Windows, n: int, limit: float) -> list[WorstExcerpt]:
+        """The n worst windows, without those that score at the limit or above."""
+        return [
+            self.excerpt(windows, stem, window)
+            for stem, window in worst_windows(windows, n, EXCERPT_SECONDS)
+            if windows.usdr[stem, window] < limit
+        ]
+
+    def excerpt(self, windows: Windows, stem: int, window: int) -> WorstExcerpt:
+        """The causes of the error in one window, and its sound."""
+        seconds = float(windows.seconds[window])
+        inside = self.around(seconds, 2 * HOP_SECONDS)
+        parts = self.bleed(inside).of_errors()[:, stem]
+        lost, artifacts = float(parts[stem]), float(parts[-1])
+        parts[[stem, -1]] = torch.nan
+        parts = parts.nan_to_num(FLOOR_DB)
+        largest = int(parts.argmax())
+        around = self.around(seconds, EXCERPT_SECONDS)
+        sounds = {
+            "mixture": self.mixture[:, around].clone(),
+            "reference": self.sources[stem, :, around].clone(),
+            "estimate": self.estimate[stem, :, around].clone(),
+        }
+        return WorstExcerpt(
+            track=self.name,
+            stem=self.stems[stem],
+            seconds=seconds,
+            usdr=float(windows.usdr[stem, window]),
+            level_db=float(windows.level_db[stem, window]),
+            peak_db=max(peak_db(self.estimate[stem, :, inside]), FLOOR_DB),
+            lost_db=lost,
+            bled_from=(*self.stems, REST)[largest] if parts[largest] > FLOOR_DB else "",
+            bleed_db=float(parts[largest]),
+            artifacts_db=artifacts,
+            stretch=Stretch(around.start / self.sample_rate, sounds),
+        )
+
+    @functools.cached_property
+    def has_rest(self) -> bool:
+        """Whether the mixture holds more than the stems and coding errors."""
+        return is_source(self.mixture - self.sources.sum(0), self.mixture)
+
+    def bleed(self, span: slice) -> Bleed:
+        """Bleed of the stems and of the rest of the mixture, in a span of samples.
+
+        The rest is the mixture without all stems: everything but the voice for a model
+        that separates the voice alone. Its estimate is the mixture without all
+        estimates.
+        """
+        sources, estimate = self.sources[..., span], self.estimate[..., span]
+        mixture = self.mixture[..., span]
+        residual = mixture - estimate.sum(0)
+        rest = mixture - sources.sum(0) if self.has_rest else torch.zeros_like(residual)
+        return find_bleed(
+            references=torch.cat([sources, rest[None]]),
+            estimates=torch.cat([estimate, residual[None]]),
+            sample_rate=self.sample_rate,
+        )
+
+    def around(self, seconds: float, duration: float) -> slice:
+        """Samples around a moment, moved so that they stay inside the song."""
+        samples = self.mixture.shape[-1]
+        length = min(round(duration * self.sample_rate), samples)
+        first = round(seconds * self.sample_rate) - length // 2
+        first = min(max(first, 0), samples - length)
+        return slice(first, first + length)
+
+
+def _estimated(track: Track, estimates: Estimates) -> Song:
     """A track, already in memory, and its estimates, both checked."""
     sources = track.sources()
     for stem, source in zip(track.stems, sources, strict=True):
@@ -177,26 +360,12 @@ def _song(track: Track, estimates: Estimates) -> Song:
     )
 
 
-def _with_stretches_of_the_worst(tracks: list[TrackErrors]) -> list[TrackErrors]:
-    """The same tracks; only those of the lowest mean score keep their sound."""
-    means = [float(track.usdr.nanmean().nan_to_num(math.inf)) for track in tracks]
-    kept = sorted(range(len(tracks)), key=means.__getitem__)[:N_STRETCHES]
-    return [
-        track if number in kept else replace(track, stretch=None)
-        for number, track in enumerate(tracks)
-    ]
-
-
 def _median(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack([*tensors]).nanquantile(0.5, 0)
 
 
-def _text(db: Tensor) -> str:
-    return "–" if db.isnan() else f"{round(float(db), 1) + 0.0:.1f}"  # never -0.0
-
-
 def _plain(values: Tensor) -> Any:
-    """Nested lists, rounded to 0.001; what is not finite is None."""
+    """Nested lists, rounded to 0.001; NaN and Inf are None."""
     if values.ndim > 1:
         return [_plain(row) for row in values]
     if values.dtype == torch.bool:

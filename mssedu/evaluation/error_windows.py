@@ -1,11 +1,11 @@
-"""Scores along a song: every half second, beside the level of what was to be found.
+"""Scores along a song: usdr of short windows, beside the level of the true stem.
 
     reference, estimate (stems, channels, samples) ─▶ windows of 1 s, every 0.5 s
         ├─▶ usdr      of each window
         └─▶ level_db  of the true stem there; audible if it is loud enough in the song
 
-One number a song hides where it comes from: from quiet windows, often, in which a ratio
-to the little that there is must be low. Notebook: 04.
+One number per song does not show which moments are bad. Often these are quiet windows:
+where the true stem is weak, even a small error gives a low ratio. Notebook: 04.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import rms_db
-from mssedu.errors import InputError, check_range, message
+from mssedu.errors import InputError, check_range
+from mssedu.metrics.pairs import check_pair
 from mssedu.metrics.ratios import usdr
-from mssedu.metrics.spectral import check_pair
 
-HOP_SECONDS = 0.5  # between windows of twice that
-AUDIBLE_DB = -25.0  # a stem further below the level of its song is not judged
+HOP_SECONDS = 0.5  # between windows; a window is twice as long
+AUDIBLE_DB = -25.0  # windows in which the stem is further below its song do not count
 QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -27,10 +27,10 @@ QUARTILES = (0.25, 0.5, 0.75)
 class Windows:
     """Scores and levels along a song, or along several, one after the other."""
 
-    seconds: Tensor  # (windows): middle of each
+    seconds: Tensor  # (windows): middle of each window in its song
     usdr: Tensor  # (stems, windows) dB; NaN where the true stem is silent
-    level_db: Tensor  # (stems, windows): of the true stem, dB below full scale
-    audible: Tensor  # (stems, windows): loud enough in its song to be judged
+    level_db: Tensor  # (stems, windows): level of the true stem, dBFS
+    audible: Tensor  # (stems, windows): whether the stem is loud enough to count
 
 
 def score_windows(
@@ -38,11 +38,11 @@ def score_windows(
 ) -> Windows:
     """Score windows of one second, every half second; a shorter song is one window.
 
-    What is left at the end, less than half a second, is not looked at.
+    Less than half a second at the end is not scored.
 
     Args:
         references, estimates: (stems, channels, samples).
-        mixture: (channels, samples), whose level tells what is audible.
+        mixture: (channels, samples); its level decides which windows are audible.
         sample_rate: Hz.
 
     Raises:
@@ -50,15 +50,14 @@ def score_windows(
 
     Example:
         >>> s = torch.ones(1, 1, 300)
-        >>> found = score_windows(
+        >>> scored = score_windows(
         ...     references=s, estimates=0.9 * s, mixture=s[0], sample_rate=100
         ... )
-        >>> found.seconds.tolist(), found.usdr.round().tolist()
+        >>> scored.seconds.tolist(), scored.usdr.round().tolist()
         ([0.5, 1.0, 1.5, 2.0, 2.5], [[20.0, 20.0, 20.0, 20.0, 20.0]])
     """
-    check_pair("score_windows", references, estimates)
+    check_pair(references, estimates, names=("references", "estimates"))
     samples = references.shape[-1]
-    check_range("samples", samples, 1)
     hop_length = max(1, round(HOP_SECONDS * sample_rate))
     length = min(2 * hop_length, samples)
 
@@ -66,7 +65,7 @@ def score_windows(
         """(channels, samples) -> (windows, channels, length), a view."""
         return audio.unfold(-1, length, hop_length).transpose(0, 1)
 
-    # Stem by stem: overlapping windows are copied when they are squared.
+    # One stem at a time, because squaring copies the overlapping windows.
     scores = torch.stack(
         [
             usdr(reference=windows(s), estimate=windows(e))
@@ -77,7 +76,7 @@ def score_windows(
         [10 * windows(s).square().mean((-2, -1)).log10() for s in references]
     )
     middles = length / 2 + hop_length * torch.arange(scores.shape[-1])
-    # A silent stem is at -inf and never audible, not even in a silent song.
+    # The level of a silent stem is -inf: it is not audible, even in a silent song.
     threshold = max(rms_db(mixture) + AUDIBLE_DB, -200.0)
     audible = level_db >= threshold
     return Windows(middles / sample_rate, scores, level_db, audible)
@@ -86,12 +85,12 @@ def score_windows(
 def score_by_level(
     usdr: Tensor, level_db: Tensor, *, step_db: float = 6.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Quartiles of the scores of all windows whose level lies within the same step.
+    """Quartiles of the scores of all windows whose level is within the same step.
 
     Args:
         usdr: (windows) dB; NaN is left out.
-        level_db: (windows) dB below full scale.
-        step_db: height of a step; steps lie between multiples of it.
+        level_db: (windows) dBFS.
+        step_db: height of a step; each step begins at a multiple of it.
 
     Returns:
         level (steps) dB, the middle of each step that has windows, from low to high;
@@ -109,17 +108,19 @@ def score_by_level(
     """
     check_range("step_db", step_db, 0, low_open=True)
     if usdr.shape != level_db.shape or usdr.ndim != 1:
-        got = f"{tuple(usdr.shape)} and {tuple(level_db.shape)}"
-        remedy = "Choose one stem, e.g. windows.usdr[0] and windows.level_db[0]."
-        raise InputError(message("score_by_level", "two (windows) alike", got, remedy))
-    kept = usdr.isfinite() & level_db.isfinite()
-    steps = (level_db[kept] / step_db).floor()
-    found = steps.unique()
-    groups = [usdr[kept][steps == step] for step in found]
+        raise InputError(
+            "usdr and level_db must have one axis (windows) and one length; their "
+            f"shapes are {tuple(usdr.shape)} and {tuple(level_db.shape)}. Choose one "
+            "stem: windows.usdr[0] and windows.level_db[0]."
+        )
+    finite = usdr.isfinite() & level_db.isfinite()
+    steps = (level_db[finite] / step_db).floor()
+    levels = steps.unique()
+    groups = [usdr[finite][steps == step] for step in levels]
     shares = torch.tensor(QUARTILES, dtype=usdr.dtype)
     quartiles = [group.quantile(shares) for group in groups]
     n = torch.tensor([len(group) for group in groups], dtype=torch.long)
-    level = (found + 0.5) * step_db
+    level = (levels + 0.5) * step_db
     return level, torch.stack(quartiles) if quartiles else usdr.new_zeros(0, 3), n
 
 
@@ -130,8 +131,8 @@ def worst_windows(
 
     Args:
         windows: of one song.
-        n: at most so many.
-        apart_seconds: from a window to the next of the same stem, at least.
+        n: the largest number of windows.
+        apart_seconds: the smallest distance between two windows of the same stem.
     """
     scores = windows.usdr.masked_fill(~windows.audible, torch.nan)
     n_windows = scores.shape[-1]

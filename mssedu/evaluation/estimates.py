@@ -1,28 +1,28 @@
-"""Where estimates come from: a model, files of any program, or a function of yours.
+"""Sources of estimates: a model, files of any program, or a function.
 
-    ModelEstimates(model, settings)     ─┐
+    ModelEstimates(model, config)       ─┐
     FileEstimates(folder, stems)        ─┼─ (track) ──▶ (stems, channels, samples)
     FunctionEstimates(function, stems)  ─┘
 
-Each says what it is, for the records, and what makes its estimate of a track another
-one than last time. An estimate must fit its track: nothing is resampled, cut or moved
-unless `align` asks for it, and then the lag is told. Notebook: 04.
+Each has a description for the records, and an identity, which changes when the estimate
+of a track changes. An estimate must fit its track: nothing is resampled, cut or moved
+unless `align` asks for it, and then the lag is reported. Notebook: 04.
 """
 
 import hashlib
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
+from mssedu.audio import files
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
 from mssedu.data.track import Track
 from mssedu.errors import (
@@ -31,20 +31,20 @@ from mssedu.errors import (
     InputError,
     MssEduWarning,
     check_finite,
-    message,
 )
-from mssedu.models.contract import ModelConfig, config_of, grouping_of, settle_segment
+from mssedu.models.contract import ModelConfig, chunk_seconds, config_of, grouping_of
 from mssedu.models.stems import parse_stem, stem_names
 from mssedu.separation.config import SeparateConfig
 from mssedu.separation.refine import output_stems
-from mssedu.separation.tensors import separate
+from mssedu.separation.tensors import separate_with
 from mssedu.weights.checkpoint import weights_sha256
 
 TEMPLATE = "{track}/{stem}.wav"
+DEFAULTS = SeparateConfig()
 
 
 class Estimates(Protocol):
-    """Gives the estimates of a track."""
+    """A source of the estimates of tracks."""
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -53,12 +53,12 @@ class Estimates(Protocol):
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each of them is made of, as in `mssedu.models.stems`."""
+        """The parts of each estimate, as in `mssedu.models.stems`."""
         ...
 
     @property
     def about(self) -> dict[str, Any]:
-        """What gives the estimates, as JSON can hold it."""
+        """Description of the source, in types that JSON knows."""
         ...
 
     def check(self, track: Track, align: bool) -> None:
@@ -66,7 +66,7 @@ class Estimates(Protocol):
         ...
 
     def identity(self, track: Track) -> Any:
-        """What changes if the estimate changes; None if only computing it can tell."""
+        """A value that changes if the estimate changes; None if that is not known."""
         ...
 
     def __call__(self, track: Track) -> Tensor:
@@ -75,36 +75,38 @@ class Estimates(Protocol):
 
 
 class ModelEstimates:
-    """What a model separates.
+    """The stems that a model separates.
 
     Args:
         model: follows the contract.
-        settings: of `mssedu.separate`.
+        separation: how to separate.
+        device: where to compute, such as "cuda"; None: where the model is.
     """
 
-    def __init__(self, model: nn.Module, settings: dict[str, Any]) -> None:
-        self.model, self.settings = model, dict(settings)
-        self.config = config_of(model)
-        device = self.settings.pop("device", None)
-        if device is not None:
-            model.to(device)
-        checked = SeparateConfig.of(self.settings)
-        self.grouping = output_grouping(model, checked)
+    def __init__(
+        self,
+        model: nn.Module,
+        separation: SeparateConfig = DEFAULTS,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.model, self.device, self.config = model, device, config_of(model)
+        self.grouping = output_grouping(model, separation)
         self.stems = stem_names(self.grouping)
-        self.rest_is_exact = checked.two_stems and checked.other == "minus"
-        settle_segment(self.config, self.settings)  # announced once, not for each song
+        self.rest_is_exact = separation.two_stems and separation.other == "minus"
+        # Here, so that a warning of a shortened segment comes once, not for each song.
+        strict = separation.strict_segment
+        segment = chunk_seconds(self.config, separation.segment, strict=strict)
+        self.separation = replace(separation, segment=segment, strict_segment=False)
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """Class, config, weights and settings."""
+        """Class, config, hash of the weights, and settings of the separation."""
+        settings = asdict(self.separation)
         return {
             "model": type(self.model).__name__,
             "config": repr(self.config),
             "weights_sha256": weights_sha256(self.model),
-            "settings": {
-                name: _as_json(value)
-                for name, value in asdict(SeparateConfig.of(self.settings)).items()
-            },
+            "settings": {name: _as_json(value) for name, value in settings.items()},
         }
 
     def check(self, track: Track, align: bool) -> None:
@@ -124,20 +126,32 @@ class ModelEstimates:
     def __call__(self, track: Track) -> Tensor:
         mixture = track.mixture()
         if _format(track) == _format(self.config):
-            return separate(self.model, mixture, **self.settings).cpu()
+            return self._separate(mixture)
         ours, theirs = self.config.sample_rate, track.sample_rate
-        heard = match_channels(resample(mixture, theirs, ours), self.config.channels)
-        estimate = separate(self.model, heard, **self.settings).cpu()
+        resampled = resample(mixture, theirs, ours)
+        estimate = self._separate(match_channels(resampled, self.config.channels))
         estimate = resample(match_channels(estimate, track.channels), ours, theirs)
         estimate = F.pad(estimate, (0, track.n_samples - estimate.shape[-1]))
         if self.rest_is_exact:
             estimate[1] = mixture - estimate[0]
         return estimate
 
+    def _separate(self, mixture: Tensor) -> Tensor:
+        estimate = separate_with(
+            self.model, mixture, self.separation, device=self.device
+        )
+        return estimate.cpu()
+
 
 @dataclass(frozen=True)
 class FileEstimates:
-    """Stems that lie on disk, made by any program.
+    """Stems in files, made by any program.
+
+    Args:
+        folder: of the files.
+        stems: names of the estimates, in order.
+        template: path of a file in the folder, with {track} and {stem}.
+        groups: the parts of each stem, as in `mssedu.models.stems`; empty: the stems.
 
     Raises:
         InputError: a template without {track} and {stem}, or with other names.
@@ -147,57 +161,68 @@ class FileEstimates:
     folder: Path
     stems: tuple[str, ...]
     template: str = TEMPLATE
-    groups: tuple[str, ...] = ()  # what each stem is made of; by its name if empty
+    groups: tuple[str, ...] = ()
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each stem is made of, as in `mssedu.models.stems`."""
+        """The parts of each stem, as in `mssedu.models.stems`."""
         return self.groups or self.stems
 
     def __post_init__(self) -> None:
         pairs = [("a", "b"), ("c", "b"), ("a", "d")]  # each must have its own file
         try:
-            named = {self.template.format(track=t, stem=s) for t, s in pairs}
-        except (KeyError, IndexError, ValueError):  # unknown {name}, lone {
-            named = set()
-        if len(named) < len(pairs):
-            remedy = f"The default is {TEMPLATE}."
-            wanted = "a path with {track} and {stem}"
-            text = message("template", wanted, repr(self.template), remedy)
-            raise InputError(text)
+            paths = {self.template.format(track=t, stem=s) for t, s in pairs}
+        except (KeyError, IndexError, ValueError):  # unknown {name}, single {
+            paths = set()
+        if len(paths) < len(pairs):
+            raise InputError(
+                f"template {self.template!r} must be a path with {{track}} and "
+                f"{{stem}}. The default is {TEMPLATE}."
+            )
         if not self.folder.is_dir():
-            where, remedy = str(self.folder.absolute()), "Check the spelling."
-            wanted = "a folder of estimates"
-            raise DatasetError(message(where, wanted, "no such folder", remedy))
+            raise DatasetError(
+                f"{self.folder.absolute()} is no folder of estimates. Check the "
+                "spelling."
+            )
 
     @property
     def about(self) -> dict[str, Any]:
-        """The template; files are told apart by their content, not by their place."""
+        """The template. Files are identified by their content, not by their folder."""
         return {"files": self.template}
 
     def path(self, track: Track, stem: str) -> Path:
-        """Where a stem of a track must lie."""
-        return self.folder / self.template.format(track=track.name, stem=stem)
+        """The file of a stem of a track.
+
+        For a name that cannot be a file name, it is the name that `evaluate` chose when
+        it wrote the stems, see `mssedu.audio.files.file_name`.
+        """
+        name = track.name
+        names = (name, files.file_name(name), files.file_name(name, marked=True))
+        paths = [self.folder / self.template.format(track=n, stem=stem) for n in names]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def check(self, track: Track, align: bool) -> None:
         """Raise an error for files that are missing or do not fit the track."""
         paths = [self.path(track, stem) for stem in self.stems]
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            seen = sorted(entry.name for entry in self.folder.iterdir())[:5]
-            got = f"none at {', '.join(missing)}; {self.folder} holds {seen}"
-            remedy = "Check the template, and that all tracks were separated."
-            where = f"evaluate {track.name}"
-            raise AudioFileError(message(where, "its estimates", got, remedy))
+            entries = sorted(entry.name for entry in self.folder.iterdir())[:5]
+            raise AudioFileError(
+                f"{track.name} has no estimates at {', '.join(missing)}; "
+                f"{self.folder} holds {', '.join(entries) or 'nothing'}. Check the "
+                "template, and that all tracks were separated."
+            )
         for path in paths:
             info = audio_info(path)
             form = (info.sample_rate, info.channels, info.samples)
             wanted = (track.sample_rate, track.channels, track.n_samples)
             fits = form[:2] == wanted[:2] if align else form == wanted
             if not fits:
-                remedy = "Convert it; where it only begins or ends elsewhere: align."
-                text = f"{_form(*wanted)} as {_place(track)}"
-                raise InputError(message(str(path), text, _form(*form), remedy))
+                raise InputError(
+                    f"{path} has {_form(*form)}, and {_place(track)} has "
+                    f"{_form(*wanted)}. Convert the file; if it is only longer, "
+                    "shorter or late, use align."
+                )
 
     def identity(self, track: Track) -> Any:
         """Hashes of the files."""
@@ -214,27 +239,33 @@ class FileEstimates:
 
 @dataclass(frozen=True)
 class FunctionEstimates:
-    """What a function gives; nothing is known about it, so it is asked every time."""
+    """The stems that a function returns; it is called again in every evaluation.
+
+    Args:
+        function: track -> (stems, channels, samples).
+        stems: names of the estimates, in order.
+        groups: as in `FileEstimates`.
+    """
 
     function: Callable[[Track], Tensor]
     stems: tuple[str, ...]
-    groups: tuple[str, ...] = ()  # as in `FileEstimates`
+    groups: tuple[str, ...] = ()
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """What each stem is made of, as in `mssedu.models.stems`."""
+        """The parts of each stem, as in `mssedu.models.stems`."""
         return self.groups or self.stems
 
     @property
     def about(self) -> dict[str, Any]:
-        """Its name."""
+        """The name of the function."""
         return {"function": getattr(self.function, "__name__", "unnamed")}
 
     def check(self, track: Track, align: bool) -> None:
-        """Nothing is known before it is called."""
+        """Nothing can be checked before the function is called."""
 
     def identity(self, track: Track) -> Any:
-        """Unknown."""
+        """None, because it is not known."""
         return None
 
     def __call__(self, track: Track) -> Tensor:
@@ -242,7 +273,7 @@ class FunctionEstimates:
 
 
 def output_grouping(model: nn.Module, config: SeparateConfig) -> tuple[str, ...]:
-    """What a model's outputs are made of, in stems of a song; see `mssedu.models.stems`.
+    """The parts of each output of a model, as in `mssedu.models.stems`.
 
     Example:
         >>> from mssedu.models.registry import create_model
@@ -256,69 +287,10 @@ def output_grouping(model: nn.Module, config: SeparateConfig) -> tuple[str, ...]
     return tuple(made_of.get(parse_stem(text).name, text) for text in outputs)
 
 
-def fitted(
-    track: Track, references: Tensor, estimates: Tensor, align: bool
-) -> tuple[Tensor, int]:
-    """Estimates that fit the references, and by how much they came too late.
-
-    Args:
-        track: for messages.
-        references: (stems, channels, samples).
-        estimates: the same shape; with `align` of any length.
-        align: find the lag and take it out; what is then missing is silence.
-
-    Returns:
-        estimates, and the lag in samples; 0 without `align`.
-
-    Raises:
-        InputError: another shape, NaN or Inf.
-    """
-    known = -1 if align else references.ndim
-    if estimates.shape[:known] != references.shape[:known]:
-        got = f"{tuple(estimates.shape)}, (stems, channels, samples)"
-        wanted = f"estimates {tuple(references.shape)} as its true stems"
-        remedy = "Give all stems in order; where only the length differs: align."
-        raise InputError(message(f"evaluate {track.name}", wanted, got, remedy))
-    check_finite(f"evaluate {track.name}, estimate", estimates, track.sample_rate)
-    if not align:
-        return estimates, 0
-    lag = find_lag(reference=references, estimate=estimates)
-    begin, end = max(lag, 0), lag + references.shape[-1]
-    kept = estimates[..., begin : max(end, begin)]
-    before = begin - lag
-    missing = references.shape[-1] - before - kept.shape[-1]
-    return F.pad(kept, (before, missing)), lag
-
-
-def find_lag(*, reference: Tensor, estimate: Tensor) -> int:
-    """Samples by which the estimate comes too late: the peak of the cross-correlation.
-
-    All stems are looked at together, as one program delays them all alike.
-
-    Args:
-        reference: (stems, channels, samples).
-        estimate: (stems, channels, any samples).
-
-    Example:
-        >>> reference = torch.randn(1, 1, 100)
-        >>> find_lag(reference=reference, estimate=F.pad(reference, (7, 0)))
-        7
-    """
-    ends = reference.shape[-1], estimate.shape[-1]
-    n_fft = next_fast_len(sum(ends), real=True)
-    spectra = torch.zeros(n_fft // 2 + 1, dtype=torch.complex128)
-    for s, e in zip(reference.double(), estimate.double(), strict=True):
-        s, e = torch.fft.rfft(s, n_fft), torch.fft.rfft(e, n_fft)
-        spectra += (s.conj() * e).sum(0)
-    correlation = torch.fft.irfft(spectra, n_fft)
-    lag = int(correlation.argmax()) if correlation.any() else 0
-    return lag if lag < ends[1] else lag - n_fft
-
-
 def content_sha256(track: Track) -> str:
-    """Hash of the files, or of the samples, of all parts of a track: what it truly is.
+    """Hash of the files, or of the samples, of all parts of a track.
 
-    Neither place nor time of the files counts, so that two machines agree.
+    Neither folder nor date of the files counts, so that two machines agree.
     """
     digest = hashlib.sha256(f"{track.name} {track.sample_rate}".encode())
     for file in sorted(track.files, key=lambda file: (file.stem, file.stream)):
@@ -339,19 +311,18 @@ def file_sha256(path: Path) -> str:
 
 @cache
 def _file_sha256(path: Path, size: int, time: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.file_sha256(path)
 
 
 def _as_json(value: Any) -> Any:
-    """A setting as JSON gives it back: it has no tuples and no infinity."""
+    """A setting in types that JSON knows: it has no tuples and no infinity."""
     if isinstance(value, tuple):
         return list(value)
     return str(value) if value == math.inf else value
 
 
 def _format(sound: Track | ModelConfig) -> str:
-    """Of a track, or of what a model takes, in words."""
+    """Sample rate and channels of a track, or of the audio that a model takes."""
     return f"{sound.sample_rate} Hz × {sound.channels}"
 
 
@@ -360,5 +331,5 @@ def _form(sample_rate: int, channels: int, samples: int) -> str:
 
 
 def _place(track: Track) -> str:
-    """Where the track is from, for a message."""
+    """The track in an error message: its first file, or its name."""
     return str(track.files[0].path) if track.files else f"the track {track.name!r}"

@@ -1,14 +1,15 @@
-"""Oracles: estimates that were shown the answer, and bound what a kind of model can do.
+"""Oracles: estimates made with the true stems, the upper limit for a kind of model.
 
     mixture ─┐
     sources ─┴─ 10 s ─ STFT ─▶ true mask or filter ─▶ · mixture ─ iSTFT ─ overlap-add ─▶
 
-    ibm   one stem takes the whole bin
-    irm   each takes its share of the magnitude: what a mask of 0 … 1 can do
-    mwf   each takes its share of power and of direction: what a linear filter can do
+    ibm   the loudest stem gets the whole bin
+    irm   each stem gets its share of the magnitude: the limit of masks from 0 to 1
+    mwf   each stem gets its share of power and direction: the limit of linear filters
 
-All keep the phase of the mixture, or nearly so; that is why none is perfect. Computed
-in chunks, like a model, so that long tracks need little memory. Notebooks: 03, 04.
+All of them keep the phase of the mixture, or nearly so, and therefore none is perfect.
+They work in chunks, as a model does, so that long tracks need little memory.
+Notebooks: 03, 04.
 """
 
 from collections.abc import Callable
@@ -24,12 +25,17 @@ from mssedu.masks import (
     ideal_binary_mask,
     ideal_ratio_mask,
 )
-from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight
-from mssedu.separation.overlap_add import overlap_add, whole
+from mssedu.separation.chunks import (
+    Chunks,
+    chunk_starts,
+    chunk_weight,
+    overlap_add,
+    whole,
+)
 from mssedu.spectral import istft, stft
 
-SECONDS, OVERLAP = 10, 0.25  # of a chunk; share that the next one covers too
-VERSION = 2  # to be raised when an oracle's estimate changes
+SECONDS, OVERLAP = 10, 0.25  # length of a chunk; share that the next one covers too
+VERSION = 2  # raise it when the estimate of an oracle changes
 
 
 def _binary(sources: Tensor, mixture: Tensor) -> Tensor:
@@ -63,7 +69,7 @@ def oracle_estimate(
     Args:
         name: "ibm", "irm" or "mwf".
         sources: all parts of the mixture, (parts, channels, samples), also those whose
-            estimates nobody asks for.
+            estimates are not needed.
         mixture: (channels, samples).
         sample_rate: Hz.
 
@@ -78,16 +84,16 @@ def oracle_estimate(
         >>> oracle_estimate("irm", sources, sources.sum(0), 8000).shape
         torch.Size([2, 1, 8000])
     """
-    check_name("named oracle", name, ORACLES)
+    check_name("oracle", name, ORACLES)
     n_stems, channels, samples = sources.shape
 
-    def process(shown: Tensor) -> Tensor:
-        spectrograms = stft(shown.unflatten(1, (1 + n_stems, channels)))
+    def process(signal: Tensor) -> Tensor:
+        spectrograms = stft(signal.unflatten(1, (1 + n_stems, channels)))
         estimate = ORACLES[name](spectrograms[:, 1:], spectrograms[:, 0])
-        return istft(estimate, length=shown.shape[-1])
+        return istft(estimate, length=signal.shape[-1])
 
     # The mixture, then all sources, as channels of one signal.
-    shown = torch.cat([mixture, sources.reshape(n_stems * channels, samples)])
+    signal = torch.cat([mixture, sources.reshape(n_stems * channels, samples)])
     length = min(SECONDS * sample_rate, samples)
     chunks = Chunks(
         samples=samples,
@@ -98,6 +104,6 @@ def oracle_estimate(
     )
 
     def read(begin: int, end: int) -> Tensor:
-        return shown[:, begin:end]
+        return signal[:, begin:end]
 
     return whole(overlap_add(process, read, chunks, sample_rate), samples)

@@ -1,16 +1,16 @@
-"""The published table of the field: who scored what, by which definition, on what data.
+"""The published scores of the field: system, definition, data and source of each.
 
-The data are in published_scores.csv. Numbers of different definitions, test sets or
-training data do not compare: each row tells its own, and only rows of one definition
-are put beside yours. `checked` tells how far a number was followed up:
+The data are in published.csv. Numbers of different definitions, test sets or training
+data are not comparable: each row names its own, and only rows of the same definition
+are shown beside yours. `checked` says how a number was verified:
 
     files    computed anew from the scores of all tracks that its authors published
-    text     read in what is named as the source
-    quoted   from the paper at second hand: look it up before you cite it
+    text     read in the document that is named as the source
+    quoted   taken from another paper that quotes it: look it up before you cite it
 
-MOS is the mean opinion of listeners, 1 … 5, in the listening test of that year; two
-tests do not compare. Quality: natural, no artifacts. Contamination: 5 is no trace of
-other stems.
+MOS is the mean opinion of listeners, 1 … 5, in the listening test of that year; the MOS
+of two tests are not comparable. Quality: natural, no artifacts. Contamination: 5 means
+no trace of other stems.
 """
 
 import csv
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mssedu.evaluation.result import Evaluation
-from mssedu.evaluation.score_tables import NONE, mean_of_stems, number_text
-from mssedu.reports.tables import Head, Rows
+from pandas import DataFrame
+
+from mssedu.evaluation.result import Evaluation, mean_of_stems
 
 FILE = Path(__file__).with_name("published.csv")
 STEMS = ("drums", "bass", "other", "vocals")
@@ -57,7 +57,7 @@ class Published:
 
 @cache
 def published_scores() -> tuple[Published, ...]:
-    """All rows, oldest definitions first as in the file.
+    """All rows, in the order of the file.
 
     Example:
         >>> {row.mean for row in published_scores() if row.system == "BSRNN"}
@@ -69,57 +69,57 @@ def published_scores() -> tuple[Published, ...]:
 
 def published_table(
     definition: str | None = None, *, sources: bool = True
-) -> tuple[Head, Rows]:
-    """Head and lines of the whole table, or of one definition.
+) -> DataFrame:
+    """The whole table, or the rows of one definition; scores are numbers in dB.
 
     Args:
         definition: csdr, usdr or nsdr; all if None.
         sources: with the columns `checked` and `source`, which are wide.
     """
-    head = (
-        *("system", "year", "domain", "extra data", "test set", "definition"),
-        *(*STEMS, "average", "MOS", "checked", "source"),
-    )
     lines = [
-        (
-            *(row.system, str(row.year), row.domain, row.extra or "no", row.test),
-            row.definition,
-            *(number_text(row.scores[stem]) for stem in STEMS),
-            *(number_text(row.mean), row.mos or NONE, row.checked, row.source),
-        )
+        {
+            "system": row.system,
+            "year": row.year,
+            "domain": row.domain,
+            "extra data": row.extra or "no",
+            "test set": row.test,
+            "definition": row.definition,
+            **row.scores,
+            "average": row.mean,
+            "MOS": row.mos or None,
+            "checked": row.checked,
+            "source": row.source,
+        }
         for row in published_scores()
         if definition in (None, row.definition)
     ]
-    if sources:
-        return head, lines
-    return head[:-2], [line[:-2] for line in lines]
+    frame = DataFrame(lines)
+    return frame if sources else frame.drop(columns=["checked", "source"])
 
 
-def published_beside(evaluation: Evaluation, metric: str) -> tuple[Head, Rows]:
-    """Head and lines of your rows above the published ones: one definition, one way
-    to aggregate, that of the field.
+def published_beside(evaluation: Evaluation, metric: str) -> DataFrame:
+    """Your rows above the published ones: one definition, aggregated as in the field.
 
-    The mean is that of all stems in the columns, so it is left out beside other stems
-    than the customary four. No lines where nothing is published by this definition.
+    The average is that of all stems in the columns, so it is left out beside other
+    stems than the usual four. Without lines where nothing is published by this metric.
     """
     aggregation, stems = AGGREGATIONS.get(metric, ""), evaluation.stems
-    head = (f"{metric}, {aggregation}", "test set", "extra data")
     four = {*stems} == {*STEMS}
-    lines = []
+    lines: list[tuple[str | float | None, ...]] = []
     for row in published_scores():
         scores = [row.scores.get(stem) for stem in stems]
         mean = row.mean if four else None
         if row.definition == metric and any(x is not None for x in (*scores, mean)):
-            texts = map(number_text, (*scores, mean))
-            lines.append((row.system, row.test, row.extra or "no", *texts))
-    if not lines:
-        return (*head, *stems, "average"), []
-    yours = []
-    for name in evaluation.rows:
-        found = [evaluation.summary(metric, name, s, aggregation).value for s in stems]
-        texts = map(number_text, (*found, mean_of_stems(found) if four else None))
-        yours.append((f"yours: {name}", f"{len(evaluation.tracks)} tracks", "", *texts))
-    return (*head, *stems, "average"), [*yours, *lines]
+            lines.append((row.system, row.test, row.extra or "no", *scores, mean))
+    yours: list[tuple[str | float | None, ...]] = []
+    for name in evaluation.rows if lines else ():
+        values = [evaluation.summary(metric, name, s, aggregation).value for s in stems]
+        mean = mean_of_stems(values) if four else None
+        n_tracks = f"{len(evaluation.tracks)} tracks"
+        yours.append((f"yours: {name}", n_tracks, "", *values, mean))
+    first = f"{metric}, {aggregation}"
+    columns = [first, "test set", "extra data", *stems, "average"]
+    return DataFrame([*yours, *lines], columns=columns)
 
 
 def _row(line: dict[str, str]) -> Published:

@@ -1,30 +1,56 @@
-"""What an evaluation has found: the scores of every track, and what they mean.
+"""The result of an evaluation: the scores of every track, and tables of them.
 
-    scores of tracks ──▶ mean of tracks    each with a 95 % interval from
-                     └─▶ median of tracks  tracks drawn again and again
+    scores of tracks ─┬─▶ mean of tracks  ┐  each with a 95 % interval from
+                      └─▶ median of tracks┘  resampling the tracks
+                      frame, table, summaries ─▶ DataFrames
 
-Both are always told apart by name: `csdr` is published as the median of tracks, `usdr`
-and `nsdr` as their mean. Saved as one JSON with definitions, versions, settings, hashes
-of weights and tracks; read back by `load_evaluation`.
+Both aggregations are always named: `csdr` is published as the median of tracks, `usdr`
+and `nsdr` as their mean. An evaluation is saved as one JSON file with definitions,
+versions, settings and hashes of weights and tracks; `load_evaluation` reads it.
+
+    usdr, dB  aggregation         vocals     …  average
+    model     mean of tracks      6.32       …  5.33
+              95 % interval       5.9…6.7
+              median of tracks    6.41       …  5.40
+              95 % interval       6.0…6.8
+              standard deviation  1.81
 """
 
 import hashlib
+import itertools
 import json
-import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mssedu.errors import DatasetError, check_name, message
-from mssedu.evaluation.statistics import bootstrap_interval
+from pandas import DataFrame
+
+from mssedu.audio.files import write_json
+from mssedu.errors import DatasetError, check_name
+from mssedu.evaluation.statistics import LEAST, bootstrap_interval
 from mssedu.evaluation.track import Scores, TrackScores
 
-FORMAT = 1  # of the JSON; raised when an old file can no longer be read
+FORMAT = 1  # version of the JSON; raised when older files can no longer be read
 FILE = "evaluation.json"  # in a run folder
 AGGREGATIONS = {"mean of tracks": "mean", "median of tracks": "median"}
-SPREAD = "standard deviation"  # of the tracks, with n - 1 below
+SPREAD = "standard deviation"  # of the tracks, with n - 1 as the divisor
+TIDY = ("track", "row", "metric", "stem", "value")
+SUMMARY = (
+    "metric",
+    "unit",
+    "row",
+    "aggregation",
+    "stem",
+    "value",
+    "low",
+    "high",
+    "n_tracks",
+    "n_silent",
+    "version",
+    "definition",
+)
 
 
 @dataclass(frozen=True)
@@ -38,26 +64,44 @@ class Summary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of every track by metric, row and stem."""
+    """Scores of every track by metric, row and stem.
+
+    `frame` has every score, `table` one metric as papers print it, and `summaries` the
+    means and medians of all metrics. All three are pandas DataFrames:
+    `.to_csv("scores.csv")` or `.to_latex()` writes them, and
+    `mssedu.reports.render(table, "latex")` gives the table that the command line shows.
+
+    Example:
+        >>> import mssedu
+        >>> noise = {stem: torch.randn(2, 8000) for stem in ("voice", "rest")}
+        >>> song = mssedu.data.Track.from_audio("a song", noise, 8000)
+        >>> found = mssedu.evaluate(None, [song], rows=("silence", "irm"))
+        >>> found.frame().columns.tolist()
+        ['track', 'row', 'metric', 'stem', 'value']
+        >>> found.table("usdr").shape  # rows, and name + aggregation + stems + average
+        (4, 5)
+    """
 
     stems: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: tuple[str, ...]
     tracks: Mapping[str, TrackScores]  # by name
-    about: Mapping[str, Any]  # what gave the estimates: model, settings, hashes
+    about: Mapping[str, Any]  # source of the estimates: model, settings, hashes
     definitions: Mapping[str, Any]  # of metrics and rows, with versions
 
     @property
     def data_sha256(self) -> str:
-        """Hash of all tracks: the same for the same songs, wherever they lie."""
+        """Hash of all tracks: the same for the same songs in any folder."""
         lines = sorted(track.audio_sha256 for track in self.tracks.values())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def by_track(self, metric: str, row: str, stem: str) -> dict[str, float]:
-        """Scores of the tracks that have one; for most, where the stem sounds."""
+        """Track -> score, without the tracks that have none, such as those in which
+        the stem is silent.
+        """
         self._check(metric, row, stem)
-        found = {n: t.scores[metric][row][stem] for n, t in self.tracks.items()}
-        return {name: score for name, score in found.items() if score is not None}
+        scores = {n: t.scores[metric][row][stem] for n, t in self.tracks.items()}
+        return {name: score for name, score in scores.items() if score is not None}
 
     def of_track(self, name: str, metric: str) -> Mapping[str, Scores]:
         """Scores of one track: row -> stem -> number."""
@@ -81,7 +125,7 @@ class Evaluation:
         return statistics.stdev(scores) if len(scores) > 1 else None
 
     def summary(self, metric: str, row: str, stem: str, aggregation: str) -> Summary:
-        """A number for all tracks, and how sure it is.
+        """Mean or median of the tracks, with its 95 % interval.
 
         Args:
             metric, row, stem: of the score.
@@ -97,17 +141,151 @@ class Evaluation:
         return Summary(value, bootstrap_interval(scores, statistic), len(scores))
 
     def n_silent(self, stem: str) -> int:
-        """Tracks that have no such stem: ratios are not defined there."""
+        """Number of tracks in which the stem is silent, so that it has no ratio."""
         return sum(stem in track.at_silence for track in self.tracks.values())
 
     def level_at_silence(self, row: str, stem: str) -> float | None:
-        """Mean level of the estimate in tracks that have no such stem, dBFS."""
+        """Mean level of the estimate in tracks in which the stem is silent, dBFS."""
         tracks = self.tracks.values()
         levels = [t.at_silence[stem][row] for t in tracks if stem in t.at_silence]
         return statistics.fmean(levels) if levels else None
 
+    def title(self, metric: str) -> str:
+        """Name and unit of a metric, such as "usdr, dB"."""
+        check_name("metric", metric, self.metrics)
+        unit = self.definitions["metrics"][metric]["unit"]
+        return f"{metric}, {unit}" if unit else metric
+
+    def frame(self) -> DataFrame:
+        """Every score: the columns track, row, metric, stem and value.
+
+        The value is NaN where a score is not defined. One of many tables to make of it:
+        `frame.pivot_table("value", index="row", columns="stem")`.
+        """
+        lines = [
+            (track.name, row, metric, stem, score)
+            for track in self.tracks.values()
+            for metric in self.metrics
+            for row, scores in track.scores[metric].items()
+            for stem, score in scores.items()
+        ]
+        return DataFrame(lines, columns=list(TIDY)).astype({"value": float})
+
+    def table(
+        self, metric: str, aggregations: Sequence[str] = (*AGGREGATIONS, SPREAD)
+    ) -> DataFrame:
+        """One metric as papers print it: a line per row and aggregation.
+
+        Scores are numbers, intervals are text, and the row is named on its first line.
+
+        Args:
+            metric: of the scores.
+            aggregations: "mean of tracks", "median of tracks" and "standard deviation".
+
+        Raises:
+            InputError: an unknown metric or aggregation.
+        """
+        lines: list[tuple[Any, ...]] = []
+        for row in self.rows:
+            of_row = [
+                line
+                for aggregation in aggregations
+                for line in self._lines(metric, row, aggregation)
+            ]
+            names = [row] + [""] * (len(of_row) - 1)
+            lines += [(name, *line) for name, line in zip(names, of_row, strict=True)]
+        columns = [self.title(metric), "aggregation", *self.stems, "average"]
+        return DataFrame(lines, columns=columns)
+
+    def _lines(
+        self, metric: str, row: str, aggregation: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """One aggregation of a row and its interval, without the name of the row."""
+        if aggregation == SPREAD:
+            spread = [self.deviation(metric, row, stem) for stem in self.stems]
+            if any(value is not None for value in spread):
+                yield (SPREAD, *spread, "")
+            return
+        found = [self.summary(metric, row, stem, aggregation) for stem in self.stems]
+        values = [summary.value for summary in found]
+        yield (aggregation, *values, mean_of_stems(values))
+        if any(summary.interval for summary in found):
+            intervals = [interval_text(summary.interval) for summary in found]
+            yield ("95 % interval", *intervals, "")
+
+    def track_table(self, track: str, metric: str) -> DataFrame:
+        """The scores of one track: a line per row, a column per stem."""
+        scores = self.of_track(track, metric)
+        lines = [
+            (row, *(scores[row][stem] for stem in self.stems)) for row in self.rows
+        ]
+        return DataFrame(lines, columns=[self.title(metric), *self.stems])
+
+    def summaries(self) -> DataFrame:
+        """All metrics, one number a line, with all that says what the number is.
+
+        The columns: metric, unit, row, aggregation, stem, value, low and high end of
+        the 95 % interval, n_tracks (that have a score), n_silent (in which the stem is
+        silent), version and definition of the metric.
+        """
+        lines: list[tuple[Any, ...]] = []
+        for metric, row in itertools.product(self.metrics, self.rows):
+            about = self.definitions["metrics"][metric]
+            for aggregation in (*AGGREGATIONS, SPREAD):
+                for stem in self.stems:
+                    if aggregation == SPREAD:
+                        n = len(self.by_track(metric, row, stem))
+                        one = Summary(self.deviation(metric, row, stem), None, n)
+                    else:
+                        one = self.summary(metric, row, stem, aggregation)
+                    names = (metric, about["unit"], row, aggregation, stem)
+                    numbers = (one.value, *(one.interval or (None, None)), one.n)
+                    what = (self.n_silent(stem), about["version"], about["definition"])
+                    lines.append((*names, *numbers, *what))
+        frame = DataFrame(lines, columns=list(SUMMARY))
+        return frame.astype(dict.fromkeys(("value", "low", "high"), float))
+
+    def note(self, metric: str) -> str:
+        """What the numbers of `table` mean, and which tracks they leave out."""
+        check_name("metric", metric, self.metrics)
+        about = self.definitions["metrics"][metric]
+        n_tracks = len(self.tracks)
+        better = "higher" if about["higher_is_better"] else "lower"
+        tracks = "1 track" if n_tracks == 1 else f"{n_tracks} tracks"
+        few = "too few for an interval" if n_tracks < LEAST else ""
+        parts = [
+            f"{metric}: {about['definition']}; {better} is better.",
+            f"{tracks}: {few}."
+            if few
+            else f"{tracks}; intervals: bootstrap over tracks.",
+            "Average: the mean of the stems' numbers.",
+        ]
+        if any(self.n_silent(stem) for stem in self.stems):
+            silent = [f"{stem} in {self.n_silent(stem)}" for stem in self.stems]
+            parts.append(f"Silent, so without a ratio: {', '.join(silent)}.")
+            parts += self._levels_at_silence()
+        lags = [
+            f"{name} {track.lag}" for name, track in self.tracks.items() if track.lag
+        ]
+        if lags:
+            parts.append(f"Lags of the estimates, removed, samples: {', '.join(lags)}.")
+        entries = [entry for track in self.tracks.values() for entry in track.capped]
+        n_capped = sum(entry.split(" ", 1)[0] == metric for entry in entries)
+        if n_capped:
+            text = "scores are ±100 by cap: perfect or empty estimates."
+            parts.append(f"{n_capped} {text}")
+        return " ".join(parts)
+
+    def _levels_at_silence(self) -> list[str]:
+        """How loud the estimates are where the true stem is silent."""
+        if "model" not in self.rows:
+            return []
+        levels = {stem: self.level_at_silence("model", stem) for stem in self.stems}
+        texts = [f"{s} {x:.0f} dBFS" for s, x in levels.items() if x is not None]
+        return [f"There the estimates are at: {', '.join(texts)}."]
+
     def save(self, path: str | Path) -> Path:
-        """Write everything as JSON, at once or not at all; a folder gets FILE."""
+        """Write everything as JSON, whole or not at all; into a folder as FILE."""
         path = Path(path)
         path = path / FILE if path.is_dir() else path
         document = {
@@ -123,7 +301,7 @@ class Evaluation:
         return path
 
     def _summaries(self) -> dict[str, Any]:
-        """Aggregations and spread of everything, for readers of the file."""
+        """Aggregations and spread of all scores, for readers of the file."""
         return {
             metric: {
                 row: {
@@ -147,10 +325,10 @@ class Evaluation:
 
 
 def load_evaluation(path: str | Path) -> Evaluation:
-    """Read what `Evaluation.save` wrote.
+    """Read the file that `Evaluation.save` has written.
 
     Args:
-        path: a run folder, or the JSON itself.
+        path: a run folder, or the JSON file itself.
 
     Raises:
         DatasetError: no such file, or one of another kind or format.
@@ -158,21 +336,24 @@ def load_evaluation(path: str | Path) -> Evaluation:
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     where = str(file.absolute())
-    remedy = "Name a folder that mssedu evaluate --save has written to the end."
+    remedy = "Choose a folder of a finished mssedu evaluate --save."
     if not file.is_file():
-        raise DatasetError(message(where, "an evaluation", "no such file", remedy))
+        raise DatasetError(f"{where}: no such file. {remedy}")
     try:
         document = json.loads(file.read_text("utf-8"))
         version = document["format"]
         tracks = [TrackScores(**track) for track in document["tracks"]]
         definitions = document["definitions"]
     except (ValueError, TypeError, KeyError) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise DatasetError(message(where, "an evaluation", got, remedy)) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DatasetError(
+            f"{where} holds no evaluation ({reason}). {remedy}"
+        ) from error
     if version != FORMAT:
-        remedy = "Update mssedu to the version that wrote it."
-        wanted = f"an evaluation of format {FORMAT}"
-        raise DatasetError(message(where, wanted, version, remedy))
+        raise DatasetError(
+            f"{where} has the format {version}, and this version of mssedu reads "
+            f"format {FORMAT}. Update mssedu to the version that wrote the file."
+        )
     return Evaluation(
         stems=tuple(document["stems"]),
         metrics=tuple(definitions["metrics"]),
@@ -183,16 +364,20 @@ def load_evaluation(path: str | Path) -> Evaluation:
     )
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def mean_of_stems(values: Sequence[float | None]) -> float | None:
+    """The mean of the stems' numbers, as papers print it; None unless all exist."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def interval_text(interval: tuple[float, float] | None) -> str | None:
+    """Both ends with one decimal; None where there is no interval.
+
+    Example:
+        >>> interval_text((5.91, 6.74))
+        '5.9…6.7'
+    """
+    return None if interval is None else f"{interval[0]:.1f}…{interval[1]:.1f}"
 
 
 def first_difference(old: Any, new: Any, place: str = "") -> str | None:

@@ -1,50 +1,77 @@
-"""Scores of tracks that are done, kept so that an interrupted evaluation goes on.
+"""The files of an evaluation: scores of finished tracks, museval's files, and stems.
 
-    FOLDER/tracks/TRACK.json    {"format", "key", "scores"}
+    FOLDER/tracks/TRACK.json           {"format", "key", "scores"}
+    FOLDER/museval/SPLIT/TRACK.json    {"targets": [{"name", "frames": [{"time", …}]}]}
+    STEMS_FOLDER/TRACK/STEM.wav        float32, before any alignment
+    STEMS_FOLDER/estimates.json        what made the stems
 
-The key is everything that the scores depend on: hash of the audio, definitions and
-versions of the metrics, hash of the weights, settings. Scores with another key are
-computed again, and the log says what has changed. A file is there whole or not at all.
+An interrupted evaluation goes on with the tracks that have no scores yet. The key is
+everything that the scores depend on: hash of the audio, definitions and versions of the
+metrics, hash of the weights, settings. Scores with another key are computed again, and
+the log says what has changed. Each file is written whole or not at all.
+
+`museval.EvalStore().add_eval_dir(FOLDER / "museval")` reads museval's files, as do the
+scripts that made the tables of SiSEC 2018; source of the schema: museval 0.4.1,
+musdb.schema.json. `FileEstimates` and `mssedu listen create` read a folder of stems.
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mssedu.evaluation.museval_json import write_museval
-from mssedu.evaluation.result import FORMAT, first_difference, write_json
+from torch import Tensor
+
+from mssedu.audio.files import (
+    as_json,
+    file_name,
+    file_names,
+    write_json,
+    write_text,
+)
+from mssedu.audio.tensors import save_audio
+from mssedu.data.track import Track
+from mssedu.errors import InputError
+from mssedu.evaluation.estimates import TEMPLATE, Estimates, FileEstimates
+from mssedu.evaluation.result import FORMAT, first_difference
 from mssedu.evaluation.track import TrackScores
 
-Key = Mapping[str, Any]
+STEMS_FILE = "estimates.json"
 
 
 class ScoreStore:
-    """A folder of finished tracks; without a folder nothing is kept.
+    """A folder of finished tracks; without a folder nothing is stored.
 
     Args:
         folder: of the run.
-        log: is given a line where stored scores do not serve.
+        log: is called with a line where stored scores cannot be used.
+        names: of all tracks, so that names that differ in upper and lower case only get
+            files of their own.
     """
 
-    def __init__(self, folder: Path | None, log: Callable[[str], None]) -> None:
-        self.folder, self.log = folder, log
+    def __init__(
+        self,
+        folder: Path | None,
+        log: Callable[[str], None],
+        names: Iterable[str] = (),
+    ) -> None:
+        self.folder, self.log, self._names = folder, log, file_names(names)
 
     def path(self, track: str) -> Path | None:
-        """Where the scores of a track lie."""
+        """The file with the scores of a track; None without a folder."""
         if self.folder is None:
             return None
-        # A name may hold what a file name must not.
-        name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", track).strip(" .") or "_"
+        name = self._names.get(track) or file_name(track)
         return self.folder / "tracks" / f"{name}.json"
 
-    def read(self, track: str, key: Key | None) -> TrackScores | None:
-        """Stored scores of a track; None if there are none that have this key.
+    def read(self, track: str, key: Mapping[str, Any] | None) -> TrackScores | None:
+        """Stored scores of a track; None if there are none with this key.
 
         Args:
             track: its name.
-            key: what the scores depend on; None: only computing them can tell.
+            key: what the scores depend on; None if that is not known, so that the
+                scores must be computed.
         """
         path = self.path(track)
         if path is None or not path.exists():
@@ -55,7 +82,8 @@ class ScoreStore:
             try:
                 document = json.loads(path.read_text("utf-8"))
                 old = {"format": document["format"], **document["key"]}
-                reason = first_difference(old, {"format": FORMAT, **plain(key)}) or ""
+                new = {"format": FORMAT, **as_json(key)}
+                reason = first_difference(old, new) or ""
                 if not reason:
                     return TrackScores(**document["scores"])
             except (ValueError, TypeError, KeyError) as error:
@@ -63,8 +91,8 @@ class ScoreStore:
         self.log(f"{track}: computed again: {reason}")
         return None
 
-    def write(self, scores: TrackScores, key: Key | None) -> None:
-        """Keep the scores of a track, for museval too if they have its frames."""
+    def write(self, scores: TrackScores, key: Mapping[str, Any] | None) -> None:
+        """Store the scores of a track, and its frames for museval if it has them."""
         path = self.path(scores.name)
         if self.folder is None or path is None:
             return
@@ -75,6 +103,94 @@ class ScoreStore:
             write_museval(folder, path.stem, scores.split, scores.museval)
 
 
-def plain(document: Any) -> Any:
-    """As JSON gives it back: tuples as lists."""
-    return json.loads(json.dumps(document))
+def write_museval(
+    folder: Path, track: str, split: str | None, document: Mapping[str, Any]
+) -> Path:
+    """Write the frames of a track to the file that museval reads.
+
+    Args:
+        folder: of all files; museval reads its subfolder test only.
+        track: name of the file, without its suffix.
+        split: of the track; "test" if it has none.
+        document: of `museval_frames`.
+    """
+    path = folder / (split or "test") / f"{track}.json"
+    # museval expects NaN, which JSON does not have: so this is not `write_json`.
+    write_text(path, json.dumps(_with_nan(document), indent=1))
+    return path
+
+
+def _with_nan(value: Any) -> Any:
+    """The document with NaN in place of None."""
+    if isinstance(value, Mapping):
+        return {key: _with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return math.nan if value is None else value
+
+
+class StemStore:
+    """A folder for the estimates of one model or function.
+
+    Args:
+        folder: created if it does not exist; otherwise empty, or with STEMS_FILE in it.
+        source: of the estimates; a folder of files, or None, has nothing to keep.
+        names: of all tracks, as for `ScoreStore`.
+
+    Raises:
+        InputError: nothing to keep, or a folder that holds something else.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        source: Estimates | None,
+        names: Iterable[str] = (),
+    ) -> None:
+        if source is None or isinstance(source, FileEstimates):
+            what = "there are no estimates" if source is None else "they are files"
+            raise InputError(
+                f"stems_folder {folder}: the estimates cannot be kept, because {what}. "
+                "Leave the folder for stems out."
+            )
+        self.folder, self.stems = Path(folder), source.stems
+        self._names = file_names(names)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, about = self.folder / STEMS_FILE, as_json(source.about)
+        if path.exists():
+            difference = first_difference(json.loads(path.read_text("utf-8")), about)
+            if difference:
+                raise InputError(
+                    f"{path.absolute()}: the stems in this folder were made with "
+                    f"another model or other settings ({difference}). Choose another "
+                    "folder for these stems."
+                )
+        elif any(self.folder.iterdir()):
+            # It may be a data set, whose true stems have the same names.
+            first = sorted(entry.name for entry in self.folder.iterdir())[0]
+            raise InputError(
+                f"{self.folder.absolute()} holds {first}, and it must be empty or have "
+                f"a {STEMS_FILE}. Choose another folder for these stems."
+            )
+        write_json(path, about)
+
+    def path(self, track: Track, stem: str) -> Path:
+        """The file of a stem of a track."""
+        name = self._names.get(track.name) or file_name(track.name)
+        return self.folder / TEMPLATE.format(track=name, stem=stem)
+
+    def holds(self, track: Track) -> bool:
+        """Whether all stems of a track are there."""
+        return all(self.path(track, stem).is_file() for stem in self.stems)
+
+    def write(self, track: Track, estimates: Tensor) -> None:
+        """Write the stems of a track.
+
+        Args:
+            track: for its name and sample rate.
+            estimates: (stems, channels, samples).
+        """
+        for stem, estimate in zip(self.stems, estimates, strict=True):
+            path = self.path(track, stem)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_audio(path, estimate, track.sample_rate, subtype="float32")

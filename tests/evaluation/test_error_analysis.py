@@ -66,11 +66,13 @@ def test_medians_of_songs(analysis):
     torch.testing.assert_close(
         analysis.of_sources(middle), middle.bleed.of_sources()[:2, :2]
     )
-    head, rows = analysis.summary()
-    assert [row[0] for row in rows] == list(STEMS)
-    assert {len(row) for row in rows} == {len(head)}
-    score = dict(zip(head, rows[0], strict=True))["usdr of songs"]
-    assert float(score) == pytest.approx(float(middle.usdr[0]), abs=0.051)
+    summary = analysis.summary().set_index("stem")
+    assert list(summary.index) == list(STEMS)
+    score = summary.loc["voice", "usdr of songs"]
+    assert score == pytest.approx(float(middle.usdr[0]), abs=1e-3)
+    lost, bleed, artifacts = analysis.of_errors()[:, 0].tolist()
+    energies = ["lost", "largest bleed", "artifacts"]
+    assert summary.loc["voice", energies].tolist() == [lost, bleed, artifacts]
 
 
 def test_a_stem_that_is_silent_in_all_songs(tracks):
@@ -83,7 +85,7 @@ def test_a_stem_that_is_silent_in_all_songs(tracks):
     found = analyze_errors(FunctionEstimates(separated, STEMS), quiet)
     assert {excerpt.stem for excerpt in found.worst} == {"voice"}
     assert found.of_sources()[1].isnan().all()
-    assert found.summary()[1][1] == ("band", *6 * ["–"])
+    assert found.summary().set_index("stem").loc["band"].isna().all()
 
 
 def test_a_model_of_one_stem_is_seen_against_the_rest(tracks):
@@ -137,17 +139,17 @@ def test_scores_are_those_of_the_metric(analysis, tracks):
 
 def test_what_it_refuses(tracks):
     estimates = FunctionEstimates(separated, STEMS)
-    with pytest.raises(DatasetError, match="expected at least one track, got 0"):
+    with pytest.raises(DatasetError, match="tracks is empty"):
         analyze_errors(estimates, [])
-    with pytest.raises(InputError, match="n_worst in"):
+    with pytest.raises(InputError, match="n_worst"):
         analyze_errors(estimates, tracks, n_worst=-1)
-    with pytest.raises(InputError, match="stem of"):
+    with pytest.raises(InputError, match="flute"):
         analyze_errors(FunctionEstimates(separated, ("flute",)), tracks)
     short = FunctionEstimates(lambda track: track.sources()[..., :-1], STEMS)
-    with pytest.raises(InputError, match="good: expected estimates"):
+    with pytest.raises(InputError, match="good"):
         analyze_errors(short, tracks)
     sound = tracks[0].sources()
     sound[1, 0, RATE] = torch.nan
     bad = Track.from_audio("bad", dict(zip(STEMS, sound, strict=True)), RATE)
-    with pytest.raises(InputError, match=r"bad, band: .*1\.000 s"):
+    with pytest.raises(InputError, match=r"bad, band.*1\.000 s"):
         analyze_errors(estimates, [bad])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.evaluation.error_song import EXCERPT_SECONDS, REST, Song
+from mssedu.evaluation.error_analysis import EXCERPT_SECONDS, REST, Song
 from mssedu.metrics.ratios import usdr
 
 RATE = 8000

@@ -116,11 +116,11 @@ def test_worst_windows(scored):
 
 def test_what_it_refuses(song):
     references, estimates = song
-    with pytest.raises(InputError, match="score_windows: expected two"):
+    with pytest.raises(InputError, match="estimate"):
         windows_of(references, estimates[:1])
-    with pytest.raises(InputError, match="samples in"):
+    with pytest.raises(InputError, match="empty"):
         windows_of(references[..., :0], estimates[..., :0])
-    with pytest.raises(InputError, match="step_db in"):
+    with pytest.raises(InputError, match="step_db"):
         score_by_level(torch.zeros(3), torch.zeros(3), step_db=0.0)
-    with pytest.raises(InputError, match=r"score_by_level: expected two \(windows\)"):
+    with pytest.raises(InputError, match="level_db"):
         score_by_level(torch.zeros(2, 3), torch.zeros(2, 3))

@@ -60,5 +60,5 @@ def test_masks_share_out_the_mixture():
 
 def test_each_has_a_definition_and_no_other_name_works():
     assert set(ORACLES) == set(DEFINITIONS)
-    with pytest.raises(InputError, match="a named oracle of"):
+    with pytest.raises(InputError, match="unknown oracle 'psm'"):
         oracle_estimate("psm", torch.zeros(1, 1, 8), torch.zeros(1, 8), RATE)

@@ -15,7 +15,7 @@ from mssedu.evaluation.published import (
 )
 from mssedu.evaluation.run import evaluate
 from mssedu.metrics.table import METRICS
-from mssedu.reports.tables import render
+from mssedu.reports.tables import render, texts
 
 ROWS = published_scores()
 
@@ -70,13 +70,19 @@ def test_no_row_twice():
 
 
 def test_the_whole_table_names_the_definition_of_each_row():
-    head, lines = published_table()
-    assert {len(line) for line in lines} == {len(head)}
-    assert len(lines) == len(ROWS)
-    column = head.index("definition")
-    assert {line[column] for line in lines} == {"csdr", "usdr", "nsdr"}
-    assert {line[column] for line in published_table("usdr")[1]} == {"usdr"}
-    assert "Hybrid Demucs (v3)" in render(head, lines, "latex")
+    table = published_table()
+    assert len(table) == len(ROWS)
+    assert {*table["definition"]} == {"csdr", "usdr", "nsdr"}
+    assert {*published_table("usdr")["definition"]} == {"usdr"}
+    assert "Hybrid Demucs (v3)" in render(table, "latex")
+    assert [*table][-2:] == ["checked", "source"]
+    assert [*published_table(sources=False)] == [*table][:-2]
+
+
+def beside(evaluation, metric):
+    """Titles and cells as they are printed."""
+    head, rows = texts(published_beside(evaluation, metric))
+    return head, [tuple(row) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +98,12 @@ def yours():
 
 
 def test_beside_yours_stand_rows_of_your_definition_only(yours):
-    head, lines = published_beside(yours, "usdr")
+    head, lines = beside(yours, "usdr")
     assert head[0] == "usdr, mean of tracks"
     assert [line[0] for line in lines[:3]] == ["yours: silence", "yours: irm", "MDX23C"]
     assert lines[0][1:] == ("3 tracks", "", "0.00", "0.00", "0.00", "0.00", "0.00")
     assert not any("Demucs" in line[0] for line in lines)
-    head, lines = published_beside(yours, "csdr")
+    head, lines = beside(yours, "csdr")
     assert head[0] == "csdr, median of tracks"
     median = yours.median("csdr", "irm", "drums")
     assert lines[1][3] == f"{median:.2f}"
@@ -111,13 +117,13 @@ def test_beside_yours_stand_rows_of_your_definition_only(yours):
         "9.20",
         "9.00",
     )
-    assert published_beside(yours, "si_sdr")[1] == []
+    assert published_beside(yours, "si_sdr").empty
 
 
 def test_columns_are_yours(yours):
     two = replace(yours, stems=("vocals", "pipa"), rows=())
-    lines = {line[0]: line[3:] for line in published_beside(two, "csdr")[1]}
+    lines = {line[0]: line[3:] for line in beside(two, "csdr")[1]}
     assert lines["Hybrid Demucs (v3)"] == ("8.13", "–", "–")  # no mean of four
     assert "Demucs (v1)" not in lines  # only its mean was published
     none = replace(yours, stems=("dizi", "pipa"), rows=())
-    assert published_beside(none, "csdr")[1] == []
+    assert published_beside(none, "csdr").empty

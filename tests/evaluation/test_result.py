@@ -3,6 +3,7 @@
 import json
 import statistics
 
+import pandas
 import pytest
 
 from mssedu.errors import DatasetError, InputError
@@ -11,10 +12,11 @@ from mssedu.evaluation.result import (
     Evaluation,
     first_difference,
     load_evaluation,
-    write_json,
+    mean_of_stems,
 )
 from mssedu.evaluation.statistics import bootstrap_interval
 from mssedu.evaluation.track import TrackScores
+from mssedu.reports.tables import texts
 
 DEFINITIONS = {
     "metrics": {
@@ -108,38 +110,29 @@ def test_one_track(found):
 
 
 def test_unknown_names(found):
-    with pytest.raises(InputError, match="a track of"):
+    with pytest.raises(InputError, match="unknown track"):
         found.of_track("z", "usdr")
-    with pytest.raises(InputError, match="a metric of"):
+    with pytest.raises(InputError, match="unknown metric"):
         found.mean("csdr", "model", "voice")
-    with pytest.raises(InputError, match="a row of"):
+    with pytest.raises(InputError, match="unknown row"):
         found.mean("usdr", "irm", "voice")
-    with pytest.raises(InputError, match="a stem of"):
+    with pytest.raises(InputError, match="unknown stem"):
         found.mean("usdr", "model", "bass")
-    with pytest.raises(InputError, match="a way to aggregate of"):
+    with pytest.raises(InputError, match="mode of tracks"):
         found.summary("usdr", "model", "voice", "mode of tracks")
 
 
 def test_files_that_are_none(tmp_path, found):
-    with pytest.raises(DatasetError, match="an evaluation, got no such file"):
+    with pytest.raises(DatasetError, match="no such file"):
         load_evaluation(tmp_path)
     path = tmp_path / "evaluation.json"
     path.write_text("{}")
-    with pytest.raises(DatasetError, match="an evaluation, got KeyError"):
+    with pytest.raises(DatasetError, match=r"no evaluation .*KeyError"):
         load_evaluation(tmp_path)
     found.save(path)
     path.write_text(path.read_text("utf-8").replace('"format": 1', '"format": 9'))
-    with pytest.raises(DatasetError, match="format 1, got 9"):
+    with pytest.raises(DatasetError, match="format 9"):
         load_evaluation(tmp_path)
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "x.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"a": float("nan")})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [file.name for file in path.parent.iterdir()] == ["x.json"]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +147,108 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 )
 def test_the_first_difference(old, new, words):
     assert first_difference(old, new) == words
+
+
+# ---- tables -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def four():
+    return evaluation(
+        track("a", 1.0, 5.0),
+        track("b", None, 6.0, leak=-30.4),
+        track("c", 4.0, 7.0),
+        track("d", 10.0, 8.0),
+    )
+
+
+def lines_of(frame):
+    """The cells as they are printed."""
+    return [tuple(row) for row in texts(frame)[1]]
+
+
+def test_a_line_per_row_and_aggregation(four):
+    table = four.table("usdr")
+    assert [*table] == ["usdr, dB", "aggregation", "voice", "rest", "average"]
+    lines = lines_of(table)
+    assert [line[:2] for line in lines[5:]] == [
+        ("model", "mean of tracks"),
+        ("", "95 % interval"),
+        ("", "median of tracks"),
+        ("", "95 % interval"),
+        ("", "standard deviation"),
+    ]
+    assert lines[5] == ("model", "mean of tracks", "5.00", "6.50", "5.75")
+    assert lines[6][2:] == ("1.0…10.0", "5.5…7.5", "")
+    assert lines[7][2:] == ("4.00", "6.50", "5.25")
+    assert lines[9][2:] == ("4.58", "1.29", "")  # of 1, 4, 10; of 5, 6, 7, 8
+    only_means = four.table("usdr", ["mean of tracks"])
+    assert lines_of(only_means) == [*lines[:2], *lines[5:7]]
+    assert table.loc[5, "voice"] == 5.0  # a number
+
+
+def test_few_tracks_have_no_brackets_and_the_note_says_so():
+    found = evaluation(track("a", None, 5.0, leak=-30.0), track("b", None, 6.0))
+    lines = lines_of(found.table("usdr"))
+    assert lines[3] == ("model", "mean of tracks", "–", "5.50", "–")
+    assert lines[5] == ("", "standard deviation", "–", "0.71", "")
+    assert len(lines) == 6
+    assert "2 tracks: too few for an interval" in found.note("usdr")
+
+
+def test_the_note_has_definition_silence_and_level(four):
+    note = four.note("usdr")
+    assert note.startswith("usdr: words; higher is better. 4 tracks; intervals: boot")
+    assert "Silent, so without a ratio: voice in 1, rest in 0." in note
+    assert "There the estimates are at: voice -30 dBFS." in note
+    assert "cap" not in note
+    assert "Lags" not in note
+
+
+def test_the_note_has_caps_and_lags():
+    a = track("a", 1.0, 2.0)
+    fields = {**a.as_json(), "capped": ["usdr model voice", "csdr model voice"]}
+    note = evaluation(TrackScores(**fields | {"lag": -12})).note("usdr")
+    assert "1 scores are ±100 by cap" in note
+    assert "samples: a -12." in note
+    assert "Silent" not in note
+
+
+def test_the_table_of_one_track(four):
+    assert texts(four.track_table("b", "usdr")) == (
+        ["usdr, dB", "voice", "rest"],
+        [["silence", "0.00", "0.00"], ["model", "–", "6.00"]],
+    )
+
+
+def test_the_frame_has_every_score_once(four, tmp_path):
+    frame = four.frame()
+    assert [*frame] == ["track", "row", "metric", "stem", "value"]
+    assert len(frame) == 4 * 2 * 2  # tracks, rows, stems
+    chosen = frame.query("row == 'model' and stem == 'voice'")
+    assert chosen.value.mean() == four.mean("usdr", "model", "voice")
+    assert chosen.value.isna().tolist() == [False, True, False, False]
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    assert pandas.read_csv(tmp_path / "scores.csv").equals(frame)
+
+
+def test_the_summaries_have_one_number_a_line(four):
+    head, lines = texts(four.summaries(), decimals=4)
+    assert len(lines) == 2 * 3 * 2  # rows, aggregations, stems
+    line = dict(zip(head, lines[6], strict=True))
+    assert (line["row"], line["aggregation"]) == ("model", "mean of tracks")
+    assert (line["stem"], line["value"], line["n_tracks"]) == ("voice", "5.0000", "3")
+    assert (line["low"], line["n_silent"]) == ("1.0000", "1")
+    assert (line["version"], line["definition"]) == ("1", "words")
+
+
+def test_the_mean_of_stems_needs_all():
+    assert mean_of_stems([1.0, 3.0]) == 2.0
+    assert mean_of_stems([1.0, None]) is None
+    assert mean_of_stems([]) is None
+
+
+@pytest.mark.parametrize("method", ["table", "note", "title"])
+def test_tables_of_unknown_metrics(four, method):
+    with pytest.raises(InputError, match="unknown metric 'csdr'"):
+        getattr(four, method)("csdr")

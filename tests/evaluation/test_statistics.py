@@ -160,15 +160,15 @@ def test_holm_keeps_the_error_of_the_whole_table():
 
 
 def test_errors():
-    with pytest.raises(InputError, match="as many values twice, got 1 and 2"):
+    with pytest.raises(InputError, match="got 1 and 2 values"):
         paired_test([1.0], [1.0, 2.0])
-    with pytest.raises(InputError, match="as many values twice, got 0 and 0"):
+    with pytest.raises(InputError, match="got 0 and 0 values"):
         paired_test([], [])
-    with pytest.raises(InputError, match="paired_test: expected finite values"):
+    with pytest.raises(InputError, match="must be finite"):
         paired_test([1.0], [math.nan])
-    with pytest.raises(InputError, match="bootstrap_interval: expected finite values"):
+    with pytest.raises(InputError, match="values must be finite"):
         bootstrap_interval([1.0, math.inf, 2.0])
-    with pytest.raises(InputError, match="a statistic of"):
+    with pytest.raises(InputError, match="unknown statistic"):
         bootstrap_interval([1.0, 2.0, 3.0], "mode")
-    with pytest.raises(InputError, match="p in"):
+    with pytest.raises(InputError, match="p must be"):
         holm([1.2])

@@ -13,7 +13,14 @@ from mssedu.data.layouts import load_track
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.evaluation.track import ROWS, Job, TrackScores, score_track
+from mssedu.evaluation.track import (
+    ROWS,
+    Job,
+    TrackScores,
+    find_lag,
+    fitted,
+    score_track,
+)
 from mssedu.metrics.ratios import usdr
 from mssedu.metrics.table import METRICS
 
@@ -104,7 +111,7 @@ def test_nan_names_the_file_and_the_second(tmp_path):
     mixture = track.mixture()
     mixture[0, 80] = torch.nan
     odd = Track.from_audio("b", clean, RATE, mixture=mixture)
-    with pytest.raises(InputError, match=r"evaluate b, mixture: .*\(0\.010 s\)"):
+    with pytest.raises(InputError, match=r"b, mixture .*\(0\.010 s\)"):
         scored(odd)
 
 
@@ -228,3 +235,43 @@ def test_nan_in_a_stem_that_is_not_scored_is_named():
     job = Job(("vocals",), ("usdr",), ("irm",))
     with pytest.raises(InputError, match=r"broken, drums.*at sample 5"):
         scored(broken.with_stems(["vocals"]), None, job)
+
+
+# ---- lags ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [0, 1, 441, -300])
+@pytest.mark.parametrize("length", [11000, 12000, 13000])
+def test_lags_are_found_and_removed(lag, length):
+    track = song()
+    references = track.sources()
+    padded = torch.zeros(2, 2, 14000)
+    padded[..., 1000:13000] = references
+    estimates = 0.3 * padded[..., 1000 - lag :][..., :length]
+    estimates = estimates + torch.randn_like(estimates) / 100
+    aligned, found = fitted(track, references, estimates, align=True)
+    assert found == lag
+    assert aligned.shape == references.shape
+    inside = slice(500, 10000)
+    error = aligned[..., inside] - 0.3 * references[..., inside]
+    assert error.abs().max() < 0.06
+
+
+def test_silence_has_no_lag():
+    silence = torch.zeros(1, 1, 100)
+    assert find_lag(reference=silence, estimate=silence) == 0
+
+
+def test_without_align_nothing_is_moved_or_cut():
+    track = song()
+    references = track.sources()
+    same, lag = fitted(track, references, references, align=False)
+    assert (same is references, lag) == (True, 0)
+    shapes = r"a song .*\(2, 2, 11000\), .* \(2, 2, 12000\)"
+    with pytest.raises(InputError, match=shapes):
+        fitted(track, references, references[..., :11000], align=False)
+    with pytest.raises(InputError, match=r"\(1, 2, 12000\)"):
+        fitted(track, references, references[:1], align=True)
+    references[0, 0, 80] = torch.inf
+    with pytest.raises(InputError, match=r"estimate of a song .*\(0\.010 s\)"):
+        fitted(track, references, references, align=False)
