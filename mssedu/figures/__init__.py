@@ -1,26 +1,20 @@
 """Every figure of the notebooks and reports: one style, labeled axes, units.
 
-sound        waveforms, spectrograms, masks, scores, sweeps
-networks     what happens inside a network
-chunks       the laboratory of chunked inference
-evaluation   scores of many tracks
-errors       bleeding and the worst excerpts
-listening    filters of listening tests
-panel        ratings of a panel
+style        colors, fonts and grids of axes that all figures share
+sound        waveforms, spectrograms, masks
+scores       scores of one song, of many songs, and over the values of a setting
+networks     values inside a network, and training runs compared
+chunks       chunked inference, with a laboratory
+errors       bleeding, scores over time and level, the worst excerpts
+listening    filters of listening tests, intervals, ratings against scores
 """
 
 import lazy_loader
 
 _NAMES = {
-    "sound": [
-        "COLORS",
-        "STYLE",
-        "mask_figure",
-        "scores_figure",
-        "spectrogram_figure",
-        "sweep_figure",
-        "waveform_figure",
-    ],
+    "style": ["COLORS", "STYLE"],
+    "sound": ["mask_figure", "spectrogram_figure", "waveform_figure"],
+    "scores": ["Boxes", "boxes_figure", "scores_figure", "sweep_figure"],
     "networks": [
         "curves_figure",
         "histogram_figure",
@@ -29,9 +23,12 @@ _NAMES = {
         "mean_interval",
     ],
     "chunks": ["ChunkLab", "chunks_figure", "error_db"],
-    "evaluation": ["Boxes", "boxes_figure"],
     "errors": ["bleed_figure", "excerpt_figure", "level_figure", "track_figure"],
-    "listening": ["response_db", "tolerance_figure"],
-    "panel": ["agreement_figure", "coverage_figure"],
+    "listening": [
+        "agreement_figure",
+        "coverage_figure",
+        "response_db",
+        "tolerance_figure",
+    ],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

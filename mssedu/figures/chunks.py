@@ -1,12 +1,12 @@
-"""Where chunks lie and where their error lies: a figure, and a laboratory to play with.
+"""Figures of chunked inference: the places of the chunks, and the error they cause.
 
     chunks_figure   share of each chunk over time, and below it the error over time
     ChunkLab        the same with sliders for segment, overlap, window and context, and
                     with the sound of the seams
 
-The error is the difference to the whole song in one go: what the cutting does, not what
-the model does. A notebook shows a `ChunkLab` live where there is a browser with widgets
-and a kernel; everywhere else, in a stored notebook say, it is its first picture.
+The error is the difference from the whole song in one pass. It measures the cutting
+into chunks, not the model. A notebook shows a live `ChunkLab` in a browser with widgets
+and a kernel. Elsewhere, such as in a stored notebook, it shows the first picture.
 Notebook: 12.
 """
 
@@ -16,24 +16,24 @@ import math
 from functools import cached_property
 from typing import Any
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_name, message
-from mssedu.figures.sound import COLORS, STYLE
+from mssedu.audio.writer import flac_bytes
+from mssedu.errors import InputError, check_name
+from mssedu.figures.style import COLORS, grid
 from mssedu.models.contract import config_of
-from mssedu.separation.chunks import Chunks
+from mssedu.separation.chunks import Chunks, plan_chunks, with_segment
 from mssedu.separation.config import SeparateConfig
-from mssedu.separation.tensors import plan_chunks, separate, settled
+from mssedu.separation.tensors import separate
 
-FLOOR_DB = -150.0  # below what float32 resolves
-_PIECE_SECONDS = 0.005  # of the error: one point of the curve
-_POINTS = 200  # of a chunk's share
+FLOOR_DB = -150.0  # float32 does not resolve smaller errors
+_PIECE_SECONDS = 0.005  # each point of the error curve is the mean of so much
+_POINTS = 200  # points of the share of a chunk
 _SHADES = (COLORS["drums"], COLORS["vocals"], COLORS["bass"])  # neighbors differ
-_SEAM_SECONDS = 0.5  # played of each seam
-_MOST_SEAMS = 12  # played one after another
+_SEAM_SECONDS = 0.5  # how much of each seam is played
+_MOST_SEAMS = 12  # how many seams are played, one after another
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "segment": (0.25, 0.5, 1.0, 2.0, 4.0),
     "overlap": (0.0, 0.1, 0.25, 0.5, 0.75),
@@ -43,11 +43,11 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def error_db(*, reference: Tensor, estimate: Tensor) -> float:
-    """Level of the difference against the reference, dB; -150 at the lowest.
+    """Level of the error relative to the reference in dB, at least -150.
 
     Args:
-        reference: what it should be, (channels, samples).
-        estimate: the same shape.
+        reference: (channels, samples).
+        estimate: (channels, samples).
 
     Example:
         >>> sound = torch.ones(1, 9)
@@ -62,16 +62,16 @@ def error_db(*, reference: Tensor, estimate: Tensor) -> float:
 def chunks_figure(
     chunks: Chunks, sample_rate: int, *, reference: Tensor, estimate: Tensor
 ) -> Figure:
-    """What each chunk contributes, and the error, over time; dotted: the seams.
+    """Share of each chunk and the error over time; dotted lines are the seams.
 
     Args:
-        chunks: of the song.
+        chunks: the plan by which the song was cut.
         sample_rate: Hz.
-        reference: the whole song in one go, (channels, samples).
-        estimate: the same from these chunks.
+        reference: the estimate of the whole song in one pass, (channels, samples).
+        estimate: the estimate from these chunks, (channels, samples).
 
     Raises:
-        InputError: shapes that differ, or not the samples of `chunks`.
+        InputError: shapes that differ, or another length than that of `chunks`.
 
     Example:
         >>> chunks = Chunks(200, 100, [0, 75, 150], torch.ones(100), 100)
@@ -82,12 +82,12 @@ def chunks_figure(
     """
     shapes = tuple(reference.shape), tuple(estimate.shape)
     if shapes[0] != shapes[1] or shapes[0][-1:] != (chunks.samples,):
-        wanted = f"reference and estimate of {chunks.samples} samples"
-        remedy = "Give both as the chunks were cut."
-        raise InputError(message("chunks_figure", wanted, shapes, remedy))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 3.8))
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+        raise InputError(
+            f"reference and estimate must have one shape and {chunks.samples} samples, "
+            f"as the chunks do; their shapes are {shapes[0]} and {shapes[1]}."
+        )
+    figure, cells = grid(3.8, 2, sharex=True, height_ratios=(1, 2))
+    upper, lower = cells[:, 0]
     for index, (start, share) in enumerate(_shares(chunks)):
         places = torch.linspace(0, len(share) - 1, _POINTS).round().long()
         seconds = ((start + places) / sample_rate).numpy()
@@ -113,7 +113,7 @@ def _shares(chunks: Chunks) -> list[tuple[int, Tensor]]:
     """(first sample, share of every sample) of each chunk; the shares sum to one."""
     total, weights = torch.zeros(chunks.samples), []
     for start in chunks.starts:
-        begin, end = chunks.kept(start)
+        begin, end = chunks.output_range(start)
         weight = chunks.weight[begin - start : end - start]
         total[begin:end] += weight
         weights.append((begin, weight))
@@ -121,7 +121,7 @@ def _shares(chunks: Chunks) -> list[tuple[int, Tensor]]:
 
 
 def _levels(reference: Tensor, estimate: Tensor, step: int) -> Tensor:
-    """Error of each `step` samples against the mean power of the reference, dB."""
+    """Error of each `step` samples relative to the mean power of the reference, dB."""
     power = (estimate - reference).double().square().mean(0)
     whole = power[: len(power) // step * step].reshape(-1, step).mean(1)
     mean = reference.double().square().mean().clamp_min(1e-30)
@@ -129,20 +129,29 @@ def _levels(reference: Tensor, estimate: Tensor, step: int) -> Tensor:
 
 
 class ChunkLab:
-    """Choose segment, overlap, window and context; see and hear what they do.
+    """Choose segment, overlap, window and context; see and hear their effect.
 
     Args:
-        model: follows the contract; takes some seconds in one go.
-        mixture: (channels, samples), at the model's sample rate; ten seconds will do.
-        stem: which one to look at.
-        **settings: segment, overlap, window and context to begin with.
+        model: follows the contract, and can process the mixture in one pass.
+        mixture: (channels, samples), at the model's sample rate; ten seconds suffice.
+        stem: the one to examine.
+        segment, overlap, window, context: the first settings, as in `mssedu.separate`.
 
     Raises:
-        InputError: a stem that the model has not, or settings that `separate` refuses.
+        InputError: a stem that the model does not have, or settings that
+            `mssedu.separate` does not accept.
     """
 
     def __init__(
-        self, model: nn.Module, mixture: Tensor, stem: str, **settings: Any
+        self,
+        model: nn.Module,
+        mixture: Tensor,
+        stem: str,
+        *,
+        segment: float = 2.0,
+        overlap: float = 0.25,
+        window: str = "triangle",
+        context: float = 0.0,
     ) -> None:
         self.model, self.mixture, self.stem = model, mixture, stem
         self.config = config_of(model)
@@ -150,26 +159,39 @@ class ChunkLab:
             check_name("stem", stem, self.config.stems)
         )
         self.reference = separate(model, mixture, segment=math.inf)[self.row]
-        begin = {"segment": 2.0, "overlap": 0.25, "window": "triangle", "context": 0.0}
-        self.set(**(begin | settings))
+        self.set(segment=segment, overlap=overlap, window=window, context=context)
 
-    def set(self, **settings: Any) -> None:
-        """Separate anew with these settings of `mssedu.separate`."""
+    def set(
+        self,
+        *,
+        segment: float = 2.0,
+        overlap: float = 0.25,
+        window: str = "triangle",
+        context: float = 0.0,
+    ) -> None:
+        """Separate again with these settings of `mssedu.separate`."""
+        settings: dict[str, Any] = {
+            "segment": segment,
+            "overlap": overlap,
+            "window": window,
+            "context": context,
+        }
         samples = self.mixture.shape[-1]
-        config = settled(SeparateConfig.of(settings), self.config, samples)
+        config = with_segment(SeparateConfig(**settings), self.config, samples)
         self.chunks = plan_chunks(self.config, samples, config)
         self.estimate = separate(self.model, self.mixture, **settings)[self.row]
         self.settings = settings
 
     @property
     def text(self) -> str:
-        """Error, chunks and work in a line."""
+        """Number of chunks, work and error in one line."""
         level = error_db(reference=self.reference, estimate=self.estimate)
-        shown = [
-            end - begin for begin, end in map(self.chunks.shown, self.chunks.starts)
+        lengths = [
+            end - begin
+            for begin, end in map(self.chunks.input_range, self.chunks.starts)
         ]
-        work = sum(shown) / self.chunks.samples
-        return f"{len(shown)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
+        work = sum(lengths) / self.chunks.samples
+        return f"{len(lengths)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
 
     def figure(self) -> Figure:
         """Shares of the chunks and the error over time."""
@@ -181,10 +203,11 @@ class ChunkLab:
         )
 
     def seams(self) -> Tensor:
-        """The estimate around each seam, half a second, one after another, faded.
+        """Half a second of the estimate around each seam, faded, one after another.
 
         Returns:
-            (channels, samples): up to twelve seams; without any, the whole estimate.
+            (channels, samples): at most twelve seams, or the whole estimate if there
+            are none.
         """
         half = round(_SEAM_SECONDS * self.config.sample_rate / 2)
         fade = torch.hann_window(2 * half).clamp_max(0.1) / 0.1
@@ -196,7 +219,7 @@ class ChunkLab:
 
     @cached_property
     def box(self) -> Any:
-        """The widgets: four choices, the picture, a line of text and two sounds."""
+        """The widgets: four sliders, a line of text, the picture and two sounds."""
         import ipywidgets
 
         picture, text = ipywidgets.Image(format="png"), ipywidgets.HTML()
@@ -210,17 +233,17 @@ class ChunkLab:
             self.set(**{name: choice.value for name, choice in choices.items()})
             picture.value, text.value = _png(self.figure()), self.text
             for sound, audio in zip(sounds, (self.seams(), self.estimate), strict=True):
-                sound.value = _flac(audio, self.config.sample_rate)
+                sound.value = flac_bytes(audio, self.config.sample_rate)
 
         for choice in choices.values():
             choice.observe(update, "value")
         update()
-        labels = map(ipywidgets.Label, ("seam by seam", f"{self.stem}, all of it"))
+        labels = map(ipywidgets.Label, ("all seams", f"{self.stem}, all of it"))
         rows = map(ipywidgets.HBox, zip(labels, sounds, strict=True))
         return ipywidgets.VBox([*choices.values(), text, picture, *rows])
 
     def _choice(self, name: str) -> Any:
-        """A slider over the values of a setting, the present one among them."""
+        """A slider over the values of a setting, including its present value."""
         import ipywidgets
 
         value = self.settings[name]
@@ -236,7 +259,7 @@ class ChunkLab:
         return f"ChunkLab({self.stem}, {settings}): {self.text}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """Live widgets for those who can, the picture for all others."""
+        """Live widgets, and the picture for places that cannot show them."""
         picture = base64.b64encode(_png(self.figure())).decode()
         live = self.box._repr_mimebundle_() or {}
         return {**live, "text/plain": repr(self), "image/png": picture}
@@ -244,12 +267,4 @@ class ChunkLab:
 
 def _png(figure: Figure) -> bytes:
     figure.savefig(file := io.BytesIO(), format="png")
-    return file.getvalue()
-
-
-def _flac(audio: Tensor, sample_rate: int) -> bytes:
-    import soundfile
-
-    samples = audio.clamp(-1, 1).T.numpy()
-    soundfile.write(file := io.BytesIO(), samples, sample_rate, "PCM_16", format="FLAC")
     return file.getvalue()

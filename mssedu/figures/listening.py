@@ -1,38 +1,47 @@
-"""Figures of listening tests: does a low-pass anchor keep the standard's tolerance?
+"""Figures of listening tests: filters of anchors, intervals, ratings against scores.
 
     response_db        gain of a filter at some frequencies
     tolerance_figure   gains of filters and, in gray, what ITU-R BS.1534 forbids
+    coverage_figure    intervals of many panels, and the true value they should contain
+    agreement_figure   a point per sound: what a metric says, what listeners say
 
 For the anchor of 3.5 kHz the standard asks for ±0.1 dB up to 3.5 kHz, -25 dB from 4 kHz
 and -50 dB from 4.5 kHz on. For another cutoff the same distances are drawn.
-
-Style and rules are those of mssedu.figures. Notebook: 13.
+Notebooks: 13, 14.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range, message
-from mssedu.figures.sound import COLORS, STYLE
+from mssedu.errors import check_range
+from mssedu.figures.style import (
+    COLORS,
+    LINE_STYLES,
+    MARKERS,
+    check_not_empty,
+    colors_of,
+    grid,
+)
 
-RIPPLE_DB = 0.1  # allowed up to the cutoff, to either side
+Interval = tuple[float, float]
+
+RIPPLE_DB = 0.1  # the gain may differ so much from 0 dB up to the cutoff
 STOPS = ((500.0, -25.0), (1000.0, -50.0))  # Hz above the cutoff, highest gain in dB
-_SHOWN_DB, _ZOOM_DB = 100.0, 0.3  # what the panels reach down to
-_POINTS = 1200  # of a curve
-_COLORS = (COLORS["drums"], COLORS["vocals"], COLORS["bass"], COLORS["other"])
-_STYLES = ("-", "--", "-.", ":")  # a second sign beside the color
+_SHOWN_DB, _ZOOM_DB = 100.0, 0.3  # the lower ends of the two panels are -100 and -0.3
+_POINTS = 1200  # points of a curve
+_CURVES = [COLORS[stem] for stem in ("drums", "vocals", "bass", "other")]  # on gray
+_HIT, _MISS = COLORS["reference"], COLORS["vocals"]
 
 
 def response_db(taps: Tensor, hz: Tensor, sample_rate: int) -> Tensor:
-    """Gain of a filter at some frequencies, dB; -300 at the lowest.
+    """Gain of a filter at some frequencies in dB, at least -300.
 
     Args:
-        taps: of the filter, (taps,).
+        taps: impulse response of the filter, (taps,).
         hz: frequencies, (points,).
         sample_rate: Hz.
 
@@ -41,48 +50,43 @@ def response_db(taps: Tensor, hz: Tensor, sample_rate: int) -> Tensor:
         tensor([ 0.0000, -3.0103], dtype=torch.float64)
     """
     angles = 2 * math.pi / sample_rate * hz.double()[:, None] * torch.arange(len(taps))
-    turned = torch.polar(taps.double().expand_as(angles), -angles)
-    return 20 * turned.sum(1).abs().clamp_min(1e-15).log10()
+    rotated = torch.polar(taps.double().expand_as(angles), -angles)
+    return 20 * rotated.sum(1).abs().clamp_min(1e-15).log10()
 
 
 def tolerance_figure(
     taps: Mapping[str, Tensor], sample_rate: int, cutoff_hz: float = 3500.0
 ) -> Figure:
-    """Low-pass filters against the tolerance: close up what passes, then all of it.
+    """Low-pass filters and the tolerance: a close-up of the pass band, then all.
 
     Args:
-        taps: label -> filter, (taps,).
+        taps: label -> impulse response, (taps,).
         sample_rate: Hz.
-        cutoff_hz: up to here all should pass.
+        cutoff_hz: upper end of the pass band.
 
     Raises:
-        InputError: no filters, or a cutoff that leaves nothing to take away.
+        InputError: no filters, or a cutoff too high for the standard's stop band.
 
     Example:
         >>> figure = tolerance_figure({"average": torch.full((9,), 1 / 9)}, 44100)
         >>> figure.axes[0].get_ylabel()
         'Gain (dB)'
     """
-    where = "tolerance_figure"
-    if not taps:
-        remedy = "Name them, such as {'mine': taps}."
-        raise InputError(message(where, "at least one filter", "none", remedy))
+    check_not_empty("taps", taps, "filter")
     most = sample_rate / 2 - STOPS[-1][0]
     check_range("cutoff_hz", cutoff_hz, 0, most, low_open=True, high_open=True)
     top = min(2 * cutoff_hz + STOPS[-1][0], sample_rate / 2)
     hz = torch.linspace(0, top, _POINTS)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 3.2))
-        near, far = figure.subplots(1, 2)
+    figure, ((near, far),) = grid(3.2, columns=2)
     for index, (label, filter_taps) in enumerate(taps.items()):
         gain = response_db(filter_taps, hz, sample_rate).clamp_min(-_SHOWN_DB)
-        look = {"color": _COLORS[index % 4], "linestyle": _STYLES[index % 4]}
-        for axes in (near, far):
-            axes.plot(hz / 1000, gain, label=label if axes is far else None, **look)
+        color, style = _CURVES[index % 4], LINE_STYLES[index % 4]
+        near.plot(hz / 1000, gain, style, color=color)
+        far.plot(hz / 1000, gain, style, color=color, label=label)
     for axes, limits in ((near, (-_ZOOM_DB, _ZOOM_DB)), (far, (-_SHOWN_DB, 5))):
         for left, right, low, high in _forbidden(cutoff_hz, top):
-            box = ([left / 1000, right / 1000], low, high)
-            axes.fill_between(*box, color=COLORS["reference"], alpha=0.5, linewidth=0)
+            khz, gray = [left / 1000, right / 1000], COLORS["reference"]
+            axes.fill_between(khz, low, high, color=gray, alpha=0.5, linewidth=0)
         axes.set(xlabel="Frequency (kHz)", ylabel="Gain (dB)", ylim=limits)
         axes.grid(alpha=0.3)
     near.set(xlim=(0, (cutoff_hz + STOPS[0][0]) / 1000), title="What passes")
@@ -92,7 +96,7 @@ def tolerance_figure(
 
 
 def _forbidden(cutoff_hz: float, top: float) -> Sequence[tuple[float, ...]]:
-    """Boxes where no gain may lie: from and to in Hz, from and to in dB."""
+    """Boxes that no gain may enter: from and to in Hz, from and to in dB."""
     (near, near_db), (far, far_db) = STOPS
     return (
         (0.0, cutoff_hz, RIPPLE_DB, 50.0),
@@ -100,3 +104,77 @@ def _forbidden(cutoff_hz: float, top: float) -> Sequence[tuple[float, ...]]:
         (cutoff_hz + near, cutoff_hz + far, near_db, 50.0),
         (cutoff_hz + far, top, far_db, 50.0),
     )
+
+
+def coverage_figure(
+    panels: Mapping[str, Sequence[Interval]], truth: float, *, xlabel: str
+) -> Figure:
+    """Intervals of many simulated panels; those without the true value are orange.
+
+    Args:
+        panels: title -> (low, high) of each interval.
+        truth: the value that each interval should contain.
+        xlabel: what was measured, and its unit.
+
+    Raises:
+        InputError: no titles, or no intervals under a title.
+
+    Example:
+        >>> figure = coverage_figure({"t": [(1.0, 3.0)]}, 2.0, xlabel="Rating")
+        >>> figure.axes[0].get_title(loc="left")
+        't: 0 of 1 miss'
+    """
+    check_not_empty("panels", panels, "title with intervals")
+    for title, intervals in panels.items():
+        check_not_empty(f"panels[{title!r}]", intervals, "interval")
+    figure, cells = grid(3.2, columns=len(panels), sharex=True)
+    for axes, (title, intervals) in zip(cells[0], panels.items(), strict=True):
+        missed = [not low <= truth <= high for low, high in intervals]
+        for row, ((low, high), miss) in enumerate(zip(intervals, missed, strict=True)):
+            color, width = (_MISS, 1.8) if miss else (_HIT, 0.9)
+            axes.plot((low, high), (row, row), color=color, linewidth=width)
+        axes.axvline(truth, color=COLORS["mixture"], linewidth=0.8)
+        text = f"{title}: {sum(missed)} of {len(missed)} miss"
+        axes.set_title(text, loc="left", fontsize="medium")
+        axes.set(xlabel=xlabel, yticks=[])
+    return figure
+
+
+def agreement_figure(
+    groups: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str
+) -> Figure:
+    """A point per sound at its score and rating; each group has a color and a marker.
+
+    Args:
+        groups: label -> (score, rating) of each sound.
+        xlabel: the score and its unit.
+        ylabel: the rating and its unit.
+
+    Raises:
+        InputError: no points at all.
+
+    Example:
+        >>> points = {"mask": [(10.0, 55.0), (12.0, 61.0)]}
+        >>> figure = agreement_figure(points, xlabel="usdr (dB)", ylabel="Rating")
+        >>> figure.axes[0].get_ylabel()
+        'Rating'
+    """
+    sounds = [sound for group in groups.values() for sound in group]
+    check_not_empty("groups", sounds, "sound that has a score and a rating")
+    figure, ((axes,),) = grid(3.2)
+    colors = colors_of(groups)
+    for number, (label, points) in enumerate(groups.items()):
+        axes.plot(
+            [score for score, _ in points],
+            [rating for _, rating in points],
+            linestyle="none",
+            marker=MARKERS[number % len(MARKERS)],
+            color=colors[number],
+            markersize=6,
+            alpha=0.8,
+            label=label,
+        )
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure

@@ -1,24 +1,32 @@
-"""Figures of networks: what happens inside one, and how several runs of it compare.
+"""Figures of networks: values inside one, and how several training runs compare.
 
     histogram_figure   how often each value occurs, such as of gates
-    interval_figure    one point a run, their mean and its confidence interval
-    mean_interval      the two numbers of such an interval
+    interval_figure    one point per run, their mean and its confidence interval
+    mean_interval      the two numbers of such an interval (evaluation.statistics)
     maps_figure        tensors as pictures: skip tensors, states over time, attention
     curves_figure      values over steps or time, a line each, such as losses
 
-Style and rules are those of mssedu.figures: a Figure is returned, nothing is shown.
+Notebooks: 05 to 11, 14.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range, message
-from mssedu.figures.sound import COLORS, STYLE
+from mssedu.errors import InputError, check_axes, check_range
+from mssedu.evaluation.statistics import mean_interval
+from mssedu.figures.style import (
+    COLORS,
+    LINE_STYLES,
+    MAGMA,
+    check_not_empty,
+    colors_of,
+    grid,
+    panels,
+)
 
 _INTERVAL: dict[str, Any] = {
     "fmt": "s",
@@ -37,10 +45,8 @@ _MAP: dict[str, Any] = {
     "aspect": "auto",
     "origin": "lower",
     "interpolation": "nearest",
-    "cmap": matplotlib.colormaps["magma"].resampled(40),
+    "cmap": MAGMA,
 }
-_SPARE = ("#E69F00", "#56B4E9", "#000000", "#882255", "#BBBBBB")  # not of stems
-_STYLES = ("-", "--", "-.", ":")  # a second sign beside the color
 
 
 def histogram_figure(
@@ -51,39 +57,37 @@ def histogram_figure(
     n_bins: int = 40,
     columns: int = 3,
 ) -> Figure:
-    """Share of the values that falls into each of `n_bins` equal parts of `limits`.
+    """Histograms: the share of values in each of `n_bins` equal parts of `limits`.
 
     Args:
         values: label -> tensor of any shape, a panel each.
         xlabel: what the values are, and their unit.
-        limits: ends of the axis; a value beyond is not drawn.
-        n_bins: bars of a panel.
+        limits: ends of the axis; values beyond them are not drawn.
+        n_bins: number of bars in a panel.
         columns: panels side by side.
 
     Raises:
-        InputError: no panels, an empty one, NaN or Inf.
+        InputError: no tensors, an empty one, NaN or Inf.
 
     Example:
         >>> figure = histogram_figure({"gate": torch.rand(100)}, xlabel="Gate")
         >>> figure.axes[0].get_ylabel()
         'Share (%)'
     """
-    fine = [value.numel() and value.isfinite().all() for value in values.values()]
-    if not fine or not all(fine):
-        wanted = "label -> finite values, at least one of each"
-        remedy = "Give what look_inside returns, for example."
-        raise InputError(message("histogram_figure", wanted, list(values), remedy))
-    n_rows = -(-len(values) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 0.6 + 1.5 * n_rows))
-        columns = min(columns, len(values))
-        grid = figure.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.flat[len(values) :]:
-        axes.set_visible(False)
+    check_not_empty("values", values, "tensor")
+    check_range("columns", columns, 1)
+    for label, value in values.items():
+        if not value.numel() or not value.isfinite().all():
+            raise InputError(
+                f"values[{label!r}] must hold finite numbers, at least one; its shape "
+                f"is {tuple(value.shape)}. Leave it out, or find out where NaN and Inf "
+                "come from."
+            )
+    figure, cells = panels(len(values), columns, height=1.5, margin=0.6)
     low, high = limits
     step = (high - low) / n_bins
     lefts = [low + index * step for index in range(n_bins)]
-    for axes, (label, value) in zip(grid.flat, values.items(), strict=False):
+    for axes, (label, value) in zip(cells, values.items(), strict=True):
         flat = value.detach().cpu().float().flatten()
         counts = torch.histc(flat, n_bins, low, high)
         share = (100 * counts / flat.numel()).tolist()
@@ -108,7 +112,7 @@ def interval_figure(
         runs: label -> one result per run, at least two.
         xlabel: what was measured, and its unit.
         confidence: of the interval, 0 … 1.
-        zero: draw a line at zero, if the results are differences.
+        zero: whether to draw a line at zero, for results that are differences.
 
     Raises:
         InputError: no rows, or a row of fewer than two runs.
@@ -118,14 +122,14 @@ def interval_figure(
         >>> figure.axes[0].get_xlabel()
         'usdr (dB)'
     """
-    lengths = {label: len(results) for label, results in runs.items()}
-    if not lengths or min(lengths.values()) < 2:
-        remedy = "Train again with another seed."
-        wanted = "at least two runs of each label"
-        raise InputError(message("interval_figure", wanted, lengths, remedy))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 0.9 + 0.45 * len(runs)))
-        axes = figure.subplots()
+    check_not_empty("runs", runs, "label with its results")
+    for label, results in runs.items():
+        if len(results) < 2:
+            raise InputError(
+                f"runs[{label!r}] needs the results of at least two runs, got "
+                f"{len(results)}. Train again with another seed."
+            )
+    figure, ((axes,),) = grid(0.9 + 0.45 * len(runs))
     for row, results in enumerate(runs.values()):
         mean, half_width = mean_interval(results, confidence)
         axes.errorbar(mean, row, xerr=half_width, **_INTERVAL)
@@ -136,27 +140,6 @@ def interval_figure(
     axes.set(xlabel=xlabel, ylim=(len(runs) - 0.4, -0.6))
     axes.grid(axis="x", alpha=0.3)
     return figure
-
-
-def mean_interval(
-    results: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float]:
-    """Mean of some runs and half the width of its confidence interval (Student's t).
-
-    Args:
-        results: one per run, at least two.
-        confidence: 0 … 1; the interval holds the true mean that often.
-
-    Example:
-        >>> mean, half_width = mean_interval([3.0, 3.4, 3.2])
-        >>> f"{mean:.1f} ± {half_width:.1f}"
-        '3.2 ± 0.5'
-    """
-    from scipy.stats import t
-
-    deviation, mean = torch.std_mean(torch.tensor(results, dtype=torch.float64))
-    factor = float(t.ppf((1 + confidence) / 2, len(results) - 1))
-    return float(mean), factor * float(deviation) / len(results) ** 0.5
 
 
 def maps_figure(
@@ -179,7 +162,7 @@ def maps_figure(
         height: inches of a panel.
 
     Raises:
-        InputError: no maps, a map that has not two axes, or no columns.
+        InputError: no maps, a map that does not have two axes, or no columns.
 
     Example:
         >>> maps = {"head 1": torch.rand(20, 20)}
@@ -187,30 +170,22 @@ def maps_figure(
         >>> figure.axes[0].get_title(loc="left")
         'head 1'
     """
-    shapes = {label: tuple(image.shape) for label, image in maps.items()}
-    if not maps or any(len(shape) != 2 for shape in shapes.values()):
-        remedy = "Choose one example and one channel or head."
-        wanted = "label -> map (rows, columns)"
-        raise InputError(message("maps_figure", wanted, shapes, remedy))
+    check_not_empty("maps", maps, "map")
     check_range("columns", columns, 1)
+    for label, image in maps.items():
+        check_axes(f"maps[{label!r}]", image, ("rows", "columns"))
     images = {label: image.detach().cpu().float() for label, image in maps.items()}
-    columns = min(columns, len(maps))
-    n_rows = -(-len(maps) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 0.5 + height * n_rows))
-        grid = figure.subplots(n_rows, columns, squeeze=False)
-    for axes in grid.flat[len(images) :]:
-        axes.set_visible(False)
-    for axes, (label, image) in zip(grid.flat, images.items(), strict=False):
-        drawn = axes.imshow(image.numpy(), **_MAP)
-        drawn.set_clim(*_limits(list(images.values()) if unit else [image]))
+    figure, cells = panels(len(maps), columns, height=height, margin=0.5, share=False)
+    for axes, (label, image) in zip(cells, images.items(), strict=True):
+        picture = axes.imshow(image.numpy(), **_MAP)
+        picture.set_clim(*_limits(list(images.values()) if unit else [image]))
         axes.set_title(label, loc="left", fontsize="small")
         axes.tick_params(labelsize="x-small")
         axes.locator_params(nbins=6, integer=True)
     figure.supxlabel(xlabel, fontsize="medium")
     figure.supylabel(ylabel, fontsize="medium")
     if unit:
-        figure.colorbar(drawn, ax=grid, label=unit)
+        figure.colorbar(picture, ax=figure.axes, label=unit)
     return figure
 
 
@@ -226,10 +201,10 @@ def curves_figure(
     """Values over steps, frames or seconds, a line each; they may differ in length.
 
     Args:
-        lines: label -> values; a stem's label brings its color.
+        lines: label -> values; the label of a stem sets its color.
         xlabel, ylabel: what the axes show, with units.
-        start: place of the first value.
-        step: from one value to the next.
+        start: place of the first value on the horizontal axis.
+        step: distance from one value to the next.
         height: of the figure, inches.
 
     Raises:
@@ -240,18 +215,14 @@ def curves_figure(
         >>> figure.axes[0].get_xlabel()
         'Step'
     """
-    if not lines:
-        remedy = "Give label -> values."
-        raise InputError(message("curves_figure", "at least one line", "none", remedy))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, height))
-        axes = figure.subplots()
+    check_not_empty("lines", lines, "line")
+    figure, ((axes,),) = grid(height)
+    colors = colors_of(lines)
     for index, (label, line) in enumerate(lines.items()):
         values = torch.as_tensor(line).detach().cpu().flatten().tolist()
         places = [start + step * place for place in range(len(values))]
-        color = COLORS.get(label, _SPARE[index % len(_SPARE)])
-        style = _STYLES[index % len(_STYLES)]
-        axes.plot(places, values, style, color=color, label=label)
+        style = LINE_STYLES[index % len(LINE_STYLES)]
+        axes.plot(places, values, style, color=colors[index], label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     axes.margins(x=0)
@@ -260,7 +231,7 @@ def curves_figure(
 
 
 def _limits(images: list[Tensor]) -> tuple[float, float]:
-    """Lowest and highest value; a constant picture gets a range too."""
+    """Lowest and highest value; the range of a constant picture is made 1."""
     low = min(float(image.min()) for image in images)
     high = max(float(image.max()) for image in images)
     return low, high if high > low else low + 1.0

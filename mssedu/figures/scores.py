@@ -1,28 +1,36 @@
-"""Scores of a data set as box plots: rows side by side, every track a point.
+"""Figures of scores: of one song, of many songs, and over the values of a setting.
 
-    box       the middle half of the tracks, with the median
-    whiskers  the rest, up to 1.5 boxes away
-    points    all tracks; those beyond the whiskers are the ones to listen to
+    scores_figure   dB of each row (silence, mixture, model, oracle) on each stem
+    boxes_figure    scores of all tracks as box plots, with a point for each track
+    sweep_figure    a result over the values of one setting
 
-Style and rules are those of mssedu.figures: a Figure is returned, nothing is shown.
+A box is the middle half of the tracks, with the median as a line. Whiskers span the
+other tracks, up to 1.5 times the height of the box away from it. Listen to the tracks
+beyond the whiskers first. Notebooks: 03, 04.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mssedu.errors import InputError, message
-from mssedu.figures.sound import COLORS, STYLE
+from mssedu.errors import InputError, check_name
+from mssedu.figures.style import (
+    COLORS,
+    GRAY,
+    MARKERS,
+    SERIES,
+    check_not_empty,
+    colors_of,
+    grid,
+)
 
-Boxes = Mapping[
-    str, Mapping[str, Sequence[float]]
-]  # row -> stem -> score of each track
+# row -> stem -> the score of each track
+Boxes = Mapping[str, Mapping[str, Sequence[float]]]
 
-_ROWS = ("#BBBBBB", "#E69F00", "#56B4E9", "#117733", "#882255", "#DDCC77", "#332288")
+_ROWS = (GRAY, *SERIES)  # gray: silence or the mixture usually is the first row
 _BOX: dict[str, Any] = {
     "patch_artist": True,
     "showfliers": False,  # they are among the points
@@ -37,12 +45,50 @@ _POINT: dict[str, Any] = {
 }
 
 
-def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
-    """Box plots per stem, a panel for each metric.
+def scores_figure(
+    rows: Mapping[str, Mapping[str, float | None]], *, definition: str = "usdr"
+) -> Figure:
+    """Scores as bars around 0 dB, which is the score of silence.
 
     Args:
-        panels: title of the vertical axis, with unit -> row -> stem -> a score for each
-            track in which there is one.
+        rows: row -> stem -> dB, such as {"mixture": {"drums": -3.1}, "model": …}; NaN,
+            None or a missing stem is written "none".
+        definition: name of the score.
+
+    Raises:
+        InputError: no rows or no stems.
+
+    Example:
+        >>> scores_figure({"model": {"drums": 5.0}}).axes[0].get_ylabel()
+        'usdr (dB, higher is better)'
+    """
+    stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
+    check_not_empty("rows", stems, "score (row -> stem -> dB)")
+    figure, ((axes,),) = grid(3.4)
+    width = 0.8 / len(rows)
+    for index, (row, scores) in enumerate(rows.items()):
+        entries = [scores.get(stem) for stem in stems]
+        values = [float("nan") if v is None else float(v) for v in entries]
+        places = [place + (index + 0.5) * width - 0.4 for place in range(len(stems))]
+        heights = [v if abs(v) < float("inf") else 0.0 for v in values]
+        color = _ROWS[index % len(_ROWS)]
+        bars = axes.bar(places, heights, width * 0.92, label=row, color=color)
+        texts = [f"{v:.1f}" if v == v else "none" for v in values]
+        axes.bar_label(bars, texts, padding=2, fontsize="x-small")
+    axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
+    axes.set_xticks(range(len(stems)), stems)
+    axes.set_ylabel(f"{definition} (dB, higher is better)")
+    axes.margins(y=0.12)
+    figure.legend(loc="outside upper center", ncols=len(rows), frameon=False)
+    return figure
+
+
+def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
+    """Box plots of each stem, a panel for each metric.
+
+    Args:
+        panels: label of the vertical axis, with its unit -> row -> stem -> a score for
+            each track that has one.
 
     Raises:
         InputError: no scores at all.
@@ -53,15 +99,11 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
         'usdr (dB)'
     """
     groups = [stems for rows in panels.values() for stems in rows.values()]
-    if not any(scores for stems in groups for scores in stems.values()):
-        remedy = "Give title -> row -> stem -> scores."
-        text = message("boxes_figure", "at least one score", dict(panels), remedy)
-        raise InputError(text)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 0.6 + 2.8 * len(panels)))
-        grid = figure.subplots(len(panels), 1, squeeze=False)
-    for axes, (title, rows) in zip(grid[:, 0], panels.items(), strict=True):
-        handles = _panel(axes, rows)
+    scores = [score for stems in groups for row in stems.values() for score in row]
+    check_not_empty("panels", scores, "score (label -> row -> stem -> scores)")
+    figure, cells = grid(0.6 + 2.8 * len(panels), len(panels))
+    for axes, (title, rows) in zip(cells[:, 0], panels.items(), strict=True):
+        handles = _draw_boxes(axes, rows)
         axes.set_ylabel(title)
     names = list(next(iter(panels.values())))
     figure.legend(
@@ -70,25 +112,80 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, rows: Boxes) -> list[Any]:
+def _draw_boxes(axes: Axes, rows: Boxes) -> list[Any]:
     """Draw one metric; returns a handle per row for the legend."""
     stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
     width, handles = 0.8 / len(rows), []
-    spread = np.random.default_rng(0)  # sideways, so that points do not hide each other
-    for number, (_, scores) in enumerate(rows.items()):
+    # Points are moved sideways at random, so that they do not hide each other.
+    spread = np.random.default_rng(0)
+    for number, scores in enumerate(rows.values()):
         places = [i + (number + 0.5) * width - 0.4 for i in range(len(stems))]
         columns = [list(scores.get(stem, ())) for stem in stems]
-        drawn = axes.boxplot(
+        drawing = axes.boxplot(
             columns, positions=places, widths=0.8 * width, manage_ticks=False, **_BOX
         )
-        for box in drawn["boxes"]:
+        for box in drawing["boxes"]:
             box.set_facecolor(_ROWS[number % len(_ROWS)])
         for place, column in zip(places, columns, strict=True):
             sideways = place + spread.uniform(-0.2, 0.2, len(column)) * width
             axes.plot(sideways, column, **_POINT)
-        handles.append(drawn["boxes"][0])
+        handles.append(drawing["boxes"][0])
     axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
     axes.set_xticks(range(len(stems)), stems)
     axes.set_xlim(-0.5, len(stems) - 0.5)
     axes.grid(axis="y", alpha=0.3)
     return handles
+
+
+def sweep_figure(
+    values: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    scale: str = "linear",
+    mark: str | None = None,
+) -> Figure:
+    """Results over the values of one setting, a line each.
+
+    Args:
+        values: of the setting, one per point.
+        lines: label -> one result per value; the label of a stem sets its color.
+        xlabel: the setting and its unit.
+        ylabel: the result and its unit.
+        scale: "linear", or "log2" for settings that double.
+        mark: ring the "highest" or the "lowest" point of each line; none if None.
+
+    Raises:
+        InputError: no lines, a length that does not fit, an unknown scale or mark.
+
+    Example:
+        >>> figure = sweep_figure([1, 2], {"IRM": [3, 5]}, xlabel="n", ylabel="dB")
+        >>> figure.axes[0].get_ylabel()
+        'dB'
+    """
+    check_name("scale", scale, ("linear", "log2"))
+    check_name("mark", mark or "none", ("none", "highest", "lowest"))
+    check_not_empty("lines", lines, "line")
+    lengths = {label: len(line) for label, line in lines.items()}
+    if set(lengths.values()) != {len(values)}:
+        raise InputError(
+            f"each of the lines needs {len(values)} results, one per value; their "
+            f"lengths are {lengths}."
+        )
+    figure, ((axes,),) = grid(3.0)
+    colors = colors_of(lines)
+    for index, (label, line) in enumerate(lines.items()):
+        color, marker = colors[index], MARKERS[index % len(MARKERS)]
+        axes.plot(values, line, color=color, marker=marker, markersize=5, label=label)
+        if mark is not None:
+            best = (max if mark == "highest" else min)(line)
+            at = values[list(line).index(best)]
+            axes.plot(at, best, "o", color=color, markersize=13, fillstyle="none")
+    if scale == "log2":
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure

@@ -1,11 +1,11 @@
-"""Box plots: a box per row and stem, a point per track."""
+"""Figures of scores show the numbers that they were given."""
 
 import numpy as np
 import pytest
 from matplotlib.patches import PathPatch
 
 from mssedu.errors import InputError
-from mssedu.figures.evaluation import boxes_figure
+from mssedu.figures.scores import boxes_figure, scores_figure, sweep_figure
 
 SCORES = {
     "mixture": {"voice": [-3.0, -2.0, -6.0, -4.0], "rest": [-1.0, 0.0]},
@@ -55,5 +55,62 @@ def test_a_panel_per_metric_is_saved(tmp_path):
     "panels", [{}, {"usdr": {}}, {"usdr": {"model": {"voice": []}}}]
 )
 def test_nothing_to_draw(panels):
-    with pytest.raises(InputError, match="at least one score"):
+    with pytest.raises(InputError, match="panels is empty"):
         boxes_figure(panels)
+
+
+def test_scores_are_bars_of_that_height_and_silent_stems_say_so():
+    rows = {"mixture": {"drums": -3.0, "vocals": None}, "irm": {"drums": 8.0}}
+    axes = scores_figure(rows).axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == [-3.0, 0.0, 8.0, 0.0]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["-3.0", "none", "8.0", "none"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["drums", "vocals"]
+
+
+def test_sweep_marks_the_best_point():
+    lines = {"drums": [1.0, 5.0, 2.0]}
+    figure = sweep_figure(
+        [256, 512, 1024],
+        lines,
+        xlabel="n_fft (samples)",
+        ylabel="usdr (dB)",
+        scale="log2",
+        mark="highest",
+    )
+    line, ring = figure.axes[0].lines
+    assert list(line.get_ydata()) == lines["drums"]
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([512], [5.0])
+    assert figure.axes[0].get_xlabel() == "n_fft (samples)"
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["256", "512", "1024"]
+
+
+def test_sweep_without_marks_is_linear_and_lists_its_lines():
+    lines = {"IBM": [3, 1], "PSM": [4, 2]}
+    figure = sweep_figure([0.5, 1.0], lines, xlabel="overlap", ylabel="usdr (dB)")
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "linear"
+    assert [line.get_label() for line in axes.lines] == ["IBM", "PSM"]
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 2
+    assert [text.get_text() for text in figure.legends[0].texts] == ["IBM", "PSM"]
+
+
+def sweep(values, line, **options):
+    return sweep_figure(values, {"a": line}, xlabel="x", ylabel="y", **options)
+
+
+@pytest.mark.parametrize(
+    ("draw", "word"),
+    [
+        (lambda: scores_figure({}), "rows is empty"),
+        (lambda: sweep_figure([], {}, xlabel="x", ylabel="y"), "lines is empty"),
+        (lambda: sweep([1], [1, 2]), "lines"),
+        (lambda: sweep([1], [1], scale="log3"), "scale"),
+        (lambda: sweep([1], [1], mark="top"), "mark"),
+    ],
+)
+def test_what_they_refuse(draw, word):
+    with pytest.raises(InputError, match=word):
+        draw()
