@@ -9,9 +9,9 @@ errors   the page of `mssedu analyze`
 import lazy_loader
 
 _NAMES = {
-    "tables": ["note", "render"],
-    "page": ["facts_table", "html_table", "write_page"],
-    "demo": ["write_report"],
+    "tables": ["note", "render", "texts"],
+    "page": ["Players", "facts_table", "html_table", "picture", "write_page"],
+    "demo": ["Page", "write_report"],
     "errors": ["write_analysis"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,18 +1,21 @@
-"""An HTML page of an error analysis: read, see and hear where a separator goes wrong.
+"""The HTML page of `mssedu analyze`: where a separator fails, with figures and players.
 
-One self-contained file, whose size depends on the number of songs only little: four of
-them have a figure and players for 15 s, the ten worst excerpts last 3 s each, and the
-other songs are a line of a table. Notebook: 04.
+One self-contained file, whose size hardly depends on the number of songs: four songs
+have figures and players of 15 s, the ten worst excerpts are 3 s each, and every other
+song is one line of a table. Notebook: 04.
 """
 
-import html
 from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mssedu.evaluation.error_analysis import ErrorAnalysis
-from mssedu.evaluation.error_song import Sounds, TrackErrors, WorstExcerpt
+from mssedu.evaluation.error_analysis import (
+    ErrorAnalysis,
+    Sounds,
+    TrackErrors,
+    WorstExcerpt,
+)
 from mssedu.evaluation.error_windows import AUDIBLE_DB, HOP_SECONDS
 from mssedu.figures.errors import (
     bleed_figure,
@@ -21,106 +24,86 @@ from mssedu.figures.errors import (
     track_figure,
 )
 from mssedu.reports.page import (
+    Players,
     facts_table,
-    gain_note,
+    heading,
     html_table,
-    joint_gain,
+    paragraph,
     picture,
-    player,
     write_page,
 )
+from mssedu.reports.tables import texts
 
-KBIT = 128  # of the players, per second
+KBIT = 128  # bitrate of the players, per second
+LOWEST_RATE = 16000  # Hz; below this rate, MP3 has no such bitrate
 _STYLE = """
-.players { display: grid; gap: .2rem 1rem; margin: .5rem 0;
-           grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
-.players figure { margin: 0; } .players audio { width: 100%; }
-h3 { margin-top: 2.5rem; } summary { cursor: pointer; }
-.wide { overflow-x: auto; } td { overflow-wrap: anywhere; }
-figcaption, .note { color: inherit; opacity: .75; }
+h3 { margin-top: 2.5rem; } summary { cursor: pointer; } td { overflow-wrap: anywhere; }
 """
 _LEVEL = (
-    "Every window of every song as a dot; median and quartiles of windows of similar "
-    "level. Where a stem is quiet, little noise is much."
+    "Every window of every song is a dot; the line and the area are the median and the "
+    "quartiles of windows of similar level. Where a stem is quiet, even a small error "
+    "gives a low score."
 )
 _TIME = (
-    "Score of every window, where the true stem is audible; its level in gray. What is "
-    "played below, if it is not the whole song, is yellow."
+    "Score of every window in which the true stem is audible; its level is the gray "
+    "area. The part that is played below is yellow, unless it is the whole song."
 )
 _WORST = (
     "The reference is the true stem; the error is the estimate minus the reference. "
-    "Spectrograms of an excerpt share one color scale."
+    "The spectrograms of an excerpt share one color scale."
 )
 _BLEED = (
-    "Left: how much of each true source is found in each estimate, against that source "
-    "(0 dB: all of it). Right: what the error of each estimate is made of, against its "
-    "true stem (0 dB: as loud as the stem itself): what bled in from other sources, in "
-    "bold what is lost of the stem, and artifacts, which no source explains. "
-    "< -60: nothing, or no more than chance would make."
+    "Left: how much of each true source is in each estimate, relative to that source "
+    "(0 dB: all of it). Right: the parts of the error of each estimate, relative to "
+    "its true stem (0 dB: as loud as the stem): what bled from other sources; in bold, "
+    "what is lost of the stem; and artifacts, which no source explains. "
+    "< -60: nothing, or not more than chance explains."
 )
 
 
 def write_analysis(
     path: str | Path, analysis: ErrorAnalysis, *, title: str, facts: Mapping[str, str]
 ) -> Path:
-    """Write the page as one HTML file, which tells its size.
+    """Write the page as one HTML file, which also states its own size.
 
-    All sounds are lowered by one joint gain if any of them exceeds full scale.
+    If a sound exceeds full scale, all sounds are lowered by the same gain.
 
     Args:
         path: of the .html file.
-        analysis: what `analyze_errors` has found.
+        analysis: the result of `analyze_errors`.
         title: plain text.
         facts: name -> value, printed at the end.
     """
-    heard = [track.stretch for track in analysis.tracks if track.stretch]
     excerpts = [_with_error(excerpt) for excerpt in analysis.worst]
-    every = [*(stretch.sounds for stretch in heard), *excerpts]
-    gain = joint_gain(sound for sounds in every for sound in sounds.values())
-    players = _Players(analysis.sample_rate, gain)
+    stretches = [track.stretch.sounds for track in analysis.tracks if track.stretch]
+    rate = analysis.sample_rate
+    players = Players(
+        [sound for sounds in (*stretches, *excerpts) for sound in sounds.values()],
+        rate,
+        KBIT if rate >= LOWEST_RATE else None,
+    )
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
+        heading(title, 1),
         _summary(analysis),
-        "<h2>What bleeds into what</h2>",
+        heading("Bleed between sources"),
         picture(_BLEED, _bleed(analysis, None)),
-        "<h2>Score against level</h2>",
+        heading("Score against level"),
         picture(_LEVEL, level_figure(analysis.windows(), analysis.stems)),
-        f"<h2>The {len(excerpts)} worst excerpts</h2>{gain_note(gain)}",
-        f'<p class="note">{html.escape(_WORST)}</p>',
-        *(
-            _excerpt(number, excerpt, sounds, players)
-            for number, (excerpt, sounds) in enumerate(
-                zip(analysis.worst, excerpts, strict=True), 1
-            )
-        ),
-        "<h2>Score over time</h2>",
+        heading(f"The {len(excerpts)} worst excerpts"),
+        players.note,
+        paragraph(_WORST, note=True),
+    ]
+    for number, excerpt in enumerate(analysis.worst, 1):
+        parts.append(_excerpt(number, excerpt, excerpts[number - 1], players))
+    parts += [
+        heading("Score over time"),
         *(_song(analysis, track, players) for track in analysis.tracks),
         _all_songs(analysis),
-        "<h2>How it was made</h2>",
+        heading("How it was made"),
     ]
-    size = {"this file": f"{sum(map(len, parts)) / 1e6:.1f} MB, {players.n} players"}
-    return write_page(
-        path, title, [*parts, facts_table({**facts, **size})], style=_STYLE
-    )
-
-
-class _Players:
-    """Makes and counts players of one rate and gain."""
-
-    def __init__(self, sample_rate: int, gain: float) -> None:
-        self.sample_rate, self.gain, self.n = sample_rate, gain, 0
-
-    def row(self, sounds: Sounds, what: str) -> str:
-        """Players side by side, each below its label."""
-        self.n += len(sounds)
-        bitrate = KBIT if self.sample_rate >= 16000 else None
-        parts = []
-        for label, sound in sounds.items():
-            spoken, sound = f"{what}, {label}", sound * self.gain
-            made = player(sound, self.sample_rate, spoken, bitrate=bitrate)
-            caption = f"<figcaption>{html.escape(label)}</figcaption>"
-            parts.append(f"<figure>{caption}{made}</figure>")
-        return f'<div class="players">{"".join(parts)}</div>'
+    size = f"{sum(map(len, parts)) / 1e6:.1f} MB, {players.n} players"
+    parts.append(facts_table({**facts, "this file": size}))
+    return write_page(path, title, parts, style=_STYLE)
 
 
 def _with_error(excerpt: WorstExcerpt) -> Sounds:
@@ -129,15 +112,15 @@ def _with_error(excerpt: WorstExcerpt) -> Sounds:
 
 
 def _summary(analysis: ErrorAnalysis) -> str:
-    head, rows = analysis.summary()
-    n, seconds = len(analysis.tracks), HOP_SECONDS * 2
+    frame = analysis.summary()
+    head, rows = texts(frame, formats=dict.fromkeys(frame, "z.1f"))
     note = (
-        f"dB; medians of {n} songs, or of windows of {seconds:g} s in which the true "
-        f"stem is less than {-AUDIBLE_DB:g} dB below the level of its song. Lost, "
-        "largest bleed and artifacts: their energy in the estimate against that of the "
-        "true stem; the lower, the better."
+        f"dB; medians of {len(analysis.tracks)} songs, or of windows of "
+        f"{2 * HOP_SECONDS:g} s in which the true stem is less than "
+        f"{-AUDIBLE_DB:g} dB below the level of its song. Lost, largest bleed and "
+        "artifacts are energies relative to that of the true stem; lower is better."
     )
-    return f'{html_table(head, rows)}<p class="note">{html.escape(note)}</p>'
+    return html_table(head, rows) + paragraph(note, note=True)
 
 
 def _bleed(analysis: ErrorAnalysis, track: TrackErrors | None) -> Figure:
@@ -149,45 +132,47 @@ def _bleed(analysis: ErrorAnalysis, track: TrackErrors | None) -> Figure:
 
 
 def _excerpt(
-    number: int, excerpt: WorstExcerpt, sounds: Sounds, players: _Players
+    number: int, excerpt: WorstExcerpt, sounds: Sounds, players: Players
 ) -> str:
-    """Heading, cause, players and spectrograms."""
+    """Heading, cause, players and spectrograms of one excerpt."""
     start = excerpt.stretch.start
     first, last = excerpt.seconds - HOP_SECONDS, excerpt.seconds + HOP_SECONDS
     where = f"{excerpt.stem} of {excerpt.track}, {_clock(first)} to {_clock(last)}"
-    bleed = f"bleed from {excerpt.bled_from or 'other sources'}"
     causes = {
         "lost": excerpt.lost_db,
-        bleed: excerpt.bleed_db,
+        f"bleed from {excerpt.bled_from or 'other sources'}": excerpt.bleed_db,
         "artifacts": excerpt.artifacts_db,
     }
-    against = ", ".join(f"{cause} {_db(value)}" for cause, value in causes.items())
+    energies = ", ".join(f"{cause} {value:z.1f} dB" for cause, value in causes.items())
     text = (
-        f"usdr {_db(excerpt.usdr)}, mostly {max(causes, key=causes.__getitem__)}. "
-        f"The true stem has {excerpt.level_db:.0f} dBFS, the estimate peaks at "
-        f"{excerpt.peak_db:.0f} dBFS. Against the true stem: {against}."
+        f"usdr {excerpt.usdr:z.1f} dB, mostly {max(causes, key=causes.__getitem__)}. "
+        f"The level of the true stem is {excerpt.level_db:.0f} dBFS, the peak of the "
+        f"estimate {excerpt.peak_db:.0f} dBFS. Relative to the true stem: {energies}."
     )
-    shown = {label: sound for label, sound in sounds.items() if label != "error"}
-    figure = excerpt_figure(shown, players.sample_rate, excerpt.seconds - start)
-    caption = f"From {_clock(start)} on; the window between the dashed lines."
-    heading = f"<h3>{number}. {html.escape(where)}</h3><p>{html.escape(text)}</p>"
-    return heading + players.row(sounds, where) + picture(caption, figure)
+    spectrograms = {k: sound for k, sound in sounds.items() if k != "error"}
+    figure = excerpt_figure(spectrograms, players.sample_rate, excerpt.seconds - start)
+    caption = f"From {_clock(start)} on; the window is between the dashed lines."
+    return (
+        heading(f"{number}. {where}", 3)
+        + paragraph(text)
+        + players.row(sounds, where)
+        + picture(caption, figure)
+    )
 
 
-def _song(analysis: ErrorAnalysis, track: TrackErrors, players: _Players) -> str:
-    """Figures and players of a song that has a stretch to hear; else nothing."""
+def _song(analysis: ErrorAnalysis, track: TrackErrors, players: Players) -> str:
+    """Figures and players of a song that has a stretch, otherwise nothing."""
     if track.stretch is None:
         return ""
     sounds, start = track.stretch.sounds, track.stretch.start
     length = next(iter(sounds.values())).shape[-1] / players.sample_rate
     whole = float(track.windows.seconds[-1]) + HOP_SECONDS <= length
-    span = None if whole else (start, start + length)
-    time = track_figure(track.windows, analysis.stems, heard=span)
+    marked = None if whole else (start, start + length)
     played = f"{_clock(start)} to {_clock(start + length)}: mixture and estimates"
     return (
-        f"<h3>{html.escape(track.name)}</h3>"
-        + picture(_TIME, time)
-        + f"<p>{played}</p>"
+        heading(track.name, 3)
+        + picture(_TIME, track_figure(track.windows, analysis.stems, marked=marked))
+        + paragraph(played)
         + players.row(sounds, track.name)
         + picture("Bleed and errors of this song, as above.", _bleed(analysis, track))
     )
@@ -199,13 +184,8 @@ def _all_songs(analysis: ErrorAnalysis) -> str:
         (track.name, *("silent" if s.isnan() else f"{s:.1f}" for s in track.usdr))
         for track in analysis.tracks
     ]
-    songs = html_table(("usdr of the song, dB", *analysis.stems), rows)
+    songs = html_table(("usdr of the song (dB)", *analysis.stems), rows)
     return f"<details><summary>All {len(rows)} songs</summary>{songs}</details>"
-
-
-def _db(value: float) -> str:
-    """To 0.1 dB, but never -0.0."""
-    return f"{round(value, 1) + 0.0:.1f} dB"
 
 
 def _clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Parts of self-contained HTML pages: players, pictures, tables, one style.
 
-Everything is inside the one file (mp3 players, PNG pictures), so that it can be mailed
-or handed in. No script, nothing from the network; light and dark as the reader's
-system is set.
+Everything is inside one file (MP3 players, PNG pictures), so that it can be sent by
+mail or handed in. It contains no script and loads nothing from the network; its colors
+are light or dark, as the system of the reader is set.
 """
 
 import base64
@@ -16,6 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mssedu.audio.files import write_text
 from mssedu.audio.writer import AudioWriter
 
 _STYLE = """
@@ -25,11 +26,15 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid #8886; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-tr.model td { font-weight: 600; }
+tr.bold td { font-weight: 600; }
 table.facts td { text-align: left; }
-audio { width: 16rem; max-width: 100%; vertical-align: middle; }
+div.wide { overflow-x: auto; }
+audio { max-width: 100%; vertical-align: middle; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; }
-figcaption, .note { color: #777; font-size: .9rem; }
+figcaption, .note { color: inherit; opacity: .75; font-size: .9rem; }
+.players { display: grid; gap: .2rem 1rem; margin: .5rem 0;
+           grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.players figure { margin: 0; } .players audio { width: 100%; }
 """
 
 
@@ -42,7 +47,7 @@ def write_page(
         path: of the .html file.
         title: plain text.
         parts: HTML, one after the other.
-        style: CSS beside that of all pages.
+        style: CSS in addition to that of all pages.
     """
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -50,44 +55,77 @@ def write_page(
         f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style></head>"
         f"<body>{''.join(parts)}</body></html>"
     )
-    path = Path(path)
-    path.write_text(text, "utf-8")
-    return path
+    write_text(path, text)
+    return Path(path)
 
 
-def joint_gain(sounds: Iterable[Tensor]) -> float:
-    """The factor ≤ 1 that keeps all of them within full scale."""
-    return 1 / max([1.0, *(float(sound.abs().max()) for sound in sounds)])
+def heading(text: str, level: int = 2) -> str:
+    """A heading; level 1 is the title of the page."""
+    return f"<h{level}>{html.escape(text)}</h{level}>"
 
 
-def gain_note(gain: float) -> str:
-    """A line on how much softer all sounds are, if they are."""
-    if gain >= 1:
+def paragraph(text: str, *, note: bool = False) -> str:
+    """A paragraph of plain text; a note is small and pale. Empty text gives nothing."""
+    if not text:
         return ""
-    level = 20 * math.log10(gain)
-    return f'<p class="note">All sounds play {-level:.1f} dB softer than scored.</p>'
+    start = '<p class="note">' if note else "<p>"
+    return f"{start}{html.escape(text)}</p>"
 
 
-def player(
-    audio: Tensor, sample_rate: int, label: str, *, bitrate: int | None = None
-) -> str:
-    """A player of an mp3 file.
+class Players:
+    """The audio players of a page, all with the same gain.
 
     Args:
-        audio: (channels, samples) within full scale.
-        sample_rate: Hz.
-        label: what it plays, for those who do not see where it stands.
-        bitrate: kbit/s; None: variable, about 250.
+        sounds: all sounds of the page, each (channels, samples). If one of them
+            exceeds full scale, the gain lowers all of them.
+        sample_rate: Hz, of all sounds.
+        bitrate: kbit/s of the MP3 files; variable, about 250, if None.
     """
+
+    def __init__(
+        self, sounds: Iterable[Tensor], sample_rate: int, bitrate: int | None = None
+    ) -> None:
+        self.gain = 1 / max([1.0, *(float(sound.abs().max()) for sound in sounds)])
+        self.sample_rate, self.bitrate = sample_rate, bitrate
+        self.n = 0  # players made so far
+
+    @property
+    def note(self) -> str:
+        """A line on how much softer all sounds are; empty if they are not."""
+        level = -20 * math.log10(self.gain)
+        text = f"All sounds play {level:.1f} dB softer than scored."
+        return paragraph(text if self.gain < 1 else "", note=True)
+
+    def row(self, sounds: Mapping[str, Tensor], what: str) -> str:
+        """Players side by side, each below its label.
+
+        Args:
+            sounds: label -> (channels, samples).
+            what: first words of the name that a screen reader reads before the label.
+        """
+        self.n += len(sounds)
+        parts = []
+        for label, sound in sounds.items():
+            source, name = (
+                _mp3(sound * self.gain, self),
+                html.escape(f"{what}, {label}"),
+            )
+            parts.append(
+                f"<figure><figcaption>{html.escape(label)}</figcaption>"
+                f'<audio controls preload="metadata" aria-label="{name}" '
+                f'src="data:audio/mpeg;base64,{source}"></audio></figure>'
+            )
+        return f'<div class="players">{"".join(parts)}</div>'
+
+
+def _mp3(audio: Tensor, players: Players) -> str:
+    """An MP3 file in base64."""
+    rate, bitrate = players.sample_rate, players.bitrate
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sound.mp3"
-        with AudioWriter(file, sample_rate, *audio.shape, bitrate=bitrate) as writer:
+        with AudioWriter(file, rate, *audio.shape, bitrate=bitrate) as writer:
             writer.write(audio)
-        data = base64.b64encode(file.read_bytes()).decode()
-    return (
-        f'<audio controls preload="metadata" aria-label="{html.escape(label)}" '
-        f'src="data:audio/mpeg;base64,{data}"></audio>'
-    )
+        return base64.b64encode(file.read_bytes()).decode()
 
 
 def picture(caption: str, figure: Figure) -> str:
@@ -100,21 +138,26 @@ def picture(caption: str, figure: Figure) -> str:
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
-def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Plain texts, in a box of class "wide"."""
-    lines = [_line("th", head), *(_line("td", row) for row in rows)]
+def html_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, bold: str = ""
+) -> str:
+    """A table of plain texts, such as `mssedu.reports.tables.texts` returns.
+
+    Args:
+        head: titles of the columns.
+        rows: texts of the cells, row by row.
+        bold: first cell of the row that is printed in bold.
+    """
+    lines = [_line("th", head), *(_line("td", row, row[0] == bold) for row in rows)]
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
-def _line(cell: str, texts: Sequence[str]) -> str:
-    cells = (f"<{cell}>{html.escape(text)}</{cell}>" for text in texts)
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def facts_table(facts: Mapping[str, str]) -> str:
     """Names and values, a line each."""
-    lines = (
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
-        for name, value in facts.items()
-    )
-    return f'<table class="facts">{"".join(lines)}</table>'
+    lines = "".join(_line("td", item) for item in facts.items())
+    return f'<table class="facts">{lines}</table>'
+
+
+def _line(cell: str, texts: Sequence[str], bold: bool = False) -> str:
+    cells = "".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in texts)
+    return f'<tr class="bold">{cells}</tr>' if bold else f"<tr>{cells}</tr>"

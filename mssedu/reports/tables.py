@@ -1,29 +1,30 @@
-"""Tables of texts, for the terminal, Markdown, LaTeX or CSV.
+"""Print a DataFrame on the terminal, or write it in Markdown, LaTeX or CSV.
 
-    head, rows ──render──▶ one text, or an object that rich prints
+    DataFrame ──texts──▶ titles and cells ──render──▶ one text, or an object for rich
 
-Whoever makes numbers makes texts of them first: a table knows nothing of decibels.
+The rest of the package makes DataFrames of numbers. How many decimals they show is
+decided here, where they are printed.
 """
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mssedu.errors import check_name
 
-if TYPE_CHECKING:  # rich is loaded when a table is printed
+if TYPE_CHECKING:  # pandas and rich are loaded when a table is printed
+    from pandas import DataFrame
     from rich.console import Console, ConsoleOptions
     from rich.segment import Segment
     from rich.table import Table
 
 Format = Literal["table", "markdown", "latex", "csv"]
 FORMATS = get_args(Format)
-UNLIMITED = 1_000_000  # letters: wider than any table
-Head = tuple[str, ...]
-Rows = Sequence[tuple[str, ...]]
-# Letters that mean something else in LaTeX, or that its fonts lack
+MISSING = "–"  # a cell without a value; in CSV it is empty
+UNLIMITED = 1_000_000  # characters: wider than any table
+# Characters that mean something else in LaTeX, or that its fonts lack
 _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"}
 _LATEX |= {
     "…": r"\ldots{}",
@@ -37,29 +38,40 @@ _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 _LATEX |= {"^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 
 
-def render(head: Head, rows: Rows, form: str = "table") -> Any:
+def render(
+    frame: "DataFrame",
+    form: str = "table",
+    decimals: int = 2,
+    formats: Mapping[str, str] | None = None,
+) -> Any:
     """A table as an object for rich's print, or as text in another format.
 
-    The object folds long cells to the width of a terminal. In a file or a pipe it is as
-    wide as it needs; print it there with soft_wrap, as `mssedu.cli.console.out` does.
+    On a terminal, long cells are folded to its width. In a file or a pipe, a table is
+    as wide as it needs; print it there with soft_wrap, as `cli.console.out` does.
 
     Args:
-        head: titles of the columns.
-        rows: as many texts each.
+        frame: text is printed as it is, a missing value as a dash (in CSV: as nothing).
+            An index is printed only if it has a name.
         form: "table", "markdown", "latex" (for the package booktabs) or "csv".
+        decimals: of floats.
+        formats: column -> format specification of its floats, such as "+.2f".
 
     Raises:
         InputError: another form.
 
     Example:
-        >>> print(render(("model", "s"), [("open_unmix", "6.0")], "markdown"))
-        | model | s |
+        >>> import pandas
+        >>> frame = pandas.DataFrame({"model": ["open_unmix"], "usdr": [6.0]})
+        >>> print(render(frame, "markdown"))
+        | model | usdr |
         | --- | --- |
-        | open_unmix | 6.0 |
+        | open_unmix | 6.00 |
     """
     check_name("format", form, FORMATS)
+    missing = "" if form == "csv" else MISSING
+    head, rows = texts(frame, decimals, formats, missing)
     if form == "markdown":
-        lines = [head, ("---",) * len(head), *rows]
+        lines = [head, ["---"] * len(head), *rows]
         return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
     if form == "latex":
         body = [" & ".join(map(latex_text, line)) + r" \\" for line in (head, *rows)]
@@ -71,6 +83,37 @@ def render(head: Head, rows: Rows, form: str = "table") -> Any:
         csv.writer(text, lineterminator="\n").writerows([head, *rows])
         return text.getvalue().rstrip("\n")
     return _for_terminal(head, rows)
+
+
+def texts(
+    frame: "DataFrame",
+    decimals: int = 2,
+    formats: Mapping[str, str] | None = None,
+    missing: str = MISSING,
+) -> tuple[list[str], list[list[str]]]:
+    """The titles and the cells of a table as texts, row by row.
+
+    Args:
+        frame, decimals, formats: as in `render`.
+        missing: what stands for NaN and None.
+
+    Example:
+        >>> import pandas
+        >>> texts(pandas.DataFrame({"stem": ["bass"], "usdr": [5.333]}))
+        (['stem', 'usdr'], [['bass', '5.33']])
+    """
+    named = [name for name in frame.index.names if name is not None]
+    if named:
+        frame = frame.reset_index(named)
+    head = [str(column) for column in frame.columns]
+    columns = []
+    for position, name in enumerate(head):
+        form = (formats or {}).get(name, f".{decimals}f")
+        column = frame.iloc[:, position]
+        cells = zip(column.tolist(), column.isna(), strict=True)
+        columns.append([missing if empty else _text(c, form) for c, empty in cells])
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return head, rows
 
 
 def note(text: str, form: str = "table") -> str:
@@ -87,15 +130,19 @@ def note(text: str, form: str = "table") -> str:
 
 
 def latex_text(text: str) -> str:
-    """Letters that mean something else in LaTeX, masked."""
+    """A text in which the special characters of LaTeX are escaped."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _text(cell: object, form: str) -> str:
+    return f"{cell:{form}}" if isinstance(cell, float) else str(cell)
 
 
 def _markdown(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _for_terminal(head: Head, rows: Rows) -> Any:
+def _for_terminal(head: list[str], rows: list[list[str]]) -> Any:
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from mssedu.audio.tensors import load_audio
 from mssedu.reports.page import (
+    Players,
     facts_table,
-    gain_note,
+    heading,
     html_table,
-    joint_gain,
+    paragraph,
     picture,
-    player,
     write_page,
 )
 
@@ -33,8 +33,9 @@ def data_in(html):
 
 @pytest.mark.parametrize("bitrate", [None, 128])
 def test_a_player_plays_the_sound(tone, tmp_path, bitrate):
-    html = player(tone, RATE, 'the "voice"', bitrate=bitrate)
-    assert 'aria-label="the &quot;voice&quot;"' in html
+    html = Players([tone], RATE, bitrate).row({"voice": tone}, 'the "song"')
+    assert 'aria-label="the &quot;song&quot;, voice"' in html
+    assert "<figcaption>voice</figcaption>" in html
     file = tmp_path / "sound.mp3"
     file.write_bytes(data_in(html))
     audio, rate = load_audio(file)
@@ -51,15 +52,28 @@ def test_a_picture_has_its_caption():
     assert html.count("A &lt;caption&gt;") == 2  # read out, and printed
 
 
-def test_joint_gain_fits_the_loudest_in(tone):
-    assert joint_gain([]) == 1
-    assert joint_gain([tone]) == 1
+def test_one_gain_lowers_all_sounds_so_that_the_loudest_fits(tone):
+    assert Players([], RATE).gain == Players([tone], RATE).gain == 1
     sounds = [tone, 4 * tone]
-    gain = joint_gain(sounds)
-    assert gain == pytest.approx(0.5)
-    assert max(float((gain * sound).abs().max()) for sound in sounds) <= 1
-    assert gain_note(1.0) == ""
-    assert "6.0 dB softer" in gain_note(gain)
+    players = Players(sounds, RATE)
+    assert players.gain == pytest.approx(0.5)
+    assert max(float((players.gain * sound).abs().max()) for sound in sounds) <= 1
+    assert Players([tone], RATE).note == ""
+    assert "6.0 dB softer" in players.note
+
+
+def test_players_are_counted(tone):
+    players = Players([tone], RATE)
+    assert players.row({"a": tone, "b": tone}, "song").count("<audio") == 2
+    players.row({"c": tone}, "song")
+    assert players.n == 3
+
+
+def test_headings_and_paragraphs_show_plain_text():
+    assert heading("A & B", 3) == "<h3>A &amp; B</h3>"
+    assert paragraph("a < b") == "<p>a &lt; b</p>"
+    assert paragraph("a", note=True) == '<p class="note">a</p>'
+    assert paragraph("") == ""
 
 
 def test_write_page(tmp_path):
@@ -78,3 +92,5 @@ def test_a_table_shows_its_texts_as_they_are():
     made = html_table(("a", "b"), [("<c>", "d & e")])
     assert "<tr><th>a</th><th>b</th></tr>" in made
     assert "<tr><td>&lt;c&gt;</td><td>d &amp; e</td></tr>" in made
+    made = html_table(("a",), [("x",), ("y",)], bold="y")
+    assert '<tr><td>x</td></tr><tr class="bold"><td>y</td></tr>' in made
