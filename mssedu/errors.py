@@ -16,7 +16,7 @@ remedy: ``overlap must be from 0 to 1 (1 excluded), got 1.5.`` Inside the packag
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat
 
 if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
     from torch import Tensor
@@ -131,6 +131,8 @@ def check_range(
         Traceback (most recent call last):
         mssedu.errors.InputError: overlap must be from 0 to 1 (1 excluded), got 1.5.
     """
+    if isinstance(value, str) or not isinstance(value, SupportsFloat):
+        raise InputError(f"{_at(where)}{name} must be a number, got {value!r}.")
     above = value > low if low_open else value >= low
     below = value < high if high_open else value <= high
     if above and below:

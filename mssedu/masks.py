@@ -1,7 +1,8 @@
-"""Time-frequency masks: the oracles, which know the answer, and soft masks.
+"""Time-frequency masks: the oracles, which need the true sources, and soft masks.
 
-A mask multiplies the mixture's spectrogram bin by bin. The oracles below are made from
-the true sources, so they bound what any masking model of the same kind can reach.
+A mask multiplies the spectrogram of the mixture bin by bin. The oracles below are
+computed from the true sources, so they are a bound for every model with masks of the
+same kind.
 
     sources (…, stems, channels, bins, frames) ──▶ mask of the same shape, real
 
@@ -19,7 +20,8 @@ def ideal_binary_mask(sources: Tensor) -> Tensor:
         sources: complex spectrograms or magnitudes, (…, stems, channels, bins, frames).
 
     Returns:
-        0 or 1, the same shape; the first of equal sources wins, so the stems sum to 1.
+        0 or 1, the same shape; of equal sources the first one gets the bin, so the
+        masks sum to 1 over stems.
 
     Source: Wang 2005, "On ideal binary mask as the computational goal of auditory
     scene analysis".
@@ -30,15 +32,15 @@ def ideal_binary_mask(sources: Tensor) -> Tensor:
 
 
 def soft_masks(magnitude: Tensor, exponent: float = 2.0) -> Tensor:
-    """Share of each stem in a bin: magnitude^exponent over its sum across stems.
+    """Share of each stem in a bin: magnitude^exponent / sum of it over all stems.
 
     Args:
         magnitude: estimated or true magnitudes, (…, stems, channels, bins, frames) ≥ 0.
-        exponent: 1 amplitude ratio, 2 power ratio (Wiener-like); the larger, the
-            closer to a binary mask.
+        exponent: 1: ratio of amplitudes; 2: ratio of powers (as in a Wiener filter).
+            With a larger exponent, the mask is closer to a binary mask.
 
     Returns:
-        0 … 1, the same shape; sums to 1 over stems (equal shares where all are silent).
+        0 … 1, the same shape; sums to 1 over stems (equal shares if all are silent).
 
     Example:
         >>> soft_masks(torch.tensor([3.0, 1.0]).reshape(2, 1, 1, 1), 1.0).flatten()
@@ -47,7 +49,7 @@ def soft_masks(magnitude: Tensor, exponent: float = 2.0) -> Tensor:
     Source: Liutkus and Badeau 2015, "Generalized Wiener filtering with fractional
     power spectrograms".
     """
-    # Dividing by the loudest stem first keeps the power inside the float range.
+    # Dividing by the loudest stem first keeps the power in the range of the float type.
     loudest = magnitude.amax(dim=-4, keepdim=True)
     power = (magnitude / loudest.clamp_min(torch.finfo(loudest.dtype).tiny)) ** exponent
     total = power.sum(dim=-4, keepdim=True)
@@ -69,10 +71,10 @@ def ideal_ratio_mask(sources: Tensor, exponent: float = 1.0) -> Tensor:
 
 
 def phase_sensitive_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """Real mask that brings mask · mixture as near to each source as a real mask can.
+    """The real mask with the smallest error of mask · mixture in each bin (PSM).
 
-    The projection of the source on the mixture, |S|/|X| · cos(angle between them),
-    truncated to 0 … 1 (PSM).
+    It is the projection of the source S on the mixture X, |S|/|X| · cos(angle between
+    them), limited to 0 … 1.
 
     Args:
         sources: complex, (…, stems, channels, bins, frames).
@@ -91,7 +93,7 @@ def phase_sensitive_mask(sources: Tensor, mixture: Tensor) -> Tensor:
 
 
 def apply_mask(mask: Tensor, mixture: Tensor) -> Tensor:
-    """Masked mixture: each stem's mask times the one mixture spectrogram.
+    """Multiply the spectrogram of the mixture by the mask of each stem.
 
     Args:
         mask: (…, stems, channels, bins, frames).
@@ -110,25 +112,25 @@ def wiener(
     *,
     residual: bool = False,
 ) -> Tensor:
-    """Multichannel Wiener filter: sources told apart by loudness and by direction.
+    """Multichannel Wiener filter: separates sources by their power and direction.
 
-    The magnitudes with the mixture's phase are a first estimate, which
-    `expectation_maximization` refines.
+    The first estimate has the given magnitudes and the phase of the mixture. Then
+    `expectation_maximization` refines it.
 
     Args:
         magnitude: estimated magnitudes, (…, stems, channels, bins, frames) ≥ 0.
         mixture: complex, (…, channels, bins, frames).
-        n_iterations: EM steps; 0 gives the first estimate.
-        residual: add one more stem, what the first estimates leave of the mixture. With
-            a single stem EM needs it, or nothing would compete for the mixture.
+        n_iterations: EM steps; 0 returns the first estimate.
+        residual: add one more stem, the mixture minus all first estimates. A single
+            stem needs it: without it, EM gives the whole mixture to that stem.
 
     Returns:
-        complex, shaped like `magnitude`, or with the residual as one stem more.
+        complex, shaped like `magnitude`, with one more stem if `residual`.
 
     Source: Uhlich et al. 2017, "Improving music source separation based on deep neural
     networks through data augmentation and network blending". The same numbers as the
     function of this name in Open-Unmix (github.com/sigsep/open-unmix-pytorch, MIT),
-    except for bins where the mixture is exactly zero: they stay zero here.
+    except in bins where the mixture is exactly zero: they stay zero here.
     """
     estimate = magnitude * mixture.sgn().unsqueeze(-4)
     if residual:
@@ -142,17 +144,17 @@ def expectation_maximization(
 ) -> Tensor:
     """Refine estimates under the local Gaussian model of Duong et al.
 
-    Each step takes from the estimates their power v in every bin and, for every
-    frequency, the covariance R between channels, which tells the direction. Then the
-    mixture is shared out anew: source j gets v_j R_j (Σ v R + noise)⁻¹ · mixture.
+    Each step computes from the estimates their power v in every bin and, for every
+    frequency, the covariance R between channels, which depends on the direction. Then
+    the new estimate of source j is v_j R_j (Σ v R + noise)⁻¹ · mixture.
 
     Args:
         estimate: complex, (…, stems, channels, bins, frames).
         mixture: complex, (…, channels, bins, frames).
-        n_iterations: steps; one or two are the custom.
+        n_iterations: number of steps; one or two are usual.
 
     Returns:
-        complex, shaped like `estimate`; the sources sum to nearly the mixture.
+        complex, shaped like `estimate`; the sum of the sources is nearly the mixture.
 
     Source: Nugraha, Liutkus, Vincent 2016, "Multichannel audio source separation with
     deep neural networks", with the weights of Liutkus et al. 2014.
@@ -160,9 +162,9 @@ def expectation_maximization(
     if n_iterations == 0:
         return estimate
     epsilon = 1e-10
-    # Stereo that is nearly mono needs double precision, which Apple's GPUs lack.
+    # Stereo that is nearly mono needs double precision; Apple's GPUs do not have it.
     exact = torch.complex64 if mixture.device.type == "mps" else torch.complex128
-    # Epsilon is an absolute power, so the loudest bin is brought down to 10 at most.
+    # Epsilon is an absolute power, so the loudest bin is scaled to 10 at most.
     loudest = mixture.abs().amax(dim=(-3, -2, -1), keepdim=True)
     scale = (loudest / 10).clamp_min(1.0)
     x = (mixture / scale).to(exact)
@@ -181,9 +183,10 @@ def expectation_maximization(
 
 
 def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
-    """matrix⁻¹ · vector for (…, channels, channels, bins, frames), by formula if small.
+    """matrix⁻¹ · vector for (…, channels, channels, bins, frames).
 
-    The formula is much faster than a general solver for millions of 2 × 2 matrices.
+    For one and two channels it uses the formula of the inverse, which is much faster
+    than a general solver for millions of small matrices.
     """
     if vector.shape[-3] == 1:
         return vector / matrix[..., 0, :, :]

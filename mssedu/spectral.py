@@ -2,10 +2,10 @@
 
     waveform (…, samples) ──stft──▶ spectrogram (…, bins, frames) ──istft──▶ waveform
 
-Frames are centred: frame m looks at the samples around m · hop_length, with zeros
-beyond both ends, so that the first and the last sample count as fully as the others.
-The inverse adds the windowed frames and divides by the summed squared window (weighted
-overlap-add), which is exact wherever that sum is not zero.
+Frames are centered: frame m contains the samples around m · hop_length, with zeros
+beyond both ends, so that the first and the last sample have the same weight as all
+others. The inverse adds the windowed frames and divides by the sum of the squared
+windows (weighted overlap-add). It is exact wherever that sum is not zero.
 
 Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier
 transform". Notebook: 02.
@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range, message
+from mssedu.errors import InputError, check_range
 
 
 def n_frames(n_samples: int, n_fft: int, hop_length: int) -> int:
-    """Frames of the centred STFT of n_samples samples: samples // hop_length + 1.
+    """Number of frames of the centered STFT: n_samples // hop_length + 1.
 
-    With less than 75 % overlap, one frame more where the last samples would otherwise
-    lie in the tail of the last window, too weak to be reconstructed.
+    With less than 75 % overlap, there may be one frame more. Otherwise, the last
+    samples would be in the tail of the last window, too weak to be reconstructed.
 
     Example:
         >>> n_frames(44100, 4096, 1024), n_frames(511, 1024, 512)
@@ -47,11 +47,11 @@ def stft(
     Args:
         audio: (…, samples), at least one sample.
         n_fft: window and transform length, samples, even.
-        hop_length: samples between frames; n_fft // 4 is the custom.
-        window: (n_fft,); the periodic Hann window if None.
-        pad_mode: what lies beyond the ends: "constant" (zeros) or "reflect", which
+        hop_length: samples between frames; n_fft // 4 is usual.
+        window: (n_fft,); None: the periodic Hann window.
+        pad_mode: the samples beyond both ends: "constant" (zeros) or "reflect", which
             needs more than n_fft // 2 samples.
-        normalized: divide by sqrt(n_fft), which makes the transform energy preserving.
+        normalized: divide by sqrt(n_fft), so that the transform preserves the energy.
 
     Returns:
         (…, bins, frames) complex, bins = n_fft // 2 + 1, frames = `n_frames`.
@@ -63,12 +63,15 @@ def stft(
         >>> stft(torch.zeros(2, 44100), 4096, 1024).shape
         torch.Size([2, 2049, 44])
     """
-    _check_sizes("stft", n_fft, hop_length)
+    _check_sizes(n_fft, hop_length)
     samples, half = audio.shape[-1] if audio.ndim else 0, n_fft // 2
     least = half + 1 if pad_mode == "reflect" else 1
     if samples < least:
-        wanted = f"audio (…, samples ≥ {least}) for pad_mode {pad_mode!r}"
-        raise InputError(message("stft", wanted, tuple(audio.shape), "Pad with zeros."))
+        raise InputError(
+            f"audio must be (…, samples) with at least {least} samples for "
+            f"pad_mode={pad_mode!r}, got the shape {tuple(audio.shape)}. Pad it with "
+            "zeros."
+        )
     flat = audio.reshape(-1, 1, samples)
     padded = F.pad(flat, (half, half), mode=pad_mode)[:, 0]
     frames = n_frames(samples, n_fft, hop_length)
@@ -97,17 +100,17 @@ def istft(
 
     Args:
         spectrogram: (…, bins, frames) complex; n_fft = 2 · (bins - 1).
-        hop_length: samples between frames, the one `stft` used.
-        length: samples wanted, the length of the waveform before `stft`.
-        window: (n_fft,), the one `stft` used; the periodic Hann window if None.
+        hop_length: samples between frames, as in `stft`.
+        length: number of samples of the result, as before `stft`.
+        window: (n_fft,), as in `stft`; None: the periodic Hann window.
         normalized: as in `stft`.
 
     Returns:
         (…, length) real.
 
     Raises:
-        InputError: too few frames for `length`, or a window and hop that leave a
-            sample uncovered, so that no inverse exists.
+        InputError: too few frames for `length`, or a window and hop that do not cover
+            every sample, so that there is no inverse.
 
     Example:
         >>> x = torch.randn(2, 5000)
@@ -116,13 +119,15 @@ def istft(
     """
     bins, frames = spectrogram.shape[-2:]
     n_fft = 2 * (bins - 1)
-    _check_sizes("istft", n_fft, hop_length)
+    _check_sizes(n_fft, hop_length)
     check_range("length", length, 1, (frames - 1) * hop_length + n_fft // 2)
     window = _hann(n_fft, spectrogram.real) if window is None else window
     if not covers(window, hop_length):
-        got = f"hop_length {hop_length} with n_fft {n_fft}"
-        remedy = "Use a smaller hop_length: n_fft // 4 is the custom with Hann windows."
-        raise InputError(message("istft", "every sample under a window", got, remedy))
+        raise InputError(
+            f"hop_length = {hop_length} with n_fft = {n_fft} does not cover every "
+            "sample with a window. Use a smaller hop_length: n_fft // 4 is usual with "
+            "Hann windows."
+        )
     audio = torch.istft(
         spectrogram.reshape(-1, bins, frames),
         n_fft,
@@ -136,13 +141,14 @@ def istft(
 
 
 def complex_as_channels(spectrogram: Tensor) -> Tensor:
-    """Real and imaginary part of each channel as two channels, for real networks.
+    """Turn each complex channel into two real channels, for networks of real numbers.
 
     Args:
         spectrogram: (…, channels, bins, frames) complex.
 
     Returns:
-        (…, 2 · channels, bins, frames) real: real and imaginary part take turns.
+        (…, 2 · channels, bins, frames) real: the real part of a channel, then its
+        imaginary part, then the next channel.
 
     Example:
         >>> complex_as_channels(torch.tensor([[[1.0 + 2.0j]]])).flatten()
@@ -151,6 +157,7 @@ def complex_as_channels(spectrogram: Tensor) -> Tensor:
     Source: Choi et al. 2020, "Investigating U-Nets with various intermediate blocks
     for spectrogram-based singing voice separation".
     """
+    # c channels, f bins, m frames, r real and imaginary part
     parts = torch.view_as_real(spectrogram)
     return rearrange(parts, "... c f m r -> ... (c r) f m")
 
@@ -173,9 +180,9 @@ def channels_as_complex(parts: Tensor) -> Tensor:
 
 
 def covers(window: Tensor, hop_length: int) -> bool:
-    """Whether every sample lies under some window: the condition for an inverse.
+    """Whether a window covers every sample: the condition for an inverse.
 
-    The summed squared window repeats every hop_length samples; it must not vanish.
+    The sum of the squared windows repeats every hop_length samples; it must not be 0.
 
     Example:
         >>> covers(torch.hann_window(1024), 512), covers(torch.hann_window(1024), 1024)
@@ -191,7 +198,9 @@ def _hann(win_length: int, like: Tensor) -> Tensor:
     return torch.hann_window(win_length, dtype=like.dtype, device=like.device)
 
 
-def _check_sizes(where: str, n_fft: int, hop_length: int) -> None:
+def _check_sizes(n_fft: int, hop_length: int) -> None:
     if n_fft < 2 or n_fft % 2:
-        raise InputError(message(where, "an even n_fft ≥ 2", n_fft, "Add 1 to it."))
-    check_range("hop_length", hop_length, 1, n_fft, where=where)
+        raise InputError(
+            f"n_fft must be even and at least 2, got {n_fft}. Add 1 to it."
+        )
+    check_range("hop_length", hop_length, 1, n_fft)

@@ -10,7 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mssedu.cli.doctor import gpu
+from mssedu.cli import doctor
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("environment-cpu.yml", "environment-cuda.yml")
@@ -56,16 +56,15 @@ def test_the_environment_is_what_the_readme_promises():
 
 
 def test_cpu_wheels_come_from_the_cpu_index_and_cuda_wheels_from_the_default():
-    index = f"--extra-index-url {gpu.WHEELS}cpu"
+    index = f"--extra-index-url {doctor.WHEELS}cpu"
     assert pip_lines("environment-cpu.yml").count(index) == 1
     assert not [line for line in pip_lines("environment-cuda.yml") if "index" in line]
 
 
 def test_the_cuda_environment_names_each_index_that_doctor_may_name():
     text = (ROOT / "environment-cuda.yml").read_text("utf-8")
-    assert gpu.WHEELS in text
-    assert {*re.findall(r"cu\d\d\d", text)} == {"cu126", "cu128", "cu130"}
-    assert {*re.findall(r"cu\d\d\d", gpu.__doc__)} == {"cu126", "cu128", "cu130"}
+    assert doctor.WHEELS in text
+    assert {*re.findall(r"cu\d\d\d", text)} == {*doctor.CUDA_BUILDS}
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -99,3 +98,15 @@ def test_pins_fit_every_wheel_of_torch():
 def test_the_makefile_installs_with_the_pins():
     text = (ROOT / "Makefile").read_text("utf-8")
     assert "-e '.[dev,parity]' -c constraints.txt" in text
+
+
+def test_the_demo_installs_no_witness_and_no_browser():
+    extras = PROJECT["optional-dependencies"]
+    later = {Requirement(line).name for names in extras.values() for line in names}
+    demo = {Requirement(line).name for line in PROJECT["dependencies"]}
+    assert not demo & later
+    assert {"playwright", "demucs", "museval", "torchaudio", "pytest"} <= later
+    text = (ROOT / "Makefile").read_text("utf-8")
+    assert "pip install -e . -c constraints.txt" in text
+    assert re.search(r"^demo: \$\(READY\) ", text, re.MULTILINE)
+    assert re.search(r"^test: \$\(TESTABLE\) ", text, re.MULTILINE)

@@ -102,6 +102,12 @@ def test_check_range_rejects_outside(value):
         check_range("overlap", value, 0, 1)
 
 
+@pytest.mark.parametrize("value", ["0.5", None, (0.5,)])
+def test_check_range_takes_numbers_only(value):
+    with pytest.raises(InputError, match="overlap must be a number, got"):
+        check_range("overlap", value, 0, 1)
+
+
 def test_check_range_excludes_open_ends():
     with pytest.raises(InputError, match=r"from 0 to 1 \(1 excluded\), got 1\."):
         check_range("overlap", 1, 0, 1, high_open=True)

@@ -24,7 +24,8 @@ LAYERS = (
     ("figures",),
     ("reports",),
     ("listening", "course"),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 MOST_ENTRIES = 20  # at the top of mssedu

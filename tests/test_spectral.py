@@ -157,34 +157,32 @@ def test_covers_knows_which_windows_leave_gaps():
 
 @pytest.mark.parametrize("n_fft", [0, 1, 511])
 def test_odd_or_empty_transforms_are_refused(n_fft):
-    with pytest.raises(
-        InputError, match=rf"stft: expected an even n_fft ≥ 2, got {n_fft}"
-    ):
+    with pytest.raises(InputError, match=f"n_fft must be even .*got {n_fft}"):
         stft(torch.zeros(100), n_fft, 1)
 
 
 @pytest.mark.parametrize("hop_length", [0, 513])
 def test_hops_outside_the_window_are_refused(hop_length):
-    with pytest.raises(InputError, match=r"stft: expected hop_length in \[1, 512\]"):
+    with pytest.raises(InputError, match=f"hop_length .*got {hop_length}"):
         stft(torch.zeros(1000), 512, hop_length)
-    with pytest.raises(InputError, match=r"istft: expected hop_length in \[1, 512\]"):
+    with pytest.raises(InputError, match=f"hop_length .*got {hop_length}"):
         istft(torch.zeros(257, 9, dtype=torch.complex64), hop_length, length=9)
 
 
 def test_too_few_samples_are_refused():
-    with pytest.raises(InputError, match=r"stft: expected audio \(…, samples ≥ 1\)"):
+    with pytest.raises(InputError, match="at least 1 samples"):
         stft(torch.zeros(2, 0), 512, 128)
-    with pytest.raises(InputError, match=r"samples ≥ 257\) for pad_mode 'reflect'"):
+    with pytest.raises(InputError, match="257 samples for pad_mode='reflect'"):
         stft(torch.zeros(2, 256), 512, 128, pad_mode="reflect")
 
 
 def test_lengths_beyond_the_frames_are_refused():
     spectrogram = stft(torch.zeros(2, 1000), 512, 128)
-    with pytest.raises(InputError, match=r"istft: expected length in \[1, 1152\], got"):
+    with pytest.raises(InputError, match=r"length .*1152, got 1153"):
         istft(spectrogram, 128, length=1153)
 
 
 def test_windows_with_gaps_are_refused():
     spectrogram = stft(torch.zeros(2, 1000), 512, 512)
-    with pytest.raises(InputError, match="every sample under a window, got hop_length"):
+    with pytest.raises(InputError, match="hop_length = 512 with n_fft = 512"):
         istft(spectrogram, 512, length=1000)

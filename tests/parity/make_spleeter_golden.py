@@ -1,7 +1,7 @@
-"""Writes spleeter_golden.json: what the original Spleeter makes of seeded weights.
+"""Write spleeter_golden.json: outputs of the original Spleeter with random weights.
 
-Weights and mixture come from a frozen random generator (numpy's RandomState), so that
-only the answers are stored. To write the file anew, in an environment of its own:
+Weights and mixture come from a fixed random generator (numpy's RandomState), so only
+the outputs are stored. To write the file again, in a separate environment:
 
     git clone https://github.com/deezer/spleeter && git -C spleeter checkout 64daa5a
     python3.11 -m venv venv
@@ -40,7 +40,7 @@ def mixture(samples: int) -> np.ndarray:
 
 
 def places(samples: int) -> np.ndarray:
-    """The samples that are kept."""
+    """Indices of the samples to store."""
     return np.linspace(0, samples - 1, 12).astype(int)
 
 

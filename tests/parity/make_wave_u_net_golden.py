@@ -1,8 +1,8 @@
-"""Writes wave_u_net_golden.json: what the original Wave-U-Net makes of seeded weights.
+"""Write wave_u_net_golden.json: outputs of the original Wave-U-Net with random weights.
 
-Weights and audio come from a frozen random generator (numpy's RandomState), so that
-only the answers are stored. The original speaks TensorFlow 1, which TensorFlow 2 still
-understands. To write the file anew, in an environment of its own:
+Weights and audio come from a fixed random generator (numpy's RandomState), so only the
+outputs are stored. The original is written for TensorFlow 1, which TensorFlow 2 can
+still run. To write the file again, in a separate environment:
 
     git clone https://github.com/f90/Wave-U-Net && git -C Wave-U-Net checkout 75eeae6
     python3.11 -m venv venv
@@ -52,7 +52,7 @@ def noise(channels: int, samples: int) -> np.ndarray:
 
 
 def places(samples: int) -> np.ndarray:
-    """The samples that are kept."""
+    """Indices of the samples to store."""
     return np.linspace(0, samples - 1, 16).astype(int)
 
 

@@ -1,9 +1,9 @@
-"""The packages that ours is compared with, and old releases of one of them.
+"""The packages to compare with, old releases of one of them, and inputs for both sides.
 
 The packages are the extra `parity`; without it, the tests that need them are skipped.
-One environment holds one release of demucs; its models v2 and Conv-TasNet are in 2.0.3
-alone. `make setup` puts such releases below <environment>/peers, from where `load_peer`
-imports them without a trace in sys.modules.
+An environment can hold one release of demucs, and only 2.0.3 has its models v2 and
+Conv-TasNet. `make setup` installs such releases in <environment>/peers; `load_peer`
+imports them from there and restores sys.modules.
 """
 
 import importlib
@@ -13,13 +13,38 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 INSTALL = 'pip install -e ".[parity]"'
 
 
+def mixture(samples: int, channels: int = 2, batch: int = 2) -> Tensor:
+    """The same noise in every call, (batch, channels, samples)."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, channels, samples, generator=generator) / 5
+
+
+def randomize(model: nn.Module, bias: float) -> nn.Module:
+    """Set every parameter to a random value, so that each scale and bias matters.
+
+    Args:
+        model: of the Demucs family, ours or theirs.
+        bias: deviation of the biases.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.named_parameters():
+        if name.endswith("scale") or ("norm" in name and name.endswith("weight")):
+            value.data.uniform_(0.5, 1.5, generator=generator)
+        elif value.ndim > 1 and "embedding" not in name:
+            value.data.normal_(0.0, value[0].numel() ** -0.5, generator=generator)
+        else:
+            value.data.normal_(0.0, bias, generator=generator)
+    return model
+
+
 def assert_close(ours: Tensor, theirs: Tensor) -> None:
-    """What every port promises: at most 1e-5 of the loudest sample apart."""
+    """Raise AssertionError unless all samples differ by at most 1e-5 of the peak."""
     assert ours.shape == theirs.shape
     assert theirs.abs().max() > 0
     assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
@@ -28,6 +53,14 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 def import_reference(module: str) -> ModuleType:
     """Import a module of the extra `parity`; skip what needs it if it is not there."""
     return pytest.importorskip(module, reason=f"needs {module}: {INSTALL}")
+
+
+def diffq_stub() -> ModuleType:
+    """A stand-in for diffq, which old releases of demucs import."""
+    diffq = ModuleType("diffq")
+    for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
+        setattr(diffq, name, None)
+    return diffq
 
 
 def load_peer(
@@ -39,7 +72,7 @@ def load_peer(
         package: name, e.g. "demucs".
         version: release, e.g. "2.0.3".
         modules: below the package, e.g. ["model", "tasnet"].
-        stubs: stand-ins for packages that the release imports and does not need here.
+        stubs: stand-ins for packages that the release imports but does not need here.
     """
     folder = Path(sys.prefix) / "peers" / f"{package}-{version}"
     if not folder.is_dir():

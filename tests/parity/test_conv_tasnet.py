@@ -1,19 +1,14 @@
 """Conv-TasNet against demucs 2.0.3, one block against torchaudio too, same weights."""
 
-from types import ModuleType
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mssedu.models.conv_tasnet import Block, ConvTasNetConfig
 from mssedu.models.registry import create_model
-from tests.parity.peers import assert_close, load_peer
+from tests.parity.peers import assert_close, diffq_stub, load_peer, mixture
 
-diffq = ModuleType("diffq")  # quantized weights, not needed here
-for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
-    setattr(diffq, name, None)
-(original,) = load_peer("demucs", "2.0.3", ["tasnet"], {"diffq": diffq})
+(original,) = load_peer("demucs", "2.0.3", ["tasnet"], {"diffq": diffq_stub()})
 
 pytestmark = pytest.mark.parity
 
@@ -59,11 +54,6 @@ def pair(**changes):
     return ours, theirs
 
 
-def mixture(samples, channels=2, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, channels, samples, generator=generator) / 5
-
-
 def test_full_size():
     ours, theirs = pair()
     audio = mixture(22050, batch=1)
@@ -86,7 +76,7 @@ def test_full_size():
 )
 @pytest.mark.parametrize("samples", [20, 1000, 16001])
 def test_small(changes, samples):
-    ours, theirs = pair(**{**SMALL, **changes})
+    ours, theirs = pair(**(SMALL | changes))
     audio = mixture(samples, ours.config.channels)
     hop_length, length = ours.config.hop_length, ours.config.filter_length
     # Ours fills up the last frame with zeros, the original drops what is behind it.

@@ -1,18 +1,15 @@
 """Demucs (v2) against demucs 2.0.3, same weights; its resampling against julius."""
 
-from types import ModuleType
-
 import pytest
 import torch
 
 from mssedu.models.demucs import Resample, valid_length
 from mssedu.models.registry import create_model
-from tests.parity.peers import assert_close, import_reference, load_peer
+from tests.parity.peers import assert_close, diffq_stub, import_reference, load_peer
 
-diffq = ModuleType("diffq")  # quantized weights, not needed here
-for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
-    setattr(diffq, name, None)
-original, utils = load_peer("demucs", "2.0.3", ["model", "utils"], {"diffq": diffq})
+original, utils = load_peer(
+    "demucs", "2.0.3", ["model", "utils"], {"diffq": diffq_stub()}
+)
 julius = import_reference("julius")
 
 pytestmark = pytest.mark.parity
@@ -75,7 +72,7 @@ def test_full_size():
 )
 @pytest.mark.parametrize("samples", [1, 1000, 16_001, 44_100])
 def test_any_length(changes, samples):
-    ours, theirs = pair(**{**SMALL, **changes})
+    ours, theirs = pair(**(SMALL | changes))
     audio = mixture(samples, ours.config.channels)
     assert valid_length(ours.config, samples) == theirs.valid_length(samples)
     with torch.no_grad():
@@ -109,7 +106,7 @@ def test_a_new_model_starts_as_the_original_does():
     )
     for one, other in parts:
         torch.testing.assert_close(one, other)
-    # Further down the layers are drawn in another order: alike, not the same.
+    # Further down, the random numbers come in another order: similar, not the same.
     for name, value in theirs.state_dict().items():
         if name.endswith("weight") and value.numel() > 200:
             torch.testing.assert_close(

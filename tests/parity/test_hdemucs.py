@@ -8,17 +8,22 @@ import torch
 from mssedu.models.blocks.dconv import BiLSTM, DConv, LocalAttention
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.models.registry import create_model
-from tests.parity.peers import assert_close, import_reference, load_peer
+from tests.parity.peers import (
+    assert_close,
+    diffq_stub,
+    import_reference,
+    load_peer,
+    mixture,
+    randomize,
+)
 
 hdemucs_4 = import_reference("demucs.hdemucs")
 demucs_4 = import_reference("demucs.demucs")
 torchaudio = pytest.importorskip("torchaudio.models")
 
-diffq, omegaconf = ModuleType("diffq"), ModuleType("omegaconf")  # not needed here
+omegaconf = ModuleType("omegaconf")  # not needed here
 omegaconf.OmegaConf = None
-for name in ("DiffQuantizer", "UniformQuantizer", "restore_quantized_state"):
-    setattr(diffq, name, None)
-stubs = {"diffq": diffq, "omegaconf": omegaconf}
+stubs = {"diffq": diffq_stub(), "omegaconf": omegaconf}
 (hdemucs_3,) = load_peer("demucs", "3.0.6", ["hdemucs"], stubs)
 
 pytestmark = pytest.mark.parity
@@ -43,30 +48,16 @@ def original_model(config, package=hdemucs_4):
     ).eval()
 
 
-def randomize(model):
-    """No parameter at its default: every scale counts, every bias is heard."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in model.named_parameters():
-        if name.endswith("scale") or ("norm" in name and name.endswith("weight")):
-            value.data.uniform_(0.5, 1.5, generator=generator)
-        elif value.ndim > 1 and "embedding" not in name:
-            value.data.normal_(0.0, value[0].numel() ** -0.5, generator=generator)
-        else:
-            value.data.normal_(0.0, 0.3, generator=generator)
-    return model
+def randomized(model):
+    return randomize(model, bias=0.3)
 
 
 def pair(package=hdemucs_4, **changes):
     """Our model and the original, with the same weights."""
     ours = create_model("hdemucs", **changes).eval()
-    theirs = randomize(original_model(ours.config, package))
+    theirs = randomized(original_model(ours.config, package))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def mixture(samples, channels=2, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, channels, samples, generator=generator) / 5
 
 
 # ---- whole models -------------------------------------------------------------------
@@ -76,7 +67,7 @@ def mixture(samples, channels=2, batch=2):
 def test_full_size():
     """Demucs and torchaudio's bundle at once, as the latter's weights fit both."""
     ours = create_model("hdemucs").eval()
-    bundle = randomize(torchaudio.hdemucs_high(list(ours.config.stems))).eval()
+    bundle = randomized(torchaudio.hdemucs_high(list(ours.config.stems))).eval()
     weights = from_torchaudio(bundle.state_dict())
     assert len(weights) == len(bundle.state_dict()) - 2
     theirs = original_model(ours.config)
@@ -104,7 +95,7 @@ VARIANTS = [
 @pytest.mark.parametrize("samples", [1, 63, 1000, 9216, 20_001])
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_any_length(changes, samples, training):
-    ours, theirs = pair(**{**SMALL, **changes})
+    ours, theirs = pair(**(SMALL | changes))
     audio = mixture(samples, ours.config.channels)
     if samples == 1 and ours.config.channels == 1:
         assert ours(audio).isfinite().all()  # the original divides by 0
@@ -124,7 +115,7 @@ def test_older_release(samples):
 def test_small_bundle(samples):
     # 60,000 samples are 235 frames, more than the BiLSTM takes at a time.
     stems = ("a", "b", "c")
-    theirs = randomize(
+    theirs = randomized(
         torchaudio.HDemucs(list(stems), nfft=1024, depth=5, channels=8)
     ).eval()
     ours = create_model("hdemucs", stems=stems, n_fft=1024, width=8, depth=5).eval()
@@ -165,7 +156,7 @@ def test_a_new_model_starts_as_the_original_does():
 @pytest.mark.parametrize("frames", [1, 200, 201, 555])
 def test_bilstm(frames):
     ours, theirs = BiLSTM(8, 2, 200, skip=True), demucs_4.BLSTM(8, 2, 200, skip=True)
-    ours.load_state_dict(randomize(theirs).state_dict())
+    ours.load_state_dict(randomized(theirs).state_dict())
     x = mixture(frames, 8)
     assert_close(ours(x), theirs(x))
 
@@ -174,7 +165,7 @@ def test_bilstm(frames):
 @pytest.mark.parametrize("frames", [1, 2, 300])
 def test_local_attention(frames):
     ours, theirs = LocalAttention(12, 3, 5), demucs_4.LocalState(12, 3, ndecay=5)
-    ours.load_state_dict(randomize(theirs).state_dict())
+    ours.load_state_dict(randomized(theirs).state_dict())
     x = 10 * mixture(frames, 12)
     assert_close(ours(x), theirs(x))
 
@@ -186,6 +177,6 @@ def test_local_attention(frames):
 def test_dconv(frames, attention, lstm):
     ours = DConv(24, compress=3, depth=3, lstm=lstm, attention=attention)
     theirs = demucs_4.DConv(24, compress=3, depth=3, lstm=lstm, attn=attention)
-    ours.load_state_dict(randomize(theirs).state_dict())
+    ours.load_state_dict(randomized(theirs).state_dict())
     x = mixture(frames, 24)
     assert_close(ours(x), theirs(x))

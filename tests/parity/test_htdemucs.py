@@ -10,7 +10,7 @@ import torch
 from mssedu.audio.tensors import load_audio
 from mssedu.models.blocks.transformer import CrossDomainTransformer
 from mssedu.models.registry import create_model
-from tests.parity.peers import assert_close, import_reference
+from tests.parity.peers import assert_close, import_reference, mixture, randomize
 
 original = import_reference("demucs.htdemucs")
 transformer = import_reference("demucs.transformer")
@@ -51,34 +51,19 @@ def original_model(config, **changes):
             round(config.segment * config.sample_rate), config.sample_rate
         ),
     }
-    return original.HTDemucs(list(config.stems), **{**arguments, **changes}).eval()
+    return original.HTDemucs(list(config.stems), **(arguments | changes)).eval()
 
 
-def randomize(model):
-    """No parameter at its default: every scale counts, every bias is heard."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in model.named_parameters():
-        if name.endswith("scale") or ("norm" in name and name.endswith("weight")):
-            value.data.uniform_(0.5, 1.5, generator=generator)
-        elif value.ndim > 1 and "embedding" not in name:
-            fan_in = value[0].numel()
-            value.data.normal_(0.0, fan_in**-0.5, generator=generator)
-        else:
-            value.data.normal_(0.0, 0.1, generator=generator)
-    return model
+def randomized(model):
+    return randomize(model, bias=0.1)
 
 
 def pair(preset="paper", original_changes=(), **changes):
     """Our model and the original, with the same weights."""
     ours = create_model("htdemucs", preset, **changes).eval()
-    theirs = randomize(original_model(ours.config, **dict(original_changes)))
+    theirs = randomized(original_model(ours.config, **dict(original_changes)))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
-
-
-def mixture(samples, channels=2, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, channels, samples, generator=generator) / 5
 
 
 @torch.no_grad()
@@ -103,7 +88,7 @@ VARIANTS = [
 @pytest.mark.parametrize("samples", [1, 1000, 15_435, 30_870])  # segment: 30,870
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_up_to_a_segment(changes, samples):
-    ours, theirs = pair(**{**SMALL, **changes})
+    ours, theirs = pair(**(SMALL | changes))
     audio = mixture(samples, ours.config.channels)
     assert_close(ours(audio), theirs(audio))
 
@@ -111,7 +96,7 @@ def test_up_to_a_segment(changes, samples):
 @torch.no_grad()
 @pytest.mark.parametrize("samples", [30_871, 44_100, 65_537])
 def test_longer_than_a_segment(samples):
-    # The original refuses, unless it is told not to insist on the segment.
+    # The original raises an error, unless use_train_segment is off.
     ours, theirs = pair(**SMALL, original_changes={"use_train_segment": False})
     assert_close(ours(mixture(samples)), theirs(mixture(samples)))
 
@@ -120,7 +105,7 @@ def test_longer_than_a_segment(samples):
 @pytest.mark.parametrize("samples", [2, 777, 1024, 30_871, 44_100])
 @pytest.mark.parametrize("changes", VARIANTS[:2], ids=str)
 def test_training_computes_the_length_given(changes, samples):
-    ours, theirs = pair(**{**SMALL, **changes})
+    ours, theirs = pair(**(SMALL | changes))
     audio = mixture(samples)
     assert_close(ours.train()(audio), theirs.train()(audio))
 
@@ -148,7 +133,7 @@ def test_transformer_alone(width, n_layers, n_heads, training):
         layer_scale=True,
     )
     ours = CrossDomainTransformer(width, n_layers, n_heads)
-    ours.load_state_dict(randomize(theirs).state_dict())
+    ours.load_state_dict(randomized(theirs).state_dict())
     sides = torch.randn(2, width, 3, 11), torch.randn(2, width, 40)
     expected = theirs.train(training)(*sides)
     for side, other in zip(ours.train(training)(*sides), expected, strict=True):

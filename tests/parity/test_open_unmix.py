@@ -6,7 +6,7 @@ import torch
 from mssedu.masks import wiener
 from mssedu.models.open_unmix import load_official
 from mssedu.models.registry import create_model, model_config
-from tests.parity.peers import assert_close, import_reference
+from tests.parity.peers import assert_close, import_reference, mixture
 
 original = import_reference("openunmix.model")
 filtering = import_reference("openunmix.filtering")
@@ -35,11 +35,6 @@ def original_targets(config, stems):
 
 def load_original(model, targets):
     load_official(model, {stem: n.state_dict() for stem, n in targets.items()})
-
-
-def mixture(samples, channels=2, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, channels, samples, generator=generator) / 5
 
 
 @pytest.mark.parametrize("preset", ["tiny", "paper"])

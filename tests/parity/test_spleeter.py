@@ -1,4 +1,4 @@
-"""Spleeter against frozen answers of the original (see make_spleeter_golden.py)."""
+"""Spleeter against stored outputs of the original; see make_spleeter_golden.py."""
 
 import json
 import runpy

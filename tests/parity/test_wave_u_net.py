@@ -1,4 +1,4 @@
-"""Wave-U-Net against frozen answers of the original (see make_wave_u_net_golden.py)."""
+"""Wave-U-Net against stored outputs of the original; see make_wave_u_net_golden.py."""
 
 import json
 import runpy
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.parity
 
 
 def assert_same(estimate, golden):
-    kept = torch.from_numpy(ORIGINAL["places"](estimate.shape[-1]))
+    places = torch.from_numpy(ORIGINAL["places"](estimate.shape[-1]))
     expected = torch.tensor(golden["samples"])
-    error = (estimate[..., kept] - expected).abs().max()
+    error = (estimate[..., places] - expected).abs().max()
     assert error <= 1e-5 * expected.abs().max()
     energy = torch.tensor(golden["energy"], dtype=torch.float64)
     ours = estimate.double().square().sum(-1)
