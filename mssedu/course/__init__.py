@@ -1,8 +1,8 @@
 """The course: exercises, and what a notebook needs.
 
 notebook     `setup`, `play`, `show_source`
-exercises/   every exercise, with its check, hints and solution
-build        notebooks from their text: python -m mssedu.course.build 03
+exercises/   every exercise: question, starter, check, hints, solution
+build        write the notebooks from their texts: python -m mssedu.course.build 03
 """
 
 import lazy_loader

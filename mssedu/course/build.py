@@ -4,12 +4,11 @@
                                                                     │
     NN_topic.ipynb ◀──stable ids, small outputs, digest, versions───┘
 
-Players lose their sound (a megabyte each) and keep their line of text, until one run
-brings the sound back. `stale` tells whether a built notebook still says what its text
-says.
+The sound of a player, about a megabyte, is left out. Its line of text stays, and the
+sound comes back when the cell runs. A notebook is stale if its text has changed since.
 
     python -m mssedu.course.build 02            run notebook 02 and keep its outputs
-    python -m mssedu.course.build --check all   exit with 1 if one is stale
+    python -m mssedu.course.build --check all   exit with 1 if a notebook is stale
 """
 
 import argparse
@@ -26,12 +25,14 @@ import jupytext
 import nbformat
 import torch
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from PIL import Image
 
 import mssedu
+from mssedu.audio.files import write_text
 from mssedu.course.notebook import profile
-from mssedu.errors import MssEduError, SetupError, check_name, message
+from mssedu.errors import MssEduError, SetupError, check_name
 from mssedu.separation.threads import short_spin
 
 _METADATA = {
@@ -52,44 +53,52 @@ def notebooks_folder() -> Path:
     """
     folder = Path(mssedu.__file__).parents[1] / "notebooks"
     if not (folder / "py").is_dir():
-        remedy = "Clone the repository and install it with: pip install -e ."
-        wanted = "notebooks/py beside the package"
-        raise SetupError(message("notebook", wanted, "none", remedy))
+        raise SetupError(
+            f"{folder / 'py'} does not exist. Clone the repository and install it "
+            "with: pip install -e ."
+        )
     return folder
 
 
 def texts(number: str = "all", folder: Path | None = None) -> list[Path]:
-    """The text of the notebook of that number ("02"), or of all.
+    """The paths of the texts of all notebooks, or of one.
+
+    Args:
+        number: of the notebook, such as "02", or "all".
+        folder: that holds the folder py; None: `notebooks_folder`.
 
     Raises:
         InputError: no notebook has that number.
     """
-    found = sorted(((folder or notebooks_folder()) / "py").glob("[0-9][0-9]_*.py"))
-    by_number = {path.name[:2]: [path] for path in found}
-    by_number["all"] = found
-    check_name("number", number, by_number)
+    paths = sorted(((folder or notebooks_folder()) / "py").glob("[0-9][0-9]_*.py"))
+    by_number = {path.name[:2]: [path] for path in paths}
+    by_number["all"] = paths
+    check_name("notebook", number, by_number)
     return by_number[number]
 
 
-def built(text: Path) -> Path:
-    """Where the notebook of a text lies: one folder up, with the suffix .ipynb."""
+def notebook_path(text: Path) -> Path:
+    """The path of the notebook of a text: one folder up, with the suffix .ipynb."""
     return text.parents[1] / f"{text.stem}.ipynb"
 
 
 def build(text: Path) -> Path:
     """Run a text from top to bottom in a fresh kernel and write its notebook.
 
+    Returns:
+        The path of the notebook.
+
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raised; nothing is written.
     """
     notebook = read(text)
-    short_spin()  # the kernel inherits it
+    short_spin()  # the kernel inherits the environment
     started = time.perf_counter()
     client = NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
-        resources={"metadata": {"path": str(built(text).parent)}},
+        resources={"metadata": {"path": str(text.parents[1])}},
         coalesce_streams=True,
         record_timing=False,
         store_widget_state=False,
@@ -98,7 +107,7 @@ def build(text: Path) -> Path:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             _make_small(output.get("data", {}))
-    notebook.metadata = nbformat.from_dict(_METADATA)  # without what the kernel added
+    notebook.metadata = nbformat.from_dict(_METADATA)  # the kernel has added its own
     notebook.metadata["mssedu"] = {
         "digest": digest(notebook),
         "profile": profile(),
@@ -109,12 +118,12 @@ def build(text: Path) -> Path:
             "torch": torch.__version__.partition("+")[0],
         },
     }
-    nbformat.write(notebook, target := built(text))
-    return target
+    write_text(notebook_path(text), nbformat.writes(notebook) + "\n")
+    return notebook_path(text)
 
 
 def read(text: Path) -> NotebookNode:
-    """The notebook of a text, not run: cells with stable ids, tags and no outputs."""
+    """The notebook of a text, not run: cells with stable ids and tags, no outputs."""
     notebook = jupytext.read(text, fmt="py:percent")
     notebook.metadata = nbformat.from_dict(_METADATA)
     seen: dict[str, int] = {}
@@ -129,7 +138,7 @@ def read(text: Path) -> NotebookNode:
 
 
 def digest(notebook: NotebookNode) -> str:
-    """Fingerprint of what a notebook says: kind, source and tags of every cell."""
+    """Fingerprint of a notebook: kind, source and tags of every cell, not outputs."""
     return _hash(
         "\0".join(
             f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}"
@@ -139,8 +148,8 @@ def digest(notebook: NotebookNode) -> str:
 
 
 def stale(text: Path) -> str:
-    """Why the built notebook does not match its text; empty if it does."""
-    target = built(text)
+    """Why the notebook of a text is stale, and the remedy; empty if it is not."""
+    target = notebook_path(text)
     remedy = f"run: python -m mssedu.course.build {text.name[:2]}"
     if not target.exists():
         return f"{target.name} is not built; {remedy}"
@@ -154,17 +163,17 @@ def stale(text: Path) -> str:
 
 
 def _make_small(data: NotebookNode) -> None:
-    """Of a player keep its line of text, of a picture 256 colors: half the bytes."""
-    # A widget that is not there any more would show an error instead of these.
+    """Replace the sound of a player by its text; reduce an image to 256 colors."""
+    # Jupyter shows the widget first, and without its state only an error message.
     if "text/html" in data or "image/png" in data:
         data.pop("application/vnd.jupyter.widget-view+json", None)
     if "data:audio" in data.get("text/html", ""):
         text = html.escape(data["text/plain"])
         data["text/html"] = f"<p>{text} <em>(run the cell to listen)</em></p>"
     if "image/png" in data:
-        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-        palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        palette.save(file := io.BytesIO(), "PNG", optimize=True)
+        image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+        palette = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        palette.save(file := io.BytesIO(), "PNG", optimize=True)  # half of the bytes
         data["image/png"] = base64.b64encode(file.getvalue()).decode()
 
 
@@ -173,24 +182,35 @@ def _hash(content: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build or check notebooks; the exit code."""
+    """Build or check notebooks.
+
+    Args:
+        arguments: of the command line; None: those of this process.
+
+    Returns:
+        The exit code: 1 if a notebook is stale or a cell failed, 2 or 3 else.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m mssedu.course.build",
-        description="Run notebooks from their text and keep the outputs.",
+        description="Run the notebooks of notebooks/py and write them with outputs.",
     )
-    parser.add_argument("number", help="number of the notebook, such as 02, or all")
-    only = "compare without running, and exit with 1 if a built notebook is stale"
-    parser.add_argument("--check", action="store_true", help=only)
+    parser.add_argument("number", help="number of a notebook, such as 02, or all")
+    check = "run nothing; list the stale notebooks and exit with 1 if there are any"
+    parser.add_argument("--check", action="store_true", help=check)
     options = parser.parse_args(arguments)
     try:
         chosen = texts(options.number)
+        if not options.check:
+            for text in chosen:
+                print(f"built {build(text).name}")
+            return 0
     except MssEduError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    if not options.check:
-        for text in chosen:
-            print(f"built {build(text).name}")
-        return 0
+    except CellExecutionError as error:
+        print(f"{text.name}: a cell failed, nothing was written.", file=sys.stderr)
+        print(error, file=sys.stderr)
+        return 1
     reasons = [reason for text in chosen if (reason := stale(text))]
     for reason in reasons:
         print(reason)

@@ -1,20 +1,21 @@
 """What a notebook calls: set up, play a sound, show the source of the package.
 
-    setup()                              seeds, figure style, profile
-    play(audio, sample_rate, label)      an audio player that tells level and length
-    show_source("mssedu.spectral.stft")  the real code, with its place
+    setup()                              seed, figure style, profile
+    play(audio, sample_rate, label)      an audio player that shows length and level
+    show_source("mssedu.spectral.stft")  the real code, with its file and line
 
-Every text these leave in a notebook is the same on every machine, so that nbval can
+Each text that these put into a notebook is the same on every machine, so that nbval can
 compare it. `python -m mssedu.course.build` turns notebooks/py into notebooks.
 """
 
 import base64
-import contextlib
+import functools
 import html
 import importlib
+import importlib.util
 import inspect
-import io
 import os
+import pkgutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +26,22 @@ from torch import Tensor
 
 import mssedu
 from mssedu.audio.tensors import peak_db
-from mssedu.course.exercises import Page
-from mssedu.errors import InputError, check_finite, check_name, message
-from mssedu.figures.sound import COLORS, STYLE
+from mssedu.audio.writer import flac_bytes
+from mssedu.course.exercises.kinds import Page
+from mssedu.errors import InputError, check_axes, check_finite, check_name
+from mssedu.figures.style import COLORS, STYLE
 
 PROFILES = ("smoke", "cpu", "gpu")  # how much a notebook computes: ≤ 1, 5, 15 minutes
 LONGEST_PLAYED = 30.0  # seconds; a longer sound makes the browser slow
 LONGEST_SHOWN = 60  # lines of source: what fits on a screen
 
 
+# ---- set up -------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, repr=False)
 class Session:
-    """What `setup` decided: the profile (smoke, cpu or gpu) and the seed."""
+    """The profile (smoke, cpu or gpu) and the seed that `setup` has set."""
 
     profile: str
     seed: int
@@ -49,17 +54,17 @@ def profile() -> str:
     """How much to compute: the environment variable MSSEDU_PROFILE, or cpu.
 
     Raises:
-        InputError: MSSEDU_PROFILE names no profile.
+        InputError: MSSEDU_PROFILE is not the name of a profile.
     """
-    where = "MSSEDU_PROFILE"
-    return check_name("profile", os.environ.get(where, "cpu"), PROFILES)
+    variable = "MSSEDU_PROFILE"
+    return check_name(variable, os.environ.get(variable, "cpu"), PROFILES)
 
 
 def setup(seed: int = 0) -> Session:
     """Make a notebook repeatable: seed torch, choose the profile, set the figure style.
 
     Raises:
-        InputError: MSSEDU_PROFILE names no profile.
+        InputError: MSSEDU_PROFILE is not the name of a profile.
 
     Example:
         >>> setup().seed
@@ -71,11 +76,14 @@ def setup(seed: int = 0) -> Session:
 
     session = Session(profile(), seed)
     torch.manual_seed(seed)
-    if (shell := get_ipython()) is not None:  # so that a Figure shows as a picture
+    if (shell := get_ipython()) is not None:  # so that a Figure is shown as an image
         shell.run_line_magic("matplotlib", "inline")
     plt.rcParams.update(STYLE)
     plt.rcParams["axes.prop_cycle"] = cycler(color=list(COLORS.values()))
     return session
+
+
+# ---- play ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,13 +108,13 @@ class Player:
 def play(audio: Tensor, sample_rate: int, label: str = "") -> Player:
     """A player for a sound, at its true level: nothing is normalized.
 
-    The sound travels as 16-bit FLAC, without loss. Samples beyond full scale are cut
-    off, as in any sound card, and the text counts them.
+    The sound is stored as 16-bit FLAC. Samples beyond full scale are clipped, as in any
+    sound card, and the text counts them.
 
     Args:
         audio: (channels, samples), mono or stereo; 30 s are played at most.
         sample_rate: Hz.
-        label: what it is, the first words of the text.
+        label: name of the sound, the first words of the text.
 
     Raises:
         InputError: another shape, or NaN or Inf values.
@@ -115,20 +123,18 @@ def play(audio: Tensor, sample_rate: int, label: str = "") -> Player:
         >>> play(torch.full((2, 44100), 0.5), 44100, "half scale")
         ▶ half scale: 1.0 s, stereo, 44100 Hz, peak -6.0 dBFS
     """
-    import soundfile
-
-    if audio.ndim != 2 or audio.shape[0] not in (1, 2) or not audio.shape[1]:
-        remedy = "For one channel use audio[None]; for more, choose two."
-        wanted = "audio (channels 1 or 2, samples ≥ 1)"
-        raise InputError(message("play", wanted, tuple(audio.shape), remedy))
+    check_axes("audio", audio, ("channels", "samples"))
+    if audio.shape[0] > 2:
+        raise InputError(
+            f"audio must have 1 or 2 channels, got {audio.shape[0]}. Choose two, such "
+            "as audio[:2]."
+        )
     audio = audio.detach().cpu().float()
-    check_finite("play", audio, sample_rate)
+    check_finite("audio", audio, sample_rate)
     played = audio[:, : round(LONGEST_PLAYED * sample_rate)]
-    file = io.BytesIO()
-    samples = played.clamp(-1, 1).T.numpy()
-    soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
     text = _describe(audio, played, sample_rate)
-    return Player(f"{label}: {text}" if label else text, file.getvalue())
+    text = f"{label}: {text}" if label else text
+    return Player(text, flac_bytes(played, sample_rate))
 
 
 def _describe(audio: Tensor, played: Tensor, sample_rate: int) -> str:
@@ -142,44 +148,85 @@ def _describe(audio: Tensor, played: Tensor, sample_rate: int) -> str:
     return f"{seconds}, {channels}, {sample_rate} Hz, {level}{warning}"
 
 
+# ---- show source --------------------------------------------------------------------
+
+
 def show_source(name: str) -> Page:
-    """The source of a function, method or class of the package, and where it lies.
+    """The source of a function, method or class of the package, with its file and line.
 
     Args:
-        name: dotted, such as "mssedu.spectral.stft".
+        name: dotted, such as "mssedu.spectral.stft"; through the door of a folder, such
+            as "mssedu.metrics.usdr", or through the file that defines it.
 
     Raises:
-        InputError: no such name, or more than 60 lines.
+        InputError: no such name, no function, method or class, or more than 60 lines.
     """
-    found = _resolve(name)
-    lines, first = inspect.getsourcelines(found)
+    shown = _resolve(name)
+    if not inspect.isroutine(shown) and not inspect.isclass(shown):
+        kind = type(shown).__name__
+        raise InputError(f"{name} is a {kind}. Choose a function, a method or a class.")
+    lines, first = inspect.getsourcelines(shown)
     if len(lines) > LONGEST_SHOWN:
-        wanted = f"at most {LONGEST_SHOWN} lines"
-        remedy = "Show one of its methods or parts."
-        raise InputError(message("show_source", wanted, len(lines), remedy))
+        raise InputError(
+            f"{name} has {len(lines)} lines, and at most {LONGEST_SHOWN} can be shown. "
+            "Choose one of its methods or parts."
+        )
     package = Path(mssedu.__file__).parent
-    file = Path(inspect.getfile(found)).relative_to(package.parent).as_posix()
+    file = Path(inspect.getfile(shown)).relative_to(package.parent).as_posix()
     code = textwrap.dedent("".join(lines))
     return Page(f"`{file}:{first}`\n\n```python\n{code.rstrip()}\n```")
 
 
 def _resolve(name: str) -> Any:
-    """The object of a dotted name: the longest module in front, attributes after it."""
+    """The object of a dotted name, without its decorators."""
     parts = name.split(".")
     if parts[0] != "mssedu" or len(parts) < 2:
-        remedy = "Write it in full, such as mssedu.spectral.stft."
-        raise InputError(message("show_source", "a name in mssedu", repr(name), remedy))
+        raise InputError(
+            f"{name!r} is not a name in mssedu. Write it in full, such as "
+            "mssedu.spectral.stft."
+        )
     found: Any = mssedu
-    depth = 1
-    for end in range(len(parts) - 1, 1, -1):
-        with contextlib.suppress(ModuleNotFoundError):
-            found = importlib.import_module(".".join(parts[:end]))
-            depth = end
-            break
-    for end in range(depth, len(parts)):
-        if not hasattr(found, parts[end]):
-            where = ".".join(parts[:end])
-            names = [n for n in dir(found) if not n.startswith("_")]
-            check_name(f"name in {where}", parts[end], names)
-        found = getattr(found, parts[end])
-    return found
+    for end, part in enumerate(parts[1:], 1):
+        place = ".".join(parts[:end])
+        is_folder = hasattr(found, "__path__")
+        if is_folder and importlib.util.find_spec(f"{place}.{part}"):
+            found = importlib.import_module(f"{place}.{part}")
+        elif hasattr(found, part):
+            found = getattr(found, part)
+        elif near := _elsewhere(parts, end):
+            raise InputError(f"{place} has no {part!r}. Did you mean {near!r}?")
+        else:
+            check_name(f"name in {place}", part, _own_names(found))
+    if isinstance(found, property):
+        found = found.fget
+    if isinstance(found, functools.cached_property):
+        found = found.func
+    return inspect.unwrap(found) if callable(found) else found
+
+
+def _elsewhere(parts: list[str], end: int) -> str | None:
+    """A name that a door offers for the parts from `end` on, if a file was renamed."""
+    doors = [mssedu]
+    for module in pkgutil.walk_packages(mssedu.__path__, "mssedu."):
+        if module.ispkg:
+            doors.append(importlib.import_module(module.name))
+    offered = [f"{door.__name__}.{name}" for door in doors for name in door.__all__]
+    for last in range(len(parts) - 1, end - 1, -1):
+        same = [name for name in offered if name.endswith(f".{parts[last]}")]
+        if same:
+            return ".".join([min(same, key=len), *parts[last + 1 :]])
+    return None
+
+
+def _own_names(place: Any) -> list[str]:
+    """The public names of a folder, and what a file or a class defines."""
+    if hasattr(place, "__path__"):
+        return dir(place)
+    if not inspect.ismodule(place) and not inspect.isclass(place):
+        return []
+    module = place.__name__ if inspect.ismodule(place) else place.__module__
+    return [
+        name
+        for name, value in vars(place).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module
+    ]

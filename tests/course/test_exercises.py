@@ -1,10 +1,19 @@
 """Every exercise: starter not attempted, solution passes, wrong answers fail."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from mssedu.course.exercises import TOPICS, Exercise, Status, exercise, list_exercises
+from mssedu.course import exercises
+from mssedu.course.exercises import (
+    EXERCISES,
+    Exercise,
+    Status,
+    exercise,
+    list_exercises,
+)
 from mssedu.errors import InputError
 
 ALL = [exercise(id) for id in list_exercises()]
@@ -16,7 +25,7 @@ WRONG = [
 
 
 def answer_of(each: Exercise, source: str):
-    """What a notebook would hold after its imports and this source ran."""
+    """What the name of the answer means after the imports and this source ran."""
     namespace: dict = {}
     exec(f"{each.imports}\n\n{source}", namespace)
     return namespace[each.answer]
@@ -48,7 +57,7 @@ def test_exercise_is_complete(each):
     assert each.noticed
     assert each.hints
     assert len(each.wrong_answers) >= 2
-    assert each.id.partition(".")[0] in TOPICS
+    assert each.id.partition(".")[0] in EXERCISES
     assert each.check().status is Status.NOT_ATTEMPTED
     alone = re.search(r":\n\s+\.\.\.", each.starter_source)
     assert not alone, "write `return ...`: ruff joins a lone `...` to the line above"
@@ -59,8 +68,21 @@ def test_ids_are_unique():
     assert len(set(ids)) == len(ids)
 
 
+def test_the_table_names_every_file_and_every_quiz():
+    folder = Path(exercises.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "kinds"}
+    quizzes = tomllib.loads((folder / "quizzes.toml").read_text("utf-8"))
+    assert files == {*EXERCISES} >= {*quizzes}
+
+
+def test_exercises_of_one_notebook():
+    assert list_exercises("00") == ["setup.settings", "setup.safe_gain", "setup.quiz"]
+    with pytest.raises(InputError, match="notebook '99'"):
+        list_exercises("99")
+
+
 def test_unknown_id_names_the_nearest():
-    with pytest.raises(InputError, match=r"exercise of .*Did you mean 'mixing\.mix'"):
+    with pytest.raises(InputError, match=r"'mixing\.mx'\. Did you mean 'mixing\.mix'"):
         exercise("mixing.mx")
     with pytest.raises(InputError, match=r"Did you mean 'mixing\.mix'"):
         exercise("mixin.mix")

@@ -1,4 +1,4 @@
-"""How a check ends and what it shows; helpers that write verdicts."""
+"""What a check returns and shows, and the helpers that judge an answer."""
 
 import math
 from dataclasses import replace
@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from mssedu.course.exercises import Status, exercise
-from mssedu.course.exercises.exercise import (
+from mssedu.course.exercises.kinds import (
     Exercise,
     Wrong,
     expect,
     expect_close,
     expect_number,
+    expect_pair,
     expect_tensor,
+    make_quiz,
 )
 from mssedu.errors import InputError
 
@@ -24,13 +26,7 @@ def _verify(double):
 
 DOUBLE = Exercise(
     id="test.double",
-    notebook="00",
     question="Write `double`.",
-    answer="double",
-    starter_source="""
-        def double(x):
-            ...
-        """,
     solution_source="""
         def double(x):
             return 2 * x
@@ -38,7 +34,10 @@ DOUBLE = Exercise(
     verify=_verify,
     hints=("Twice.", "2 * x"),
     noticed="Twice is x + x.",
-    wrong_answers=(),
+    wrong=(
+        ("2 * x", "x", "double(2) should be 4, not 2"),
+        ("def double(x):\n    return x**2 + 1", "not 5"),
+    ),
 )
 
 
@@ -90,14 +89,30 @@ def test_pages_render_as_markdown():
 
 
 def test_no_such_hint():
-    with pytest.raises(
-        InputError, match=r"test.double hint: expected number in \[1, 2"
-    ):
+    with pytest.raises(InputError, match=r"hint number .* 1 to 2, got 3"):
         DOUBLE.hint(3)
 
 
-def test_exercises_are_frozen_values():
-    assert replace(DOUBLE, notebook="01").starter_source == "def double(x):\n    ..."
+def test_the_starter_is_the_solution_without_its_body():
+    body = "    return ...  # your code here"
+    assert DOUBLE.starter_source == f"def double(x):\n{body}"
+    assert replace(DOUBLE, id="test.other").starter_source == DOUBLE.starter_source
+    own = replace(DOUBLE, starter_source="\n    double = ...\n")
+    assert own.starter_source == "double = ..."
+
+
+def test_the_answer_is_what_the_solution_defines():
+    assert DOUBLE.answer == "double"
+    assert replace(DOUBLE, solution_source="x_2 = 4").answer == "x_2"
+
+
+def test_a_wrong_answer_is_a_change_of_the_solution_or_other_code():
+    assert DOUBLE.wrong_answers == [
+        ("def double(x):\n    return x", "double(2) should be 4, not 2"),
+        ("def double(x):\n    return x**2 + 1", "not 5"),
+    ]
+    with pytest.raises(AssertionError, match="no '3"):
+        _ = replace(DOUBLE, wrong=(("3 * x", "x", "never"),)).wrong_answers
 
 
 def test_expect_speaks_only_when_broken():
@@ -117,6 +132,14 @@ def test_expect_speaks_only_when_broken():
 def test_expect_tensor(value, text):
     with pytest.raises(Wrong, match=text):
         expect_tensor(value, (3,), "mid")
+
+
+def test_expect_pair():
+    expect_pair((1, 2), "never")
+    expect_pair([1, 2], "never")
+    for value in ((1,), torch.zeros(2), "ab", None):
+        with pytest.raises(Wrong, match="two things"):
+            expect_pair(value, "two things")
 
 
 @pytest.mark.parametrize("value", ["1", True, torch.zeros(2), [1]])
@@ -147,4 +170,10 @@ def test_quiz_gives_the_reason_for_a_wrong_letter():
     assert "question 1 has the options a, b, c." in quiz.check(["d", "a", "a"]).text
     assert quiz.check(["b", ..., "a"]).status is Status.NOT_ATTEMPTED
     assert "1. A and B are two recordings" in quiz.question
-    assert "    - **b** they are the same" in quiz.question
+    assert "    - **b** They are equal" in quiz.question
+
+
+def test_a_quiz_has_one_right_option_per_question():
+    two = {"question": "Which?", "a": "this", "b": "that"}
+    with pytest.raises(AssertionError, match="one option should be right"):
+        make_quiz("test.quiz", [two])

@@ -12,10 +12,18 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from mssedu.course import build as build_module
-from mssedu.course.build import build, built, digest, main, read, stale, texts
+from mssedu.course.build import (
+    build,
+    digest,
+    main,
+    notebook_path,
+    read,
+    stale,
+    texts,
+)
 from mssedu.course.notebook import play, setup, show_source
 from mssedu.errors import InputError, SetupError
-from mssedu.figures.sound import COLORS
+from mssedu.figures.style import COLORS
 
 TEXT = """# %% [markdown]
 # # 07 · A test
@@ -64,9 +72,9 @@ def _style():
 def test_setup_seeds_and_styles(monkeypatch):
     monkeypatch.setenv("MSSEDU_PROFILE", "smoke")
     session = setup(seed=3)
-    drawn = torch.rand(1)
+    first = torch.rand(1)
     setup(seed=3)
-    assert torch.rand(1).equal(drawn)
+    assert torch.rand(1).equal(first)
     assert re.fullmatch(r"mssedu [\d.]+, profile smoke, seed 3", repr(session))
     assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLORS.values())
     assert plt.rcParams["figure.dpi"] <= 96
@@ -80,7 +88,7 @@ def test_setup_without_a_profile_is_cpu(monkeypatch):
 
 def test_setup_refuses_an_unknown_profile(monkeypatch):
     monkeypatch.setenv("MSSEDU_PROFILE", "fast")
-    with pytest.raises(InputError, match="MSSEDU_PROFILE: expected a profile of"):
+    with pytest.raises(InputError, match="MSSEDU_PROFILE 'fast'"):
         setup()
 
 
@@ -104,22 +112,23 @@ def test_play_keeps_every_sample():
     audio = (torch.randn(2, 3000) * 0.3).clamp(-1, 1)
     page = play(audio, 44100, "a < b")._repr_html_()
     data = re.search(r'src="data:audio/flac;base64,([^"]+)"', page)
-    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(data[1])), dtype="float32")
+    file = io.BytesIO(base64.b64decode(data[1]))
+    decoded, rate = soundfile.read(file, dtype="float32")
     assert rate == 44100
-    assert torch.tensor(heard.T).allclose(audio, atol=1.01 / 2**15)
+    assert torch.tensor(decoded.T).allclose(audio, atol=1.01 / 2**15)
     assert "<figcaption>a &lt; b: 0.1 s" in page
     assert 'aria-label="a &lt; b: 0.1 s' in page
 
 
 def test_play_cuts_at_full_scale_and_not_around_it():
     page = play(torch.tensor([[3.0, -3.0, 0.5]]), 8000)
-    heard, _ = soundfile.read(io.BytesIO(page.flac), dtype="float32")
-    assert torch.tensor(heard).allclose(torch.tensor([1.0, -1.0, 0.5]), atol=1e-4)
+    decoded, _ = soundfile.read(io.BytesIO(page.flac), dtype="float32")
+    assert torch.tensor(decoded).allclose(torch.tensor([1.0, -1.0, 0.5]), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(8000,), (3, 8000), (2, 0), (1, 2, 8000)])
 def test_play_refuses_other_shapes(shape):
-    with pytest.raises(InputError, match="play: expected audio"):
+    with pytest.raises(InputError, match="audio"):
         play(torch.zeros(shape), 8000)
 
 
@@ -133,29 +142,53 @@ def test_play_refuses_nan():
 def test_show_source_of_a_function_and_a_method():
     page = repr(show_source("mssedu.course.notebook.setup"))
     place, fence = page.split("\n\n", 1)
-    assert re.fullmatch(r"`mssedu/notebook/__init__\.py:\d+`", place)
+    assert re.fullmatch(r"`mssedu/course/notebook\.py:\d+`", place)
     assert fence.startswith("```python\ndef setup(")
     assert fence.endswith("return session\n```")
     method = repr(show_source("mssedu.course.notebook.Player._repr_html_"))
     assert "\ndef _repr_html_(self)" in method  # dedented
-    hidden = repr(
-        show_source("mssedu.course.exercises.exercise.Page")
-    )  # behind a function
-    assert "class Page:" in hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "first"),
+    [
+        ("mssedu.metrics.usdr", "mssedu/metrics/ratios.py", "def usdr("),
+        ("mssedu.metrics.ratios.usdr", "mssedu/metrics/ratios.py", "def usdr("),
+        ("mssedu.create_model", "mssedu/models/registry.py", "def create_model("),
+        (
+            "mssedu.models.blocks.BiLSTM.forward",
+            "mssedu/models/blocks/",
+            "def forward(",
+        ),
+        ("mssedu.course.exercises.exercise", "exercises/__init__.py", "def exercise("),
+        ("mssedu.course.Page", "mssedu/course/exercises/kinds.py", "@dataclass("),
+        ("mssedu.data.Track.duration", "mssedu/data/track.py", "@property"),
+    ],
+)
+def test_show_source_names_the_file_behind_a_door(name, file, first):
+    place, code = repr(show_source(name)).split("\n\n", 1)
+    assert file in place
+    assert code.startswith(f"```python\n{first}")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torch.stft", "expected a name in mssedu, got 'torch.stft'"),
-        ("mssedu", "expected a name in mssedu, got 'mssedu'"),
-        ("mssedu.course.notebook.plai", r"name in mssedu\.notebook of .*mean 'play'"),
-        ("mssedu.notebok", "name in mssedu of .*Did you mean 'notebook'"),
-        ("mssedu.data.track.Track", "expected at most 60 lines"),
+        ("torch.stft", "'torch.stft' is not a name in mssedu"),
+        ("mssedu", "'mssedu' is not a name in mssedu"),
+        ("mssedu.course.notebook.plai", "'plai'. Did you mean 'play'"),
+        ("mssedu.spectrl.stft", "'spectrl'. Did you mean 'spectral'"),
+        ("mssedu.bss_eval.bss_eval", "Did you mean 'mssedu.metrics.bss_eval'"),
+        ("mssedu.blocks.lstm.BiLSTM.forward", "'mssedu.models.blocks.BiLSTM.forward'"),
+        ("mssedu.models.spleeter.UNet.forwrd", "Did you mean 'forward'"),
+        ("mssedu.data.Track.duration.x", "There is none"),
+        ("mssedu.data.Track", "at most 60"),
+        ("mssedu.models.MODELS", "is a dict"),
+        ("mssedu.spectral", "is a module"),
     ],
 )
 def test_show_source_refuses(name, message):
-    with pytest.raises(InputError, match=f"show_source: .*{message}|{message}"):
+    with pytest.raises(InputError, match=message):
         show_source(name)
 
 
@@ -178,10 +211,10 @@ def test_build_runs_and_keeps_small_outputs(notebook, text):
     assert picture.mode == "P"
     assert notebook.metadata.language_info == {"name": "python"}
     assert notebook.metadata.mssedu.digest == digest(read(text))
-    assert built(text).parent == text.parents[1]
+    assert notebook_path(text).parent == text.parents[1]
     nbformat.validate(notebook)
     assert stale(text) == ""
-    assert built(text).read_bytes().endswith(b"}\n")
+    assert notebook_path(text).read_bytes().endswith(b"}\n")
 
 
 def test_ids_are_unique_and_follow_the_content(text):
@@ -200,20 +233,20 @@ def test_stale_tells_why(text):
     )
     notebook = read(text)
     notebook.metadata["mssedu"] = {"digest": digest(notebook)}
-    nbformat.write(notebook, built(text))
+    nbformat.write(notebook, notebook_path(text))
     assert stale(text) == ""
     text.write_text(TEXT.replace("A test", "The test"), encoding="utf-8")
     assert "differs from py/07_test.py; run: python -m" in stale(text)
     edited = read(text)
     edited.metadata["mssedu"] = {"digest": "0"}
-    nbformat.write(edited, built(text))
+    nbformat.write(edited, notebook_path(text))
     assert "07_test.ipynb was edited after it was built" in stale(text)
 
 
 def test_texts_by_number(text):
     folder = text.parents[1]
     assert texts("07", folder) == texts("all", folder) == [text]
-    with pytest.raises(InputError, match="notebook: expected a number of"):
+    with pytest.raises(InputError, match="notebook '08'"):
         texts("08", folder)
 
 
@@ -223,17 +256,27 @@ def test_command_line(text, monkeypatch, capsys):
     assert main(["--check", "all"]) == 1
     assert "07_test.ipynb is not built" in capsys.readouterr().out
     assert main(["--check", "12"]) == 2
-    assert "notebook: expected a number of" in capsys.readouterr().err
+    assert "notebook '12'" in capsys.readouterr().err
     assert main(["07"]) == 0
     assert capsys.readouterr().out == "built 07_test.ipynb\n"
     assert main(["--check", "all"]) == 0
+
+
+def test_command_line_names_the_failed_cell(text, monkeypatch, capsys):
+    text.write_text("# %%\n1 / 0\n", encoding="utf-8")
+    monkeypatch.setattr(build_module, "notebooks_folder", lambda: text.parents[1])
+    assert main(["07"]) == 1
+    error = capsys.readouterr().err
+    assert "07_test.py" in error
+    assert "ZeroDivisionError" in error
+    assert not notebook_path(text).exists()
 
 
 def test_a_package_without_its_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(
         build_module.mssedu, "__file__", str(tmp_path / "m/__init__.py")
     )
-    with pytest.raises(SetupError, match="notebook: expected notebooks/py beside"):
+    with pytest.raises(SetupError, match="pip install -e"):
         texts()
 
 

@@ -10,7 +10,7 @@ import re
 import nbformat
 import pytest
 
-from mssedu.course.build import built, stale, texts
+from mssedu.course.build import notebook_path, stale, texts
 from mssedu.course.exercises import exercise, list_exercises
 from mssedu.course.notebook import show_source
 
@@ -31,7 +31,7 @@ def text(request):
 
 @pytest.fixture
 def notebook(text):
-    return nbformat.read(built(text), as_version=4)
+    return nbformat.read(notebook_path(text), as_version=4)
 
 
 def code_cells(notebook):
@@ -63,7 +63,7 @@ def test_built_from_its_text(text):
 
 
 def test_no_notebook_without_a_text(text):
-    found = {path.stem for path in built(text).parent.glob("*.ipynb")}
+    found = {path.stem for path in notebook_path(text).parent.glob("*.ipynb")}
     assert found == {path.stem for path in TEXTS}
 
 
@@ -84,13 +84,13 @@ def test_quoted_numbers_are_checked(notebook):
 
 
 def test_nothing_of_one_machine_inside(text):
-    content = built(text).read_text(encoding="utf-8")
+    content = notebook_path(text).read_text(encoding="utf-8")
     found = {kind for kind, regex in FORBIDDEN.items() if re.search(regex, content)}
     assert not found
 
 
 def test_small_enough_for_git(text):
-    assert built(text).stat().st_size < 500_000
+    assert notebook_path(text).stat().st_size < 500_000
 
 
 def test_metadata(notebook):
@@ -125,7 +125,7 @@ def test_shown_source_is_current(notebook):
 
 def test_exercises_stand_in_the_notebook_word_by_word(text, notebook):
     number = text.name[:2]
-    asked = [e for e in map(exercise, list_exercises()) if e.notebook == number]
+    asked = [exercise(id) for id in list_exercises(number)]
     cells = tagged(notebook, "exercise")
     assert 2 <= len(asked) == len(cells)
     for each, cell in zip(asked, cells, strict=True):
@@ -140,8 +140,7 @@ def test_exercises_stand_in_the_notebook_word_by_word(text, notebook):
 
 def test_solutions_need_only_what_the_notebook_imports(text, notebook):
     available = set().union(*(imported(cell.source) for cell in code_cells(notebook)))
-    for each in map(exercise, list_exercises()):
+    for each in map(exercise, list_exercises(text.name[:2])):
         names = ast.walk(ast.parse(each.solution_source))
         used = {node.id for node in names if isinstance(node, ast.Name)}
-        if each.notebook == text.name[:2]:
-            assert used & imported(each.imports) <= available, each.id
+        assert used & imported(each.imports) <= available, each.id

@@ -1,39 +1,57 @@
-"""The checked exercises of the notebooks, one file per topic.
+"""The exercises of the notebooks, one file per topic.
+
+kinds          what an exercise is, how an answer is checked
+quizzes.toml   the quizzes of the topics
+setup … panel  the exercises of one notebook each
 
     exercise("mixing.mix")   one exercise by id: .check(answer), .hint(1), .solution()
     list_exercises()         every id
 
-A topic file holds one tuple, EXERCISES. Topics are named by subject and not by notebook
-number, so that chapters can move.
+A topic file holds one tuple, EXERCISES. Topics are named by subject, and the number of
+the notebook is in one place, the table here, so that chapters can move.
 """
 
+import functools
 import importlib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mssedu.course.exercises.exercise import Exercise, Outcome, Page, Status
+import lazy_loader
+
 from mssedu.errors import check_name
 
-TOPICS = (
-    "setup",
-    "mixing",
-    "stft",
-    "masks",
-    "metrics",
-    "data",
-    "unet",
-    "gating",
-    "recurrence",
-    "waveform",
-    "hybrid",
-    "transformer",
-    "chunking",
-    "listening",
-    "panel",
-)  # in the order of the notebooks
+if TYPE_CHECKING:
+    from mssedu.course.exercises.kinds import Exercise
 
-__all__ = ["Exercise", "Outcome", "Page", "Status", "exercise", "list_exercises"]
+# topic (a file of this folder): the number of its notebook
+EXERCISES = {
+    "setup": "00",
+    "mixing": "01",
+    "stft": "02",
+    "masks": "03",
+    "metrics": "04",
+    "data": "05",
+    "unet": "06",
+    "gating": "07",
+    "recurrence": "08",
+    "waveform": "09",
+    "hybrid": "10",
+    "transformer": "11",
+    "chunking": "12",
+    "listening": "13",
+    "panel": "14",
+}
+_NAMES = {"kinds": ["Exercise", "Outcome", "Page", "Status"]}
+__getattr__, _, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
+__all__ += ["EXERCISES", "exercise", "list_exercises"]
 
 
-def exercise(id: str) -> Exercise:
+def __dir__() -> list[str]:
+    return __all__.copy()
+
+
+def exercise(id: str) -> "Exercise":
     """The exercise of that id.
 
     Raises:
@@ -44,22 +62,37 @@ def exercise(id: str) -> Exercise:
         ○ setup.quiz: not attempted yet. Put your code in place of `...`.
     """
     topic = id.partition(".")[0]
-    known = _topic(topic) if topic in TOPICS else {}
+    known = _topic(topic) if topic in EXERCISES else {}
     if id not in known:
         check_name("exercise", id, list_exercises())
     return known[id]
 
 
-def list_exercises() -> list[str]:
-    """Every exercise id, in the order of the notebooks.
+def list_exercises(notebook: str | None = None) -> list[str]:
+    """The ids of the exercises, in the order of the notebooks.
+
+    Args:
+        notebook: the number of one notebook, such as "01"; all if None.
+
+    Raises:
+        InputError: no exercise is in a notebook of that number.
 
     Example:
-        >>> "mixing.mix" in list_exercises()
-        True
+        >>> list_exercises("01")
+        ['mixing.mix', 'mixing.mid_side', 'mixing.match_loudness']
     """
-    return [id for topic in TOPICS for id in _topic(topic)]
+    if notebook is not None:
+        check_name("notebook", notebook, EXERCISES.values())
+    chosen = [t for t, number in EXERCISES.items() if notebook in (None, number)]
+    return [id for topic in chosen for id in _topic(topic)]
 
 
-def _topic(name: str) -> dict[str, Exercise]:
-    module = importlib.import_module(f"mssedu.course.exercises.{name}")
-    return {exercise.id: exercise for exercise in module.EXERCISES}
+@functools.cache
+def _topic(name: str) -> "dict[str, Exercise]":
+    """The exercises of a topic, its quiz at the end."""
+    from mssedu.course.exercises.kinds import make_quiz
+
+    module = importlib.import_module(f"{__name__}.{name}")
+    quizzes = tomllib.loads(Path(__file__).with_name("quizzes.toml").read_text("utf-8"))
+    quiz = [make_quiz(f"{name}.quiz", quizzes[name])] if name in quizzes else []
+    return {exercise.id: exercise for exercise in (*module.EXERCISES, *quiz)}

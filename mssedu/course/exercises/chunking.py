@@ -1,15 +1,9 @@
-"""Exercises on chunks: shares that sum to one, the rest at the end, a faulty fade."""
+"""Exercises on chunks: shares that sum to one, the rest at the end, a wrong fade."""
 
 import torch
 from torch import Tensor
 
-from mssedu.course.exercises.exercise import (
-    Exercise,
-    expect,
-    expect_close,
-    expect_tensor,
-)
-from mssedu.course.exercises.quiz import Question, make_quiz
+from mssedu.course.exercises.kinds import Exercise, expect, expect_close, expect_tensor
 from mssedu.separation.chunks import Chunks
 
 
@@ -24,7 +18,7 @@ def _verify_shares(shares) -> None:
         for row, start in enumerate(starts):
             begin, end = max(start, 0), min(start + 4, samples)
             wanted[row, begin:end] = weight[begin - start : end - start]
-        text = f"each sample has its own weight, also where a chunk is cut off {case}."
+        text = f"each sample has its own weight, also where a chunk is cropped {case}."
         expect_close(result, wanted / wanted.sum(0), text)
 
 
@@ -32,22 +26,24 @@ def _verify_rest(rest) -> None:
     mixture = torch.arange(1.0, 41.0).repeat(2, 1)
     for begin, length in ((36, 10), (35, 10), (31, 10), (4, 40), (20, 24)):
         case = f"(begin {begin}, length {length}, a song of 40)"
-        seen: list[Tensor] = []
+        inputs: list[Tensor] = []
 
-        def model(chunk: Tensor, seen: list[Tensor] = seen) -> Tensor:
-            seen.append(chunk)
+        def model(chunk: Tensor, inputs: list[Tensor] = inputs) -> Tensor:
+            inputs.append(chunk)
             return torch.stack([chunk, -chunk])
 
         result = rest(model, mixture, begin, length)
-        expect(len(seen) == 1, f"call the model once, not {len(seen)} times {case}.")
-        expect_tensor(seen[0], (2, length), f"what the model is shown {case}")
+        expect(
+            len(inputs) == 1, f"call the model once, not {len(inputs)} times {case}."
+        )
+        expect_tensor(inputs[0], (2, length), f"the input of the model {case}")
         plan = Chunks(40, length, [begin], torch.ones(length), length)
-        first, end = plan.shown(begin)
+        first, end = plan.input_range(begin)
         wanted = torch.cat([mixture[:, first:], torch.zeros(2, end - 40)], dim=1)
         text = f"the chunk should begin at sample {first} of the song {case}."
-        expect_close(seen[0], wanted, text)
+        expect_close(inputs[0], wanted, text)
         expect_tensor(result, (2, 2, 40 - begin), f"the estimate {case}")
-        text = f"cut the samples of the rest out of the estimate {case}."
+        text = f"return the samples of the rest only {case}."
         expect_close(result[0], mixture[:, begin:], text)
 
 
@@ -67,12 +63,12 @@ def _verify_faded(faded) -> None:
 
     result = faded(same, song(2500), 100, 10.0, 0.1)
     expect_tensor(result, (2, 2500), "the result for 25 s")
-    text = "a model that changes nothing should give back the song, also after 10 s."
+    text = "a model that changes nothing should return the song, also after 10 s."
     expect_close(result, song(2500), text, tolerance=0.01)
     longest = max(last - first + 1 for first, last in spans)
     expect(longest == 1000, f"a chunk should have 1000 samples, not {longest}.")
     shared = spans[0][1] - spans[1][0] + 1
-    text = f"neighbors should share 0.1 of 10 s, 100 samples, not {shared}."
+    text = f"neighbors should overlap by 0.1 of 10 s, 100 samples, not {shared}."
     expect(shared == 100, text)
     spans.clear()
     result = faded(number, song(1500), 100, 10.0, 0.1)[:, 900:1000]
@@ -80,161 +76,116 @@ def _verify_faded(faded) -> None:
     expect_close(result, 1 + torch.linspace(0, 1, 100), text, tolerance=0.03)
     for samples in (500, 1000, 1900, 50):
         result = faded(same, song(samples), 100, 10.0, 0.1)
-        text = f"{samples / 100:g} s should come back as they were, to the end."
+        text = f"{samples / 100:g} s should come back unchanged, to the end."
         expect_close(result, song(samples), text, tolerance=0.01)
 
-
-_STUB = "    return ...  # your code here"
-_SHARES = """
-    def shares(starts, length, weight, samples):
-        result = torch.zeros(len(starts), samples)
-        for row, start in enumerate(starts):
-            begin, end = max(start, 0), min(start + length, samples)
-            result[row, begin:end] = weight[begin - start : end - start]
-        return result / result.sum(0)
-    """
-_REST = """
-    def rest(model, mixture, begin, length):
-        n = mixture.shape[-1] - begin
-        first = begin - (length - n) // 2
-        padded = torch.nn.functional.pad(mixture, (0, length))
-        estimate = model(padded[:, first : first + length])
-        return estimate[..., begin - first : begin - first + n]
-    """
-_FADED = """
-    def faded(model, mixture, sample_rate, segment, overlap):
-        samples = mixture.shape[-1]
-        length = round(segment * sample_rate)
-        shared = round(overlap * length)
-        rising = torch.linspace(0, 1, shared)
-        total = torch.zeros_like(mixture)
-        for start in range(0, max(samples - shared, 1), length - shared):
-            estimate = model(mixture[:, start : start + length]).clone()
-            if start > 0:
-                estimate[:, :shared] *= rising
-            if start + length < samples:
-                estimate[:, -shared:] *= rising.flip(0)
-            total[:, start : start + length] += estimate
-        return total
-    """
-_QUIZ = (
-    Question(
-        "A model hears 0.1 s to either side, and treats every sample alike. What gives "
-        "exactly what it gives for the whole song?",
-        {
-            "overlap 0.5, window triangle": "very close, but the edges still count.",
-            "overlap 0, context 0.1 s": None,
-            "overlap 0.9, window rectangle": "there edges count as much as middles.",
-        },
-    ),
-    Question(
-        "A Demucs with a grid of 512 samples gets half a second at a time (11025 Hz). "
-        "Why does no window bring it near the whole pass?",
-        {
-            "The window is too short.": "then the error would sit at the seams.",
-            "Half a second is no multiple of 512 samples.": None,
-            "It was not trained enough.": "both estimates come from the same model.",
-        },
-    ),
-    Question(
-        "You raise the overlap from 0.25 to 0.75. What is certain?",
-        {
-            "The score rises.": "measure it: here it rose by next to nothing.",
-            "It takes about three times as long.": None,
-            "It takes three times the memory.": "a chunk is as long as before.",
-        },
-    ),
-)
 
 EXERCISES = (
     Exercise(
         id="chunking.shares",
-        notebook="12",
         question="""
-            Write `shares(starts, length, weight, samples)`: what each chunk contributes
-            to each sample of a song, a tensor (chunks, samples). Chunk i covers
-            `length` samples from `starts[i]` on and has the `weight` (length,) there;
-            what lies before the song or beyond it is cut off, and a start may be
-            negative. Divide so that the shares of every sample sum to 1.
+            Write `shares(starts, length, weight, samples)`. It returns the share of
+            each chunk in each sample of a song, a tensor (chunks, samples). Chunk i
+            covers `length` samples from `starts[i]` on and has the `weight` (length,)
+            there. A start may be negative; crop what is before the song or after it.
+            Divide so that the shares of every sample sum to 1.
             """,
-        answer="shares",
-        starter_source="def shares(starts, length, weight, samples):\n" + _STUB,
-        solution_source=_SHARES,
+        solution_source="""
+            def shares(starts, length, weight, samples):
+                result = torch.zeros(len(starts), samples)
+                for row, start in enumerate(starts):
+                    begin, end = max(start, 0), min(start + length, samples)
+                    result[row, begin:end] = weight[begin - start : end - start]
+                return result / result.sum(0)
+            """,
         verify=_verify_shares,
         hints=(
-            "Fill a row of zeros for each chunk, from `max(start, 0)` on.",
+            "Begin with a row of zeros per chunk; fill it from `max(start, 0)` on.",
             "The weight of song sample t is `weight[t - start]`.",
-            "At the end divide by the sum over all rows.",
+            "At the end, divide by the sum over all rows.",
         ),
-        noticed="With these, any window and any overlap give back what is the same.",
-        wrong_answers=(
-            (_SHARES.replace(" / result.sum(0)", ""), "sum to 1 (starts [0, 4]"),
-            (_SHARES.replace("result.sum(0)", "weight.sum()"), "should sum to 1"),
-            (_SHARES.replace("result.sum(0)", "len(starts)"), "should sum to 1"),
-            (
-                _SHARES.replace("- start : end - start", "- begin : end - begin"),
-                "[-1, ",
-            ),
-            (_SHARES.replace("weight[begin - start : end - start]", "1"), "its own"),
+        noticed="With these shares, any window keeps what all chunks agree on.",
+        wrong=(
+            (" / result.sum(0)", "", "sum to 1 (starts [0, 4]"),
+            ("result.sum(0)", "weight.sum()", "should sum to 1"),
+            ("result.sum(0)", "len(starts)", "should sum to 1"),
+            ("- start : end - start", "- begin : end - begin", "[-1, "),
+            ("weight[begin - start : end - start]", "1", "its own"),
         ),
     ),
     Exercise(
         id="chunking.rest",
-        notebook="12",
         question="""
-            A model takes exactly `length` samples, and from `begin` on fewer are left
-            of the song. Write `rest(model, mixture, begin, length)`: the estimate
-            (stems, channels, n) of these last n samples of the `mixture` (channels,
-            samples). Put them in the middle of a full chunk: (length - n) // 2 samples
-            of music before them, zeros after the end. The song is at least `length`
-            samples long.
+            A model takes exactly `length` samples, but the song has only n samples from
+            `begin` on, n ≤ `length`. Write `rest(model, mixture, begin, length)`. It
+            returns the estimate (stems, channels, n) of these last n samples of the
+            `mixture` (channels, samples). Put them in the middle of a full chunk, with
+            (length - n) // 2 samples of the song before them and zeros after the end.
+            The song is at least `length` samples long.
             """,
-        answer="rest",
-        starter_source="def rest(model, mixture, begin, length):\n" + _STUB,
-        solution_source=_REST,
+        solution_source="""
+            def rest(model, mixture, begin, length):
+                n = mixture.shape[-1] - begin
+                first = begin - (length - n) // 2
+                padded = torch.nn.functional.pad(mixture, (0, length))
+                estimate = model(padded[:, first : first + length])
+                return estimate[..., begin - first : begin - first + n]
+            """,
         verify=_verify_rest,
         hints=(
             "The chunk begins at `begin - (length - n) // 2`: call it `first`.",
-            "Pad the mixture with `length` zeros behind, then cut the chunk out of it.",
+            "Pad the end of the mixture with `length` zeros, then take the chunk.",
             "In the estimate the rest begins at `begin - first`.",
         ),
-        noticed="Zeros after the end are what the model would hear there anyway.",
-        wrong_answers=(
-            (_REST.replace("begin - (length - n) // 2", "begin"), "at sample 33"),
-            (_REST.replace("(length - n) // 2", "(length - n)"), "begin at sample 33"),
-            (_REST.replace("- first + n]", "- first + n + 1]"), "the estimate (begin"),
-            (_REST.replace("begin - first : begin - first + n", ":n"), "cut the sampl"),
-            (_REST.replace("padded[:,", "mixture[:,"), "shape (2, 10), not (2, 7)"),
+        noticed="After the end of a song, the model always gets zeros.",
+        wrong=(
+            ("begin - (length - n) // 2", "begin", "at sample 33"),
+            ("(length - n) // 2", "(length - n)", "begin at sample 33"),
+            ("- first + n]", "- first + n + 1]", "the estimate (begin"),
+            ("begin - first : begin - first + n", ":n", "the rest only"),
+            ("padded[:,", "mixture[:,", "shape (2, 10), not (2, 7)"),
         ),
     ),
     Exercise(
         id="chunking.faded",
-        notebook="12",
         question="""
-            Repair `faded(model, mixture, sample_rate, segment, overlap)` from above. It
+            Fix `faded(model, mixture, sample_rate, segment, overlap)` from above. It
             cuts the `mixture` (channels, samples) into chunks of `segment` seconds.
-            `overlap` is a share of the segment, > 0 and < 0.5: neighbors have that much
-            in common, and there one fades into the other along a straight line. The
-            song may have any length. What has no neighbor must not fade.
+            `overlap` is a share of the segment, > 0 and < 0.5: neighboring chunks have
+            that much in common, and there one fades into the other along a straight
+            line. The song may have any length. An edge without a neighbor must not
+            fade.
             """,
-        answer="faded",
-        starter_source=_FADED.strip().partition("\n")[0] + "\n" + _STUB,
-        solution_source=_FADED,
+        solution_source="""
+            def faded(model, mixture, sample_rate, segment, overlap):
+                samples = mixture.shape[-1]
+                length = round(segment * sample_rate)
+                shared = round(overlap * length)
+                rising = torch.linspace(0, 1, shared)
+                total = torch.zeros_like(mixture)
+                for start in range(0, max(samples - shared, 1), length - shared):
+                    estimate = model(mixture[:, start : start + length]).clone()
+                    if start > 0:
+                        estimate[:, :shared] *= rising
+                    if start + length < samples:
+                        estimate[:, -shared:] *= rising.flip(0)
+                    total[:, start : start + length] += estimate
+                return total
+            """,
         verify=_verify_faded,
         hints=(
             "`overlap * sample_rate`: what is the unit of `overlap`?",
-            "When is it decided whether a chunk fades out: before it, or after it?",
-            "How often does the loop run if the song is shorter than the overlap?",
+            "Does a chunk fade out where no other chunk follows?",
+            "How many times does the loop run if the song is shorter than the overlap?",
         ),
-        noticed="A unit in the name, overlap_seconds, would have shown the fault.",
-        wrong_answers=(
-            (_FADED.replace("overlap * length", "overlap * sample_rate"), "not 10."),
-            (_FADED.replace("if start + length < samples", "if True"), "back the song"),
-            (_FADED.replace("if start +", "if start == 0 or start +"), "5 s should"),
-            (_FADED.replace("max(samples - shared, 1)", "samples - shared"), "0.5 s"),
-            (_FADED.replace("(0, 1, shared)", "(0.5, 0.5, shared)"), "straight line"),
-            (_FADED.replace("round(segment *", "round(1.1 * segment *"), "not 1100"),
+        noticed="A unit in the name, overlap_seconds, would have shown the mistake.",
+        wrong=(
+            ("overlap * length", "overlap * sample_rate", "not 10."),
+            ("if start + length < samples", "if True", "return the song"),
+            ("if start +", "if start == 0 or start +", "5 s should"),
+            ("max(samples - shared, 1)", "samples - shared", "0.5 s"),
+            ("(0, 1, shared)", "(0.5, 0.5, shared)", "straight line"),
+            ("round(segment *", "round(1.1 * segment *", "not 1100"),
         ),
     ),
-    make_quiz("chunking.quiz", "12", _QUIZ),
 )

@@ -1,21 +1,19 @@
-"""Exercises on hybrids: branches that meet, complex as channels, the place of a bin."""
+"""Exercises on hybrids: matching branches, complex as channels, frequency embedding."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from mssedu.course.exercises.exercise import (
+from mssedu.course.exercises.kinds import (
     Exercise,
     expect,
     expect_close,
     expect_number,
+    expect_pair,
     expect_tensor,
 )
-from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.spectral import complex_as_channels
-
-_STUB = "    return ...  # your code here"
 
 
 def _verify_align(align) -> None:
@@ -27,11 +25,10 @@ def _verify_align(align) -> None:
         (3, (4, 4)),
     ):
         result = align(n_samples, strides)
-        pair = isinstance(result, tuple | list) and len(result) == 2
-        expect(pair, f"return two numbers, hop_length and steps, not {result}.")
-        for value, what in zip(result, ("the hop", "the number of steps"), strict=True):
-            expect_number(value, what)
-        hop_length, steps = result
+        text = f"return two numbers, hop_length and steps, not {result}."
+        hop_length, steps = expect_pair(result, text)
+        expect_number(hop_length, "the hop")
+        expect_number(steps, "the number of steps")
         hop = math.prod(strides)
         text = f"strides {strides} should need the hop {hop}, not {hop_length}."
         expect_close(hop_length, hop, text)
@@ -50,9 +47,9 @@ def _verify_to_channels(to_channels) -> None:
         expect(not result.is_complex(), "the result should be real.")
         parts = torch.cat([spectrogram.real, spectrogram.imag], dim=1)
         in_blocks = channels > 1 and torch.equal(result, parts)
-        text = "real and imaginary part should take turns, channel by channel; yours "
-        expect(not in_blocks, text + "lists all real parts first.")
-        text = "channels 0 and 1 should be real and imaginary part of the left channel."
+        text = "each real part should be next to its imaginary part; yours has all "
+        expect(not in_blocks, text + "real parts first.")
+        text = "channels 0 and 1 should be the real and imaginary part of channel 0."
         expect_close(result, complex_as_channels(spectrogram), text)
 
 
@@ -64,162 +61,116 @@ def _verify_add_place(add_place) -> None:
         embedding = torch.randn(bins, width, generator=generator)
         result = add_place(x, embedding, 0.2)
         expect_tensor(result, (2, width, bins, 4), "the result")
-        text = "leave `x` itself as it is: the encoder still needs it."
+        text = "do not change `x` itself: the encoder still needs it."
         expect(torch.equal(x, before), text)
         added: Tensor = result - before
-        text = "each bin should add the same vector in every frame and every example."
+        text = "a bin should get the same vector in every frame and every example."
         expect_close(added, added[:1, ..., :1].expand_as(added), text)
-        text = "bin f should add strength times row f of the embedding to its channels"
+        text = "bin f should get strength times row f of the embedding"
         wanted = 0.2 * embedding.T[None, :, :, None].expand_as(x)
         expect_close(added, wanted, f"{text} ({bins} bins, width {width}).")
 
 
-_ALIGN = """
-    def align(n_samples, strides):
-        hop_length = math.prod(strides)
-        steps = n_samples
-        for stride in strides:
-            steps = math.ceil(steps / stride)
-        return hop_length, steps
-    """
-_TO_CHANNELS = """
-    def to_channels(spectrogram):
-        parts = torch.stack([spectrogram.real, spectrogram.imag], dim=2)
-        return parts.flatten(1, 2)
-    """
-_ADD_PLACE = """
+_IN_PLACE = """
     def add_place(x, embedding, strength):
-        return x + strength * embedding.T[:, :, None]
-    """
+        x += strength * embedding.T[:, :, None]
 
-_QUIZ = (
-    Question(
-        "The paper's STFT has a hop of 1024 samples. Why just this number?",
-        {
-            "A quarter of the window is the best overlap.": "it is a good one, but "
-            "another hop would separate as well, in a model without a second branch.",
-            "Five layers of stride 4 make time 1024 times shorter.": None,
-            "2048 bins need 1024 frames.": "frames depend on the length of the sound.",
-        },
-    ),
-    Question(
-        "What can complex as channels do that a mask between 0 and 1 can not?",
-        {
-            "Make an estimate whose phase is not the mixture's.": None,
-            "Look at both channels at once.": "a network that paints masks can, too.",
-            "Promise that the estimates add up to the mixture.": "it does not: each "
-            "stem is drawn by itself.",
-        },
-    ),
-    Question(
-        "A branch is silenced after training, and the score falls by 9 dB. What "
-        "follows?",
-        {
-            "Without it, no model could score better.": "a model that is trained "
-            "without it learns to do without.",
-            "The other branch has learned nothing.": "it has learned its part.",
-            "This model relies on it.": None,
-        },
-    ),
-)
+        return x
+    """
 
 EXERCISES = (
     Exercise(
         id="hybrid.align",
-        notebook="10",
         question="""
             Write `align(n_samples, strides)` for a time branch whose layers have these
-            strides. Return two numbers: the `hop_length` with which an STFT walks as
-            fast as the last layer, and how many steps that layer leaves of `n_samples`
-            samples. Each layer rounds up.
+            strides. Return two numbers: the `hop_length` at which an STFT has one frame
+            for each step of the last layer, and the number of steps of that layer for
+            `n_samples` samples. Each layer rounds up.
             """,
-        answer="align",
-        starter_source="def align(n_samples, strides):\n" + _STUB,
-        solution_source=_ALIGN,
+        solution_source="""
+            def align(n_samples, strides):
+                hop_length = math.prod(strides)
+                steps = n_samples
+                for stride in strides:
+                    steps = math.ceil(steps / stride)
+                return hop_length, steps
+            """,
         verify=_verify_align,
         hints=(
             "A step of the last layer is `strides[-1]` steps of the layer before it.",
             "Multiply all strides: `math.prod(strides)`. Then divide and round up.",
         ),
-        noticed="A second of sound is 44 steps in both branches: they can be added.",
-        wrong_answers=(
-            (_ALIGN.replace("math.prod", "sum"), "need the hop 1024, not 20"),
-            (_ALIGN.replace("strides)\n", "strides[:-1])\n", 1), "1024, not 256"),
-            (_ALIGN.replace("ceil", "floor"), "44 steps of 44100 samples, not 43"),
-            (_ALIGN.replace("(steps / stride)", "(steps / stride) + 1"), "not 45"),
-            (_ALIGN.replace("return hop_length, steps", "return steps"), "two numbers"),
+        noticed="One second has 44 steps in both branches, so they can be added.",
+        wrong=(
+            ("math.prod", "sum", "need the hop 1024, not 20"),
+            ("strides)\n", "strides[:-1])\n", "1024, not 256"),
+            ("ceil", "floor", "44 steps of 44100 samples, not 43"),
+            ("(steps / stride)", "(steps / stride) + 1", "not 45"),
+            ("return hop_length, steps", "return steps", "two numbers"),
         ),
     ),
     Exercise(
         id="hybrid.to_channels",
-        notebook="10",
         question="""
-            Write `to_channels(spectrogram)`: from (batch, channels, bins, frames),
-            complex, to (batch, 2 · channels, bins, frames), real. Left real, left
-            imaginary, right real, right imaginary.
+            Write `to_channels(spectrogram)`. It turns a complex tensor (batch,
+            channels, bins, frames) into a real one (batch, 2 · channels, bins, frames),
+            in this order: left real, left imaginary, right real, right imaginary.
             """,
-        answer="to_channels",
-        starter_source="def to_channels(spectrogram):\n" + _STUB,
-        solution_source=_TO_CHANNELS,
+        solution_source="""
+            def to_channels(spectrogram):
+                parts = torch.stack([spectrogram.real, spectrogram.imag], dim=2)
+                return parts.flatten(1, 2)
+            """,
         verify=_verify_to_channels,
         hints=(
-            "`.real` and `.imag` have the shape of the spectrogram. Put them side by "
-            "side on a new axis, right after the channels: `torch.stack(…, dim=2)`.",
-            "`flatten(1, 2)` makes one axis of two; the later one runs faster.",
+            "`.real` and `.imag` have the shape of the spectrogram. Join them on a "
+            "new axis, right after the channels: `torch.stack(…, dim=2)`.",
+            "`flatten(1, 2)` makes one axis of two; the index of the later axis "
+            "changes fastest.",
         ),
-        noticed="Nothing is lost: a convolution that sees both parts sees the phase.",
-        wrong_answers=(
-            (_TO_CHANNELS.replace("dim=2", "dim=1"), "lists all real parts first"),
+        noticed="Nothing is lost: from both parts, a convolution can use the phase.",
+        wrong=(
+            ("dim=2", "dim=1", "all real parts first"),
             (
-                _TO_CHANNELS.replace("spectrogram.real", "spectrogram.abs()").replace(
-                    "spectrogram.imag", "spectrogram.angle()"
-                ),
+                "[spectrogram.real, spectrogram.imag]",
+                "[spectrogram.abs(), spectrogram.angle()]",
                 "channels 0 and 1 should be",
             ),
-            (_TO_CHANNELS.replace(".flatten(1, 2)", ""), "the shape (3, 4, 5, 4)"),
+            (".flatten(1, 2)", "", "the shape (3, 4, 5, 4)"),
             (
-                _TO_CHANNELS.replace(
-                    "[spectrogram.real, spectrogram.imag]",
-                    "[spectrogram.imag, spectrogram.real]",
-                ),
-                "real and imaginary part of the left",
+                "[spectrogram.real, spectrogram.imag]",
+                "[spectrogram.imag, spectrogram.real]",
+                "the real and imaginary part of channel 0",
             ),
         ),
     ),
     Exercise(
         id="hybrid.add_place",
-        notebook="10",
         question="""
-            Write `add_place(x, embedding, strength)`: tell every bin where it is. To
-            `x` (batch, width, bins, frames) add `strength` times the embedding, which
-            has a row of `width` numbers for each bin: (bins, width).
+            Write `add_place(x, embedding, strength)`, which marks the frequency of
+            each bin. Return `x` (batch, width, bins, frames) plus `strength` times the
+            `embedding` (bins, width), which has a row of `width` numbers for each bin.
             """,
-        answer="add_place",
-        starter_source="def add_place(x, embedding, strength):\n" + _STUB,
-        solution_source=_ADD_PLACE,
+        solution_source="""
+            def add_place(x, embedding, strength):
+                return x + strength * embedding.T[:, :, None]
+            """,
         verify=_verify_add_place,
         hints=(
             "The axes of `embedding.T` are (width, bins), as in `x`.",
-            "`[:, :, None]` adds an axis of length 1, which stands for every frame.",
+            "`[:, :, None]` adds an axis of length 1, which is used for every frame.",
         ),
-        noticed="Where width equals bins, a forgotten `.T` raises no error. Beware.",
-        wrong_answers=(
+        noticed="If width equals bins, a missing `.T` raises no error.",
+        wrong=(
             (
-                _ADD_PLACE.replace(
-                    "embedding.T",
-                    "(embedding if embedding.shape[0] == embedding.shape[1] "
-                    "else embedding.T)",
-                ),
+                "embedding.T",
+                "(embedding if embedding.shape[0] == embedding.shape[1] "
+                "else embedding.T)",
                 "(6 bins, width 6)",
             ),
-            (_ADD_PLACE.replace("strength * ", ""), "should add strength times row f"),
-            (_ADD_PLACE.replace("x + ", "x * "), "the same vector in every frame"),
-            (
-                _ADD_PLACE.replace("return x +", "x +=").strip("\n")
-                + "\n        return x",
-                "leave `x` itself",
-            ),
+            ("strength * ", "", "should get strength times row f"),
+            ("x + ", "x * ", "the same vector in every frame"),
+            (_IN_PLACE, "do not change `x`"),
         ),
     ),
-    make_quiz("hybrid.quiz", "10", _QUIZ),
 )

@@ -1,19 +1,21 @@
-"""An exercise is data: a question, a starter, a solution, hints and wrong answers.
+"""The two kinds of exercise, code and quiz, and the checks that judge an answer.
 
     ex = exercise("mixing.mix")      the question (Jupyter renders it)
     ex.check(mix)                    ✔ passed  ✘ failed, why  ○ not attempted  ⚠ error
     ex.hint(1), ex.solution()        help, in this order
 
-`verify` judges an answer with `expect…`: the first claim that does not hold becomes
-the message. A test proves for every exercise that the starter counts as not attempted,
-that the solution passes and that each listed wrong answer fails with its own message,
-so no exercise can praise a mistake.
+An exercise is data: a question, a solution, hints and wrong answers. `verify` judges an
+answer with `expect…`: the first claim that does not hold becomes the message. A test
+proves for every exercise that the starter counts as not attempted, that the solution
+passes, and that each listed wrong answer fails with its own message. So no exercise
+accepts a known mistake.
 """
 
 import functools
+import re
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -22,6 +24,8 @@ import torch
 from torch import Tensor
 
 from mssedu.errors import check_range
+
+_BODY = "    return ...  # your code here"  # of a function that the student writes
 
 
 class Status(Enum):
@@ -69,26 +73,51 @@ class NotAttempted(Exception):  # noqa: N818
 class Exercise:
     """One task of a notebook: what is asked, how it is judged, how it is solved.
 
-    The sources may use what `imports` brings; a notebook imports the same names.
+    A wrong answer is a change of the solution, (old, new, message), where `new` takes
+    the place of `old`; or other code, (source, message). The message is a part of the
+    text that the student reads. All code may use what `imports` brings, because the
+    notebook imports the same names.
     """
 
     id: str  # "topic.name"; the topic is the file of this folder
-    notebook: str  # number of the notebook that asks it, such as "01"
     question: str  # Markdown
-    answer: str  # the name that the sources define: a function or a value
-    starter_source: str  # stands in the notebook word by word
-    solution_source: str  # shown by `solution` only
-    verify: Callable[[Any], None]  # returns if the answer is right, else raises Wrong
+    solution_source: str  # defines the answer, a function or a value
+    verify: Callable[[Any], None]  # raises Wrong unless the answer is right
     hints: tuple[str, ...]  # each says more than the one before
     noticed: str  # follows "correct.": what the right answer teaches
-    wrong_answers: tuple[tuple[str, str], ...]  # (source, part of the message)
+    wrong: tuple[tuple[str, ...], ...]
+    starter_source: str = ""  # as in the notebook; "": the solution without its body
     imports: str = "import math\n\nimport torch"
 
     def __post_init__(self) -> None:
-        for name in ("question", "starter_source", "solution_source"):
-            object.__setattr__(self, name, _dedent(getattr(self, name)))
-        wrong = tuple((_dedent(source), text) for source, text in self.wrong_answers)
-        object.__setattr__(self, "wrong_answers", wrong)  # the way around frozen
+        solution = _dedent(self.solution_source)
+        signature = solution.partition("\n")[0]
+        starter = _dedent(self.starter_source) or f"{signature}\n{_BODY}"
+        question = _dedent(self.question)
+        object.__setattr__(self, "question", question)  # the way around frozen
+        object.__setattr__(self, "solution_source", solution)
+        object.__setattr__(self, "starter_source", starter)
+
+    @property
+    def answer(self) -> str:
+        """The name that the starter and the solution define."""
+        name = re.match(r"(?:def )?(\w+)", self.solution_source)
+        assert name, f"{self.id}: the solution should begin with a name"
+        return name[1]
+
+    @property
+    def wrong_answers(self) -> list[tuple[str, str]]:
+        """(source, part of the message) of each wrong answer."""
+        answers = []
+        for *change, text in self.wrong:
+            if len(change) == 2:
+                old, new = change
+                assert old in self.solution_source, f"{self.id}: no {old!r} to replace"
+                source = self.solution_source.replace(old, new)
+            else:
+                source = _dedent(change[0])
+            answers.append((source, text))
+        return answers
 
     def check(self, answer: Any = ...) -> Outcome:
         """Judge an answer: passed, failed and why, not attempted, or an error.
@@ -114,7 +143,7 @@ class Exercise:
         Raises:
             InputError: there is no hint of that number.
         """
-        check_range("number", number, 1, len(self.hints), where=f"{self.id} hint")
+        check_range("hint number", number, 1, len(self.hints))
         of = f"Hint {number} of {len(self.hints)}"
         return Page(f"**{of}.** {self.hints[number - 1]}")
 
@@ -129,10 +158,95 @@ class Exercise:
         return f"**Exercise `{self.id}`.** {self.question}"
 
 
+# ---- quizzes ------------------------------------------------------------------------
+
+
+def make_quiz(id: str, questions: Sequence[Mapping[str, Any]]) -> Exercise:
+    """A quiz: the answer is a list of letters, one per question.
+
+    Each wrong option becomes a wrong answer; its message is the reason given there.
+
+    Args:
+        id: "topic.quiz".
+        questions: as in quizzes.toml: "question" is the text, and each letter is the
+            right option or a pair (wrong option, why it is wrong).
+    """
+    texts = [question["question"] for question in questions]
+    options = [
+        {letter: option for letter, option in question.items() if letter != "question"}
+        for question in questions
+    ]
+    right = []
+    for text, letters in zip(texts, options, strict=True):
+        one = [letter for letter, option in letters.items() if isinstance(option, str)]
+        assert len(one) == 1, f"{id}: {text}: one option should be right, not {one}"
+        right += one
+
+    def verify(answers: Any) -> None:
+        count = len(options)
+        listed = isinstance(answers, list | tuple) and len(answers) == count
+        expect(listed, f"answers should be a list of {count} letters.")
+        for number, (letters, answer) in enumerate(
+            zip(options, answers, strict=True), 1
+        ):
+            known = answer in letters
+            expect(known, f"question {number} has the options {', '.join(letters)}.")
+            if not isinstance(letters[answer], str):
+                raise Wrong(f"question {number} is not {answer}: {letters[answer][1]}")
+
+    placeholders = ", ".join("..." for _ in options)
+    return Exercise(
+        id=id,
+        question=_quiz_text(texts, options),
+        solution_source=f"answers = {right}".replace("'", '"'),
+        verify=verify,
+        hints=("Every answer is in this notebook, above the exercises.",),
+        noticed=f"All {len(options)} answers are right.",
+        wrong=(
+            ('answers = "abc"', "should be a list of"),
+            *_wrong_letters(options, right),
+        ),
+        starter_source=f'answers = [{placeholders}]  # letters, such as "a"',
+    )
+
+
+def _quiz_text(texts: list[str], options: list[dict[str, Any]]) -> str:
+    lines = ["Answer by letter."]
+    for number, (text, letters) in enumerate(zip(texts, options, strict=True), 1):
+        lines.append(f"\n{number}. {text}")
+        for letter, option in letters.items():
+            shown = option if isinstance(option, str) else option[0]
+            lines.append(f"    - **{letter}** {shown}")
+    return "\n".join(lines)
+
+
+def _wrong_letters(
+    options: list[dict[str, Any]], right: list[str]
+) -> list[tuple[str, str]]:
+    """(source, part of the message) of every wrong letter."""
+    answers = []
+    for index, letters in enumerate(options):
+        for letter, option in letters.items():
+            if letter != right[index]:
+                source = f"answers = {[*right[:index], letter, *right[index + 1 :]]}"
+                text = f"question {index + 1} is not {letter}: {option[1]}"
+                answers.append((source, text))
+    return answers
+
+
+# ---- what `verify` claims about an answer -------------------------------------------
+
+
 def expect(claim: bool | Tensor, otherwise: str) -> None:
     """Raise Wrong with the text `otherwise` unless the claim holds."""
     if not claim:
         raise Wrong(otherwise)
+
+
+def expect_pair(value: Any, otherwise: str) -> Any:
+    """Return a tuple or list of two; raise Wrong with that text for anything else."""
+    expect(isinstance(value, tuple | list) and len(value) == 2, otherwise)
+    return value
 
 
 def expect_tensor(value: Any, shape: tuple[int, ...], what: str = "the result") -> None:
@@ -142,7 +256,7 @@ def expect_tensor(value: Any, shape: tuple[int, ...], what: str = "the result") 
         >>> expect_tensor(torch.zeros(2, 3), (2, 3))
         >>> expect_tensor(torch.zeros(3), (2, 3), "mid")
         Traceback (most recent call last):
-        mssedu.course.exercises.exercise.Wrong: mid should have the shape (2, 3), not (3,).
+        mssedu.course.exercises.kinds.Wrong: mid should have the shape (2, 3), not (3,).
     """
     kind = type(value).__name__
     expect(isinstance(value, Tensor), f"{what} should be a tensor, not {kind}.")
@@ -164,8 +278,22 @@ def expect_close(
     got: Any, wanted: Any, otherwise: str, *, tolerance: float = 1e-5
 ) -> None:
     """Raise Wrong unless all values differ by at most `tolerance`."""
+    expect(_is_close(got, wanted, tolerance), otherwise)
+
+
+def expect_differs(
+    got: Any, mistake: Any, otherwise: str, *, tolerance: float = 1e-4
+) -> None:
+    """Raise Wrong if `got` is what a known mistake gives, within `tolerance`."""
+    expect(not _is_close(got, mistake, tolerance), otherwise)
+
+
+def _is_close(got: Any, wanted: Any, tolerance: float) -> bool:
     difference = torch.as_tensor(got).double() - torch.as_tensor(wanted).double()
-    expect(bool((difference.abs() <= tolerance).all()), otherwise)
+    return bool((difference.abs() <= tolerance).all())
+
+
+# ---- what `check` makes of an answer ------------------------------------------------
 
 
 def _dedent(text: str) -> str:
@@ -173,7 +301,7 @@ def _dedent(text: str) -> str:
 
 
 def _watched(answer: Any) -> Any:
-    """The answer, or a function that notices that its body is still a placeholder."""
+    """The answer; a function also checks each result for the placeholder."""
     if not callable(answer):
         return _attempted(answer)
 
@@ -185,10 +313,12 @@ def _watched(answer: Any) -> Any:
 
 
 def _attempted(value: Any) -> Any:
-    """Return the value; raise NotAttempted if it is, or holds, the placeholder."""
+    """Return the value; raise NotAttempted if it is, or contains, the placeholder."""
     inside = value.values() if isinstance(value, dict) else value
-    held = isinstance(value, dict | list | tuple) and any(v is ... for v in inside)
-    if value is None or value is ... or held:
+    unfinished = isinstance(value, dict | list | tuple) and any(
+        v is ... for v in inside
+    )
+    if value is None or value is ... or unfinished:
         raise NotAttempted
     return value
 

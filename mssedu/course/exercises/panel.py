@@ -1,41 +1,40 @@
-"""Exercises on ratings: whose count, many p-values at once, right answers or luck."""
+"""Exercises on ratings: screening of listeners, many p-values, a test for abx."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from mssedu.course.exercises.exercise import (
+from mssedu.course.exercises.kinds import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.evaluation.statistics import holm
 
 
 def _pages(misses: int, high: int, n: int = 10) -> tuple[Tensor, Tensor]:
-    """Reference and mid anchor, (4 listeners, n items): the last listener is odd."""
+    """Reference and mid anchor, (4 listeners, n items); the last listener errs."""
     reference, anchor = torch.full((4, n), 100.0), torch.full((4, n), 40.0)
-    reference[3, n - misses :] = 80  # from the end, where the replicates are
+    reference[3, n - misses :] = 80  # at the end, where the replicates are
     anchor[3, :high] = 95
     return reference, anchor
 
 
 def _verify_stays(stays) -> None:
-    at, bass, half = _pages(0, 0), _pages(0, 5), _pages(0, 6)
-    at[0][3] = at[1][3] = 90
+    at_90, bass, half = _pages(0, 0), _pages(0, 5), _pages(0, 6)
+    at_90[0][3] = at_90[1][3] = 90
     bass[1][:3, :5] = half[1][:3, :5] = 95
     cases = (
         (_pages(1, 0), True, "one miss in ten items is 10 %, not over 15 %"),
-        (_pages(2, 0), False, "two misses in ten items are 20 %, replicates count too"),
-        (_pages(3, 0, 20), True, "three misses in twenty are 15 %, and not more"),
-        (at, True, "90 is neither below 90 nor above 90"),
-        (_pages(0, 2), False, "the anchor lies above 90 in two of ten items"),
-        (bass, True, "where all find the anchor excellent, the item is at fault"),
-        (half, False, "one miss in the five items that are not at fault is 20 %"),
+        (_pages(2, 0), False, "two misses in ten items are 20 %; replicates count too"),
+        (_pages(3, 0, 20), True, "three misses in twenty are 15 %, not more"),
+        (at_90, True, "90 is neither below 90 nor above 90"),
+        (_pages(0, 2), False, "the anchor is above 90 in two of ten items"),
+        (bass, True, "items in which all rate the anchor above 90 do not count"),
+        (half, False, "one miss in the five items that count is 20 %"),
     )
     for (reference, anchor), wanted, why in cases:
         result = stays(reference, anchor)
@@ -53,12 +52,12 @@ def _verify_adjusted(adjusted) -> None:
         expect(listed, f"return a list of {n} p-values {case}.")
         result = [round(float(p), 9) for p in result]
         expect(max(result) <= 1, f"no p-value is above 1, not {max(result)} {case}.")
-        along = [p for _, p in sorted(zip(p_values, result, strict=True))]
+        by_size = [p for _, p in sorted(zip(p_values, result, strict=True))]
         right = [round(p, 9) for p in wanted]
         shuffled = result != right and sorted(result) == sorted(right)
-        expect(not shuffled, f"keep the order of those given, not {result} {case}.")
-        text = f"none may be smaller than the one before it, as in {along}, {case}."
-        expect(along == sorted(along), text)
+        expect(not shuffled, f"keep the order of the p-values, not {result} {case}.")
+        text = f"none may be smaller than the one before it, as in {by_size}, {case}."
+        expect(by_size == sorted(by_size), text)
         text = f"times n, times n - 1 … gives {right}, not {result}, {case}."
         expect_close(result, right, text)
 
@@ -71,166 +70,118 @@ def _verify_abx_p(abx_p) -> None:
         wanted = sum(chances[correct:])
         below = sum(chances[: correct + 1])
         mistakes = {
-            "as many or more count, not only more.": wanted - chances[correct],
-            "as many or more count, not this number alone.": chances[correct],
-            "one-sided: the wrong answers are no evidence.": 2 * min(wanted, below),
-            "as many or more count, not as many or fewer.": below,
+            "count as many or more, not only more.": wanted - chances[correct],
+            "count as many or more, not this number alone.": chances[correct],
+            "the test is one-sided: many wrong answers are no evidence.": 2
+            * min(wanted, below),
+            "count as many or more, not as many or fewer.": below,
         }
-        found = [why for why, other in mistakes.items() if abs(float(p) - other) < 1e-9]
-        why = [*found, "add up the chances of as many or more."][0]
+        causes = [
+            why for why, value in mistakes.items() if abs(float(p) - value) < 1e-9
+        ]
+        why = [*causes, "add the probabilities of as many or more."][0]
         text = f"{correct} of {n} should give {wanted:.4f}, not {float(p):.4f}: {why}"
         expect_close(p, wanted, text, tolerance=1e-6)
 
 
-_STUB = "    return ...  # your code here"
-_STAYS = """
-    def stays(reference, anchor):
-        faulty = (anchor > 90).double().mean(0) > 0.25
-        misses = (reference < 90).double().mean(1)
-        fooled = (anchor[:, ~faulty] > 90).double().mean(1)
-        return ~(misses > 0.15) & ~(fooled > 0.15)
-    """
-_ADJUSTED = """
-    def adjusted(p_values):
-        n, highest = len(p_values), 0.0
-        result = [0.0] * n
-        order = sorted(range(n), key=lambda index: p_values[index])
-        for rank, index in enumerate(order):
-            highest = max(highest, min(1.0, (n - rank) * p_values[index]))
-            result[index] = highest
-        return result
-    """
-_ABX = """
+_NORMAL = """
     def abx_p(correct, n):
-        return sum(math.comb(n, k) for k in range(correct, n + 1)) / 2**n
+        z = (correct - n / 2) / math.sqrt(n / 4)
+        return math.erfc(z / math.sqrt(2)) / 2
     """
-_QUIZ = (
-    Question(
-        "12 listeners rate 10 songs by 4 systems. How many independent witnesses are "
-        "there for the difference of two systems?",
-        {
-            "480": "rows of one listener share that listener's taste.",
-            "120": "ten songs do not make a listener into ten.",
-            "12": None,
-        },
-    ),
-    Question(
-        "Five listeners compare two systems, and all five prefer the same one, by 30 "
-        "points. What does the two-sided Wilcoxon test say?",
-        {
-            "p < 0.05, as all agree.": "five signs agree by chance once in sixteen.",
-            "p = 0.0625: it can say no less with five.": None,
-            "p = 0, as nobody disagrees.": "a rank test is blind to how large 30 is.",
-        },
-    ),
-    Question(
-        "Three systems, and usdr puts them in the same order as listeners do. "
-        "What have you shown about usdr?",
-        {
-            "Next to nothing: one order of six is right by chance.": None,
-            "That it predicts the ear, as Kendall's tau is 1.": "with three systems "
-            "the two-sided p of tau = 1 is one third.",
-            "That it predicts the ear for these three stems.": "a perfect order of "
-            "three comes by chance once in six.",
-        },
-    ),
-)
 
 EXERCISES = (
     Exercise(
         id="panel.screen",
-        notebook="14",
         question="""
             `reference` and `anchor` are tensors (listeners, items): the ratings of the
-            hidden reference and of the mid anchor, replicates among the items. Write
-            `stays(reference, anchor)`: a tensor (listeners,), True for those who stay.
-            Whoever rates the reference *below* 90 in *more than* 15 % of the items
-            goes. So does who rates the anchor *above* 90 in more than 15 %. But items
-            in which more than 25 % of all listeners do so count for nobody here.
+            hidden reference and of the mid anchor; some items are replicates. Write
+            `stays(reference, anchor)`. It returns a tensor (listeners,), True for those
+            who stay. A listener who rates the reference *below* 90 in *more than* 15 %
+            of the items does not stay. The same holds for the anchor *above* 90 in more
+            than 15 %; for this rule, drop the items in which more than 25 % of all
+            listeners rate the anchor above 90.
             """,
-        answer="stays",
-        starter_source="def stays(reference, anchor):\n" + _STUB,
-        solution_source=_STAYS,
+        solution_source="""
+            def stays(reference, anchor):
+                faulty = (anchor > 90).double().mean(0) > 0.25
+                misses = (reference < 90).double().mean(1)
+                fooled = (anchor[:, ~faulty] > 90).double().mean(1)
+                return ~(misses > 0.15) & ~(fooled > 0.15)
+            """,
         verify=_verify_stays,
         hints=(
             "`(reference < 90).double().mean(1)` is each listener's share of misses.",
-            "Find the items at fault; in the second rule they are no items at all.",
+            "Find the items to drop first, and leave them out in the second rule.",
         ),
-        noticed="One miss in ten stays. A program in use drops it: test yours.",
-        wrong_answers=(
-            (
-                _STAYS.replace("(misses > 0.15)", "(misses > 0)"),
-                "one miss in ten items",
-            ),
-            (_STAYS.replace("(misses > 0.15)", "(misses > 0.2)"), "two misses in ten"),
-            (
-                _STAYS.replace("(reference <", "(reference[:, :-2] <"),
-                "replicates count",
-            ),
-            (_STAYS.replace("(misses > ", "(misses >= "), "three misses in twenty"),
-            (_STAYS.replace("> 90", ">= 90"), "90 is neither"),
-            (_STAYS.replace("< 90", "<= 90"), "90 is neither"),
-            (_STAYS.replace(" & ~(fooled > 0.15)", ""), "in two of ten items"),
-            (_STAYS.replace("> 0.25", "> 1"), "the item is at fault"),
-            (_STAYS.replace("[:, ~faulty]", " * ~faulty"), "is 20 %"),
+        noticed="One miss in ten stays. Not every program for this gets it right.",
+        wrong=(
+            ("(misses > 0.15)", "(misses > 0)", "one miss in ten items"),
+            ("(misses > 0.15)", "(misses > 0.2)", "two misses in ten"),
+            ("(reference <", "(reference[:, :-2] <", "replicates count"),
+            ("(misses > ", "(misses >= ", "three misses in twenty"),
+            ("> 90", ">= 90", "90 is neither"),
+            ("< 90", "<= 90", "90 is neither"),
+            (" & ~(fooled > 0.15)", "", "in two of ten items"),
+            ("> 0.25", "> 1", "do not count"),
+            ("[:, ~faulty]", " * ~faulty", "is 20 %"),
         ),
     ),
     Exercise(
         id="panel.holm",
-        notebook="14",
         question="""
-            Write `adjusted(p_values)`: Holm's adjusted p-values of several tests, a
-            list in the order given. The smallest is multiplied by their number n, the
-            second smallest by n - 1, and so on to 1. None may become smaller than the
-            one before it, and none larger than 1.
+            Write `adjusted(p_values)`. It returns the list of Holm's adjusted p-values
+            of n tests, in the same order. The smallest p-value is multiplied by n, the
+            second smallest by n - 1, and so on to 1. By size, none may become smaller
+            than the one before it, and none may be larger than 1.
             """,
-        answer="adjusted",
-        starter_source="def adjusted(p_values):\n" + _STUB,
-        solution_source=_ADJUSTED,
+        solution_source="""
+            def adjusted(p_values):
+                n, highest = len(p_values), 0.0
+                result = [0.0] * n
+                order = sorted(range(n), key=lambda index: p_values[index])
+                for rank, index in enumerate(order):
+                    highest = max(highest, min(1.0, (n - rank) * p_values[index]))
+                    result[index] = highest
+                return result
+            """,
         verify=_verify_adjusted,
         hints=(
             "`sorted(range(n), key=lambda index: p_values[index])`: indices by size.",
-            "Keep the highest value so far, and write that one down.",
+            "Keep the highest value so far, and use that one.",
         ),
-        noticed="Holm is never worse than Bonferroni, and promises the same.",
-        wrong_answers=(
-            (_ADJUSTED.replace("(n - rank)", "n"), "gives ["),
-            (_ADJUSTED.replace("max(highest, ", "max(0, "), "none may be smaller"),
-            (_ADJUSTED.replace("min(1.0, ", "min(9.0, "), "no p-value is above 1"),
-            (_ADJUSTED.replace("result[index]", "result[rank]"), "keep the order"),
-            (_ADJUSTED.replace("(n - rank)", "(rank + 1)"), "gives ["),
+        noticed="Holm controls the same error as Bonferroni, and never finds less.",
+        wrong=(
+            ("(n - rank)", "n", "gives ["),
+            ("max(highest, ", "max(0, ", "none may be smaller"),
+            ("min(1.0, ", "min(9.0, ", "no p-value is above 1"),
+            ("result[index]", "result[rank]", "keep the order"),
+            ("(n - rank)", "(rank + 1)", "gives ["),
         ),
     ),
     Exercise(
         id="panel.abx",
-        notebook="14",
         question="""
-            Write `abx_p(correct, n)`: how likely somebody who guesses gets `correct`
-            *or more* of `n` abx answers right. Exact: no normal curve, no table.
+            Write `abx_p(correct, n)`, the probability that a listener who guesses has
+            `correct` *or more* of `n` right answers in an abx test. Compute it exactly,
+            without a normal distribution and without a table.
             """,
-        answer="abx_p",
-        starter_source="def abx_p(correct, n):\n" + _STUB,
-        solution_source=_ABX,
+        solution_source="""
+            def abx_p(correct, n):
+                return sum(math.comb(n, k) for k in range(correct, n + 1)) / 2**n
+            """,
         verify=_verify_abx_p,
         hints=(
-            "There are 2**n ways to answer, and a guesser takes each as often.",
+            "There are 2**n ways to answer, and guessing gives each as often.",
             "`math.comb(n, k)` of them have k right answers.",
         ),
-        noticed="9 of 10 are significant, p = 0.011, and 8 of 10 are not, p = 0.055.",
-        wrong_answers=(
-            (_ABX.replace("range(correct, ", "range(correct + 1, "), "not only more"),
-            (_ABX.replace("n + 1)", "correct + 1)"), "not this number alone"),
-            (_ABX.replace("return sum", "return 2 * sum"), "one-sided"),
-            (_ABX.replace("range(correct, n + 1)", "range(correct + 1)"), "or fewer"),
-            (
-                """
-                def abx_p(correct, n):
-                    z = (correct - n / 2) / math.sqrt(n / 4)
-                    return math.erfc(z / math.sqrt(2)) / 2
-                """,
-                "add up the chances",
-            ),
+        noticed="9 of 10 are significant (p = 0.011), 8 of 10 are not (p = 0.055).",
+        wrong=(
+            ("range(correct, ", "range(correct + 1, ", "not only more"),
+            ("n + 1)", "correct + 1)", "not this number alone"),
+            ("return sum", "return 2 * sum", "one-sided"),
+            ("range(correct, n + 1)", "range(correct + 1)", "or fewer"),
+            (_NORMAL, "add the probabilities"),
         ),
     ),
-    make_quiz("panel.quiz", "14", _QUIZ),
 )

@@ -1,19 +1,16 @@
-"""Exercises on U-Nets: sizes behind strided layers, skips, counting parameters."""
+"""Exercises on U-Nets: sizes after strided layers, skips, numbers of parameters."""
 
 import torch
 from torch import Tensor
 
-from mssedu.course.exercises.exercise import (
+from mssedu.course.exercises.kinds import (
     Exercise,
     expect,
     expect_close,
     expect_number,
     expect_tensor,
 )
-from mssedu.course.exercises.quiz import Question, make_quiz
 from mssedu.models.spleeter import SpleeterConfig, UNet
-
-_STUB = "    return ...  # your code here"
 
 
 def _verify_conv_sizes(conv_sizes) -> None:
@@ -29,13 +26,13 @@ def _verify_conv_sizes(conv_sizes) -> None:
         expect(listed, f"the result should be a list of {len(sizes)} sizes, not {got}.")
         what = f"{size} values, kernel {kernel}, stride {stride}, padding {padding}"
         for level, (mine, right) in enumerate(zip(got, sizes, strict=True), 1):
-            expect_number(mine, f"the size behind level {level}")
+            expect_number(mine, f"the size after level {level}")
             text = f"{what}: level {level} should give {right} values, not {mine}."
             expect_close(mine, right, text)
 
 
 class _Layer:
-    """A decoder layer that doubles width and height, and knows what it expects."""
+    """A decoder layer that doubles width and height, and checks its input channels."""
 
     def __init__(self, n_in: int, n_out: int, seed: int) -> None:
         self.n_in = n_in
@@ -44,8 +41,8 @@ class _Layer:
 
     def __call__(self, x: Tensor) -> Tensor:
         got = x.shape[1]
-        text = f"a layer was given {got} channels and needs {self.n_in}: join the "
-        expect(got == self.n_in, text + "shortcut and the picture from below.")
+        text = f"a layer got {got} channels and needs {self.n_in}: join the shortcut "
+        expect(got == self.n_in, text + "and the input from below.")
         mixed = torch.einsum("oi,bihw->bohw", self.weight, x)
         return mixed.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
@@ -67,10 +64,11 @@ def _verify_add_skips(decode) -> None:
         result = decode(deepest, used, list(layers))
     except RuntimeError as error:
         text = f"sizes do not fit: {str(error).splitlines()[0]}"
-        expect("Sizes of tensors" not in str(error), f"{text} Smallest shortcut first.")
+        unequal = "Sizes of tensors" in str(error)
+        expect(not unequal, f"{text} Use the smallest shortcut first.")
         raise
-    expect_tensor(result, tuple(wanted.shape), "the picture")
-    text = "the shortcut should come first, then the picture from below."
+    expect_tensor(result, tuple(wanted.shape))
+    text = "the shortcut should come first, then the input from below."
     expect_close(result, wanted, text, tolerance=1e-4)
 
 
@@ -90,147 +88,102 @@ def _verify_n_weights(n_weights) -> None:
         right = sum(p.numel() for layer in layers for p in layer.parameters())
         got = n_weights(channels, list(filters), 5)
         expect_number(got, "the number of weights")
-        text = f"{channels} channels and filters {list(filters)} make {right:,} weights"
+        text = f"{channels} channels and filters {list(filters)} need {right:,} weights"
         expect_close(got, right, f"{text}, not {got:,}.")
 
-
-_CONV_SIZES = """
-    def conv_sizes(size, kernel, stride, padding, n_levels):
-        sizes = []
-        for _ in range(n_levels):
-            size = (size + 2 * padding - kernel) // stride + 1
-            sizes.append(size)
-        return sizes
-    """
-_ADD_SKIPS = """
-    def decode(deepest, shortcuts, layers):
-        x = layers[0](deepest)
-        for shortcut, layer in zip(reversed(shortcuts), layers[1:]):
-            x = layer(torch.cat([shortcut, x], dim=1))
-        return x
-    """
-_N_WEIGHTS = """
-    def n_weights(channels, filters, kernel):
-        total = 0
-        n_in = channels
-        for n_out in filters:
-            total += kernel**2 * n_in * n_out + n_out
-            n_in = n_out
-        for n_out in [*reversed(filters[:-1]), 1]:
-            total += kernel**2 * n_in * n_out + n_out
-            n_in = 2 * n_out
-        return total
-    """
-
-_QUIZ = (
-    Question(
-        "What does a U-Net gain by halving its picture?",
-        {
-            "Each value of the small picture sees a large part of the sound.": None,
-            "Fine lines get sharper.": "they are lost; the skips bring them back.",
-            "It needs fewer weights.": "the deepest layers have most of the weights.",
-        },
-    ),
-    Question(
-        "The sigmoid masks of two stems need not sum to one. What makes the estimates "
-        "add up to the mixture all the same?",
-        {
-            "The loss.": "it may come close, but promises nothing.",
-            "The ratio masks behind the networks.": None,
-            "The skips.": "they hand over lines, not shares.",
-        },
-    ),
-    Question(
-        "`magnitude_l1` of an estimate is zero. What follows?",
-        {
-            "It sounds like the stem.": "its phase may be anybody's.",
-            "It is the stem.": "the stem with its sign flipped scores zero, too.",
-            "Its magnitudes are right; its phase may be wrong.": None,
-        },
-    ),
-)
 
 EXERCISES = (
     Exercise(
         id="unet.conv_sizes",
-        notebook="06",
         question="""
-            Write `conv_sizes(size, kernel, stride, padding, n_levels)`: a list of how
-            many values are left of `size` behind each of `n_levels` equal
-            convolutions, with `padding` zeros at *both* ends of each input.
+            Write `conv_sizes(size, kernel, stride, padding, n_levels)`. A row of `size`
+            values passes `n_levels` equal convolutions, with `padding` zeros at *both*
+            ends of each input. Return the list of the sizes after each level.
             """,
-        answer="conv_sizes",
-        starter_source="def conv_sizes(size, kernel, stride, padding, n_levels):\n"
-        + _STUB,
-        solution_source=_CONV_SIZES,
+        solution_source="""
+            def conv_sizes(size, kernel, stride, padding, n_levels):
+                sizes = []
+                for _ in range(n_levels):
+                    size = (size + 2 * padding - kernel) // stride + 1
+                    sizes.append(size)
+                return sizes
+            """,
         verify=_verify_conv_sizes,
         hints=(
-            "The kernel lies at 0, stride, 2 · stride, … as long as it fits.",
+            "The kernel begins at 0, stride, 2 · stride, … as long as it fits.",
             "It fits `(size + 2 * padding - kernel) // stride + 1` times.",
         ),
-        noticed="100 becomes 50, 25, 13: an odd size cannot be doubled back to itself.",
-        wrong_answers=(
-            (_CONV_SIZES.replace(" + 1", ""), "level 1 should give 32 values, not 31"),
-            (_CONV_SIZES.replace("2 * padding", "padding"), "level 1 should give 32"),
-            (_CONV_SIZES.replace("//", "/"), "not 32.5"),
+        noticed="100 becomes 50, 25, 13; doubling 13 gives 26, not 25.",
+        wrong=(
+            (" + 1", "", "level 1 should give 32 values, not 31"),
+            ("2 * padding", "padding", "level 1 should give 32"),
+            ("//", "/", "not 32.5"),
             ("def conv_sizes(*sizes):\n    return 32", "should be a list of 3 sizes"),
         ),
     ),
     Exercise(
         id="unet.add_skips",
-        notebook="06",
         question="""
-            Write `decode(deepest, shortcuts, layers)`, the way up of a U-Net. Pictures
+            Write `decode(deepest, shortcuts, layers)`, the decoder of a U-Net. Tensors
             are (batch, channels, bins, frames). Each layer doubles bins and frames.
-            `layers[0]` is given `deepest`; every later one is given a shortcut and the
-            picture from below, joined in this order along the channels. `shortcuts` are
-            listed as they were made on the way down: the largest first.
+            The input of `layers[0]` is `deepest`. The input of every later layer is a
+            shortcut and the output of the layer before, joined in this order along the
+            channels. `shortcuts` are in the order of the encoder: the largest first.
             """,
-        answer="decode",
-        starter_source="def decode(deepest, shortcuts, layers):\n" + _STUB,
-        solution_source=_ADD_SKIPS,
+        solution_source="""
+            def decode(deepest, shortcuts, layers):
+                x = layers[0](deepest)
+                for shortcut, layer in zip(reversed(shortcuts), layers[1:]):
+                    x = layer(torch.cat([shortcut, x], dim=1))
+                return x
+            """,
         verify=_verify_add_skips,
         hints=(
-            "The last shortcut made is needed first: `reversed(shortcuts)`.",
+            "The last shortcut of the encoder comes first: `reversed(shortcuts)`.",
             "`torch.cat([shortcut, x], dim=1)` joins along the channels.",
         ),
-        noticed="One line of code, and the fine structure is back at every size.",
-        wrong_answers=(
-            (_ADD_SKIPS.replace("reversed(shortcuts)", "shortcuts"), "do not fit"),
-            (_ADD_SKIPS.replace("[shortcut, x]", "[x, shortcut]"), "come first"),
-            (_ADD_SKIPS.replace("torch.cat([shortcut, x], dim=1)", "x"), "needs 8"),
-            (
-                _ADD_SKIPS.replace("torch.cat([shortcut, x], dim=1)", "x + shortcut"),
-                "8",
-            ),
+        noticed="This one line brings the fine structure back at every size.",
+        wrong=(
+            ("reversed(shortcuts)", "shortcuts", "do not fit"),
+            ("[shortcut, x]", "[x, shortcut]", "come first"),
+            ("torch.cat([shortcut, x], dim=1)", "x", "needs 8"),
+            ("torch.cat([shortcut, x], dim=1)", "x + shortcut", "8"),
         ),
     ),
     Exercise(
         id="unet.n_weights",
-        notebook="06",
         question="""
-            Write `n_weights(channels, filters, kernel)`: how many weights the encoder
-            and the decoder of a U-Net have, biases included. Level n of the encoder
-            makes `filters[n]` channels with kernels of `kernel` · `kernel`. The decoder
-            goes back to `filters[-2]`, …, `filters[0]` and at last 1 channel; all its
-            layers but the first are given a shortcut with as many channels again.
+            Write `n_weights(channels, filters, kernel)`, the number of weights, biases
+            included, of the encoder and the decoder of a U-Net. Level n of the encoder
+            has `filters[n]` output channels and kernels of `kernel` · `kernel`. The
+            output channels of the decoder are `filters[-2]`, …, `filters[0]` and at
+            last 1. All layers of the decoder but the first also get a shortcut, which
+            doubles their input channels.
             """,
-        answer="n_weights",
-        starter_source="def n_weights(channels, filters, kernel):\n" + _STUB,
-        solution_source=_N_WEIGHTS,
+        solution_source="""
+            def n_weights(channels, filters, kernel):
+                total = 0
+                n_in = channels
+                for n_out in filters:
+                    total += kernel**2 * n_in * n_out + n_out
+                    n_in = n_out
+                for n_out in [*reversed(filters[:-1]), 1]:
+                    total += kernel**2 * n_in * n_out + n_out
+                    n_in = 2 * n_out
+                return total
+            """,
         verify=_verify_n_weights,
         hints=(
             "A layer has kernel² · channels in · channels out weights, and a bias for "
             "each channel out.",
-            "The decoder makes `[*reversed(filters[:-1]), 1]` channels. Behind each "
-            "but the last, the shortcut doubles what the next layer is given.",
+            "The decoder has `[*reversed(filters[:-1]), 1]` output channels. After "
+            "each layer but the last, the shortcut doubles the channels.",
         ),
-        noticed="In Spleeter, the two deepest layers hold two thirds of all weights.",
-        wrong_answers=(
-            (_N_WEIGHTS.replace(" + n_out", ""), "make"),
-            (_N_WEIGHTS.replace("n_in = 2 * n_out", "n_in = n_out"), "make"),
-            (_N_WEIGHTS.replace("kernel**2", "kernel"), "make"),
+        noticed="In Spleeter, the two deepest layers have two thirds of all weights.",
+        wrong=(
+            (" + n_out", "", "need"),
+            ("n_in = 2 * n_out", "n_in = n_out", "need"),
+            ("kernel**2", "kernel", "need"),
         ),
     ),
-    make_quiz("unet.quiz", "06", _QUIZ),
 )
