@@ -1,13 +1,13 @@
-"""The commands `models` and `card`: what models there are, and what each costs.
+"""The commands `models` and `card`: the models there are, and the cost of each.
 
     mssedu models                                 names, presets, sizes
     mssedu models --pretrained                    published weights
     mssedu models --cards --format latex          all models measured, a row each
     mssedu card htdemucs                          one model, a line per number
-    mssedu card runs/train                        the model of a run, as it was trained
+    mssedu card runs/train                        the model of a training run
 
-Tables come for the terminal, in Markdown, LaTeX or CSV, to be pasted into a thesis. A
-model that is named is new and untrained: none of these numbers depends on the weights.
+Tables are printed for the terminal, or in Markdown, LaTeX or CSV for a thesis. A model
+that is named is new and untrained: none of these numbers depends on the weights.
 """
 
 import sys
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mssedu.cli.console import bar, out
-from mssedu.errors import InputError, check_name, message
-from mssedu.reports.tables import Format, Head, Rows, render
+from mssedu.errors import InputError, check_name
+from mssedu.reports.tables import Format, render
 from mssedu.reports.tables import note as remark
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import nn
 
     from mssedu.inspect.complexity import Complexity
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
 NOTE = (
     "1 MAC = 2 FLOPs; convolutions, linear layers, LSTMs and attention are counted, "
     "FFTs, norms and activations are not. Per second of audio, at one segment without "
-    "overlap. Memory: all tensors alive at once, weights included. "
-    "Real-time factor: seconds computed per second of audio"
+    "overlap. Memory: the peak of all tensors, weights included. "
+    "Real-time factor: computing time in seconds per second of audio"
 )
-HEAD = (
-    *("model", "preset", "million parameters", "GFLOP", "GMAC"),
-    *("receptive field, s", "latency, s", "causal"),
-    *("real-time factor", "memory, MB", "segment, s"),
-)
+# Columns of `overview` -> format of their numbers
+FORMATS = {
+    "million parameters": ".2f",
+    "GFLOP": ".1f",
+    "GMAC": ".1f",
+    "latency, s": ".3g",
+    "real-time factor": ".2g",
+    "memory, MB": ".0f",
+    "segment, s": ".2f",
+}
 
 
 def models(
@@ -48,21 +54,26 @@ def models(
     format: Format = "table",
     device: str = "auto",
 ) -> int:
-    """List the models and their sizes, what they cost, or published weights.
+    """List the models and their sizes, their costs, or published weights.
 
     Args:
-        cards: measure all models; minutes on a CPU, see also mssedu card.
-        pretrained: list the published checkpoints instead.
-        preset: of the models to measure.
-        format: of the table; table is for the terminal.
-        device: to measure on: auto, cpu, cuda, mps.
+        cards: Measure all models. This takes minutes on a CPU; see also mssedu card.
+        pretrained: List the published checkpoints instead of the models.
+        preset: Measure the models of this preset.
+        format: Print the table in this format.
+        device: Measure on this device: auto, cpu, cuda or mps.
     """
     if cards:
         with bar("measuring") as update:
-            made = make_cards(preset, device=device, progress=update)
-        _show(render(*overview(made), format), note(made, format))
+            measured = make_cards(preset, device=device, progress=update)
+        _show(render(overview(measured), format, formats=FORMATS))
+        _show(note(measured, format))
+    elif pretrained:
+        _show(render(published(), format))
     else:
-        _show(render(*(published() if pretrained else sizes()), format))
+        table = sizes()
+        table["parameters"] = table["parameters"].map("{:,}".format)
+        _show(render(table, format, decimals=1))
     return 0
 
 
@@ -77,53 +88,57 @@ def card(
     """Measure a model: operations, memory, time, receptive field.
 
     Args:
-        model: its name, see mssedu models, or a run folder or checkpoint file.
-        preset: paper, tiny, or another of the model; paper if not given. A checkpoint
-            holds its own configuration.
-        stems: names of its outputs; those of the preset if not given. A checkpoint has
-            its own.
-        segment: seconds given to it at once; the model's own if not given.
-        format: of the table; table is for the terminal.
-        device: to measure on: auto, cpu, cuda, mps.
+        model: Measure this model of mssedu models, run folder or checkpoint file.
+        preset: Use this preset: paper, tiny, or another of the model (None: paper). A
+            checkpoint has its own configuration.
+        stems: Use these names of outputs; otherwise those of the preset. A checkpoint
+            has its own.
+        segment: Let the model process so many seconds at once (None: the segment of
+            its configuration).
+        format: Print the table in this format.
+        device: Measure on this device: auto, cpu, cuda or mps.
     """
     from mssedu.models import MODELS
 
     if model not in MODELS and Path(model).exists():  # ./htdemucs is a folder, too
-        _check_run_flags(model, preset, stems)
-        made = make_run_card(model, segment=segment, device=device)
+        _check_run_flags(preset, stems)
+        measured = make_run_card(model, segment=segment, device=device)
     else:
         _check_model(model)
-        preset = preset or "paper"
-        made = make_card(model, preset, stems or None, segment=segment, device=device)
-    _show(render(*details(made), format), note([made], format))
+        measured = make_card(
+            model, preset or "paper", stems or None, segment=segment, device=device
+        )
+    _show(render(details(measured), format))
+    _show(note([measured], format))
     return 0
 
 
 def _check_model(name: str) -> None:
-    """An unknown name, which may be a path that does not exist."""
+    """Raise InputError for an unknown name; it may be a path that does not exist."""
     from mssedu.models import MODELS
 
     if name not in MODELS and (Path(name).suffix or Path(name).name != name):
-        wanted = f"a run folder, a checkpoint file or a model of {sorted(MODELS)}"
-        got = f"{name!r}, and there is no such file"
-        raise InputError(message("card", wanted, got, "Check the path."))
+        raise InputError(
+            f"{name} does not exist. Give a run folder, a checkpoint file, or a model "
+            "of mssedu models."
+        )
     check_name("model", name, MODELS)
 
 
-def _check_run_flags(run: str, preset: str | None, stems: tuple[str, ...]) -> None:
-    """Settings that a checkpoint has already."""
-    given = [] if preset is None else [f"--preset {preset}"]
-    given += [f"--stems {' '.join(stems)}"] if stems else []
-    if given:
-        wanted = "the configuration of the checkpoint alone"
-        remedy = "Leave them out, or name a model in place of the checkpoint."
-        raise InputError(message(f"card {run}", wanted, " ".join(given), remedy))
+def _check_run_flags(preset: str | None, stems: tuple[str, ...]) -> None:
+    """Raise InputError for options that a checkpoint fixes itself."""
+    options = [] if preset is None else [f"--preset {preset}"]
+    options += [f"--stems {' '.join(stems)}"] if stems else []
+    if options:
+        raise InputError(
+            f"a checkpoint has its own configuration: leave out {' '.join(options)}, "
+            "or name a model in place of the checkpoint."
+        )
 
 
-def _show(*parts: Any) -> None:
-    """Tables and texts, as they are."""
-    for part in parts:
-        out.print(part, markup=False, highlight=False)
+def _show(part: Any) -> None:
+    """Print a table or a text without markup and colors."""
+    out.print(part, markup=False, highlight=False)
 
 
 # ---- cards --------------------------------------------------------------------------
@@ -131,11 +146,11 @@ def _show(*parts: Any) -> None:
 
 @dataclass(frozen=True)
 class Card:
-    """A preset of a model, or the model of a checkpoint, and what it costs."""
+    """A preset of a model, or the model of a checkpoint, and its costs."""
 
     name: str
-    preset: str  # its name; of a checkpoint its path
-    idea: str  # a line
+    preset: str  # name of the preset, or path of the checkpoint
+    idea: str  # one line
     config: Any
     costs: "Complexity"
 
@@ -148,15 +163,15 @@ def make_card(
     segment: float | None = None,
     device: str = "cpu",
 ) -> Card:
-    """Create a model and measure it; seconds, or a minute for the largest on a CPU.
+    """Create a model and measure it; the largest takes a minute on a CPU.
 
     Args:
         name, preset, stems: as in `mssedu.create_model`.
-        segment: seconds of audio to give it at once; the config's if None.
-        device: where to measure: auto, cpu, cuda, mps.
+        segment: seconds of audio to process at once; that of the config if None.
+        device: auto, cpu, cuda or mps.
 
     Raises:
-        InputError: an unknown name, preset or device, or a segment not above 0.
+        InputError: an unknown name, preset or device, or a segment that is not above 0.
     """
     from mssedu.models.registry import create_model
 
@@ -174,13 +189,13 @@ def make_run_card(
         segment, device: as in `make_card`.
 
     Raises:
-        CheckpointError: nothing there, damaged, or weights that do not fit.
-        InputError: an unknown device, or a segment not above 0.
+        CheckpointError: no checkpoint, a damaged one, or weights that do not fit.
+        InputError: an unknown device, or a segment that is not above 0.
     """
     from mssedu.weights.checkpoint import model_name
     from mssedu.weights.loading import load_model
 
-    # As an absolute path it is never mistaken for a published name.
+    # An absolute path cannot be mistaken for a published name.
     model = load_model(Path(path).absolute())
     return _measured(model_name(model), str(path), model, segment, device)
 
@@ -189,8 +204,7 @@ def _measured(
     name: str, preset: str, model: "nn.Module", segment: float | None, device: str
 ) -> Card:
     from mssedu.inspect.complexity import measure
-    from mssedu.models.contract import config_of
-    from mssedu.training.preflight import pick_device
+    from mssedu.models.contract import config_of, pick_device
 
     model = model.to(pick_device(device))
     about = sys.modules[type(model).__module__].__doc__ or name
@@ -198,21 +212,33 @@ def _measured(
     return Card(name, preset, idea, config_of(model), measure(model, segment))
 
 
-def overview(cards: Sequence[Card]) -> tuple[Head, Rows]:
-    """Head and rows of a table with a row per card."""
-    rows = []
-    for card in cards:
-        costs = card.costs
-        work = (f"{costs.flops / 1e9:.1f}", f"{costs.macs / 1e9:.1f}")
-        reach = (_field(card), f"{costs.latency_seconds:.3g}", _yes(costs.is_causal))
-        spent = (f"{costs.realtime_factor:.2g}", f"{costs.memory_bytes / 1e6:.0f}")
-        size = (card.name, card.preset, f"{costs.n_parameters / 1e6:.2f}")
-        rows.append((*size, *work, *reach, *spent, f"{costs.segment:.2f}"))
-    return HEAD, rows
+def overview(cards: Sequence[Card]) -> "DataFrame":
+    """A table with a row per card; FORMATS has the formats of its numbers."""
+    from pandas import DataFrame
+
+    rows = [
+        {
+            "model": card.name,
+            "preset": card.preset,
+            "million parameters": card.costs.n_parameters / 1e6,
+            "GFLOP": card.costs.flops / 1e9,
+            "GMAC": card.costs.macs / 1e9,
+            "receptive field, s": _field(card),
+            "latency, s": float(card.costs.latency_seconds),
+            "causal": _yes(card.costs.is_causal),
+            "real-time factor": card.costs.realtime_factor,
+            "memory, MB": card.costs.memory_bytes / 1e6,
+            "segment, s": card.costs.segment,
+        }
+        for card in cards
+    ]
+    return DataFrame(rows)
 
 
-def details(card: Card) -> tuple[Head, Rows]:
-    """Head and rows of a table of one card, a number per row."""
+def details(card: Card) -> "DataFrame":
+    """A table of one card, a number per row, as texts with their units."""
+    from pandas import DataFrame
+
     config, costs = card.config, card.costs
     rows = [
         ("idea", card.idea.rstrip(".")),
@@ -233,11 +259,11 @@ def details(card: Card) -> tuple[Head, Rows]:
         ("measured on", _hardware(card)),
         ("peak memory of a segment", f"{costs.memory_bytes / 1e6:.0f} MB"),
     ]
-    return (card.name, card.preset), rows
+    return DataFrame(rows, columns=[card.name, card.preset])
 
 
 def note(cards: Sequence[Card], form: str = "table") -> str:
-    """What the numbers of a table mean, and the machine that they are from."""
+    """The meaning of the numbers in a table, and the machine that measured them."""
     return remark(f"{NOTE}, on: {_hardware(cards[0])}.", form)
 
 
@@ -265,28 +291,32 @@ def _yes(value: bool) -> str:
 # ---- lists --------------------------------------------------------------------------
 
 
-def sizes() -> tuple[Head, Rows]:
-    """Head and rows of all models and presets, without building their weights."""
+def sizes() -> "DataFrame":
+    """A table of all models and presets, without building their weights."""
     import torch
+    from pandas import DataFrame
 
     from mssedu.models.registry import create_model, list_models, presets_of
 
     rows = []
     for name in list_models():
         for preset, config in presets_of(name).items():
-            with torch.device("meta"):  # tensors that have a shape and no content
+            with torch.device("meta"):  # tensors that have a shape but no content
                 model = create_model(name, preset)
             size = sum(parameter.numel() for parameter in model.parameters())
-            stems = " ".join(config.stems)
-            rows.append((name, preset, stems, f"{size:,}", f"{config.segment:.1f}"))
-    return ("model", "preset", "stems", "parameters", "segment, s"), rows
+            rows.append((name, preset, " ".join(config.stems), size, config.segment))
+    columns = ["model", "preset", "stems", "parameters", "segment, s"]
+    return DataFrame(rows, columns=columns)
 
 
-def published() -> tuple[Head, Rows]:
-    """Head and rows of all published checkpoints."""
+def published() -> "DataFrame":
+    """A table of all published checkpoints."""
+    from pandas import DataFrame
+
     from mssedu.weights.loading import table_rows
 
-    return table_rows()
+    head, rows = table_rows()
+    return DataFrame(rows, columns=list(head))
 
 
 def make_cards(
@@ -299,15 +329,16 @@ def make_cards(
 
     Args:
         preset: "paper" or "tiny", which every model has.
-        device: where to measure: auto, cpu, cuda, mps.
-        progress: is called with cards done, cards in all and the name of the next.
+        device: auto, cpu, cuda or mps.
+        progress: is called with the number of finished cards, the number of all cards,
+            and the name of the next model.
 
     Raises:
         InputError: another preset, or an unknown device.
     """
     from mssedu.models.registry import list_models
 
-    check_name("preset of all models", preset, ("paper", "tiny"))
+    check_name("preset", preset, ("paper", "tiny"))
     cards, names = [], list_models()
     for index, name in enumerate(names):
         if progress is not None:

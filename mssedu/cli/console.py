@@ -16,15 +16,15 @@ from rich.markup import escape
 
 from mssedu.errors import MssEduWarning
 
-FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds until progress is told without a terminal
-READER_GONE = 141  # exit code, as of programs that SIGPIPE ends
+FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds between lines of progress in a log file
+READER_GONE = 141  # exit code, as that of programs that SIGPIPE ends
 
 
 class Output(Console):
-    """A console that passes on the error of a pipe that nobody reads any more."""
+    """A console that raises the error of a pipe that nothing reads any more."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the BrokenPipeError again, where rich would end the program."""
+        """Raise the BrokenPipeError again; rich would end the program."""
         raise
 
 
@@ -33,19 +33,19 @@ err = Output(stderr=True, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """Print a line as it is: no markup, no colors in paths and numbers."""
+    """Print a line as it is, without markup, and without colors for paths."""
     out.print(line, markup=False, highlight=False)
 
 
 def report_failure(kind: str, text: str) -> None:
-    """A line on stderr: what kind of failure, and the message as it is."""
+    """Print a line on stderr: the kind of failure, and the message as it is."""
     err.print(f"[red]{kind:<8}[/]", escape(text), highlight=False)
 
 
 def drop_output() -> int:
-    """Send the rest of the output nowhere, as its reader has gone; the exit code.
+    """Discard the rest of the output, because its reader has gone; the exit code.
 
-    Python writes what is left as it ends, when nobody could catch the error.
+    Python writes what is left at its end, when the error could not be caught.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -63,13 +63,13 @@ def drop_output() -> int:
 
 @contextmanager
 def bar(label: str) -> Iterator[Callable[..., None]]:
-    """Show progress and the time left: a bar on a terminal, else a line now and then.
+    """Show progress and the time left: a bar on a terminal, else a line at times.
 
     Args:
-        label: what is being done.
+        label: name of the task.
 
     Yields:
-        update(done, total, note): to be called after each step; the total may be None.
+        update(done, total, note): call it after each step; the total may be None.
     """
     if not (err.is_interactive and err.file.isatty()):  # some CI forces colors
         yield _Lines(label).update
@@ -83,21 +83,21 @@ def bar(label: str) -> Iterator[Callable[..., None]]:
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=err) as shown:
-        task = shown.add_task(escape(label), total=None, note="")
+    with bars.Progress(*columns, console=err) as display:
+        task = display.add_task(escape(label), total=None, note="")
 
         def update(done: int, total: int | None, note: str = "") -> None:
-            shown.update(task, completed=done, total=total, note=escape(note))
+            display.update(task, completed=done, total=total, note=escape(note))
 
         try:
             yield update
         except BaseException:
-            shown.live.transient = True  # the bar goes, the error stays
+            display.live.transient = True  # the bar is erased, the error stays
             raise
 
 
 class _Lines:
-    """Progress without a terminal, such as in a log file: few lines, no codes."""
+    """Progress without a terminal, such as in a log file: few lines, no bar."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -105,7 +105,7 @@ class _Lines:
         self.first: tuple[float, int] | None = None  # time and count of the first step
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Print a line, if it is time for the next one."""
+        """Print a line if it is time for the next one."""
         now = time.monotonic()
         left = self._seconds_left(now, done, total)
         if now < self.next_line:
@@ -117,7 +117,7 @@ class _Lines:
         err.print(", ".join(parts), markup=False, highlight=False)
 
     def _seconds_left(self, now: float, done: int, total: int | None) -> float | None:
-        """By the mean pace since the first step: a run that goes on begins in between.
+        """From the mean pace since the first step, as a resumed run starts in between.
 
         None as long as it is unknown.
         """
@@ -130,7 +130,7 @@ class _Lines:
 
 
 def _rounded(seconds: float) -> str:
-    """A time that nobody needs exactly.
+    """A time in words, rounded.
 
     Example:
         >>> _rounded(42.3), _rounded(200), _rounded(7600)
@@ -143,7 +143,7 @@ def _rounded(seconds: float) -> str:
 
 
 def show_steps(update: Callable[..., None]) -> Callable[..., None]:
-    """Show a training step on the bar: loss, and the newest validation score."""
+    """A function that shows a training step on a bar: loss and validation score."""
 
     def progress(step: int, steps: int, loss: float, score: float | None) -> None:
         valid = "" if score is None else f", validation {score:.2f} dB"
@@ -154,7 +154,7 @@ def show_steps(update: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Show a warning as one line, without its place in the code, and only once."""
+    """Print each warning once, as one line, without its place in the code."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         report_failure("note", str(message))
@@ -166,24 +166,22 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
-    """Load a model onto its device; what is fetched and its license are shown.
+    """Load a model onto its device, and show its license and the download.
 
     Args:
         source, weights: as in `mssedu.load_model`.
         device: as in `pick_device`.
     """
-    from mssedu.training.preflight import pick_device
+    from mssedu.models.contract import pick_device
     from mssedu.weights.loading import load_model
 
     with ExitStack() as stack:
-        shown: list[
-            Callable[..., None]
-        ] = []  # the bar, once there is something to show
+        updates: list[Callable[..., None]] = []  # of a bar, which the first call opens
 
         def progress(done: int, total: int | None) -> None:
-            if not shown:
-                shown.append(stack.enter_context(bar("fetching, MB")))
-            shown[0](done // 10**6, total and total // 10**6)
+            if not updates:
+                updates.append(stack.enter_context(bar("fetching, MB")))
+            updates[0](done // 10**6, total and total // 10**6)
 
         model = load_model(source, weights=weights, log=out.print, progress=progress)
     return model.to(pick_device(device))

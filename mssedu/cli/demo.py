@@ -1,44 +1,41 @@
-"""The demo: train a small model on four songs, take a new one apart, score it.
+"""The command `mssedu demo`: train a small model on four songs and separate a new one.
 
-    data/train ──fit──▶ model ──separate──▶ stems of the held-out song ──▶ report.html
+    data/train ──fit──▶ model ──separate──▶ stems of the test song ──▶ report.html
 
-Everything it does is a call that a notebook or your own script can make.
+Every step is a call that a notebook or your own script can make as well.
 """
 
 import dataclasses
-import json
 import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from matplotlib.figure import Figure
-from torch import Tensor, nn
-
-from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.track import Track
-from mssedu.errors import InputError, message
-from mssedu.evaluation.result import Evaluation
-from mssedu.evaluation.run import evaluate
-from mssedu.evaluation.track import Scores
-from mssedu.figures.sound import scores_figure, spectrogram_figure
-from mssedu.models.registry import create_model
-from mssedu.reports.demo import Page, write_report
-from mssedu.separation.tensors import separate
+from mssedu.audio.files import write_json
+from mssedu.cli.console import bar, out, show_steps
+from mssedu.errors import InputError
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import fit
-from mssedu.weights.checkpoint import load_checkpoint
 
+if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+    from mssedu.data.track import Track
+    from mssedu.evaluation.result import Evaluation
+    from mssedu.evaluation.track import Scores
+
+    Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
+
+DEMO_FOLDER = Path("runs/demo")
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")
-MARK = ".mssedu-demo"  # the file in a folder whose content a demo may replace
+SPLITS = ("train", "valid", "test")
+MARK = ".mssedu-demo"  # this file marks a folder whose content a demo may replace
 FOLDERS = ("training", "stems", "figures")
 FILES = ("report.html", "scores.json")
-Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 CONFIG = TrainConfig(
     model="open_unmix",
@@ -59,12 +56,36 @@ CONFIG = TrainConfig(
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo has made."""
+    """The results of a demo."""
 
     folder: Path
-    track: str
-    scores: Evaluation
+    track: str  # name of the test song
+    scores: "Evaluation"
     train_seconds: float
+
+
+def demo(folder: Path = DEMO_FOLDER) -> int:
+    """Train on four CC0 songs, separate a new one, and show scores and figures.
+
+    Args:
+        folder: Write stems, figures, scores.json and report.html to this folder. It
+            must be new or empty, or hold an earlier demo, which is replaced.
+    """
+    from mssedu.reports.tables import render
+
+    if is_earlier_demo(folder):
+        out.print(f"Replacing the earlier demo in {folder}", markup=False)
+    with bar("training") as update:
+        done = run_demo(
+            folder, config=CONFIG, log=out.print, progress=show_steps(update)
+        )
+    table = done.scores.track_table(done.track, DEFINITION)
+    out.print(render(table, "markdown"), highlight=False)
+    out.print(f"Trained in {done.train_seconds:.0f} s. Now open:")
+    out.print(f"  {done.folder / 'report.html'}  to listen and to see, in a browser")
+    out.print("  mssedu lab  for the notebooks, starting with 00")
+    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {done.folder / 'training'}")
+    return 0
 
 
 def run_demo(
@@ -77,27 +98,37 @@ def run_demo(
     """Train, separate, score and write stems, figures, scores.json and report.html.
 
     Args:
-        folder: what it writes into: new, empty, or that of an earlier demo, whose files
+        folder: for the results; new, empty, or that of an earlier demo, whose files
             are replaced.
         config: of the training; the default takes about two minutes on two CPU cores.
-        log: is given a sentence before each stage.
-        progress: as in `mssedu.training.loop.fit`.
+        log: is called with a sentence before each stage.
+        progress: as in `mssedu.training.fit`.
 
     Raises:
-        InputError: the folder holds something else than an earlier demo; it is left as
-            it is.
-        DatasetError: the songs in data/ are not there.
+        InputError: the folder holds other files than those of a demo; it is not
+            changed.
+        DatasetError: the songs in data/ are missing.
     """
+    import torch
+
+    from mssedu.data.layouts import demo_data, load_dataset
+    from mssedu.evaluation.run import evaluate
+    from mssedu.models.registry import create_model
+    from mssedu.separation.tensors import separate
+    from mssedu.training.loop import fit
+    from mssedu.weights.checkpoint import load_checkpoint
+
     folder = Path(folder)
     is_earlier_demo(folder)  # an InputError, before anything is read or changed
     torch.manual_seed(config.seed)
     log("Reading the songs")
     songs = [song.in_memory() for song in load_dataset(demo_data())]
-    by_split = {split: [s for s in songs if s.split == split] for split in _SPLITS}
+    by_split = {split: [s for s in songs if s.split == split] for split in SPLITS}
     train_songs = by_split["train"]
     _clear(folder)
     model = create_model(config.model, config.preset, stems=config.stems)
-    log(f"Training {config.model} ({config.preset}) on {_names(train_songs)}")
+    names = ", ".join(song.name for song in train_songs)
+    log(f"Training {config.model} ({config.preset}) on {names}")
     started = time.perf_counter()
     run_dir = folder / "training"
     result = fit(
@@ -111,7 +142,7 @@ def run_demo(
     )
     train_seconds = time.perf_counter() - started
     (song,) = by_split["test"]
-    log(f"Separating {song.name}, which the model has never heard")
+    log(f"Separating {song.name}, which is not in the training set")
     trained = load_checkpoint(result.checkpoint)
     estimate = separate(trained, song.mixture())
     scores = evaluate(
@@ -122,43 +153,41 @@ def run_demo(
     return Demo(folder, song.name, scores, train_seconds)
 
 
-_SPLITS = ("train", "valid", "test")
-
-
 def is_earlier_demo(folder: str | Path) -> bool:
-    """Whether a folder bears the mark of an earlier demo; False if it is new or empty.
+    """Whether a folder holds an earlier demo; False if it is new or empty.
 
     Raises:
-        InputError: the folder holds something else, or is a file.
+        InputError: the folder holds other files, or is a file itself.
     """
     folder = Path(folder)
     if (folder / MARK).is_file():
         return True
     if not folder.exists():
         return False
-    got = "a file"
+    content = "is a file"
     if folder.is_dir():
         names = sorted(path.name for path in folder.iterdir())
         if not names:
             return False
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        got = f"one that holds {', '.join(names[:3])}{more}"
-    wanted = "a new or empty folder, or that of an earlier demo"
-    remedy = "Choose another folder with --folder, or remove what lies there."
-    raise InputError(message(f"demo in {folder.absolute()}", wanted, got, remedy))
+        content = f"holds {', '.join(names[:3])}{more}"
+    raise InputError(
+        f"{folder.absolute()} {content}. A demo needs a new or empty folder, or that "
+        "of an earlier demo. Choose another one with --folder."
+    )
 
 
 def _clear(folder: Path) -> None:
-    """Mark the folder as a demo's, then remove what an earlier demo has written there.
+    """Mark the folder as that of a demo, then remove the files of an earlier demo.
 
-    The mark comes first: a demo that is interrupted can be replaced, too.
+    The mark comes first, so that an interrupted demo can be replaced, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = ", ".join((*FOLDERS, *FILES))
     text = f"mssedu demo wrote this folder. The next one replaces {names}.\n"
     (folder / MARK).write_text(text, "utf-8")
     for name in FOLDERS:
-        if (folder / name).is_symlink():  # what it leads to is not the demo's
+        if (folder / name).is_symlink():  # its target does not belong to the demo
             (folder / name).unlink()
         elif (folder / name).exists():
             shutil.rmtree(folder / name)
@@ -168,14 +197,17 @@ def _clear(folder: Path) -> None:
 
 def _write(
     folder: Path,
-    song: Track,
-    model: nn.Module,
-    estimate: Tensor,
-    scores: Evaluation,
+    song: "Track",
+    model: "nn.Module",
+    estimate: "Tensor",
+    scores: "Evaluation",
     config: TrainConfig,
     train_seconds: float,
 ) -> None:
-    """Stems, figures, scores.json and report.html."""
+    """Write stems, figures, scores.json and report.html."""
+    from mssedu.audio.tensors import save_audio
+    from mssedu.reports.demo import Page, write_report
+
     for name in ("stems", "figures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     stems = scores.stems
@@ -186,19 +218,19 @@ def _write(
         save_audio(path, audio, song.sample_rate, subtype="float32")
     rows = scores.of_track(song.name, DEFINITION)
     document = {"track": song.name, "definition": DEFINITION, "rows": rows}
-    (folder / "scores.json").write_text(json.dumps(document, indent=2), "utf-8")
+    write_json(folder / "scores.json", document)
     figures = _figures(song, estimates, references, rows)
     for number, figure in enumerate(figures.values(), 1):
         figure.savefig(folder / "figures" / f"{number}_{_FIGURE_NAMES[number - 1]}.png")
     parameters = sum(p.numel() for p in model.parameters())
     minutes = config.steps * config.batch_size * config.segment / 60
     page = Page(
-        title=f"{song.name}, taken apart",
+        title=f"{song.name}, separated",
         summary=(
-            f"A small {config.model} with {parameters:,} parameters heard "
-            f"{minutes:.0f} minutes of random mixtures in {train_seconds:.0f} seconds "
-            "of training, then took apart a song that it had never heard. It cannot be "
-            "good yet; the point is that all of it happened in front of you."
+            f"A small {config.model} with {parameters:,} parameters was trained on "
+            f"{minutes:.0f} minutes of random mixtures, in {train_seconds:.0f} s. "
+            "Then it separated a song that is not in the training set. After so short "
+            "a training it cannot be good; the demo shows every step on your machine."
         ),
         definition=DEFINITION,
         rows=rows,
@@ -216,16 +248,24 @@ _FIGURE_NAMES = ("spectrograms", "scores")
 
 
 def _figures(
-    song: Track, estimates: Sounds, references: Sounds, rows: Mapping[str, Scores]
-) -> dict[str, Figure]:
+    song: "Track",
+    estimates: "Sounds",
+    references: "Sounds",
+    rows: Mapping[str, "Scores"],
+) -> dict[str, "Figure"]:
     """Caption -> figure, in the order of `_FIGURE_NAMES`."""
+    import torch
+
+    from mssedu.figures.scores import scores_figure
+    from mssedu.figures.sound import spectrogram_figure
+
     together = sum(estimates.values(), torch.zeros(1))
     panels = {"mixture": song.mixture(), "sum of the estimates": together}
     for stem, audio in estimates.items():
         panels[f"{stem}, true"] = references[stem]
         panels[f"{stem}, estimate"] = audio
     return {
-        "The whole song: what was mixed, and what the model made of it.": (
+        "The whole song: the mixture, the true stems and the estimates.": (
             spectrogram_figure(panels, song.sample_rate, columns=2)
         ),
         "Scores of each stem; silence scores 0 dB.": scores_figure(rows),
@@ -233,6 +273,8 @@ def _figures(
 
 
 def _facts(config: TrainConfig, train_seconds: float) -> dict[str, str]:
+    import torch
+
     changed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -245,7 +287,3 @@ def _facts(config: TrainConfig, train_seconds: float) -> dict[str, str]:
         f"PyTorch {torch.__version__}",
         "music": "“Everything is Free” by Software-Entwicklungskit, CC0 1.0",
     }
-
-
-def _names(tracks: list[Track]) -> str:
-    return ", ".join(track.name for track in tracks)

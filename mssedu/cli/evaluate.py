@@ -1,12 +1,12 @@
-"""The commands `evaluate`, `compare` and `published`: scores, and how sure they are.
+"""The commands `evaluate`, `compare` and `published`: scores and their intervals.
 
-mssedu evaluate DATA -m htdemucs --split test --save runs/scores    go on if interrupted
-mssedu evaluate DATA --estimates separated --save runs/theirs       of any program
-mssedu compare runs/scores runs/theirs                              paired, with p
-mssedu published                                                    what others scored
+mssedu evaluate DATA -m htdemucs --split test --save runs/scores    a model
+mssedu evaluate DATA --estimates separated --save runs/theirs       stems of any program
+mssedu compare runs/scores runs/theirs                              paired, p-values
+mssedu published                                                    scores of papers
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ import tyro
 from mssedu.cli.console import Output, bar, err, load_shown, out
 from mssedu.cli.separate import DEMO_MODEL, Model, source
 from mssedu.data import OnLength
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, note, render
 from mssedu.separation.config import SeparateConfig
 
@@ -24,51 +24,63 @@ if TYPE_CHECKING:
 
 TEMPLATE = "{track}/{stem}.wav"
 FIGURES = (".png", ".pdf", ".svg")
-WIDE = 150  # letters of a table that needs them
+WIDE = 150  # characters of a line of the wide tables
+SIGNED = {"difference": "+.2f", "r": "+.2f", "d_z": "+.2f"}  # columns of `compare`
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Which songs are scored."""
+class SongOptions:
+    """Options for choosing the songs."""
 
-    split: str | None = None  # train, valid or test; all songs if not given
-    tracks: int | None = None  # only so many songs, the first by name
-    # files of one song that differ in length are an error, get zeros at the end (pad),
-    # or lose their end (cut)
+    # use only the songs of this part of the data set: train, valid or test (None: all)
+    split: str | None = None
+    # use only this number of songs, the first by name (None: all)
+    tracks: int | None = None
+    # if the files of a song differ in length: stop with an "error", "pad" the shorter
+    # ones with zeros, or "cut" the longer ones at their end
     on_length: OnLength = "error"
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What is computed."""
+class ScoreOptions:
+    """Options for the computation of the scores."""
 
-    metrics: tuple[str, ...] = (
-        "usdr",
-        "csdr",
-    )  # also csdr_museval, nsdr, si_sdr, sir …
-    rows: tuple[str, ...] = ("silence", "mixture", "model", "irm")  # also ibm, mwf
-    align: bool = False  # find the lag of the estimates, tell it and take it out
-    museval: bool = False  # with --save: files for museval too, frames of BSS Eval v4
-    workers: int = 0  # processes to score in; they pay for oracles and BSS Eval
+    # scores to compute, such as usdr (dB over the whole song), csdr (dB, median of the
+    # frames of 1 s), nsdr, si_sdr, sir, sar, isr, bleedless and fullness
+    metrics: tuple[str, ...] = ("usdr", "csdr")
+    # estimates to score: silence, mixture, model, and the oracles ibm, irm and mwf
+    rows: tuple[str, ...] = ("silence", "mixture", "model", "irm")
+    # measure how many samples the estimates are late, report it, and remove the delay
+    align: bool = False
+    # also write the scores of every second for museval, into the folder of --save
+    museval: bool = False
+    # number of extra processes that compute scores (0: none); they save time with BSS
+    # Eval and the oracles
+    workers: int = 0
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is shown and kept."""
+class ResultOptions:
+    """Options for the results."""
 
-    save: Path | None = None  # run folder: what is done there is not computed again
-    save_stems: Path | None = None  # folder for the stems: to hear, for listen create
-    published: bool = False  # what others scored, by the same definition, below yours
-    format: Format = "table"  # of the tables; csv has one number a line
-    figure: Path | None = None  # box plots of all tracks, such as scores.png
+    # folder for the scores; songs whose scores are there already are not computed again
+    save: Path | None = None
+    # folder for the estimated stems, to listen to them or for mssedu listen create
+    save_stems: Path | None = None
+    # add the published scores of the same definition below yours
+    published: bool = False
+    # format of the tables; csv has one number per line
+    format: Format = "table"
+    # file for box plots of all songs, such as scores.png, .pdf or .svg
+    figure: Path | None = None
 
 
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
     config: Annotated[SeparateConfig, tyro.conf.arg(name="")],
-    scored: Annotated[Scored, tyro.conf.arg(name="")],
-    shown: Annotated[Shown, tyro.conf.arg(name="")],
-    chosen: Annotated[Chosen, tyro.conf.arg(name="")],
+    scores: Annotated[ScoreOptions, tyro.conf.arg(name="")],
+    results: Annotated[ResultOptions, tyro.conf.arg(name="")],
+    songs: Annotated[SongOptions, tyro.conf.arg(name="")],
     model: Model = DEMO_MODEL,
     weights: Path | None = None,
     estimates: Path | None = None,
@@ -78,45 +90,52 @@ def evaluate(
     """Score a model, or stems on disk, beside silence, mixture and oracles.
 
     Args:
-        data: a data set of any layout.
+        data: folder of a data set in any layout.
         config: how to separate; with --estimates only --stems counts.
-        scored: what to compute.
-        shown: what to show and keep.
-        chosen: which songs to score.
-        model: published name, checkpoint file or run folder; the demo's if not given.
-        weights: a local file of weights; with a published name, in place of its own.
-        estimates: folder of stems that any program made, in place of a model.
-        template: where in it a stem lies.
-        device: auto, cpu, cuda, mps.
+        scores: what to compute.
+        results: what to show and to store.
+        songs: which songs to score.
+        model: published name, checkpoint file or run folder.
+        weights: local file of weights, in place of the download of a published name.
+        estimates: folder of stems of any program, to score in place of a model.
+        template: path of each stem below the folder of --estimates.
+        device: device that computes: auto, cpu, cuda or mps.
     """
     from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.estimates import FileEstimates, output_grouping
     from mssedu.evaluation.run import evaluate as run
 
-    _check_flags(shown, scored, chosen.tracks)
-    network, settings, stems = None, {}, config.stems
+    _check_flags(results, scores, songs.tracks)
+    network, stems = None, config.stems
     if estimates is not None:
         _check_no_model(model, weights, estimates)
-    elif "model" in scored.rows:
+    elif "model" in scores.rows:
         network = load_shown(*source(model, weights), device)
-        settings, stems = asdict(config), output_grouping(network, config)
-    songs = load_dataset(
-        data, chosen.split, stems=stems or None, on_length=chosen.on_length
+        stems = output_grouping(network, config)
+    tracks = load_dataset(
+        data, songs.split, stems=stems or None, on_length=songs.on_length
     )
     files = None
     if estimates is not None:
-        files = FileEstimates(estimates, songs[0].stems, template, stems)
-    places = {"folder": shown.save, "stems_folder": shown.save_stems}
+        files = FileEstimates(estimates, tracks[0].stems, template, stems)
     with bar("evaluating") as update:
         found = run(
             network,
-            songs[: chosen.tracks],
+            tracks[: songs.tracks],
+            metrics=scores.metrics,
+            rows=scores.rows,
             estimates=files,
+            separation=config,
+            device=device,
+            folder=results.save,
+            stems_folder=results.save_stems,
+            align=scores.align,
+            museval=scores.museval,
+            workers=scores.workers,
             log=_say,
             progress=update,
-            **(asdict(scored) | settings | places),
         )
-    return _show(found, shown)
+    return _show(found, results)
 
 
 def compare(
@@ -128,24 +147,23 @@ def compare(
     """Compare evaluations, song by song, with the first of them.
 
     Args:
-        runs: folders of mssedu evaluate --save; the first is the baseline.
-        metric: to compare; the first of the first run if not given.
-        common: where songs or stems are not the same, take those that all runs have.
-        format: of the table.
+        runs: folders of mssedu evaluate --save; the first one is the baseline.
+        metric: score to compare (default: the first score of the first run).
+        common: if the runs differ in songs or stems, compare those that all runs have.
+        format: format of the table.
     """
     from mssedu.evaluation.comparison import compare as run
     from mssedu.evaluation.comparison import comparison_note, comparison_table
     from mssedu.evaluation.result import load_evaluation
 
     if len(set(runs)) < len(runs):
-        remedy = "Name each run once."
-        got = [str(path) for path in runs]
-        raise InputError(message("compare", "different runs", got, remedy))
+        names = ", ".join(str(path) for path in runs)
+        raise InputError(f"the runs {names} are not different. Name each run once.")
     short = len({path.name for path in runs}) == len(runs)
     loaded = {p.name if short else str(p): load_evaluation(p) for p in runs}
     found = run(loaded, metric, common=common)
     title = metric or next(iter(loaded.values())).metrics[0]
-    _print(render(*comparison_table(found, title), format), WIDE)
+    _print(render(comparison_table(found, title), format, formats=SIGNED), WIDE)
     _print(note(comparison_note(loaded, found), format))
     return 0
 
@@ -154,8 +172,8 @@ def published(definition: str | None = None, format: Format = "table") -> int:
     """Print what the field has published, with definition, data and source.
 
     Args:
-        definition: only rows of csdr, usdr or nsdr.
-        format: of the table.
+        definition: show only the scores of this definition: csdr, usdr or nsdr.
+        format: format of the table; all but table also have the sources.
     """
     from mssedu.evaluation.published import (
         NOTE,
@@ -168,7 +186,7 @@ def published(definition: str | None = None, format: Format = "table") -> int:
         check_name("definition", definition, known)
     on_terminal = format == "table"
     table = published_table(definition, sources=not on_terminal)
-    _print(render(*table, format), WIDE)
+    _print(render(table, format), WIDE)
     _print(note(NOTE, format))
     if on_terminal:
         _print(note("Sources: mssedu published --format markdown, or csv."))
@@ -177,60 +195,63 @@ def published(definition: str | None = None, format: Format = "table") -> int:
 
 def _check_no_model(model: str, weights: Path | None, estimates: Path) -> None:
     if weights is not None or model != DEMO_MODEL:
-        remedy, got = "Leave one of them out.", f"{model} and {estimates}"
-        raise InputError(message("evaluate", "a model or estimates", got, remedy))
-
-
-def _check_flags(shown: Shown, scored: Scored, tracks: int | None) -> None:
-    """Mistakes that would else be found after hours."""
-    if tracks is not None:
-        check_range("tracks", tracks, 1)
-    if scored.museval and shown.save is None:
-        remedy = "Add --save FOLDER."
-        raise InputError(message("evaluate --museval", "a run folder", None, remedy))
-    if shown.save is not None and shown.save.is_file():
-        remedy = "Choose another name: it holds a file per song."
-        raise InputError(message("evaluate --save", "a folder", shown.save, remedy))
-    if shown.figure is not None and shown.figure.suffix not in FIGURES:
-        remedy = f"Choose one of {', '.join(FIGURES)}."
         raise InputError(
-            message("evaluate --figure", "a picture", shown.figure.name, remedy)
+            f"--estimates {estimates} is scored in place of a model, and a model is "
+            "named too. Leave one of them out."
         )
 
 
-def _show(found: "Evaluation", shown: Shown) -> int:
-    """Files, tables, and the code of success."""
-    from mssedu.evaluation.published import NOTE, published_beside
-    from mssedu.evaluation.score_tables import long_table, score_note, score_table
+def _check_flags(
+    results: ResultOptions, scores: ScoreOptions, tracks: int | None
+) -> None:
+    """Find mistakes now that would otherwise be found after hours."""
+    if tracks is not None:
+        check_range("tracks", tracks, 1)
+    if scores.museval and results.save is None:
+        raise InputError("--museval needs a folder for its files. Add --save FOLDER.")
+    if results.save is not None and results.save.is_file():
+        raise InputError(
+            f"--save {results.save} is a file, and the scores need a folder, which "
+            "holds a file per song. Choose another name."
+        )
+    if results.figure is not None and results.figure.suffix not in FIGURES:
+        raise InputError(
+            f"--figure {results.figure.name} has no ending of a picture. Choose one of "
+            f"{', '.join(FIGURES)}."
+        )
 
-    # Files first: whoever reads the tables through a pipe may stop in the middle.
-    if shown.save is not None:
-        _say(f"Scores of every track: {found.save(shown.save)}")
-    if shown.figure is not None:
-        _draw(found, shown.figure)
-        _say(f"Figure: {shown.figure}")
-    if shown.format == "csv":
-        _print(render(*long_table(found, found.metrics), "csv"))
-    for metric in found.metrics if shown.format != "csv" else ():
-        _print(render(*score_table(found, metric), shown.format))
-        _print(note(score_note(found, metric), shown.format))
-        if shown.format != "latex":
+
+def _show(found: "Evaluation", results: ResultOptions) -> int:
+    """Write the files, print the tables, and return the exit code 0."""
+    from mssedu.evaluation.published import NOTE, published_beside
+
+    # Files first: a reader of the tables through a pipe may stop in the middle.
+    if results.save is not None:
+        _say(f"Scores of every track: {found.save(results.save)}")
+    if results.figure is not None:
+        _draw(found, results.figure)
+        _say(f"Figure: {results.figure}")
+    if results.format == "csv":
+        _print(render(found.summaries(), "csv", decimals=4))
+    for metric in found.metrics if results.format != "csv" else ():
+        _print(render(found.table(metric), results.format))
+        _print(note(found.note(metric), results.format))
+        if results.format != "latex":
             _print("")
-        if shown.published:
-            head, lines = published_beside(found, metric)
-            _print(render(head, lines, shown.format) if lines else "")
+        if results.published:
+            beside = published_beside(found, metric)
+            _print("" if beside.empty else render(beside, results.format))
             text = f"Yours are other songs, unless you scored all of that set. {NOTE}"
             nothing = f"Nothing is published by {metric}."
-            _print(note(text if lines else nothing, shown.format) + "\n")
+            _print(note(nothing if beside.empty else text, results.format) + "\n")
     return 0
 
 
 def _draw(found: "Evaluation", path: Path) -> None:
-    from mssedu.evaluation.score_tables import titled
-    from mssedu.figures.evaluation import boxes_figure
+    from mssedu.figures.scores import boxes_figure
 
     panels = {
-        titled(found, metric): {
+        found.title(metric): {
             row: {s: [*found.by_track(metric, row, s).values()] for s in found.stems}
             for row in found.rows
         }
@@ -241,11 +262,14 @@ def _draw(found: "Evaluation", path: Path) -> None:
 
 
 def _say(line: str) -> None:
-    """To stderr: what is printed stays a table that can be piped."""
+    """Print to stderr, so that stdout holds only tables, which can be piped."""
     err.print(line, markup=False, highlight=False)
 
 
 def _print(content: Any, width: int = 0) -> None:
-    """As it is; a table wider than the terminal is better than one of broken words."""
+    """Print a text or table as it is, on lines of `width` characters at least.
+
+    A table wider than the terminal is easier to read than one of broken words.
+    """
     console = Output(width=width, soft_wrap=True) if width > out.width else out
     console.print(content, markup=False, highlight=False)

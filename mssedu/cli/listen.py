@@ -1,9 +1,9 @@
-"""The command `mssedu listen`: make a listening test, and find out what it says.
+"""The command `mssedu listen`: create a listening test, run it, and report the results.
 
 mssedu listen create RUN_A RUN_B --data SONGS    excerpts and test.toml in runs/listen
 mssedu listen create ours=runs/7 theirs=runs/8   the same, with names of your choice
-mssedu listen serve runs/listen                  a link for listeners: no code to see
-mssedu listen export runs/listen --html          the same as one file, without Python
+mssedu listen serve runs/listen                  a link for listeners, without any code
+mssedu listen export runs/listen --html          the test as one file, without Python
 mssedu listen report runs/listen                 report.html, LaTeX tables, figure
 mssedu listen export runs/listen                 CSV in webMUSHRA's columns, and JSON
 """
@@ -19,32 +19,52 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from mssedu.audio.files import write_text
 from mssedu.cli.console import say
-from mssedu.errors import InputError, message
-from mssedu.listening.test.design import CHOICES, check_systems
-from mssedu.listening.test.excerpts import Excerpts
+from mssedu.errors import InputError
+from mssedu.listening.test.design import CHOICES, Excerpts, check_systems
 
 FOLDER = Path("runs/listen")
 MARK = ".mssedu-listen"  # lists the files of a folder that report and export wrote
-Folder = Annotated[Path, tyro.conf.Positional]
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER]")]
 Runs = Annotated[
-    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FOLDER")
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        metavar="[NAME=]FOLDER",
+        help="folders of stems, one for each system. The results call a system NAME, "
+        "or as its folder is called; listeners never see these names",
+        help_behavior_hint="",
+    ),
 ]
+Merged = Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="")]
 OutDir = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The most used settings of a test; all of them stand in its test.toml."""
+    """The most used settings of a test; test.toml has all settings."""
 
-    test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"  # kind of test
-    title: str = ""  # what listeners read above the page
-    anchors: tuple[str, ...] | None = None  # bad versions to hear; mushra: 3.5, 7 kHz
-    trials_per_listener: int | None = None  # a balanced random subset; all if not given
-    n_replicates: int = 1  # pages shown again, to see how steady a rater is
-    n_repetitions: int = 1  # of each pair in abx and 2afc
-    match_loudness: bool = True  # all versions of an excerpt to one loudness
-    seed: int = 0  # of every order
+    # kind of test: mushra compares all versions on one page with sliders of 0 to 100,
+    # acr rates one version per page from 1 to 5, abx asks which of two versions X is,
+    # and 2afc asks which of two versions is better
+    test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"
+    # title that listeners read above the page
+    title: str = ""
+    # degraded versions that mark the low end of the scale, such as anchor35 and
+    # anchor70, low-passed at 3.5 and 7 kHz (None: these two in mushra with --data)
+    anchors: tuple[str, ...] | None = None
+    # number of trials for each listener, a balanced random subset (None: all trials)
+    trials_per_listener: int | None = None
+    # number of pages of mushra and acr that are shown a second time, to measure how
+    # consistent a listener is
+    n_replicates: int = 1
+    # number of times that each pair is shown in abx and 2afc
+    n_repetitions: int = 1
+    # bring all versions of an excerpt to the same loudness
+    match_loudness: bool = True
+    # seed of the random order of pages and versions
+    seed: int = 0
 
 
 def create(
@@ -56,35 +76,33 @@ def create(
     """Cut excerpts from the stems of several systems and write test.toml.
 
     Args:
-        runs: folders of stems, one for each system; the results call it NAME, or as
-            its folder is called. Listeners never see these names.
-        excerpts: of which songs and stems.
-        settings: of the test.
-        out_dir: folder of the test.
+        runs: folders of stems, each as FOLDER or NAME=FOLDER
+        excerpts: Options for the songs and stems.
+        settings: Options for the test.
+        out_dir: folder of the test
     """
     from mssedu.listening.results.ratings import power_note
     from mssedu.listening.test.create import create_test
 
     named = [named_run(run) for run in runs]
     names = [name for name, _ in named]
-    remedy = "Name a system yourself with NAME=FOLDER, such as ours=runs/7."
-    check_systems("listen create", names, remedy)
+    check_systems(names, "Name a system with NAME=FOLDER, such as ours=runs/7.")
     systems = dict(named)
     design = create_test(out_dir, systems, excerpts, **asdict(settings))
     say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
     if design.test not in CHOICES and len(names) > 1:
         say(power_note(5, len(names)))
-    say(f"Read it, and change it until somebody has listened: {out_dir / 'test.toml'}")
+    say(f"You can edit it until the first listener begins: {out_dir / 'test.toml'}")
     return 0
 
 
 def named_run(text: str) -> tuple[str, Path]:
     """Name and folder of a run that is written as FOLDER or as NAME=FOLDER.
 
-    A folder that exists is taken as it is, since its name may hold "=" too.
+    A text that is the path of a folder has no name in it, even if it contains "=".
 
     Raises:
-        InputError: no name or no folder beside "=".
+        InputError: the name or the folder beside "=" is missing.
 
     Example:
         >>> name, folder = named_run("ours=runs/lr=0.1")
@@ -97,8 +115,7 @@ def named_run(text: str) -> tuple[str, Path]:
     if not equals or is_path:
         return path.resolve().name, path
     if not name.strip() or not folder:
-        remedy = "Write it like ours=runs/7."
-        raise InputError(message("listen create", "NAME=FOLDER", repr(text), remedy))
+        raise InputError(f"{text!r} is not NAME=FOLDER. An example is ours=runs/7.")
     return name.strip(), Path(folder).expanduser()
 
 
@@ -112,23 +129,23 @@ def serve(
     """Let listeners take the test in a browser, without a notebook or any code.
 
     Args:
-        folder: of the test.
-        host: address to listen at; 0.0.0.0 lets other machines of this network in.
-        port: 0: any that is free.
-        token: what the link must hold; a random one if not given.
-        open_browser: open the link here as well.
+        folder: folder of the test
+        host: address of the server; 0.0.0.0 admits other machines of this network
+        port: port of the server; 0 picks a free one
+        token: secret word in the link (None: a random one)
+        open_browser: also open the link in the browser of this machine
     """
     from mssedu.listening.test.server import Server
 
     async def run() -> None:
         with _results(folder) as store, Server(store, host, port, token) as server:
             say(f"Link for listeners: {server.address}")
-            say(f"Answers: {store.path}. Ctrl-C ends; codes hold when it runs again.")
+            say(f"Answers: {store.path}. Ctrl-C stops; a later run can continue.")
             if open_browser:
                 webbrowser.open(server.address)
             await asyncio.Event().wait()
 
-    with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
         asyncio.run(run())
     return 0
 
@@ -138,12 +155,12 @@ def report(
     out_dir: OutDir = None,
     usdr: bool = False,
 ) -> int:
-    """Write what listeners have said as report.html, LaTeX tables and a figure.
+    """Write the results as report.html, LaTeX tables and a figure.
 
     Args:
-        folder: of the test.
-        out_dir: for the report; FOLDER/report if not given.
-        usdr: set the ratings against the usdr of the same excerpts.
+        folder: folder of the test
+        out_dir: folder of the report (None: FOLDER/report)
+        usdr: also compare the ratings with the usdr of the same excerpts
     """
     from mssedu.listening.results.agreement import excerpt_scores
     from mssedu.listening.results.report import write_report
@@ -162,16 +179,16 @@ def report(
 def export(
     folder: Folder = FOLDER,
     out_dir: OutDir = None,
-    merge: tuple[Path, ...] = (),
+    merge: Merged = (),
     html: bool = False,
 ) -> int:
-    """Write the results as CSV in webMUSHRA's columns and as JSON, or the test itself.
+    """Write the results as CSV (webMUSHRA's columns) and JSON, or the test as one page.
 
     Args:
-        folder: of the test.
-        out_dir: for the files; FOLDER/results if not given.
-        merge: results of other machines or pages with the same test, taken in first.
-        html: write the test as one HTML file, which a browser runs without Python.
+        folder: folder of the test
+        out_dir: folder of the files (None: FOLDER/results)
+        merge: files with more results of this test, which are added to it first
+        html: write the test, not the results, as one HTML file for any browser
     """
     from mssedu.listening.results.export import FILES, read_json, write_csv, write_json
     from mssedu.listening.test.offline import write_test_page
@@ -184,7 +201,7 @@ def export(
             with _own_files(out_dir, ["test.html"]):
                 path = write_test_page(store, out_dir / "test.html")
             say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
-            say("Take in what listeners send back: --merge results_*.json")
+            say("Add the files that listeners send back: --merge results_*.json")
             return 0
         with _own_files(out_dir, [FILES[store.design.test], "results.json"]):
             say(f"CSV: {write_csv(store, out_dir)}")
@@ -193,36 +210,33 @@ def export(
 
 
 def listen(
-    done: Annotated[
+    code: Annotated[
         Annotated[Any, tyro.conf.subcommand("create", constructor=create)]
         | Annotated[Any, tyro.conf.subcommand("serve", constructor=serve)]
         | Annotated[Any, tyro.conf.subcommand("report", constructor=report)]
         | Annotated[Any, tyro.conf.subcommand("export", constructor=export)],
-        tyro.conf.arg(name=""),
+        tyro.conf.arg(name="", help="Choose one; each has a --help of its own."),
     ],
 ) -> int:
-    """Make a listening test, let people take it, evaluate and export it.
-
-    Args:
-        done: exit code of the subcommand, which has run by then.
-    """
-    return int(done)
+    """Create a listening test, let listeners take it, and report the results."""
+    return int(code)  # tyro has run the subcommand
 
 
 @contextlib.contextmanager
 def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
-    """While open, files of these names are written; the folder remembers them.
+    """Allow the caller to write these files; a list in the folder names them later.
 
     Raises:
-        InputError: one of them is there, and this command has not written it.
+        InputError: one of them exists, and this command has not written it.
     """
     mark = folder / MARK
     ours = mark.read_text("utf-8").splitlines() if mark.is_file() else []
     others = [name for name in names if name not in ours and (folder / name).exists()]
     if others:
-        remedy = "Choose another folder with -o, or move it away."
-        wanted = f"a folder without a {others[0]} of other origin"
-        raise InputError(message("listen", wanted, folder.absolute(), remedy))
+        raise InputError(
+            f"{folder.absolute()} has a {others[0]} that mssedu listen did not write. "
+            "Choose another folder with -o, or move the file."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
@@ -230,11 +244,11 @@ def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
         written = [name for name in names if (folder / name).exists()]
         if written:
             lines = "\n".join(dict.fromkeys([*ours, *written]))
-            mark.write_text(f"{lines}\n", "utf-8")
+            write_text(mark, f"{lines}\n")
 
 
 def _results(folder: Path) -> Any:
-    """The results of a test; a file is made if nobody has listened yet."""
+    """The results of a test; the file is created if nobody has listened yet."""
     from mssedu.listening.test.create import FILE, RESULTS
     from mssedu.listening.test.design import load_design
     from mssedu.listening.test.store import ResultStore

