@@ -1,18 +1,18 @@
-"""Listening in a notebook: hear a sound, compare several, mix stems, paint a mask.
+"""Listening in a notebook: play a sound, compare versions, mix stems, paint a mask.
 
     Player          one sound: waveform, spectrogram, a cursor over both
     ABSwitch        several versions of one sound, switched while they play
-    StemMixer       stems with faders, and what the mixture has beyond their sum
-    MaskLab         a mask on a spectrogram, made by hand or by rule, heard at once
-    ListeningTest   a listener's seat in a test that `mssedu listen create` has made
+    StemMixer       stems with faders, and the residual of the mixture
+    MaskLab         a mask on a spectrogram, by rule and with a brush, audible at once
+    ListeningTest   the pages of a listening test, for one listener
 
-    widgets/   those above, over one sound engine, static/engine.js
-    test/      a listening test: design, create, session, store; notebook, server, offline
+    widgets/   the first four, with one sound engine, static/engine.js
+    test/      a test: design, create, session, store; notebook, server, offline
     results/   what the ratings say: screening, intervals, tests, agreement, report
 
-Nothing is loaded from the network, and no sound is left in the saved notebook. Where no
-widgets are shown, a widget's `plain()` gives simple players; the environment variable
-MSSEDU_LISTENING=plain puts those in the place of every widget.
+Nothing is loaded from the network, and no sound is saved in the notebook. For places
+without widgets, the method `plain()` of a widget returns simple players; with the
+environment variable MSSEDU_LISTENING=plain they replace every widget.
 
 Notebook: 13.
 """
@@ -20,7 +20,14 @@ Notebook: 13.
 import lazy_loader
 
 _NAMES = {
-    "widgets": ["ABSwitch", "MaskLab", "Player", "StemMixer"],
+    "widgets": [
+        "ABSwitch",
+        "MaskLab",
+        "Player",
+        "StemMixer",
+        "match_loudness",
+        "with_headroom",
+    ],
     "test": [
         "Design",
         "Excerpts",
@@ -31,6 +38,7 @@ _NAMES = {
         "chosen_trials",
         "create_test",
         "load_design",
+        "load_stimuli",
         "loudest_start",
         "plan",
         "save_design",

@@ -59,8 +59,14 @@ def start(root, work, port):
         "IPYTHONDIR": root / "ipython",
     }
     words = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ip=127.0.0.1", f"--port={port}", f"--IdentityProvider.token={TOKEN}"),
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.root_dir={work}",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

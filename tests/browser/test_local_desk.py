@@ -6,8 +6,8 @@ import random
 import pytest
 
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.dialog import take, view
 from mssedu.listening.test.offline import page_data, taken_in
+from mssedu.listening.test.pages import perform, view
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.stimuli import Stimuli
 from mssedu.listening.test.store import ResultStore
@@ -103,7 +103,7 @@ def test_both_say_the_same_to_the_same_words(page, store, seed):
         if ours["kind"] == "end":
             break
         words = something(ours, draw)
-        wrong = take(session, words)
+        wrong = perform(session, words)
         ours, theirs = view(session), page.evaluate("(w) => say(w)", words)
         ours["state"]["error"] = wrong
     assert ours["kind"] == "end"

@@ -3,9 +3,9 @@
    desk ──view──▶ consent │ questions │ rating page (booth.js) │ end
         ◀─words── what the listener says, one after the other
 
-   A desk is where answers go: remote.js, a server; local.js, this browser. It has
-   begin(code), tell(view, words), sounds(view), ending(view). The listener's code stands
-   in the address behind #, so a page that is loaded again goes on where it was.
+   A desk saves the answers: remote.js on a server, local.js in this browser. It has
+   begin(code), tell(view, words), sounds(view), ending(view). The address contains the
+   listener's code behind #, so a reloaded page continues where it was.
 */
 import booth from "./booth.js";
 import { h } from "./view.js";
@@ -14,7 +14,7 @@ const button = (text, onclick) => h("button", { textContent: text, onclick });
 const heading = (text) => h("h1", {}, text);
 const status = () => h("p", { className: "ms-note", role: "status" });
 
-/* A new listener, or one who was here before. */
+/* The start page, for a new listener or for one who comes back. */
 function welcome(title, begin) {
   const note = status();
   const code = h("input", { type: "text", size: 12, id: "code", autocomplete: "off" });
@@ -22,7 +22,7 @@ function welcome(title, begin) {
     note.textContent = "One moment …";
     note.textContent = (await begin(given)) ?? "";
   };
-  const form = h("form", {}, h("label", { for: "code" }, "Here before? Your code: "), code, button("Go on"));
+  const form = h("form", {}, h("label", { for: "code" }, "Were you here before? Your code: "), code, button("Go on"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (code.value.trim()) start(code.value.trim());
@@ -39,7 +39,7 @@ function consent(view, tell) {
   return [text, h("div", { className: "ms-bar" }, button("I agree", () => answer("yes")), button("I decline", () => answer("no")))];
 }
 
-/* A question with choices is a group of radio buttons, one without is a line to fill. */
+/* Radio buttons for a question with choices, a line of text for one without. */
 function questionnaire(view, tell) {
   const note = status();
   const fields = Object.entries(view.asked).map(([name, choices]) => {
@@ -59,7 +59,7 @@ function questionnaire(view, tell) {
   return [form];
 }
 
-/* The notebook's rating page, with a desk in the place of Python. */
+/* The rating page of the notebook, with a desk instead of Python. */
 function rating(view, tell, sounds) {
   const traits = { _names: view.sounds, _page: view.page, _state: view.state };
   const listeners = {};
@@ -67,7 +67,7 @@ function rating(view, tell, sounds) {
     get: (name) => traits[name],
     on: (name, f) => (listeners[name] ??= new Set()).add(f),
     off: (name, f) => listeners[name]?.delete(f),
-    send: (words) => words.kind !== "send" && tell(words), // sounds come by themselves
+    send: (words) => words.kind !== "send" && tell(words), // sounds are sent without a request
   };
   const emit = (name, ...values) => listeners[name]?.forEach((f) => f(...values));
   const el = h("div");
@@ -91,12 +91,12 @@ function rating(view, tell, sounds) {
 
 export function openTest(desk, title, root) {
   let shown = { close() {} };
-  let queue = Promise.resolve(); // words reach the desk in their order
+  let queue = Promise.resolve(); // keeps the order of the messages
 
   const note = (fault) => (shown.fault.textContent = fault);
   const turn = (view) => {
     shown.close?.();
-    // Words of a page that is over go nowhere: they would be said of the next one
+    // Messages of a page that is over are dropped: they would change the next page
     const tell = (words) =>
       (queue = queue.then(async () => {
         if (shown.view !== view) return { view: shown.view };

@@ -1,18 +1,18 @@
-/* What the engine is built on: audio contexts, samples, instants, fades, a meter. */
+/* Parts of the engine: audio contexts, samples, times, fades, a meter. */
 
-export const FADE = 0.008; // of a switch: too short to hear, too long to click
-export const LEAD = 0.05; // from a command to its sound: the audio thread works ahead
+export const FADE = 0.008; // seconds of a switch: not audible as a fade, and no click
+export const LEAD = 0.05; // seconds from a command to its sound; the audio thread works ahead
 
 /* What all widgets of a page share: one context per sample rate, one engine that plays,
-   the volume, −6 dB at first, as a first sound should never be too loud. Each widget is
-   a module of its own, so this lies on the page itself. */
+   the volume, which starts at −6 dB, as the first sound should never be too loud. Each
+   widget is a module of its own, so they share an object of the page. */
 export function page() {
   const key = Symbol.for("mssedu.listening");
   return (globalThis[key] ??= { contexts: new Map(), playing: null, volume: 0.5 });
 }
 
 /* The context runs at the sounds' own rate, so that nothing is resampled before the
-   sound card. Call it from a click or a key press, or the browser keeps it silent. */
+   sound card. Call it from a click or a key press, or the browser blocks the sound. */
 export async function contextOf(sampleRate) {
   const { contexts } = page();
   if (!contexts.has(sampleRate)) {
@@ -25,7 +25,7 @@ export async function contextOf(sampleRate) {
 }
 
 /* 16-bit samples, channel after channel -> AudioBuffer. Mono becomes two equal
-   channels, so that pan and meters meet stereo only. */
+   channels, so that pan and meters get stereo only. */
 export function decode(bytes, channels, sampleRate, scale = 1) {
   const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
   const steps = new Int16Array(data);
@@ -39,12 +39,12 @@ export function decode(bytes, channels, sampleRate, scale = 1) {
   return buffer;
 }
 
-/* The nearest instant at which a sample lies: sources that start between two samples
-   would be interpolated. */
+/* The nearest time that falls on a sample: sources that start between two samples would
+   be interpolated. */
 export const onGrid = (seconds, context) =>
   Math.round(seconds * context.sampleRate) / context.sampleRate;
 
-/* Bring a parameter from one value to another on a straight line. */
+/* Change a parameter linearly from one value to another. */
 export function ramp(parameter, from, to, when) {
   parameter.setValueAtTime(from, when);
   parameter.linearRampToValueAtTime(to, when + FADE);

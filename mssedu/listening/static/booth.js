@@ -1,22 +1,22 @@
-/* One page of a listening test: hear all versions in step, then say what they are worth.
+/* One page of a listening test: listen to all versions in sync, then rate them.
 
-   buttons, keys 1–9 ──▶ what is heard ──every half second──▶ "heard" ──▶ Python
+   buttons, keys 1–9 ──▶ audible sound ──every half second──▶ "heard" ──▶ Python
    sliders, numbers, choice ────────────at once────────────▶ "rate", "choose"
-   Python ──▶ _state: what is missing, what was said     ──▶ what is enabled
+   Python ──▶ _state: what is missing, the answers so far ──▶ what is enabled
 
-   The page knows letters only. It keeps nothing: what it shows after a reload comes from
-   Python's answers. A slider that has focus is heard.
+   The page has letters and no names. It stores nothing: after a reload it shows the
+   answers that Python sends. The sound of the slider with the focus is audible.
 */
 import { Timeline } from "./timeline.js";
 import { choice, h, KEYS, widget } from "./view.js";
 
 const REPORT = 0.5; // seconds of listening between two messages
 
-/* 0 … 100 for each label; a value counts once it was set. */
+/* 0 … 100 for each label; a value counts after the listener has set it. */
 function sliders(page, question, hear, rate) {
   const rows = page.labels.map((label) => {
     const value = h("output", { className: "ms-db" });
-    let held = false; // in the listener's hand: Python's answers come too late for it
+    let held = false; // while the listener moves it, older answers must not move it
     const slider = h("input", {
       ...{ type: "range", min: 0, max: 100, step: 1, value: page.start, className: "ms-rate" },
       "aria-label": `${label}, ${question}`,
@@ -27,7 +27,7 @@ function sliders(page, question, hear, rate) {
       },
       onblur: () => (held = false),
     });
-    // The place where it waits may be meant as well, so a click or a key says it too
+    // The start value may be the rating, so a click or a key without a move counts too
     let last = null;
     const say = () => {
       if (slider.disabled || slider.value === last) return;
@@ -55,7 +55,7 @@ function sliders(page, question, hear, rate) {
   return { element, show: (...state) => rows.forEach((row) => row.show(...state)) };
 }
 
-/* Buttons of which one is said; `values` are sent, `names` are shown. */
+/* Buttons of which one can be chosen; `values` are sent, `names` are shown. */
 function buttons(name, names, values, say) {
   const all = names.map((text, i) =>
     h("button", { role: "radio", textContent: text, onclick: () => say(values[i]) }),
@@ -118,14 +118,14 @@ const booth = widget(({ model, engine, root, bar }) => {
 
   const line = ({ draw, width, height }, { color }) => {
     draw.fillStyle = color;
-    draw.fillRect(0, height / 2, width, 1); // a waveform would tell who is who
+    draw.fillRect(0, height / 2, width, 1); // a waveform would show which system it is
   };
   const timeline = new Timeline(engine, [{ height: 24, draw: line }], "Position");
   const note = h("span", { className: "ms-note", role: "status" });
   const comment = h("textarea", {
-    ...{ rows: 1, placeholder: "Remarks, if you like", "aria-label": "Remarks" },
+    ...{ rows: 1, placeholder: "Remarks (optional)", "aria-label": "Remarks" },
     onchange: () => model.send({ kind: "comment", text: comment.value }),
-    onkeydown: (event) => event.stopPropagation(), // letters are no commands here
+    onkeydown: (event) => event.stopPropagation(), // letters are text here, not commands
   });
   const next = h("button", {
     textContent: "Next",

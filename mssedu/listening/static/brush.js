@@ -1,7 +1,7 @@
 /* A brush over a picture: strokes in seconds and Hz, by pointer or by keys.
 
-   With the tool "Listen" the pointer moves the cursor of the timeline as everywhere; with
-   "Keep" and "Remove" it paints. Arrow keys with Shift move the brush, Enter makes a dab.
+   With the tool "Listen" the pointer moves the cursor of the timeline, as everywhere; with
+   "Keep" and "Remove" it paints. Arrow keys with Shift move the brush, Enter paints a dot.
 */
 import { choice, h } from "./view.js";
 

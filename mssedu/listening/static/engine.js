@@ -1,8 +1,8 @@
 /* The one sound engine of the listening widgets: Web Audio, nothing else.
 
-   All sounds run in step, from one clock instant on, and a gain decides how much of
-   each is heard. To switch is to cross-fade two gains that sum to 1, so the level of
-   what both sounds share never dips.
+   All sounds start at one time of the audio clock, and each has a gain. A switch
+   cross-fades two gains that sum to 1, so the level of what both sounds share is
+   constant.
 
      sound 0 ─▶ source ─▶ level ─┬─▶ pan ─┐
                                  └─▶ meter│              ┌─▶ meter of the sum
@@ -11,7 +11,7 @@
                 └──────────────── a Run ─────────────┘
                 └────────────────────── an Engine ────────────────────────────┘
 
-   A Run is what sounds between two jumps: sources cannot start twice, so a seek begins a
+   A Run plays from one jump to the next: sources cannot start twice, so a seek begins a
    new Run and fades the old one out. It works in an OfflineAudioContext as well.
    Times are seconds of the audio clock; positions are seconds of the sound.
 */
@@ -20,12 +20,12 @@ import { contextOf, FADE, LEAD, Meter, onGrid, page, ramp } from "./audio.js";
 
 export class Run {
   /* buffers: AudioBuffers of one length; levels: a gain for each; pans: -1 … 1 each;
-     meters: nodes that listen to each level, or none. */
+     meters: a node for each level, or none. */
   constructor(context, buffers, { levels, pans, output, meters }) {
     this.context = context;
     this.levels = [...levels];
-    this.free = 0; // when the last fade is over
-    this.onended = () => {}; // called when it came to its end, or was stopped
+    this.free = 0; // time at which the last fade ends
+    this.onended = () => {}; // called when it ends or is stopped
     this.envelope = context.createGain();
     this.envelope.connect(output ?? context.destination);
     this.tracks = buffers.map((buffer, i) => {
@@ -47,8 +47,7 @@ export class Run {
     this.repeat = repeat;
     this.when = onGrid(when, context);
     this.offset = onGrid(offset, context);
-    // In the middle of a sound the first sample would be a click; at its start it is
-    // the sound's own.
+    // A start in the middle of a sound would click; its own start needs no fade.
     if (this.offset > 0) ramp(this.envelope.gain, 0, 1, this.when);
     this.tracks[0].source.onended = () => this.onended();
     for (const { source } of this.tracks) {
@@ -60,8 +59,8 @@ export class Run {
     }
   }
 
-  /* Cross-fade to other levels. A fade waits for the one before it, so the gains are
-     known at each instant and always sum to what they should. */
+  /* Cross-fade to other levels. A fade waits for the previous one, so the gains are known
+     at all times and their sum is always right. */
   fade(levels, when) {
     const begin = Math.max(when, this.free);
     this.tracks.forEach(({ level }, i) => {
@@ -89,7 +88,7 @@ export class Run {
     for (const { level } of this.tracks) level.disconnect();
   }
 
-  /* Where in the sound it is at an instant of the audio clock. */
+  /* The position in the sound at a time of the audio clock. */
   positionAt(time) {
     const gone = this.offset + Math.max(0, time - this.when);
     if (gone < this.end) return gone;
@@ -99,14 +98,14 @@ export class Run {
 }
 
 export class Engine {
-  /* onchange() is called when it starts, pauses, ends, or repeats something else. */
+  /* onchange() is called when it starts, pauses, ends, or gets another region. */
   constructor(sampleRate, buffers, levels, onchange = () => {}) {
     Object.assign(this, { sampleRate, buffers, levels, onchange });
     this.pans = buffers.map(() => 0);
     this.duration = buffers[0].length / sampleRate;
     this.region = [0, this.duration]; // what is played, and repeated if `repeat`
     this.repeat = true;
-    this.volume = page().volume; // as it was set last, so that no page is louder
+    this.volume = page().volume; // the last setting, so that no page is louder
     this.paused = 0; // position while nothing plays
     this.run = null;
     this.closed = false;
@@ -114,14 +113,14 @@ export class Engine {
 
   get position() {
     if (!this.run) return this.paused;
-    const late = this.context.outputLatency || 0; // what is heard left the clock earlier
+    const late = this.context.outputLatency || 0; // the audible sound left the clock earlier
     return this.run.positionAt(this.context.currentTime - late);
   }
 
   async play() {
     if (this.run || this.closed) return;
     const context = await contextOf(this.sampleRate);
-    if (this.run || this.closed) return; // another press came in between
+    if (this.run || this.closed) return; // another click was faster
     page().playing?.pause();
     page().playing = this;
     if (!this.context) this.wire(context);
@@ -154,7 +153,7 @@ export class Engine {
     this.onchange();
   }
 
-  /* One sound's samples are other ones now; all goes on from where it is. */
+  /* Replace the samples of one sound; the position does not change. */
   setBuffer(i, buffer) {
     this.buffers[i] = buffer;
     this.again(null);
@@ -179,7 +178,7 @@ export class Engine {
     this.output?.gain.setTargetAtTime(volume, this.context.currentTime, FADE);
   }
 
-  /* Peak of one sound behind its level, or of the sum before the volume. */
+  /* Peak of one sound after its level, or of the sum before the volume. */
   peak(i = null) {
     if (!this.run) return 0;
     return (i === null ? this.meter : this.meters[i]).peak();
@@ -221,8 +220,8 @@ export class Engine {
     run.stop(when);
   }
 
-  /* Go on in a new Run, at a position, or without a jump if it is null. A Run that has
-     not begun yet is replaced, at the instant that was planned for it. */
+  /* Continue in a new Run, at a position, or without a jump if it is null. A Run that has
+     not begun yet is replaced at its planned time. */
   again(position) {
     const { run, context } = this;
     if (!run) return;

@@ -1,11 +1,11 @@
 /* A desk in the browser: a test without Python. The rules are those of session.py, and a
-   test compares the two. Answers are kept in the browser at once; at the end the
-   listener saves them as a file, which `mssedu listen export --merge` takes in.
+   test compares the two. The browser saves every answer at once; at the end the listener
+   saves them as a file for `mssedu listen export --merge`.
 */
 import { h } from "./view.js";
 
 const now = () => new Date().toISOString();
-const LONGEST_AWAY = 600; // seconds between two actions that still count as work
+const LONGEST_AWAY = 600; // seconds; a longer time between two actions is a break
 const HEX = 16;
 
 export class LocalDesk {
@@ -16,7 +16,7 @@ export class LocalDesk {
 
   begin(code) {
     const { sha256, plans } = this.test;
-    if (code && !this.read(code)) throw new Error(`Nobody was ${code} in this browser.`);
+    if (code && !this.read(code)) throw new Error(`There is no listener ${code} in this browser.`);
     if (!code) {
       const draw = crypto.getRandomValues(new Uint8Array(4));
       const listener = [...draw].map((byte) => byte.toString(HEX).padStart(2, "0")).join("");
@@ -26,7 +26,7 @@ export class LocalDesk {
     return this.view();
   }
 
-  // ---- what is shown, as in dialog.py ---------------------------------------------------
+  // ---- what is shown, as in pages.py ----------------------------------------------------
 
   get plan() {
     return this.test.plans[this.result.number];
@@ -37,7 +37,7 @@ export class LocalDesk {
     return this.result.answers.consent === "no" ? this.plan.length : done;
   }
 
-  /* What was said on this page: {seconds, comment, finished, heard, ratings}. */
+  /* The answers on this page: {seconds, comment, finished, heard, ratings}. */
   get said() {
     const blank = { seconds: 0, comment: "", finished: null, heard: {}, ratings: [] };
     return (this.result.pages[this.place] ??= blank);
@@ -98,14 +98,14 @@ export class LocalDesk {
 
   async tell(view, words, note) {
     const { place } = view;
-    this.read(view.listener); // another tab may have gone on
+    this.read(view.listener); // another tab may have changed it
     if (this.place !== place) return { view: this.view() };
     const error = this[words.kind](words) ?? "";
     try {
       this.storage.setItem(this.key(view.listener), JSON.stringify(this.result));
       note("");
     } catch (fault) {
-      note(`Not saved in this browser: ${fault.message}. Keep this page open to its end.`);
+      note(`Not saved in this browser: ${fault.message}. Keep this page open until you have saved your answers.`);
     }
     return this.place === place ? { state: this.state(error) } : { view: this.view() };
   }
@@ -114,14 +114,14 @@ export class LocalDesk {
     return `${this.test.sha256} ${listener}`;
   }
 
-  /* Take what the browser holds of a listener; whether it holds anything. */
+  /* Load the saved answers of a listener; returns whether there are any. */
   read(listener) {
     const kept = this.storage.getItem(this.key(listener));
     if (kept) this.result = JSON.parse(kept);
     return kept !== null;
   }
 
-  /* Time since the last action; a long break is none of it. */
+  /* Add the time since the last action; a long break counts as 0. */
   spend() {
     const time = performance.now();
     const seconds = (time - this.since) / 1000;
@@ -147,7 +147,7 @@ export class LocalDesk {
     this.keep(() => true, { label });
   }
 
-  /* A rating in the place of an earlier one. */
+  /* Save a rating; it replaces an earlier one. */
   keep(same, rating) {
     this.spend();
     const { ratings } = this.said;
@@ -175,7 +175,7 @@ export class LocalDesk {
 
   // ---- sounds and results ---------------------------------------------------------------
 
-  /* FLAC is read at its own sample rate, so every sample comes out as it went in. */
+  /* FLAC is decoded at its own sample rate, so no sample changes. */
   async sounds(view) {
     const { sounds } = this.plan[view.place];
     const shape = this.test.shapes[Object.values(sounds)[0]];
@@ -195,6 +195,6 @@ export class LocalDesk {
     const file = new Blob([JSON.stringify(this.result)], { type: "application/json" });
     const settings = { href: URL.createObjectURL(file), download: `results_${listener}.json` };
     const link = h("a", { ...settings, className: "ms-save" }, "Save your answers");
-    return [h("p", {}, link, " and send the file to whoever gave you this page.")];
+    return [h("p", {}, link, " and send the file to the person who gave you this page.")];
   }
 }

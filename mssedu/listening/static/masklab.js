@@ -1,5 +1,5 @@
-/* MaskLab: a mask over the mixture's spectrogram. Python makes it and what it lets
-   through; this page sets rule and strokes and plays what comes back. */
+/* MaskLab: a mask over the mixture's spectrogram. Python computes the mask and its
+   results; this page sets the rule and the strokes and plays the results. */
 import { Brush } from "./brush.js";
 import { GUTTER, Picture } from "./picture.js";
 import { Timeline } from "./timeline.js";
@@ -82,7 +82,7 @@ export default widget(({ model, data, engine, root }) => {
     caption,
     h("p", { className: "ms-note" }, picture.legend(), KEYS(
       "1–4: what is heard", "A listen, K keep, R remove", ", . brush size",
-      "Shift + arrows: move the brush", "Enter: dab", "Z: undo",
+      "Shift + arrows: move the brush", "Enter: paint a dot", "Z: undo",
     )),
   );
   const keys = { ...timeline.keys, ...brush.keys, z: () => undo.click() };

@@ -5,7 +5,7 @@ import { h, KEYS, widget } from "./view.js";
 const LANE = 44; // pixels of a strip
 const OFF = -60; // dB at the lower end of a fader
 
-/* What reaches the sum of each stem: 10^(dB/20), 0 if it is off, muted or not soloed. */
+/* The factor of each stem in the sum: 10^(dB/20), 0 if it is off, muted or not soloed. */
 export function gains(names, { gains_db, muted, soloed }) {
   return names.map((name) => {
     const heard = soloed.length ? soloed.includes(name) : !muted.includes(name);

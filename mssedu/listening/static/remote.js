@@ -1,5 +1,5 @@
-/* A desk at a server: `mssedu listen serve`. What did not arrive is sent again until it
-   did, so no answer is lost because a server or a network rested.
+/* A desk on a server: `mssedu listen serve`. A message is sent again until it arrives,
+   so no answer is lost while the server or the network is down.
 */
 
 const AGAIN = 2000; // milliseconds until the next attempt
@@ -16,8 +16,8 @@ async function post(address, content) {
   return answer.json();
 }
 
-/* What ask() gives, once it gives something; note(text) tells the listener what is
-   wrong until then. */
+/* Call ask() until it succeeds, and return its result; note(text) shows the listener
+   what is wrong until then. */
 async function insist(ask, note) {
   for (;;) {
     try {
@@ -37,7 +37,7 @@ export const remoteDesk = {
   tell: ({ listener, place }, words, note) =>
     insist(() => post("tell", { listener, place, words }), note),
 
-  /* All sounds of the page come in one answer, one behind the other. */
+  /* One answer contains all sounds of the page, one after the other. */
   async sounds({ listener, place, sounds }, note) {
     const answer = await insist(() => asked(`sounds/${listener}/${place}`), note);
     const shape = JSON.parse(answer.headers.get("X-Shape"));

@@ -1,4 +1,4 @@
-/* ABSwitch: several versions of one sound that run in step; one is heard. */
+/* ABSwitch: several versions of one sound that run in sync; one is audible. */
 import { Timeline, waveform } from "./timeline.js";
 import { choice, h, KEYS, widget } from "./view.js";
 
@@ -9,7 +9,7 @@ export default widget(({ model, engine, root, bar }) => {
     draw.fillStyle = color;
     draw.fillRect(0, height / 2, width, 1);
   };
-  const hidden = { height: 24, draw: line }; // a waveform would tell who is who
+  const hidden = { height: 24, draw: line }; // a waveform would show which version it is
   const timeline = new Timeline(engine, [model.get("blind") ? hidden : lane], "Position");
   const hear = (place) => {
     engine.choose(place);

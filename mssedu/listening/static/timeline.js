@@ -92,9 +92,9 @@ export class Timeline {
     );
   }
 
-  /* A region shorter than 50 ms is a slip of the hand. */
+  /* A region shorter than 50 ms is ignored, as it is a mistake. */
   setRegion(begin, end) {
-    const part = begin > 0 || end < this.engine.duration; // who marks one, wants a loop
+    const part = begin > 0 || end < this.engine.duration; // a marked part is repeated
     if (end - begin >= 0.05) {
       this.engine.setRegion(begin, end, part || this.engine.repeat);
     }
@@ -126,7 +126,7 @@ export class Timeline {
     const { position, run } = this.engine;
     const width = this.to - this.from;
     if (run && width < this.engine.duration && (position < this.from || position > this.to)) {
-      this.from = Math.min(position, this.engine.duration - width); // turn the page
+      this.from = Math.min(position, this.engine.duration - width); // show the next part
       this.to = this.from + width;
       this.draw();
     }
@@ -144,7 +144,7 @@ export class Timeline {
     this.tick();
   }
 
-  /* Another picture in the place of one. */
+  /* Replace a lane. */
   setLane(i, lane) {
     this.lanes[i] = lane;
     this.canvases[i].style.height = `${lane.height}px`;

@@ -1,12 +1,12 @@
-/* What every widget's page is made of: its data from Python, elements, transport, keys.
+/* Parts of every widget's page: its data from Python, elements, transport, keys.
 
    Python ── one binary message ──▶ Data ──▶ AudioBuffers ──▶ Engine
                                                                ▲
    keys, buttons, volume ──▶ transport ────────────────────────┘
 
    A widget is `export default widget(draw)`, where draw({ model, data, engine, root })
-   fills `root` and returns { keys, tick, done }: what its keys do, what moves while it
-   plays, and what is to be undone at its end. All of them may be left out.
+   fills `root` and returns { keys, tick, done }: key -> action, the update while it
+   plays, and the clean-up at its end. All of them may be left out.
 */
 import { decode, page } from "./audio.js";
 import { Engine } from "./engine.js";
@@ -23,8 +23,8 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/* What Python sends: name -> bytes. Asked for again if it does not come by itself,
-   as after a reload of the page. */
+/* What Python sends: name -> bytes. The page asks for it again if it does not come, as
+   after a reload. */
 class Data {
   constructor() {
     this.parts = new Map();
@@ -45,7 +45,7 @@ class Data {
 
   ask(model) {
     const send = () => this.parts.size || model.send({ kind: "send" });
-    setTimeout(send, 1000); // by then a message under way has come
+    setTimeout(send, 1000); // a first message arrives earlier than that
   }
 
   bytes(name) {
@@ -133,9 +133,9 @@ export const KEYS = (...more) => {
 /* Keys for the whole widget. A slider keeps its arrows, a button its space and Enter. */
 function onKey(event, keys) {
   const { target, key } = event;
-  event.stopPropagation(); // classic notebooks would take it as a command
+  event.stopPropagation(); // classic notebooks would run it as a command
   if (event.ctrlKey || event.metaKey) {
-    // Save, undo and the like are the notebook's: hand it a copy from beside the widget.
+    // Save, undo and the like belong to the notebook: dispatch a copy outside the widget.
     const outside = event.currentTarget.parentElement;
     if (!outside.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
     return;
@@ -154,7 +154,7 @@ export const widget = (draw) => () => {
   return {
     initialize: ({ model }) => data.listen(model),
     render({ model, el }) {
-      // JupyterLab would run its own commands for the keys that are pressed in here.
+      // JupyterLab would run its own commands for keys that are pressed inside.
       const root = h("div", { className: "ms-widget", "data-lm-suppress-shortcuts": "true" });
       const wait = h("p", { className: "ms-note", role: "status" }, "Waiting for the sound …");
       root.append(wait);
@@ -175,7 +175,7 @@ export const widget = (draw) => () => {
   };
 };
 
-/* The sounds are here: make the engine and the page; returns what closes both. */
+/* Make the engine and the page after the sounds have arrived; returns the clean-up. */
 function open({ model, data, root, draw }) {
   const shape = model.get("_shape");
   const buffers = model.get("_names").map((_, i) => data.sound(i, shape));

@@ -1,13 +1,14 @@
 """A listening test, in the order in which it is made and taken.
 
-design     what is asked: method, systems, anchors, questions
+design     a test as a value and as test.toml: method, systems, anchors, questions
 create     a folder with the excerpts and test.toml
-stimuli    the sounds of a test
-anchors    versions that are made worse on purpose
-schedule   who hears what, in which order
-session    one listener on the way through the test
-store      every answer on disk before the page goes on
-notebook, server, offline    three ways to take it
+stimuli    the sounds of a trial, at one level
+anchors    versions that are degraded on purpose
+schedule   the pages of each listener, and their order
+session    one listener in the test, and its rules
+store      the answers, on disk before the page reacts
+pages      what a page shows and sends, and its HTML
+notebook, server, offline    three ways to take a test
 """
 
 import lazy_loader
@@ -19,15 +20,15 @@ _NAMES = {
         "QUESTIONS",
         "TESTS",
         "Design",
+        "Excerpts",
         "Trial",
         "load_design",
         "save_design",
     ],
     "create": ["create_test", "loudest_start"],
-    "excerpts": ["Excerpts"],
     "stimuli": ["Stimuli", "load_excerpts", "load_stimuli"],
     "anchors": ["lowpass", "make_anchor"],
-    "schedule": ["chosen_trials", "pairs", "plan"],
+    "schedule": ["Page", "chosen_trials", "pairs", "plan"],
     "session": ["Session"],
     "store": ["ResultStore"],
     "notebook": ["ListeningTest", "RatingPage"],

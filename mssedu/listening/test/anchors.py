@@ -1,15 +1,17 @@
-"""Anchors: versions that are bad on purpose, so that a scale has a lower end.
+"""Anchors: versions that are degraded on purpose, to mark the lower end of a scale.
 
-    anchor35, anchor70   reference ─▶ low-pass 3.5 or 7 kHz           for codecs
-    mixture              the song before separation                   for separators:
-    interference         reference + all else, equally loud           what bleeds in
-    artifacts            reference + musical noise, equally loud      what crackles
+    for codecs:
+    anchor35, anchor70   low-pass of the reference at 3.5 or 7 kHz
+    for separators:
+    mixture              the song before separation
+    interference         reference + all other sources, equally loud
+    artifacts            reference + musical noise, equally loud
     sound_quality        low-pass of (80 % of the frames + musical noise)
 
-Low-passed, a bass is still a bass: listeners cannot tell that anchor from the
-reference. Hence those for separation. Musical noise is what is left of a spectrogram of
-which 99 % of the bins are gone. Every anchor has the length of its reference and is not
-a sample late; what is added up is equally loud, and as loud as the reference.
+A low-pass barely changes a bass, so listeners would confuse that anchor with the
+reference; hence the anchors for separation. Musical noise is a spectrogram in which
+99 % of the bins are set to 0. Every anchor has the length of its reference and no
+delay. Parts that are added are equally loud, and their sum is as loud as the reference.
 
 Sources: ITU-R BS.1534-3 (low-pass); Emiya, Vincent, Harlander, Hohmann 2011,
 "Subjective and objective quality assessment of audio source separation" (interference,
@@ -21,17 +23,17 @@ import torch
 from scipy.signal import firwin, oaconvolve
 from torch import Tensor
 
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.listening.test.design import ANCHORS
 from mssedu.listening.widgets.loudness import measured_lufs
 from mssedu.spectral import istft, stft
 
 CUTOFFS_HZ = {"anchor35": 3500.0, "anchor70": 7000.0}
-TRANSITION_HZ = 500.0  # between what passes and what does not
+TRANSITION_HZ = 500.0  # between the passband and the stopband
 TAP_SECONDS = 401 / 44100  # length of the filter
-KAISER_BETA = 6.5  # more: less ripple and a wider transition
-N_FFT, HOP_LENGTH = 2048, 512  # of musical noise
-FRAMES_LOST, BINS_LOST = 0.2, 0.99
+KAISER_BETA = 6.5  # a larger value: less ripple and a wider transition
+N_FFT, HOP_LENGTH = 2048, 512  # of the spectrogram for musical noise
+FRAMES_LOST, BINS_LOST = 0.2, 0.99  # shares that are set to 0
 
 
 def make_anchor(
@@ -47,20 +49,21 @@ def make_anchor(
     Args:
         name: one of the list at the top of this file.
         sample_rate: Hz.
-        reference: true stem, (channels, samples); "mixture" does without.
+        reference: true stem, (channels, samples); "mixture" does not need it.
         mixture: the song, same shape, for "mixture" and "interference".
-        seed: of what is drawn at random.
+        seed: of the random frames and bins.
 
     Raises:
-        InputError: an unknown name, or a part that it needs is missing.
+        InputError: an unknown name, or a sound that the anchor needs is missing.
     """
     check_name("anchor", name, ANCHORS)
     parts = {"reference": reference, "mixture": mixture}
     missing = [part for part in ANCHORS[name] if parts[part] is None]
     if missing:
-        remedy = "Give it, or choose another anchor."
-        wanted = f"a {' and a '.join(ANCHORS[name])} for {name}"
-        raise InputError(message("make_anchor", wanted, f"no {missing[0]}", remedy))
+        raise InputError(
+            f"the anchor {name} needs a {' and a '.join(ANCHORS[name])}: {missing[0]} "
+            "is missing. Add it, or choose another anchor."
+        )
     if name == "mixture":
         assert mixture is not None
         return mixture
@@ -79,50 +82,56 @@ def make_anchor(
 
 
 def lowpass_taps(sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
-    """Filter of odd length, symmetric: it delays all frequencies by half its length.
+    """A symmetric low-pass filter of odd length; its delay is half its length.
 
-    Within ±0.01 dB up to the cutoff, below −60 dB from 500 Hz above it on. The standard
-    asks, for 3.5 kHz: ±0.1 dB, −25 dB at 4 kHz, −50 dB at 4.5 kHz.
+    It is flat within ±0.01 dB up to the cutoff, and below −60 dB from 500 Hz above the
+    cutoff on. For 3.5 kHz, the standard requires ±0.1 dB, then −25 dB at 4 kHz and
+    −50 dB from 4.5 kHz on.
 
     Args:
         sample_rate: Hz.
-        cutoff_hz: up to here all passes.
+        cutoff_hz: end of the passband.
+
+    Returns:
+        (taps,), float64.
 
     Raises:
-        InputError: the sample rate holds nothing that the filter would take away.
+        InputError: half the sample rate is not above the start of the stopband.
     """
     stop = cutoff_hz + TRANSITION_HZ
     check_range("cutoff_hz", cutoff_hz, 0, low_open=True)
     if stop >= sample_rate / 2:
-        remedy = "Choose other anchors for sounds without high frequencies."
-        wanted = f"a sample rate above {2 * stop:g} Hz for a low-pass {cutoff_hz:g} Hz"
-        raise InputError(message("lowpass", wanted, f"{sample_rate} Hz", remedy))
-    n_taps = 2 * round((TAP_SECONDS * sample_rate - 1) / 2) + 1  # odd: delay is whole
+        raise InputError(
+            f"a low-pass of {cutoff_hz:g} Hz needs a sample rate above {2 * stop:g} "
+            f"Hz, got {sample_rate} Hz. Choose other anchors for such sounds."
+        )
+    # An odd length makes the delay a whole number of samples.
+    n_taps = 2 * round((TAP_SECONDS * sample_rate - 1) / 2) + 1
     middle = cutoff_hz + TRANSITION_HZ / 2
     taps = firwin(n_taps, middle, window=("kaiser", KAISER_BETA), fs=sample_rate)
     return torch.from_numpy(taps)
 
 
 def lowpass(reference: Tensor, sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
-    """The sound below a frequency, in time with the original.
+    """The part of a sound below a frequency, without delay.
 
     Args:
         reference: (channels, samples).
         sample_rate: Hz.
-        cutoff_hz: up to here all passes; from 500 Hz above on, nothing.
+        cutoff_hz: end of the passband; the stopband starts 500 Hz above it.
 
     Raises:
         InputError: as `lowpass_taps`.
     """
     taps = lowpass_taps(sample_rate, cutoff_hz).numpy()[None]
     full = oaconvolve(reference.double().numpy(), taps, axes=-1)
-    delay = taps.shape[-1] // 2  # cut off, or the anchor would come late
-    kept = full[..., delay : delay + reference.shape[-1]]
-    return torch.from_numpy(kept).to(reference.dtype)
+    delay = taps.shape[-1] // 2  # samples that are cut off, to remove the delay
+    aligned = full[..., delay : delay + reference.shape[-1]]
+    return torch.from_numpy(aligned).to(reference.dtype)
 
 
 def interference(reference: Tensor, mixture: Tensor, sample_rate: int) -> Tensor:
-    """The true stem and all that is not it, equally loud.
+    """The true stem and all other sources, equally loud.
 
     Args:
         reference, mixture: (channels, samples).
@@ -132,43 +141,43 @@ def interference(reference: Tensor, mixture: Tensor, sample_rate: int) -> Tensor
 
 
 def musical_noise(sound: Tensor, *, seed: int = 0) -> Tensor:
-    """1 % of the bins of a sound: short tones that come and go.
+    """1 % of the bins of a sound, which sound like short random tones.
 
     Args:
         sound: (channels, samples).
-        seed: of the bins that are kept.
+        seed: of the random choice of bins.
     """
     spectrogram = stft(sound, N_FFT, HOP_LENGTH)
-    kept = torch.rand(spectrogram.shape, generator=_generator(seed)) >= BINS_LOST
-    return istft(spectrogram * kept, HOP_LENGTH, length=sound.shape[-1])
+    mask = torch.rand(spectrogram.shape, generator=_generator(seed)) >= BINS_LOST
+    return istft(spectrogram * mask, HOP_LENGTH, length=sound.shape[-1])
 
 
 def without_frames(sound: Tensor, *, seed: int = 0) -> Tensor:
-    """The sound after one in five frames of its spectrogram has been silenced.
+    """The sound after one in five frames of its spectrogram is set to 0.
 
     Args:
         sound: (channels, samples).
-        seed: of the frames that are lost.
+        seed: of the random choice of frames.
     """
     spectrogram = stft(sound, N_FFT, HOP_LENGTH)
-    kept = torch.rand(spectrogram.shape[-1], generator=_generator(seed)) >= FRAMES_LOST
-    return istft(spectrogram * kept, HOP_LENGTH, length=sound.shape[-1])
+    mask = torch.rand(spectrogram.shape[-1], generator=_generator(seed)) >= FRAMES_LOST
+    return istft(spectrogram * mask, HOP_LENGTH, length=sound.shape[-1])
 
 
 def _equal_sum(
     reference: Tensor, first: Tensor, second: Tensor, sample_rate: int
 ) -> Tensor:
-    """Both as loud as the reference, and their sum too."""
+    """The sum of two sounds, each and together as loud as the reference."""
     both = [_as_loud_as(reference, part, sample_rate) for part in (first, second)]
     return _as_loud_as(reference, both[0] + both[1], sample_rate)
 
 
 def _as_loud_as(reference: Tensor, sound: Tensor, sample_rate: int) -> Tensor:
-    """The sound at the loudness of the reference, where both can be measured."""
-    wanted, found = (measured_lufs(s, sample_rate)[0] for s in (reference, sound))
-    if wanted is None or found is None:
+    """The sound at the loudness of the reference, if both can be measured."""
+    target_lufs, lufs = (measured_lufs(s, sample_rate)[0] for s in (reference, sound))
+    if target_lufs is None or lufs is None:
         return sound
-    return sound * 10 ** ((wanted - found) / 20)
+    return sound * 10 ** ((target_lufs - lufs) / 20)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -1,11 +1,11 @@
-"""From folders of separated stems to a listening test that can be carried away.
+"""Make a listening test, in a folder that can be moved, from folders of stems.
 
     RUN_A/SONG/vocals.wav ─┐
     RUN_B/SONG/vocals.wav ─┼─ loudest seconds of each song ─▶ FOLDER/test.toml
     DATA: true stems ──────┘                                  FOLDER/sounds/1/*.wav …
 
-The excerpts are copied as they are: levels, anchors and order are settings of
-test.toml, which may be changed until the first listener has come. Notebook: 13.
+The excerpts are copied without any change: levels, anchors and order are settings of
+test.toml, which may be changed until the first listener begins. Notebook: 13.
 """
 
 import itertools
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,22 +22,22 @@ from torch import Tensor
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.data.layouts import load_dataset
 from mssedu.data.track import Track
-from mssedu.errors import InputError, MssEduWarning, message
+from mssedu.errors import InputError, MssEduWarning
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.listening.test.design import (
     REFERENCE,
     Design,
+    Excerpts,
     Trial,
     check_systems,
     save_design,
 )
-from mssedu.listening.test.excerpts import Excerpts
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.widgets.loudness import measured_lufs
 from mssedu.models.stems import stem_names
 
 FILE, RESULTS, SOUNDS = "test.toml", "results.sqlite", "sounds"  # in a test's folder
-STEP_SECONDS = 0.5  # between the places where an excerpt may begin
+STEP_SECONDS = 0.5  # between two possible starts of an excerpt
 
 
 def create_test(
@@ -48,41 +47,77 @@ def create_test(
     *,
     test: str = "mushra",
     title: str = "",
-    **settings: Any,
+    reference: bool | None = None,
+    anchors: tuple[str, ...] | None = None,
+    questions: Mapping[str, str] | None = None,
+    training: tuple[str, ...] = (),
+    consent: str = "",
+    questionnaire: Mapping[str, tuple[str, ...]] | None = None,
+    trials_per_listener: int | None = None,
+    n_replicates: int = 1,
+    n_repetitions: int = 1,
+    match_loudness: bool = True,
+    fade_seconds: float = 0.01,
+    slider_start: float = 0.0,
+    least_heard_seconds: float = 1.0,
+    seed: int = 0,
 ) -> Design:
-    """Cut the excerpts and write test.toml; a trial for each song and stem.
+    """Cut the excerpts and write test.toml, with a trial for each song and stem.
 
-    A stem that is silent in its song is left out, with a warning. Where no test can be
-    made, no sounds are left behind.
+    A stem that is silent in its song is left out, with a warning. After an error, no
+    sounds remain in the folder.
 
     Args:
-        folder: of the test, without a test or sounds so far.
-        runs: name of a system -> folder of its stems; no name that the test needs
-            itself, such as "reference", "mixture" or that of an anchor.
-        excerpts: of which songs and stems.
-        test, title: as in `Design`.
-        **settings: other fields of `Design`.
+        folder: of the test; it must not contain a test or sounds yet.
+        runs: name of a system -> folder of its stems; names that the test itself uses,
+            such as "reference", "mixture" or an anchor, are not allowed.
+        excerpts: which songs and stems to use.
+        test: "mushra", "acr", "abx" or "2afc".
+        title: above each page; made from the names of the stems if empty.
+        reference: as in `Design`; None: True if `excerpts.data` has true stems.
+        anchors, questions, training, consent, questionnaire: as in `Design`.
+        trials_per_listener, n_replicates, n_repetitions: as in `Design`.
+        match_loudness, fade_seconds, slider_start: as in `Design`.
+        least_heard_seconds, seed: as in `Design`.
 
     Raises:
-        InputError: a test or sounds are there, no runs, a name of a system that the
-            test needs itself, or what makes no test.
-        DatasetError, AudioFileError: songs or stems that are missing.
+        InputError: the folder contains a test or sounds, there are no runs, a name of a
+            system is not allowed, or as `Design`.
+        DatasetError, AudioFileError: songs or stems are missing.
     """
     folder, excerpts = Path(folder), excerpts or Excerpts()
     _check_folder(folder)
     if not runs:
-        remedy = "Name folders that mssedu separate has written."
-        raise InputError(message("listen create", "runs", "none", remedy))
-    check_systems("listen create", runs, "Give these runs other names.")
-    settings = {REFERENCE: excerpts.data is not None, **settings}
-    # Listeners read it, so it names no system.
+        raise InputError(
+            "runs is empty. Name folders that mssedu separate has written."
+        )
+    check_systems(runs, "Give these runs other names.")
+    # Listeners read the title, so it must not contain the name of a system.
     title = title or f"Listening test: {' and '.join(stem_names(excerpts.stems))}"
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder / SOUNDS, ignore_errors=True)
-        trials = tuple(_trials(folder, runs, excerpts))
-        design = Design(title, test, trials, folder=folder, **settings)
+        design = Design(
+            title=title,
+            test=test,
+            trials=tuple(_trials(folder, runs, excerpts)),
+            reference=excerpts.data is not None if reference is None else reference,
+            anchors=anchors,
+            questions=questions or {},
+            training=training,
+            consent=consent,
+            questionnaire=questionnaire or {},
+            trials_per_listener=trials_per_listener,
+            n_replicates=n_replicates,
+            n_repetitions=n_repetitions,
+            match_loudness=match_loudness,
+            fade_seconds=fade_seconds,
+            slider_start=slider_start,
+            least_heard_seconds=least_heard_seconds,
+            seed=seed,
+            folder=folder,
+        )
         for trial in design.trials:
-            load_stimuli(design, trial.name)  # what is wrong is better found now
+            load_stimuli(design, trial.name)  # raises now what listeners would meet
         save_design(folder / FILE, design)
         undo.pop_all()
     return design
@@ -90,20 +125,21 @@ def create_test(
 
 def _check_folder(folder: Path) -> None:
     """Raise InputError for files that a new test would overwrite."""
+    folder = folder.absolute()
     if (folder / FILE).exists():
-        where, remedy = str((folder / FILE).absolute()), "Choose another folder."
-        raise InputError(message(where, "no test there yet", "one", remedy))
+        raise InputError(f"{folder / FILE} exists. Choose another folder.")
     if (folder / SOUNDS).exists():
-        remedy = f"Choose another folder with -o, or remove {SOUNDS} from it first."
-        wanted, got = f"a folder without {SOUNDS}", str(folder.absolute())
-        raise InputError(message("listen create", wanted, got, remedy))
+        raise InputError(
+            f"{folder / SOUNDS} exists. Choose another folder with -o, or remove it "
+            "first."
+        )
 
 
 def _trials(
     folder: Path, runs: Mapping[str, Path], excerpts: Excerpts
 ) -> Iterator[Trial]:
-    """Write the sounds of every song and stem, once all files are known to be there."""
-    # A run has the layout of a data set, so its songs are found in the same way.
+    """Check that all files exist, then write the sounds of every song and stem."""
+    # A run has the layout of a data set, so the same function lists its songs.
     source = excerpts.data or next(iter(runs.values()))
     tracks = load_dataset(source, excerpts.split, stems=excerpts.stems)
     tracks, stems = tracks[: excerpts.tracks], tracks[0].stems
@@ -114,9 +150,10 @@ def _trials(
     for number, (track, stem) in enumerate(itertools.product(tracks, stems), 1):
         name, sounds = f"{track.name} {stem}", _excerpt(track, stem, systems, excerpts)
         judged = sounds.get(REFERENCE, next(iter(sounds.values())))
-        if measured_lufs(judged, track.sample_rate)[0] is None:
-            text = f"{name}: left out, there is nothing to hear in {excerpts.seconds} s"
-            warnings.warn(text, MssEduWarning, stacklevel=2)
+        lufs, reason = measured_lufs(judged, track.sample_rate)
+        if lufs is None:
+            text = f"{name}: left out, because its loudest {excerpts.seconds:g} s are "
+            warnings.warn(text + reason, MssEduWarning, stacklevel=2)
             continue
         yield _written(folder, number, name, sounds, track)
 
@@ -143,12 +180,12 @@ def _excerpt(
 
 
 def loudest_start(audio: Tensor, sample_rate: int, seconds: float) -> float:
-    """Where the excerpt with the most energy begins, in steps of half a second.
+    """The start in seconds of the excerpt with the most energy, in steps of 0.5 s.
 
     Args:
         audio: (channels, samples).
         sample_rate: Hz.
-        seconds: length of the excerpt; a shorter sound is taken whole.
+        seconds: length of the excerpt; a shorter sound starts at 0.
 
     Example:
         >>> loudest_start(torch.tensor([[0.0] * 30 + [1.0] * 20]), 10, 2.0)
@@ -165,7 +202,7 @@ def loudest_start(audio: Tensor, sample_rate: int, seconds: float) -> float:
 def _written(
     folder: Path, number: int, name: str, sounds: Mapping[str, Tensor], track: Track
 ) -> Trial:
-    """Write the sounds of a trial; names of songs may hold what files must not."""
+    """Write the sounds of a trial under numbers, as song names may not suit a file."""
     place = Path(SOUNDS) / str(number)
     (folder / place).mkdir(parents=True, exist_ok=True)
     files = {}

@@ -4,14 +4,16 @@
                                   └───stimuli.load_stimuli──▶ sounds of one trial
 
     mushra   all versions of an excerpt on one page, a slider 0 … 100 for each; the
-             reference is open and hidden among them, anchors mark the lower end
+             reference is shown openly and also hidden among them, and anchors mark the
+             lower end of the scale
     acr      one version a page, 1 … 5 for each question; no comparison
-    abx      is X the same as A or as B? Right or wrong: tells whether a difference is
-             heard, not which version is better
+    abx      is X the same as A or as B? It measures whether listeners hear a
+             difference, not which version is better
     2afc     which of two versions do you prefer?
 
 A *trial* is an excerpt of music; its *conditions* are the systems under test. With the
-reference and the anchors they are the *stimuli* that listeners hear.
+reference and the anchors they are the *stimuli* that listeners hear. Nothing here needs
+torch, so that `mssedu listen --help` starts at once.
 
 Sources: ITU-R BS.1534-3 (MUSHRA), ITU-T P.800 (ACR). Notebook: 13.
 """
@@ -22,16 +24,17 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mssedu.errors import DatasetError, InputError, check_name, check_range, message
+from mssedu.audio.files import as_json, write_text
+from mssedu.errors import DatasetError, InputError, check_name, check_range
 
 TESTS = ("mushra", "acr", "abx", "2afc")
 CHOICES = ("abx", "2afc")  # the tests whose answer is one of two
 REFERENCE = "reference"
-# Anchor -> what a trial must have for it; how they are made: see `anchors`
+# Anchor -> the files that a trial needs for it; `anchors` says how they are made
 ANCHORS = {
     "anchor35": (REFERENCE,),
     "anchor70": (REFERENCE,),
@@ -40,10 +43,10 @@ ANCHORS = {
     "artifacts": (REFERENCE,),
     "sound_quality": (REFERENCE,),
 }
-# Names of what a test adds itself: no system may have one of them
+# Names that a test gives to its own stimuli: no system may have one of them
 TAKEN = (REFERENCE, *ANCHORS)
 RANGES = {"mushra": (0.0, 100.0), "acr": (1.0, 5.0)}
-WORDS = ("Bad", "Poor", "Fair", "Good", "Excellent")  # of both scales, upwards
+WORDS = ("Bad", "Poor", "Fair", "Good", "Excellent")  # of both scales, from the bottom
 QUESTIONS = {
     "mushra": {"quality": "How good is it, compared with the reference?"},
     "acr": {
@@ -57,15 +60,42 @@ MOST_SIGNALS, LONGEST_SECONDS = 12, 12.0  # of a MUSHRA page, by the standard
 
 
 @dataclass(frozen=True)
+class Excerpts:
+    """Which parts of which songs a new test has; its fields are flags of the shell.
+
+    Raises:
+        InputError: no stems, or a number out of its range.
+
+    Example:
+        >>> Excerpts(seconds=5.0).stems
+        ('vocals',)
+    """
+
+    data: Path | None = None  # songs with true stems; no reference if not given
+    split: str | None = None  # train, valid or test; all songs if not given
+    tracks: int | None = None  # how many songs to use; all if not given
+    stems: tuple[str, ...] = ("vocals",)  # which stems to judge
+    seconds: float = 8.0  # length of an excerpt; the loudest part of the song is used
+    template: str = "{track}/{stem}.wav"  # path of a stem inside a run
+
+    def __post_init__(self) -> None:
+        check_range("seconds", self.seconds, 0, low_open=True)
+        if self.tracks is not None:
+            check_range("tracks", self.tracks, 1)
+        if not self.stems:
+            raise InputError("stems is empty. Name at least one stem.")
+
+
+@dataclass(frozen=True)
 class Trial:
-    """An excerpt, and the files in which its versions lie."""
+    """An excerpt, and the audio files of its versions."""
 
     name: str
     conditions: Mapping[str, str]  # system -> audio file
     reference: str | None = None  # file of the true stem
     mixture: str | None = None  # file of the song before separation
     start_seconds: float = 0.0
-    duration_seconds: float | None = None  # to the end if None
+    duration_seconds: float | None = None  # None: to the end of the file
 
 
 @dataclass(frozen=True)
@@ -73,7 +103,7 @@ class Design:
     """A listening test; every field is a line of its TOML file.
 
     Raises:
-        InputError: a name, number or combination that makes no test.
+        InputError: a name, number or combination that is not a valid test.
 
     Example:
         >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"}, reference="r.wav")
@@ -84,25 +114,25 @@ class Design:
     title: str
     test: str
     trials: tuple[Trial, ...]
-    reference: bool = True  # True: it is played, and hidden among the stimuli
+    reference: bool = True  # True: listeners can play it, and it is hidden in the list
     anchors: tuple[str, ...] | None = None  # None: 3.5 and 7 kHz in mushra, else none
-    questions: Mapping[str, str] = field(default_factory=dict)  # those of the test
-    training: tuple[str, ...] = ()  # trials to begin with, which do not count
-    consent: str = ""  # text to agree to before all else; no such page if empty
+    questions: Mapping[str, str] = field(default_factory=dict)  # empty: QUESTIONS[test]
+    training: tuple[str, ...] = ()  # trials for practice at the start; not counted
+    consent: str = ""  # text that a listener must agree to first; empty: no such page
+    # question -> allowed answers; no answers: a line of free text
     questionnaire: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    trials_per_listener: int | None = None  # a balanced subset for each; all if None
-    n_replicates: int = 1  # pages shown again to see how steady a rater is; no choices
-    n_repetitions: int = 1  # of each pair: one listener needs many of them in abx
+    trials_per_listener: int | None = None  # size of a balanced subset; None: all
+    n_replicates: int = 1  # pages shown twice, to measure consistency; not in choices
+    n_repetitions: int = 1  # of each pair; abx with one listener needs many
     match_loudness: bool = True  # within a trial; the gains are logged
-    fade_seconds: float = 0.01  # at both ends, so that a loop does not click
-    slider_start: float = 0.0  # mushra; a slider counts once it was moved
-    least_heard_seconds: float = 1.0  # before a sound may be rated
+    fade_seconds: float = 0.01  # length of the fades that keep a loop from clicking
+    slider_start: float = 0.0  # mushra; a slider counts after the listener moves it
+    least_heard_seconds: float = 1.0  # listening time before a sound may be rated
     seed: int = 0
-    folder: Path = field(default=Path(), compare=False)  # to which files are relative
+    folder: Path = field(default=Path(), compare=False)  # file paths are relative to it
 
     def __post_init__(self) -> None:
-        where = f"Design {self.title!r}"
-        check_name("test", self.test, TESTS, where=where)
+        check_name("test", self.test, TESTS)
         if self.anchors is None:
             standard = self.test == "mushra" and self.reference
             anchors = ("anchor35", "anchor70") if standard else ()
@@ -110,24 +140,21 @@ class Design:
         if not self.questions:
             object.__setattr__(self, "questions", QUESTIONS[self.test])
         for anchor in self.anchors or ():
-            check_name("anchor", anchor, ANCHORS, where=where)
+            check_name("anchor", anchor, ANCHORS)
+        names = [trial.name for trial in self.trials]
         for name in self.training:
-            check_name(
-                "trial", name, [trial.name for trial in self.trials], where=where
-            )
-        for name, low in (("n_replicates", 0), ("n_repetitions", 1)):
-            check_range(name, getattr(self, name), low, where=where)
-        check_range("least_heard_seconds", self.least_heard_seconds, 0, where=where)
-        check_range("fade_seconds", self.fade_seconds, 0, 0.1, where=where)
-        # A slider that waits at the top asks for praise.
-        check_range("slider_start", self.slider_start, 0, 50, where=where)
+            check_name("trial", name, names)
+        check_range("n_replicates", self.n_replicates, 0)
+        check_range("n_repetitions", self.n_repetitions, 1)
+        check_range("least_heard_seconds", self.least_heard_seconds, 0)
+        check_range("fade_seconds", self.fade_seconds, 0, 0.1)
+        # A slider that starts near the top makes the ratings higher.
+        check_range("slider_start", self.slider_start, 0, 50)
         if self.trials_per_listener is not None:
             most = len(self.counted)
-            check_range(
-                "trials_per_listener", self.trials_per_listener, 1, most, where=where
-            )
-        self._check_trials(where)
-        self._check_stimuli(where)
+            check_range("trials_per_listener", self.trials_per_listener, 1, most)
+        self._check_trials(names)
+        self._check_stimuli()
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -154,117 +181,143 @@ class Design:
         """The trial of that name.
 
         Raises:
-            InputError: there is none.
+            InputError: an unknown name.
         """
-        found = {trial.name: trial for trial in self.trials}
-        return found[check_name("trial", name, found, where=f"Design {self.title!r}")]
+        by_name = {trial.name: trial for trial in self.trials}
+        return by_name[check_name("trial", name, by_name)]
 
     def as_json(self) -> dict[str, Any]:
-        """All fields but the folder, as JSON gives them back."""
+        """All fields except the folder, as JSON returns them: tuples become lists."""
         document = {k: v for k, v in asdict(self).items() if k != "folder"}
-        result: dict[str, Any] = json.loads(json.dumps(document))
+        result: dict[str, Any] = as_json(document)
         return result
 
     def sha256(self) -> str:
-        """Hash of all fields but the folder."""
+        """Hash of all fields except the folder."""
         text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _check_trials(self, where: str) -> None:
-        names = [trial.name for trial in self.trials]
-        if not self.counted or len(set(names)) < len(names):
-            remedy = "Name each trial once; training ones do not count."
-            raise InputError(message(where, "trials, each once", names, remedy))
+    def _check_trials(self, names: list[str]) -> None:
+        if not self.counted:
+            raise InputError(
+                f"the trials {names} leave nothing to rate, as training trials do not "
+                "count. Add a trial."
+            )
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"the names of the trials are not unique: {names}. Give each trial a "
+                "name of its own."
+            )
         for trial in self.trials:
-            if tuple(trial.conditions) != self.conditions or not self.conditions:
-                wanted = f"the conditions {list(self.conditions) or 'at least one'}"
-                got = f"{list(trial.conditions)} in trial {trial.name!r}"
-                remedy = "Give every trial the same systems in the same order."
-                raise InputError(message(where, wanted, got, remedy))
-            needs = {p for anchor in self.anchors or () for p in ANCHORS[anchor]}
-            needs |= {REFERENCE} if self.reference else set()
-            missing = sorted(part for part in needs if not getattr(trial, part))
+            systems = list(trial.conditions)
+            if not systems:
+                raise InputError(
+                    f"trial {trial.name!r} has no conditions. Name a file for each "
+                    "system."
+                )
+            if systems != list(self.conditions):
+                raise InputError(
+                    f"trial {trial.name!r} has the conditions {systems}, and the first "
+                    f"trial has {list(self.conditions)}. Give every trial the same "
+                    "systems in the same order."
+                )
+            needed = {p for anchor in self.anchors or () for p in ANCHORS[anchor]}
+            needed |= {REFERENCE} if self.reference else set()
+            missing = sorted(part for part in needed if not getattr(trial, part))
             if missing:
-                wanted = f"a file of its {' and '.join(missing)}"
-                got = f"none in trial {trial.name!r}"
-                remedy = "Add it, or set reference = false and leave out the anchors."
-                raise InputError(message(where, wanted, got, remedy))
+                raise InputError(
+                    f"trial {trial.name!r} has no file of its {' and '.join(missing)}. "
+                    "Add it, or set reference = false and leave out the anchors."
+                )
 
-    def _check_stimuli(self, where: str) -> None:
-        check_systems(where, self.conditions, "Rename these systems.")
-        least = 2 if self.test != "acr" else 1
-        hidden = self.test != "2afc" and self.reference
-        if len(self.conditions) + hidden < least:
-            remedy = "Add another system, or a reference."
-            got = list(self.conditions)
-            raise InputError(message(where, "at least two to compare", got, remedy))
+    def _check_stimuli(self) -> None:
+        check_systems(self.conditions, "Rename these systems.")
+        n = len(self.conditions)
+        n += self.reference and self.test != "2afc"  # 2afc plays it, but never asks
+        if n < 2 and self.test != "acr":
+            raise InputError(
+                f"{self.test} compares at least two versions, got "
+                f"{list(self.conditions)}. Add another system, or in mushra and abx a "
+                "reference."
+            )
         if self.test == "mushra" and len(self.stimuli) > MOST_SIGNALS:
-            wanted = f"at most {MOST_SIGNALS} signals a page, as ITU-R BS.1534 asks"
-            remedy = "Compare fewer systems at once."
-            raise InputError(message(where, wanted, len(self.stimuli), remedy))
+            raise InputError(
+                f"a page would have {len(self.stimuli)} sounds, and ITU-R BS.1534 "
+                f"allows at most {MOST_SIGNALS}. Compare fewer systems at once."
+            )
         if self.test in CHOICES and self.anchors:
-            remedy = "Leave them out: only pairs of versions are compared."
-            wanted = f"no anchors in {self.test}"
-            raise InputError(message(where, wanted, list(self.anchors), remedy))
+            raise InputError(
+                f"{self.test} compares pairs of systems, without anchors, got "
+                f"{list(self.anchors)}. Leave anchors out."
+            )
 
 
-def check_systems(where: str, names: Iterable[str], remedy: str) -> None:
+def check_systems(names: Iterable[str], remedy: str) -> None:
     """Raise InputError for names of systems that the results would mix up.
 
-    A name must be none that a test adds itself, and differ from the other names by more
-    than upper and lower case.
+    A name must not be one of `TAKEN`, and must differ from the other names by more than
+    upper and lower case.
 
     Args:
-        where: what the names were given to, for the message.
         names: of all systems of a test.
-        remedy: how to name them otherwise.
+        remedy: the sentence that says how to rename them.
 
     Example:
-        >>> check_systems("Design", ["ours", "theirs"], "Rename these systems.")
+        >>> check_systems(["ours", "theirs"], "Rename these systems.")
     """
     names = list(names)
     clash = [name for name in names if name.casefold() in TAKEN]
     if clash:
-        wanted = f"systems with other names than the test's own ({', '.join(TAKEN)})"
-        raise InputError(message(where, wanted, clash, remedy))
+        raise InputError(
+            f"the test itself uses the names {', '.join(TAKEN)}; systems must have "
+            f"others, got {clash}. {remedy}"
+        )
     counts = Counter(name.casefold() for name in names)
     alike = [name for name in names if counts[name.casefold()] > 1]
     if alike:
-        wanted = "systems of different names, upper and lower case aside"
-        raise InputError(message(where, wanted, alike, remedy))
+        raise InputError(
+            "names of systems must differ by more than upper and lower case, got "
+            f"{alike}. {remedy}"
+        )
 
 
 def load_design(path: str | Path) -> Design:
     """Read a test from its TOML file, or from the test.toml of a folder.
 
     Raises:
-        DatasetError: no such file, or no TOML.
+        DatasetError: the file is missing, or is not TOML.
         InputError: unknown or missing fields, or as `Design`.
     """
     path = Path(path)
     file = path / "test.toml" if path.is_dir() else path
     where = str(file.absolute())
-    remedy = "Make one with: mssedu listen create."
     if not file.is_file():
-        raise DatasetError(message(where, "a listening test", "no such file", remedy))
+        raise DatasetError(
+            f"{where} does not exist. Make a test with: mssedu listen create."
+        )
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise DatasetError(message(where, "TOML", error, "Mend this line.")) from error
+        raise DatasetError(f"{where} is not TOML: {error}. Fix this line.") from error
     return design_from(document, where, file.parent)
 
 
 def design_from(
-    document: Mapping[str, Any], where: str = "Design", folder: Path = Path()
+    document: Mapping[str, Any], where: str = "the design", folder: Path = Path()
 ) -> Design:
-    """A design of plain values, as TOML and JSON hold them.
+    """A design of plain values, as TOML and JSON contain them.
+
+    Args:
+        document: field -> value.
+        where: the file that the values come from, for messages.
+        folder: the folder that the paths in it are relative to.
 
     Raises:
         InputError: unknown or missing fields, or as `Design`.
     """
-    values = _known(where, Design, document) | {"folder": folder}
+    values = _fields(where, Design, document) | {"folder": folder}
     try:
-        trials = [_known(f"{where}, trials", Trial, t) for t in values["trials"]]
+        trials = [_fields(f"{where}, trials", Trial, t) for t in values["trials"]]
         values["trials"] = tuple(Trial(**trial) for trial in trials)
         for name in ("anchors", "training"):
             if values.get(name) is not None:
@@ -272,14 +325,15 @@ def design_from(
         asked = values.get("questionnaire", {})
         values["questionnaire"] = {k: tuple(choices) for k, choices in asked.items()}
         return Design(**values)
-    except (TypeError, AttributeError) as error:  # a text in the place of a number …
-        remedy = "Compare with what mssedu listen create writes."
-        wanted = "values of the right kind"
-        raise InputError(message(where, wanted, error, remedy)) from error
+    except (TypeError, AttributeError) as error:  # such as a text instead of a number
+        raise InputError(
+            f"{where} has a value of the wrong type: {error}. Compare it with a "
+            "test.toml that mssedu listen create writes."
+        ) from error
 
 
 def save_design(path: str | Path, design: Design) -> Path:
-    """Write a test as TOML, with every setting, so that all can be seen and changed."""
+    """Write a test as TOML with every setting, so that users can see and change all."""
     path, plain = Path(path), design.as_json()
     lines, tables = [], []
     trials = plain.pop("trials")
@@ -292,26 +346,29 @@ def save_design(path: str | Path, design: Design) -> Path:
         conditions = trial.pop("conditions")
         tables += ["", "[[trials]]", *_lines(trial)]
         tables += ["[trials.conditions]", *_lines(conditions)]
-    path.write_text("\n".join([*lines, *tables, ""]), "utf-8")
+    write_text(path, "\n".join([*lines, *tables, ""]))
     return path
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
-    """Lines of TOML; its strings, numbers and lists are written as JSON's."""
+    """Lines of TOML; strings, numbers and lists look the same as in JSON."""
     plain = {key: value for key, value in values.items() if value is not None}
     text = json.JSONEncoder(ensure_ascii=False).encode
     keys = [k if re.fullmatch(r"[\w-]+", k, re.ASCII) else text(k) for k in plain]
     return [f"{k} = {text(v)}" for k, v in zip(keys, plain.values(), strict=True)]
 
 
-def _known(where: str, kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document, once its keys are the fields of a dataclass."""
-    names = {f.name: f for f in fields(kind) if f.name != "folder"}
+def _fields(
+    where: str, kind: type[Design | Trial], document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The document, after a check that its keys are the fields of a dataclass."""
+    known = [f for f in fields(kind) if f.name != "folder"]
     for name in document:
-        check_name("field", name, names, where=where)
-    needed = ["name", "conditions"] if kind is Trial else ["title", "test", "trials"]
+        check_name("field", name, [f.name for f in known], where=where)
+    needed = [
+        f.name for f in known if f.default is MISSING and f.default_factory is MISSING
+    ]
     missing = [name for name in needed if name not in document]
     if missing:
-        remedy = "Add these lines."
-        raise InputError(message(where, f"the fields {needed}", missing, remedy))
+        raise InputError(f"{where} needs the fields {missing}. Add these lines.")
     return dict(document)

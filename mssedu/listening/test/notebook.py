@@ -1,11 +1,11 @@
-"""A listening test in the notebook: the page that a listener sees.
+"""A listening test in the notebook: one widget for each page.
 
     Session ──labels, sounds, what is missing──▶ RatingPage ──▶ booth.js
             ◀──heard · rate · choose · next────
 
-The rules are the session's; here is only what is shown. Every word of the listener is
-in the results file before the page answers, so closing the browser, or a kernel that
-dies, loses nothing: run the cell again with the listener's code. Notebook: 13.
+The session has the rules; this file shows the pages. Every answer is in the results
+file before the page reacts, so nothing is lost if the browser closes or the kernel
+dies: run the cell again with the listener's code. Notebook: 13.
 """
 
 import html
@@ -16,10 +16,10 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from mssedu.errors import InputError, message
+from mssedu.errors import InputError
 from mssedu.listening.test.create import RESULTS
 from mssedu.listening.test.design import Design, load_design
-from mssedu.listening.test.dialog import rating_page, said, take
+from mssedu.listening.test.pages import page_state, perform, rating_page
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
 from mssedu.listening.widgets.base import ListeningWidget, joined, shown_plain
@@ -31,8 +31,8 @@ class ListeningTest(ipywidgets.VBox):
     """Take a listening test, page by page; keys: 1 … 9, space, Tab and arrows.
 
     Attributes:
-        session: what has been said, and what comes next.
-        store: the results; `mssedu.listening.results.export.ratings_frame(test.store)`.
+        session: the answers so far, and the current page.
+        store: the results; see `mssedu.listening.results.ratings_frame(test.store)`.
     """
 
     def __init__(
@@ -42,25 +42,26 @@ class ListeningTest(ipywidgets.VBox):
         *,
         listener: str | None = None,
     ) -> None:
-        """Begin a test, or go on with it.
+        """Begin a test, or continue it.
 
         Args:
-            test: folder that `mssedu listen create` has made, its test.toml, or a
+            test: folder that `mssedu listen create` has written, its test.toml, or a
                 design.
-            results: SQLite file of the answers; results.sqlite in the folder if None.
-            listener: code of an earlier visit, as shown on every page; None: a new
+            results: SQLite file of the answers; None: results.sqlite in the folder.
+            listener: code of an earlier visit, which every page shows; None: a new
                 listener.
 
         Raises:
             InputError: a design without a results file, an unknown listener, or as
                 `ResultStore`.
-            DatasetError: no such test.
+            DatasetError: the test does not exist.
         """
         design = test if isinstance(test, Design) else load_design(test)
         if results is None and isinstance(test, Design):
-            remedy = "Name one, such as results.sqlite."
-            wanted = "a results file beside a design"
-            raise InputError(message("ListeningTest", wanted, None, remedy))
+            raise InputError(
+                "results is None, and a Design has no folder for them. Name a file, "
+                "such as results.sqlite."
+            )
         self.store = ResultStore(results or design.folder / RESULTS, design)
         self.session = Session(self.store, listener)
         super().__init__()
@@ -72,7 +73,7 @@ class ListeningTest(ipywidgets.VBox):
         return f"ListeningTest({self.store.design.title!r}, page={done + 1}, of={n})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; where no widgets are wanted, or no kernel runs, a line."""
+        """The widget, and one line for places without widgets or without a kernel."""
         if shown_plain():
             return {"text/plain": repr(self)}, {}
         data: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
@@ -80,7 +81,7 @@ class ListeningTest(ipywidgets.VBox):
         return {**data, "text/plain": repr(self), "text/html": line}, {}
 
     def _turn(self) -> None:
-        """Show the page that comes next."""
+        """Show the current page of the session."""
         page, session = self.session.page, self.session
         code = ipywidgets.HTML(f"<small>Your code: <b>{session.listener}</b></small>")
         if page is None:
@@ -100,12 +101,12 @@ class ListeningTest(ipywidgets.VBox):
 
 
 class RatingPage(ListeningWidget):
-    """The sounds of one page, with sliders, numbers or a choice below them."""
+    """The sounds of one page, with sliders, scores or a choice below them."""
 
     _esm = joined("timeline.js", "booth.js")
     _css: Any = "".join((_STATIC / name).read_text("utf-8") for name in _STYLES)
-    _page = traitlets.Dict().tag(sync=True)  # what does not change
-    _state = traitlets.Dict().tag(sync=True)  # what has been said, and what is missing
+    _page = traitlets.Dict().tag(sync=True)  # the parts that do not change
+    _state = traitlets.Dict().tag(sync=True)  # answers, and what is missing
     finished = traitlets.Bool(False)
 
     def __init__(self, session: Session) -> None:
@@ -116,7 +117,7 @@ class RatingPage(ListeningWidget):
         """
         self.session = session
         sounds, sample_rate = session.load_sounds()
-        page, state = rating_page(session), said(session)
+        page, state = rating_page(session), page_state(session)
         super().__init__(sounds, sample_rate, _page=page, _state=state)
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
@@ -124,14 +125,14 @@ class RatingPage(ListeningWidget):
         if self.finished or content.get("kind") == "send":
             return
         try:
-            wrong = take(self.session, content)
-        except Exception as error:  # such as a full disk: nobody would see it elsewhere
+            wrong = perform(self.session, content)
+        except Exception as error:  # such as a full disk; the page is where it is seen
             self._state = {**self._state, "error": f"Not saved! {error}"}
             raise
         if content.get("kind") == "next" and not wrong:
             self.finished = True
         else:
-            self._state = said(self.session, wrong)
+            self._state = page_state(self.session, wrong)
 
 
 def _consent(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:
@@ -164,9 +165,9 @@ def _questionnaire(session: Session, turn: Callable[[], None]) -> ipywidgets.VBo
     note = ipywidgets.HTML()
 
     def answer(_: ipywidgets.Button) -> None:
-        given = {name: field.value for name, field in fields.items() if field.value}
+        answers = {name: field.value for name, field in fields.items() if field.value}
         try:
-            session.answer(given)
+            session.answer(answers)
             session.finish()
         except InputError:
             note.value = html.escape(" ".join(session.missing))

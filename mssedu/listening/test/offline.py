@@ -1,16 +1,15 @@
-"""A test that runs without Python: one HTML file goes out, small files come back.
+"""A test that runs without Python: send one HTML file, receive small result files.
 
     results.sqlite ──write_test_page──▶ test.html ──listeners──▶ results_CODE.json
                    ◀──────────────taken_in────────────────────────┘
 
-The file holds sounds under numbers, in an order that tells nothing, and the pages of
-many listeners, of which each draws one. It knows letters; which system a letter was is
-found out here. Every answer is taken in by a `Session`, so what its rules refuse does
-not get into the results. Notebook: 13.
+The HTML file contains numbered sounds in random order, and the pages of many listeners;
+the browser chooses one of them at random. It contains letters and no names of systems,
+which are found again here. Every answer passes through a `Session`, so answers that
+break its rules do not get into the results. Notebook: 13.
 """
 
 import base64
-import io
 import json
 import random
 from collections.abc import Mapping
@@ -20,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
+import torch
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range, message
+from mssedu.audio.files import write_text
+from mssedu.audio.writer import flac_bytes
+from mssedu.errors import InputError, check_range
 from mssedu.listening.test.design import CHOICES, Design
-from mssedu.listening.test.dialog import asked, page_settings
+from mssedu.listening.test.pages import form_questions, local_page, page_settings
 from mssedu.listening.test.schedule import SCORED, Page, plan
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
-from mssedu.listening.test.web_page import local_page
 from mssedu.listening.widgets.sounds import encode, shape_of
 
-_TIMED = ("pages", "heard", "ratings")  # tables that tell when, how long, how often
+_TIMED = ("pages", "heard", "ratings")  # tables with times and counts
 
 
 def write_test_page(
@@ -41,38 +41,39 @@ def write_test_page(
 ) -> Path:
     """Write a test as one HTML file, for a browser without a network.
 
-    What was done to the levels of the sounds is logged in the store.
+    The changes of the levels of the sounds are logged in the store.
 
     Args:
         store: the results; from now on the test cannot be changed.
         path: of the HTML file.
-        n_listeners: how many orders of pages it holds; each listener draws one of them.
+        n_listeners: number of page orders in the file; a listener gets a random one.
 
     Raises:
-        InputError: less than one, or as `load_stimuli`.
-        AudioFileError: a sound that cannot be read.
+        InputError: n_listeners is less than 1, or as `load_stimuli`.
+        AudioFileError: a sound cannot be read.
     """
     check_range("n_listeners", n_listeners, 1)
-    Path(path).write_text(local_page(page_data(store, n_listeners)), "utf-8")
+    write_text(path, local_page(page_data(store, n_listeners)))
     return Path(path)
 
 
 def taken_in(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
-    """Put what a listener has saved into a store; returns the id, if it is new.
+    """Add the saved answers of a listener to a store; returns the id if it is new.
 
     Args:
         store: of the same test.
         document: the saved file.
 
     Raises:
-        InputError: answers to another test, or such as the page cannot have given.
-        KeyError, TypeError, ValueError: no such document.
+        InputError: answers to another test, or answers that the page does not allow.
+        KeyError, TypeError, ValueError: the document has another form.
     """
-    where, design = str(store.path), store.design
+    design = store.design
     if document["sha256"] != design.sha256():
-        remedy = "Take them in where that page came from."
-        text = message(where, "answers to this very test", "another test", remedy)
-        raise InputError(text)
+        raise InputError(
+            f"the answers belong to another test than {store.path}. Merge them into "
+            "the results of the test that wrote their page."
+        )
     listener, pages = str(document["listener"]), plan(design, int(document["number"]))
     empty: dict[str, Any] = {name: [] for name in (*_TIMED, "answers")}
     row = {
@@ -83,16 +84,16 @@ def taken_in(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
     start = {"design": design.as_json(), "listeners": [row], **empty}
     with ResultStore(":memory:", design) as scratch:
         scratch.merge(start)
-        _say_again(Session(scratch, listener), document)
+        _replay(Session(scratch, listener), document)
         tables = {name: scratch.rows(name) for name in empty}
     for table in _TIMED:
         for row in tables[table]:
-            row.update(_as_it_was(table, row, document["pages"][row["page"]]))
+            row.update(_original(table, row, document["pages"][row["page"]]))
     return store.merge({**start, **tables})
 
 
 def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
-    """All that the page needs; letters and numbers, no names."""
+    """All that the page needs: letters and numbers, no names of systems."""
     design = store.design
     order = random.Random(design.sha256())
     names = [(t.name, stimulus) for t in design.trials for stimulus in design.stimuli]
@@ -112,7 +113,7 @@ def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
         "sha256": design.sha256(),
         "page": page_settings(design),
         "questions": dict(design.questions),
-        "asked": asked(design),
+        "asked": form_questions(design),
         "least_heard_seconds": design.least_heard_seconds,
         "plans": [
             [_shown(page, design, numbers) for page in plan(design, listener)]
@@ -126,7 +127,7 @@ def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
 def _shown(
     page: Page, design: Design, numbers: Mapping[tuple[str, str], int]
 ) -> dict[str, Any]:
-    """A page of a listener; its sounds are numbers."""
+    """A page of a listener, with numbers for its sounds."""
     if page.kind not in SCORED:
         return {"kind": page.kind}
     sounds = {
@@ -138,18 +139,16 @@ def _shown(
 
 
 def _flac(sound: Tensor, sample_rate: int) -> bytes:
-    """A file whose samples are those that a notebook would send."""
-    steps, _ = encode(sound)  # the full scale is 1: stimuli never exceed it
-    samples = np.frombuffer(steps, "<i2").reshape(sound.shape).T
-    file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
+    """A FLAC file with the same samples that the notebook widget gets."""
+    steps, _ = encode(sound)  # the full scale is 1, as stimuli never exceed it
+    samples = np.frombuffer(steps, "<i2").astype(np.int16).reshape(sound.shape)
+    return flac_bytes(torch.from_numpy(samples), sample_rate)
 
 
-def _say_again(session: Session, document: Mapping[str, Any]) -> None:
-    """Go through the pages as the listener did; the session knows the rules."""
+def _replay(session: Session, document: Mapping[str, Any]) -> None:
+    """Repeat all actions of the listener in a session, which checks the rules."""
     answers = dict(document["answers"])
-    for said in document["pages"]:
+    for saved in document["pages"]:
         page = session.page
         if page is None:
             break
@@ -158,31 +157,31 @@ def _say_again(session: Session, document: Mapping[str, Any]) -> None:
                 ["consent"] if page.kind == "consent" else session.design.questionnaire
             )
             session.answer({name: answers[name] for name in names if name in answers})
-        for label, played in said["heard"].items():
+        for label, played in saved["heard"].items():
             session.heard(label, played["seconds"])
-        for rating in said["ratings"]:
+        for rating in saved["ratings"]:
             if session.design.test in CHOICES:
                 session.choose(rating["label"])
             else:
                 session.rate(rating["label"], rating["score"], rating["question"])
-        if said["comment"]:
-            session.comment(said["comment"])
-        if said["finished"]:
+        if saved["comment"]:
+            session.comment(saved["comment"])
+        if saved["finished"]:
             session.finish()
 
 
-def _as_it_was(
-    table: str, row: Mapping[str, Any], said: Mapping[str, Any]
+def _original(
+    table: str, row: Mapping[str, Any], saved: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What saying it again cannot know: when, how long, how often."""
+    """The times and counts of a row, which a replay does not reproduce."""
     if table == "pages":
-        seconds, end = float(said["seconds"]), said["finished"]
+        seconds, end = float(saved["seconds"]), saved["finished"]
         return {"seconds": seconds, "finished": end and _utc(end)}
     if table == "heard":
-        return {"plays": int(said["heard"][row["label"]]["plays"])}
+        return {"plays": int(saved["heard"][row["label"]]["plays"])}
     (rating,) = (
         r
-        for r in said["ratings"]
+        for r in saved["ratings"]
         if not row["label"]
         or (r["question"], r["label"]) == (row["question"], row["label"])
     )
@@ -190,5 +189,5 @@ def _as_it_was(
 
 
 def _utc(text: str) -> str:
-    """A browser's time, written as the store does."""
+    """A time of the browser, in the format of the store."""
     return datetime.fromisoformat(text).isoformat(timespec="milliseconds")

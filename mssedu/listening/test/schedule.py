@@ -1,11 +1,11 @@
 """Which pages one listener sees, and in which order.
 
-    consent ▸ questionnaire ▸ training ▸ trials in random order ▸ replicates among them
+    consent ▸ questionnaire ▸ training ▸ trials in random order, with their replicates
 
-All is drawn from the seed of the test and the number of the listener: the same two give
-the same pages, and no two listeners share an order. Where each hears only some of the
-trials, those heard least so far come first, so that all are heard equally often.
-Notebook: 13.
+The order depends on the seed of the test and the number of the listener only: the same
+two numbers give the same pages, and each listener has another order. If each listener
+rates a subset of the trials, those that were used least come first, so that all are
+used equally often. Notebook: 13.
 """
 
 import itertools
@@ -28,29 +28,31 @@ class Page:
     kind: str  # "consent", "questionnaire", "training" or "trial"
     trial: str = ""
     questions: tuple[str, ...] = ()  # asked for each stimulus, or once for a choice
-    stimuli: tuple[str, ...] = ()  # in the order in which they are shown
-    x: str = ""  # abx: which of the two X is
-    replicate: bool = False  # shown before, to see whether the ratings are the same
+    stimuli: tuple[str, ...] = ()  # in the order on the page
+    x: str = ""  # abx: the stimulus that X is
+    replicate: bool = False  # a second rating of an earlier page, for consistency
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Page":
-        """A page of plain values."""
-        lists = {key: tuple(document[key]) for key in ("questions", "stimuli")}
-        return cls(**{**document, **lists})
+        """A page from plain values, as JSON contains them."""
+        values = dict(document)
+        for key in ("questions", "stimuli"):
+            values[key] = tuple(values[key])
+        return cls(**values)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the stimuli are called, in their order: letters."""
+        """The letters that stand for the stimuli, in their order."""
         return tuple(chr(ord("A") + place) for place in range(len(self.stimuli)))
 
     def sounds(self, design: Design) -> dict[str, str]:
-        """All that can be played: label -> stimulus. Not for the listener's eyes."""
-        found = dict(zip(self.labels, self.stimuli, strict=True))
+        """All that can be played: label -> stimulus. Never show it to a listener."""
+        sounds = dict(zip(self.labels, self.stimuli, strict=True))
         if self.x:
-            found[LABEL_X] = self.x
-        elif found and design.reference and design.test in ("mushra", "2afc"):
-            found = {LABEL_REFERENCE: REFERENCE, **found}
-        return found
+            sounds[LABEL_X] = self.x
+        elif sounds and design.reference and design.test in ("mushra", "2afc"):
+            sounds = {LABEL_REFERENCE: REFERENCE, **sounds}
+        return sounds
 
 
 def plan(design: Design, number: int) -> tuple[Page, ...]:
@@ -66,32 +68,31 @@ def plan(design: Design, number: int) -> tuple[Page, ...]:
         >>> [page.kind for page in plan(test, 0)]
         ['trial']
     """
-    draw = random.Random(
-        f"{design.seed} {number}"
-    )  # a text is hashed the same anywhere
+    # A text as seed gives the same numbers on every machine.
+    rng = random.Random(f"{design.seed} {number}")
     pages = [Page("consent")] if design.consent else []
     if design.questionnaire:
         pages.append(Page("questionnaire"))
     for name in design.training:
-        pages += _pages(design, design.trial(name), "training", draw)
+        pages += _pages(design, design.trial(name), "training", rng)
     chosen = [design.trial(name) for name in chosen_trials(design, number)]
-    every = [p for trial in chosen for p in _pages(design, trial, "trial", draw)]
-    # One question after the other: a listener then attends to one thing at a time.
+    every = [p for trial in chosen for p in _pages(design, trial, "trial", rng)]
+    # All pages of one question come together, so that a listener attends to one thing.
     blocks: dict[tuple[str, ...], list[Page]] = {}
     for page in every:
         blocks.setdefault(page.questions, []).append(page)
     order = list(blocks.values())
-    draw.shuffle(order)
+    rng.shuffle(order)
     for block in order:
-        draw.shuffle(block)
-        # Choices are repeated anyway, by n_repetitions.
+        rng.shuffle(block)
+        # Choices have no replicates: n_repetitions repeats them.
         n_replicates = 0 if design.test in CHOICES else design.n_replicates
-        pages += _with_replicates(block, n_replicates, draw)
+        pages += _with_replicates(block, n_replicates, rng)
     return tuple(pages)
 
 
 def chosen_trials(design: Design, number: int) -> list[str]:
-    """Names of the trials of a listener: all, or those given out least so far.
+    """Names of the trials of a listener: all, or those that were used least so far.
 
     Args:
         design: the test.
@@ -104,7 +105,7 @@ def chosen_trials(design: Design, number: int) -> list[str]:
     chosen: list[str] = []
     for listener in range(number + 1):
         random.Random(f"{design.seed} subset {listener}").shuffle(names)
-        # sorted is stable: the shuffled order decides between equals
+        # sorted is stable, so the shuffled order decides between equal counts.
         chosen = sorted(names, key=count.__getitem__)[: design.trials_per_listener]
         count.update(chosen)
     return chosen
@@ -123,44 +124,44 @@ def pairs(design: Design) -> list[tuple[str, str]]:
     return list(itertools.combinations(design.conditions, 2))
 
 
-def _pages(design: Design, trial: Trial, kind: str, draw: random.Random) -> list[Page]:
+def _pages(design: Design, trial: Trial, kind: str, rng: random.Random) -> list[Page]:
     """All pages of a trial, each with its stimuli in a random order."""
     questions = tuple(design.questions)
     if design.test == "mushra":
         pages = [Page(kind, trial.name, (q,), design.stimuli) for q in questions]
-        return [_shuffled(page, draw) for page in pages]
+        return [_shuffled(page, rng) for page in pages]
     if design.test == "acr":
         return [Page(kind, trial.name, questions, (s,)) for s in design.stimuli]
     pages = []
     for pair in pairs(design):
-        # As often one way as the other: who always says A is right half the time
+        # Both orders are equally frequent: always answering "A" is right half the time.
         turns = [number % 2 for number in range(design.n_repetitions)]
-        draw.shuffle(turns)
-        flip = draw.randrange(2)
+        rng.shuffle(turns)
+        flip = rng.randrange(2)
         for turn in turns:
             way = pair if turn == flip else pair[::-1]
             page = Page(kind, trial.name, questions, way)
             if design.test == "abx":
-                page = _shuffled(page, draw)
+                page = _shuffled(page, rng)
                 page = replace(page, x=page.stimuli[turn ^ flip])
             pages.append(page)
     return pages
 
 
-def _shuffled(page: Page, draw: random.Random) -> Page:
+def _shuffled(page: Page, rng: random.Random) -> Page:
     stimuli = list(page.stimuli)
-    draw.shuffle(stimuli)
+    rng.shuffle(stimuli)
     return replace(page, stimuli=tuple(stimuli))
 
 
 def _with_replicates(
-    block: Sequence[Page], n_replicates: int, draw: random.Random
+    block: Sequence[Page], n_replicates: int, rng: random.Random
 ) -> list[Page]:
-    """The block, some pages of its first half again somewhere in its second half."""
+    """The block, with some pages of its first half repeated in its second half."""
     half = (len(block) + 1) // 2
-    again = draw.sample(block[:half], min(n_replicates, half))
+    again = rng.sample(block[:half], min(n_replicates, half))
     second = list(block[half:])
     for page in again:
-        place = draw.randint(min(1, len(second)), len(second))
-        second.insert(place, replace(_shuffled(page, draw), replicate=True))
+        place = rng.randint(min(1, len(second)), len(second))
+        second.insert(place, replace(_shuffled(page, rng), replicate=True))
     return [*block[:half], *second]

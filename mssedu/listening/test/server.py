@@ -1,14 +1,14 @@
-"""A listening test on a page of its own, for listeners who never see code.
+"""A listening test on a web page of its own, for listeners who never see code.
 
-    GET  /?token=…         the page; a cookie takes the place of the token
-    POST begin             a code, or none: a new listener  ─▶ what is shown
-    POST tell              what the listener says           ─▶ what was said, or a page
+    GET  /?token=…         the page; afterwards a cookie replaces the token
+    POST begin             a code, or null for a new listener  ─▶ a page
+    POST tell              one message of the listener         ─▶ the answers, or a page
     GET  sounds/CODE/PAGE  16-bit samples of all sounds of the page
 
-Tornado, Jupyter's own web server, carries it; but there is no kernel behind this
-address and no folder, so whoever has the link can take the test and nothing else. One
-process serves all listeners, each with a `Session`, and every answer is in the results
-before the page hears that it was taken. Notebook: 13.
+The web server is Tornado, which Jupyter uses too; but no kernel and no folder can be
+reached, so a person with the link can take the test and do nothing else. One process
+serves all listeners, each with a `Session`, and every answer is in the results before
+the page gets its reply. Notebook: 13.
 """
 
 import asyncio
@@ -22,14 +22,18 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from mssedu.errors import InputError, MssEduError, message
-from mssedu.listening.test.dialog import said, take, view
+from mssedu.errors import InputError, MssEduError
+from mssedu.listening.test.pages import (
+    page_state,
+    perform,
+    remote_page,
+    view,
+)
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
-from mssedu.listening.test.web_page import remote_page
 from mssedu.listening.widgets.sounds import encode, shape_of
 
-# No page of another origin gets in, and this one loads nothing from elsewhere.
+# No other site can embed the page, and the page loads nothing from other sites.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'",
@@ -41,19 +45,19 @@ _HEADERS = {
 
 @dataclass
 class Seat:
-    """A listener's place: the session, and the sounds of the page it is at."""
+    """A listener on the server: the session, and the sounds of its current page."""
 
     session: Session
-    place: int = -1
+    place: int = -1  # number of the page that the sounds belong to
     sounds: bytes = b""
     shape: dict[str, int] = field(default_factory=dict)
 
     def at(self, place: int) -> bool:
-        """Whether the listener is still at a page."""
+        """Whether this is the current page of the listener."""
         return place == self.session.progress[0] and not self.session.refused
 
     def load(self) -> None:
-        """Read the sounds of this page, if they are not here yet."""
+        """Read the sounds of the current page, if they are not loaded yet."""
         place = self.session.progress[0]
         if place != self.place and self.session.sounds:
             sounds, sample_rate = self.session.load_sounds()
@@ -66,45 +70,45 @@ class Server:
     """The web server of one test; a context manager, which closes it.
 
     Attributes:
-        address: the link for listeners, token included.
+        address: the link for listeners, with the token.
     """
 
     def __init__(
         self, store: ResultStore, host: str, port: int, token: str | None = None
     ) -> None:
-        """Listen at a port.
+        """Open a port and wait for requests.
 
         Args:
-            store: where answers go.
-            host: address of this machine at which it listens.
-            port: 0: any that is free.
-            token: what the link must hold; None: a random one.
+            store: saves the answers.
+            host: address of this machine that the server listens at.
+            port: of the server; 0: any free port.
+            token: secret in the link, which requests must contain; None: a random one.
 
         Raises:
-            InputError: the port is taken, or the address is not one of this machine.
+            InputError: the port is in use, or the address is not one of this machine.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            door = socket.create_server((host, port), family=family)
+            listener = socket.create_server((host, port), family=family)
         except OSError as error:
-            remedy = "Choose another: --port 0."
-            wanted = f"a free port at {host}"
-            raise InputError(message("listen serve", wanted, error, remedy)) from error
-        door.setblocking(False)
-        port = door.getsockname()[1]
+            raise InputError(
+                f"port {port} at {host} cannot be opened: {error}. Choose a free port "
+                "with --port 0."
+            ) from error
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
         token = token or secrets.token_urlsafe(16)
-        # Cookies do not tell ports apart, and there may be a test at each.
+        # All ports of a host share their cookies, and each may serve another test.
         cookie = f"mssedu-listen-{port}"
-        given = {"store": store, "seats": {}, "token": token, "cookie": cookie}
+        shared = {"store": store, "seats": {}, "token": token, "cookie": cookie}
         paths = {"/": _Home, "/begin": _Begin, "/tell": _Tell}
-        routes: list[Any] = [(path, handler, given) for path, handler in paths.items()]
-        routes.append((r"/sounds/([0-9a-f]+)/(\d+)", _Sounds, given))
+        routes: list[Any] = [(path, handler, shared) for path, handler in paths.items()]
+        routes.append((r"/sounds/([0-9a-f]+)/(\d+)", _Sounds, shared))
         self._http = HTTPServer(Application(routes))
-        self._http.add_socket(door)
-        everywhere = host in ("0.0.0.0", "::")
-        shown = socket.gethostname() if everywhere else host
-        shown = f"[{shown}]" if ":" in shown else shown
-        self.address = f"http://{shown}:{port}/?token={token}"
+        self._http.add_socket(listener)
+        name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+        name = f"[{name}]" if ":" in name else name
+        self.address = f"http://{name}:{port}/?token={token}"
 
     def __enter__(self) -> "Server":
         return self
@@ -114,7 +118,7 @@ class Server:
 
 
 class _Handler(RequestHandler):
-    """What all requests share: who may ask, what a fault looks like."""
+    """What all requests share: the check of the token, and the form of an error."""
 
     def initialize(
         self, store: ResultStore, seats: dict[str, Seat], token: str, cookie: str
@@ -126,17 +130,15 @@ class _Handler(RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        given = self.get_query_argument("token", None) or self.get_cookie(
-            self.cookie, ""
-        )
-        if not hmac.compare_digest((given or "").encode(), self.token.encode()):
+        token = self.get_query_argument("token", None) or self.get_cookie(self.cookie)
+        if not hmac.compare_digest((token or "").encode(), self.token.encode()):
             raise HTTPError(403, reason="Open the link that you were given")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.finish({"error": self._reason})
 
     def body(self, *names: str) -> list[Any]:
-        """Values of a JSON object; a form of another page cannot send one."""
+        """Values of the JSON object in the request; HTML forms cannot send JSON."""
         try:
             document = json.loads(self.request.body)
             return [document[name] for name in names]
@@ -144,7 +146,7 @@ class _Handler(RequestHandler):
             raise HTTPError(400, reason="Expected a JSON object") from error
 
     def seat(self, listener: str | None) -> Seat:
-        """Where a listener sits; a new one is given a code."""
+        """The seat of a listener; None adds a new listener."""
         try:
             if listener not in self.seats:
                 session = Session(self.store, listener)
@@ -155,15 +157,15 @@ class _Handler(RequestHandler):
         return self.seats[listener]
 
     async def show(self, seat: Seat) -> dict[str, Any]:
-        """The page of a listener, with its sounds made ready."""
-        await asyncio.to_thread(seat.load)  # others go on in the meantime
+        """The page of a listener, after its sounds are loaded."""
+        await asyncio.to_thread(seat.load)  # other listeners do not wait for it
         return view(seat.session)
 
 
 class _Home(_Handler):
     def get(self) -> None:
         if self.get_query_argument("token", None):
-            # The address that stays in the browser's history does not hold the token.
+            # After this the address, and the browser's history, contain no token.
             self.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
             self.redirect("/")
             return
@@ -183,9 +185,9 @@ class _Tell(_Handler):
     async def post(self) -> None:
         listener, place, words = self.body("listener", "place", "words")
         seat = self.seat(listener)
-        wrong = take(seat.session, words) if seat.at(place) else ""
+        wrong = perform(seat.session, words) if seat.at(place) else ""
         if seat.at(place):
-            self.finish({"state": said(seat.session, wrong)})
+            self.finish({"state": page_state(seat.session, wrong)})
         else:
             self.finish({"view": await self.show(seat)})
 

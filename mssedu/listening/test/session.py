@@ -1,12 +1,12 @@
-"""One listener on the way through a test: what is shown, said and kept.
+"""One listener in a test: the current page, the answers, and the rules.
 
     session.page ─▶ labels, questions        what a page shows; never a system's name
        heard · rate · choose · answer ─▶ store, at once
        missing ─▶ what is still to be done   ([] : `finish` leads to the next page)
 
-Every rule of a test is here and none in the page that the browser shows. A session
-keeps nothing of its own: made again from the same store and listener, after a reload,
-a crash or a week, it is where it was. Notebook: 13.
+Every rule of a test is here, and none in the page of the browser. A session has no data
+of its own: a new session of the same store and listener, after a reload, a crash or a
+week, continues at the same page. Notebook: 13.
 """
 
 import math
@@ -16,21 +16,21 @@ from typing import Any
 
 from torch import Tensor
 
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.listening.test.design import CHOICES
 from mssedu.listening.test.schedule import SCORED, Page
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
 
-LONGEST_AWAY = 600.0  # seconds between two actions that still count as work
+LONGEST_AWAY = 600.0  # seconds; a longer time between two actions is a break
 
 
 class Session:
     """The test as one listener takes it.
 
     Attributes:
-        listener: anonymous id; give it to a new session to go on.
-        number: of the listener, from 0 in the order of arrival.
+        listener: anonymous id; pass it to a new session to continue.
+        number: of the listener, counted from 0 in the order of arrival.
         design: the test.
 
     Example:
@@ -55,12 +55,12 @@ class Session:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin a test, or go on with it.
+        """Begin a test, or continue it.
 
         Args:
-            store: where the answers go.
+            store: saves the answers.
             listener: id of an earlier session; None: a new listener.
-            clock: gives seconds.
+            clock: returns the time in seconds.
 
         Raises:
             InputError: an unknown listener.
@@ -77,13 +77,13 @@ class Session:
 
     @property
     def page(self) -> Page | None:
-        """The page to be shown; None at the end, or if consent was refused."""
+        """The current page; None at the end, or if the listener declined."""
         ended = self.refused or self._number == len(self._pages)
         return None if ended else self._pages[self._number]
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Pages that are finished, and all."""
+        """The number of finished pages, and of all pages."""
         return self._number, len(self._pages)
 
     @property
@@ -93,28 +93,28 @@ class Session:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the stimuli of the page are called, in their order."""
+        """The letters of the stimuli of the page, in their order."""
         return self.page.labels if self.page else ()
 
     @property
     def sounds(self) -> dict[str, str]:
-        """All that can be played: label -> stimulus. Not for the listener's eyes."""
+        """All that can be played: label -> stimulus. Never show it to a listener."""
         return self.page.sounds(self.design) if self.page else {}
 
     def load_sounds(self) -> tuple[dict[str, Tensor], int]:
         """The sounds of this page: label -> (channels, samples), and the rate in Hz.
 
-        What was done to their levels is logged in the store.
+        The changes of their levels are logged in the store.
 
         Raises:
             InputError: a page without sounds, or as `load_stimuli`.
-            AudioFileError: a file that cannot be read.
+            AudioFileError: a file cannot be read.
         """
         page = self._scored_page("listen", True)
-        found = load_stimuli(self.design, page.trial)
-        self._store.log_gains(page.trial, found.log())
-        sounds = {label: found.sounds[name] for label, name in self.sounds.items()}
-        return sounds, found.sample_rate
+        stimuli = load_stimuli(self.design, page.trial)
+        self._store.log_gains(page.trial, stimuli.log())
+        sounds = {label: stimuli.sounds[name] for label, name in self.sounds.items()}
+        return sounds, stimuli.sample_rate
 
     @property
     def answers(self) -> dict[str, str]:
@@ -124,13 +124,13 @@ class Session:
 
     @property
     def scores(self) -> dict[tuple[str, str], float]:
-        """The ratings of this page so far: (question, label) -> score; no choices."""
+        """The ratings of this page: (question, label) -> score; {} for a choice."""
         rows = [] if self.design.test in CHOICES else self._here("ratings")
         return {(row["question"], row["label"]): row["score"] for row in rows}
 
     @property
     def choice(self) -> str | None:
-        """The label that was chosen on this page, if any."""
+        """The chosen label of this page, if any."""
         page, rows = self.page, self._here("ratings")
         if page is None or self.design.test not in CHOICES or not rows:
             return None
@@ -138,7 +138,7 @@ class Session:
 
     @property
     def missing(self) -> list[str]:
-        """What is still to be done on this page, a sentence each."""
+        """What is still to be done on this page, one sentence each."""
         page = self.page
         if page is None:
             return []
@@ -150,18 +150,18 @@ class Session:
         listen = [f"Listen to {label}." for label in self.unheard]
         if self.design.test in CHOICES:
             return listen or ([] if self.choice else ["Choose one."])
-        rated = self.scores
+        scores = self.scores
         unrated = [
             f"Rate {label}" + (f" ({question})." if len(page.questions) > 1 else ".")
             for label in self.labels
             for question in page.questions
-            if (question, label) not in rated
+            if (question, label) not in scores
         ]
         return [*listen, *unrated]
 
     @property
     def unheard(self) -> list[str]:
-        """Labels of what was not played long enough to be rated."""
+        """Labels of the sounds that were not played long enough to be rated."""
         seconds = {row["label"]: row["seconds"] for row in self._here("heard")}
         least = self.design.least_heard_seconds
         return [label for label in self.sounds if seconds.get(label, 0.0) < least]
@@ -169,59 +169,60 @@ class Session:
     # ---- what the listener does -----------------------------------------------------
 
     def heard(self, label: str, seconds: float, *, begun: bool = True) -> None:
-        """Note that a sound was played.
+        """Save that a sound was played.
 
         Args:
             label: a key of `sounds`.
-            seconds: how long.
-            begun: whether it was begun anew, or has gone on since the last note.
+            seconds: how long it was played.
+            begun: True for a new start, False if it continues since the last call.
 
         Raises:
-            InputError: no such sound here, or no length of time.
+            InputError: an unknown label, or seconds that are negative or not finite.
         """
-        check_name("sound", label, self.sounds, where=self._where)
-        check_range("seconds", seconds, 0, math.inf, high_open=True, where=self._where)
+        check_name("sound", label, self.sounds)
+        if not 0 <= seconds < math.inf:
+            raise InputError(f"seconds must be finite and at least 0, got {seconds}.")
         self._store.heard(self._place, label, seconds, begun=begun)
         self._spend()
 
     def rate(self, label: str, score: float, question: str | None = None) -> None:
-        """Rate a stimulus; it may be changed until the page is finished.
+        """Rate a stimulus; the rating may be changed until the page is finished.
 
         Args:
             label: of the stimulus.
             score: 0 … 100 in mushra; 1, 2 … 5 in acr.
-            question: its name; not needed if the page has only one.
+            question: name of the question; None if the page has only one.
 
         Raises:
-            InputError: another page, label, question or score, or a sound that was not
-                listened to.
+            InputError: an unknown label or question, a score out of range, a page
+                without ratings, or a sound that was not played long enough.
         """
         page = self._scored_page("rate", self.design.test not in CHOICES)
-        check_name("label", label, self.labels, where=self._where)
+        check_name("label", label, self.labels)
         if question is None and len(page.questions) == 1:
             question = page.questions[0]
-        check_name("question", str(question), page.questions, where=self._where)
+        check_name("question", str(question), page.questions)
         low, high = self.design.rating_range
-        check_range("score", score, low, high, where=self._where)
+        check_range("score", score, low, high)
         if self.design.test == "acr" and score != int(score):
-            remedy = "Choose one of them."
-            raise InputError(message(self._where, "1, 2, 3, 4 or 5", score, remedy))
+            raise InputError(f"score must be 1, 2, 3, 4 or 5, got {score}.")
         self._require_heard(label)
         stimulus = page.stimuli[self.labels.index(label)]
         self._store.rate(self._place, str(question), label, stimulus, float(score))
         self._spend()
 
     def choose(self, label: str) -> None:
-        """Choose one of two; it may be changed until the page is finished.
+        """Choose one of two; the choice may be changed until the page is finished.
 
         Args:
             label: "A" or "B".
 
         Raises:
-            InputError: another page or label, or a sound that was not listened to.
+            InputError: an unknown label, a page without a choice, or a sound that was
+                not played long enough.
         """
         page = self._scored_page("choose", self.design.test in CHOICES)
-        check_name("label", label, self.labels, where=self._where)
+        check_name("label", label, self.labels)
         self._require_heard(*self.sounds)
         chosen = page.stimuli[self.labels.index(label)]
         correct = page.x in ("", chosen)
@@ -233,8 +234,8 @@ class Session:
         """Answer the questionnaire, or "consent" with "yes" or "no".
 
         Raises:
-            InputError: another page, an unknown question, an empty answer, or one that
-                is not among the choices.
+            InputError: a question that this page does not ask, an empty answer, or one
+                that is not among the allowed answers.
         """
         page = self.page
         asked: Mapping[str, tuple[str, ...]] = {}
@@ -243,42 +244,35 @@ class Session:
         elif page is not None and page.kind == "questionnaire":
             asked = self.design.questionnaire
         for name, answer in answers.items():
-            check_name("question", name, asked, where=self._where)
+            check_name("question", name, asked)
             if asked[name]:
-                check_name(
-                    f"value for {name!r}", answer, asked[name], where=self._where
-                )
+                check_name(f"answer to {name!r}:", answer, asked[name])
             elif not answer.strip():
-                remedy = "Write a word, such as none."
-                wanted = f"an answer to {name!r}"
-                raise InputError(message(self._where, wanted, repr(answer), remedy))
+                raise InputError(
+                    f"the answer to {name!r} is empty. Write a word, such as none."
+                )
         self._store.answer(self.listener, answers)
         self._spend()
 
     def comment(self, text: str) -> None:
-        """Keep a remark on this page, in the place of an earlier one."""
+        """Save a remark on this page; it replaces an earlier one."""
         if self.page is not None:
             self._spend(comment=text)
 
     def finish(self) -> None:
-        """Leave the page for the next one; there is no way back.
+        """Go to the next page; there is no way back.
 
         Raises:
             InputError: something is missing, or the test is over.
         """
-        missing = self.missing if self.page else ["The test is over."]
-        if missing:
-            remedy = "Do that first."
-            wanted = "a page on which all is done"
-            raise InputError(message(self._where, wanted, " ".join(missing), remedy))
+        if self.page is None:
+            raise InputError("The test is over.")
+        if self.missing:
+            raise InputError(f"This page is not finished: {' '.join(self.missing)}")
         self._spend(finished=True)
         self._arrive()
 
     # ---- within ---------------------------------------------------------------------
-
-    @property
-    def _where(self) -> str:
-        return f"page {self._number + 1} of {len(self._pages)}"
 
     @property
     def _place(self) -> tuple[str, int]:
@@ -296,27 +290,27 @@ class Session:
         return [row for row in rows if row["page"] == self._number]
 
     def _spend(self, *, comment: str | None = None, finished: bool = False) -> None:
-        """Note the time since the last action; a long break is none of it."""
+        """Save the time since the last action; a long break counts as 0."""
         now = self._clock()
         seconds, self._since = now - self._since, now
         seconds = seconds if seconds <= LONGEST_AWAY else 0.0
         self._store.spend(self._place, seconds, comment=comment, finished=finished)
 
     def _require_heard(self, *labels: str) -> None:
-        """Raise InputError for what was not listened to."""
+        """Raise InputError for sounds that were not played long enough."""
         unheard = [label for label in self.unheard if label in labels]
         if unheard:
-            got = f"{self.design.least_heard_seconds:g} s not played"
-            remedy = f"Listen to {', '.join(unheard)}."
-            wanted = "a sound that was heard"
-            raise InputError(message(self._where, wanted, got, remedy))
+            seconds = f"{self.design.least_heard_seconds:g} s"
+            raise InputError(f"Listen to {', '.join(unheard)} for at least {seconds}.")
 
-    def _scored_page(self, what: str, fits: bool) -> Page:
+    def _scored_page(self, action: str, fits: bool) -> Page:
+        """The current page; raise InputError if the action does not fit it."""
         page = self.page
-        if page is None or page.kind not in SCORED or not fits:
-            kind = page.kind if page else "end of the test"
-            wanted = f"a page on which to {what}"
-            remedy = "Look at session.page.kind and design.test."
-            got = f"{kind} of {self.design.test}"
-            raise InputError(message(self._where, wanted, got, remedy))
+        if page is None:
+            raise InputError(f"You cannot {action} now: the test is over.")
+        if page.kind not in SCORED or not fits:
+            raise InputError(
+                f"You cannot {action} here: this is a {page.kind} page of a test of "
+                f"the kind {self.design.test}. See session.page.kind and design.test."
+            )
         return page

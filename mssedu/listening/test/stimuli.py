@@ -1,11 +1,11 @@
-"""The sounds of one trial, ready to be heard side by side.
+"""The sounds of one trial, ready to be compared.
 
     files ─▶ excerpt, one rate and length ─▶ + anchors
           ─▶ one loudness ─▶ fades ─▶ headroom ─▶ sounds and the log of their gains
 
-What differs in rate, channels or length is refused, never adapted: it would not be the
-system's sound any more. Only levels are changed, and each change is told.
-Notebook: 13.
+Files that differ in sample rate, channels or length are an error and are never adapted,
+as they would no longer be the output of the system. Only levels are changed, and each
+change is logged. Notebook: 13.
 """
 
 import zlib
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
-from mssedu.errors import InputError, check_finite, message
+from mssedu.errors import InputError, check_finite
 from mssedu.listening.test.anchors import make_anchor
 from mssedu.listening.test.design import LONGEST_SECONDS, REFERENCE, Design, Trial
 from mssedu.listening.widgets.loudness import Gain, match_loudness, with_headroom
@@ -23,19 +23,19 @@ from mssedu.listening.widgets.loudness import Gain, match_loudness, with_headroo
 
 @dataclass(frozen=True)
 class Stimuli:
-    """All that a listener may hear in a trial."""
+    """All sounds that a listener may play in a trial."""
 
     sounds: dict[str, Tensor]  # stimulus -> (channels, samples)
     sample_rate: int  # Hz
-    gains: dict[str, Gain]  # of each, headroom included
+    gains: dict[str, Gain]  # of each sound, with the headroom
 
     def log(self) -> list[tuple[str, float, str]]:
-        """Stimulus, gain in dB and why, as `ResultStore.log_gains` takes it."""
+        """Stimulus, gain in dB and reason, for `ResultStore.log_gains`."""
         return [(name, gain.gain_db, gain.note) for name, gain in self.gains.items()]
 
 
 def load_stimuli(design: Design, name: str) -> Stimuli:
-    """Read a trial, make its anchors and bring all to one level.
+    """Read a trial, make its anchors and bring all sounds to one level.
 
     Args:
         design: the test.
@@ -44,7 +44,7 @@ def load_stimuli(design: Design, name: str) -> Stimuli:
     Raises:
         InputError: an unknown trial, files that differ in sample rate, channels or
             length, NaN or Inf, or in mushra more than 12 s.
-        AudioFileError: a file that cannot be read.
+        AudioFileError: a file cannot be read.
     """
     trial = design.trial(name)
     parts, sample_rate = load_excerpts(design, trial)
@@ -73,11 +73,11 @@ def load_stimuli(design: Design, name: str) -> Stimuli:
 
 
 def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]:
-    """Every file of a trial as it is: systems, "reference" and "mixture".
+    """Every file of a trial without any change: systems, "reference" and "mixture".
 
     Args:
-        design: for its folder and the rules of its test.
-        trial: which files, and which part of them.
+        design: gives the folder and the kind of test.
+        trial: gives the files, and which part of them.
 
     Returns:
         Name -> (channels, samples), and the sample rate in Hz.
@@ -86,8 +86,8 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
         InputError, AudioFileError: as `load_stimuli`.
     """
     files = {**trial.conditions, REFERENCE: trial.reference, "mixture": trial.mixture}
-    found: dict[str, Tensor] = {}
-    form: tuple[int, int, int] | None = None
+    sounds: dict[str, Tensor] = {}
+    first: tuple[int, int, int] | None = None  # Hz, channels, samples of the first file
     for part, file in files.items():
         if file is None:
             continue
@@ -98,27 +98,31 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
             duration_seconds=trial.duration_seconds,
         )
         check_finite(str(path), audio, rate)
-        here = (rate, *audio.shape)
-        form = form or here
-        if here != form:
-            remedy = "Make all versions of an excerpt alike before the test."
-            raise InputError(message(str(path), _words(form), _words(here), remedy))
-        found[part] = audio
-    assert form is not None  # a design has at least one condition
-    seconds = form[2] / form[0]
+        shape = (rate, *audio.shape)
+        first = first or shape
+        if shape != first:
+            raise InputError(
+                f"{path} has {_described(shape)}, and the files before it have "
+                f"{_described(first)}. Make all versions of an excerpt alike before "
+                "the test."
+            )
+        sounds[part] = audio
+    assert first is not None  # a design has at least one condition
+    seconds = first[2] / first[0]
     if design.test == "mushra" and seconds > LONGEST_SECONDS:
-        wanted = f"at most {LONGEST_SECONDS:g} s, as ITU-R BS.1534 asks"
-        where, remedy = f"trial {trial.name!r}", "Set duration_seconds."
-        raise InputError(message(where, wanted, f"{seconds:.1f} s", remedy))
-    return found, form[0]
+        raise InputError(
+            f"trial {trial.name!r} is {seconds:.1f} s long, and ITU-R BS.1534 allows "
+            f"at most {LONGEST_SECONDS:g} s. Set duration_seconds."
+        )
+    return sounds, first[0]
 
 
-def _words(form: tuple[int, ...]) -> str:
-    return f"{form[0]} Hz, {form[1]} channels, {form[2]} samples"
+def _described(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} Hz, {shape[1]} channels, {shape[2]} samples"
 
 
 def _faded(sound: Tensor, seconds: float, sample_rate: int) -> Tensor:
-    """Straight ramps at both ends."""
+    """The sound with a linear fade at each end."""
     length = min(round(seconds * sample_rate), sound.shape[-1] // 2)
     ramp = torch.ones(sound.shape[-1])
     if length:

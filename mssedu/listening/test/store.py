@@ -1,16 +1,16 @@
-"""Where the answers of a listening test are kept: one SQLite file, nothing lost.
+"""The answers of a listening test, in one SQLite file that survives a crash.
 
     listeners  number, anonymous id, the pages in the order in which they are shown
-    pages      seconds spent, comment, when it was finished
+    pages      seconds spent, comment, time of finishing
     heard      how often and how long each sound of a page was played
     ratings    one row per stimulus and question, changed in place
-    answers    of the questionnaire
-    gains      what loudness matching did to each sound
+    answers    consent and questionnaire
+    gains      the gain of each sound from loudness matching
 
 Each call is one transaction that is on the disk before it returns (write-ahead log,
-synchronized), so a process that is killed at any moment loses nothing that was said.
+synchronized), so a process that is killed at any moment loses no saved answer.
 Several processes may write at once: one waits for the other. The log needs a local
-disk: keep the file off network drives while the test runs.
+disk: do not use a network drive while the test runs.
 
 Source: https://sqlite.org/wal.html. Notebook: 13.
 """
@@ -27,12 +27,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssedu.errors import DatasetError, InputError, check_name, message
+from mssedu.errors import DatasetError, InputError, check_name
 from mssedu.evaluation.result import first_difference
 from mssedu.listening.test.design import Design, design_from
 from mssedu.listening.test.schedule import Page, plan
 
-WAIT_SECONDS = 30.0  # for another process that is writing
+WAIT_SECONDS = 30.0  # longest wait for another process that writes
 _TABLES = """
 CREATE TABLE IF NOT EXISTS test (
     id INTEGER PRIMARY KEY CHECK (id = 1), design TEXT NOT NULL, started TEXT NOT NULL);
@@ -56,43 +56,51 @@ CREATE TABLE IF NOT EXISTS gains (
     PRIMARY KEY (trial, stimulus));
 """
 _COLUMNS = "SELECT name FROM pragma_table_info(?)"
-_OF_LISTENERS = ("pages", "heard", "ratings", "answers")  # tables with their data
+_OF_LISTENERS = ("pages", "heard", "ratings", "answers")  # tables of their answers
 
 
 class ResultStore:
     """The results of one test; a context manager, which closes the file.
 
     Args:
-        path: of the SQLite file; made if it is not there.
-        design: the test; None: the one that the file was made for.
+        path: of the SQLite file; created if it does not exist.
+        design: the test; None: the one that the file was created for.
 
     Raises:
-        InputError: the file holds answers to another test, or its design is not known.
-        DatasetError: the file is no database of a listening test.
+        InputError: the file belongs to another test, or contains no test and no design
+            is given.
+        DatasetError: the file does not exist, or is not a results file.
     """
 
     def __init__(self, path: str | Path, design: Design | None = None) -> None:
         self.path = Path(path)
         where = str(self.path.absolute())
         if design is None and not self.path.exists():
-            remedy = "Name the results.sqlite of a test that has begun."
-            raise DatasetError(message(where, "results", "no such file", remedy))
-        # A kernel hears its widgets in one thread and runs its cells in another.
+            raise DatasetError(
+                f"{where} does not exist. Name the results.sqlite of a test that has "
+                "begun."
+            )
+        # A kernel receives widget messages in one thread and runs cells in another.
         self._lock = threading.RLock()
         self._db = sqlite3.connect(
-            *(self.path, WAIT_SECONDS), isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=WAIT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
         self._db.row_factory = sqlite3.Row
         try:
             _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")  # who withdraws is forgotten
+            self._db.execute("PRAGMA secure_delete = ON")  # deletes leave no traces
             self._db.executescript(_TABLES)
             self.design = self._settle_design(where, design)
         except sqlite3.DatabaseError as error:
             self.close()
-            remedy = "Name a results.sqlite, or another path for a new one."
-            raise DatasetError(message(where, "results", error, remedy)) from error
+            raise DatasetError(
+                f"{where} is not a results file: {error}. Name a results.sqlite, or "
+                "another path for a new one."
+            ) from error
         except InputError:
             self.close()
             raise
@@ -104,13 +112,13 @@ class ResultStore:
         self.close()
 
     def close(self) -> None:
-        """Close the file; all is written already."""
+        """Close the file; all answers are written already."""
         self._db.close()
 
     # ---- listeners ------------------------------------------------------------------
 
     def add_listener(self) -> str:
-        """Give the next listener a number, an anonymous id and pages; return the id."""
+        """Add a listener with a number, an anonymous id and pages; return the id."""
         listener = secrets.token_hex(4)
         with self._transaction():
             number = self._next_number()
@@ -120,12 +128,12 @@ class ResultStore:
         return listener
 
     def listeners(self) -> list[str]:
-        """Ids, the first first."""
+        """Ids, in the order of arrival."""
         rows = self._read("SELECT id FROM listeners ORDER BY number")
         return [row["id"] for row in rows]
 
     def number(self, listener: str) -> int:
-        """Of a listener, counted from 0 in the order of arrival.
+        """The number of a listener, counted from 0 in the order of arrival.
 
         Raises:
             InputError: an unknown listener.
@@ -135,7 +143,7 @@ class ResultStore:
         return int(row["number"])
 
     def pages(self, listener: str) -> tuple[Page, ...]:
-        """What a listener is shown, in order.
+        """The pages of a listener, in order.
 
         Raises:
             InputError: an unknown listener.
@@ -145,9 +153,9 @@ class ResultStore:
         return tuple(Page.of(page) for page in json.loads(row["plan"]))
 
     def withdraw(self, listener: str) -> None:
-        """Delete all that a listener has said, as everyone may ask for at any time.
+        """Delete all answers of a listener, which everyone may ask for at any time.
 
-        The number stays taken, so that the pages of the others do not change.
+        The number is not used again, so that the pages of the others do not change.
         """
         self.pages(listener)
         with self._transaction():
@@ -155,13 +163,13 @@ class ResultStore:
                 self._db.execute(f"DELETE FROM {table} WHERE listener = ?", (listener,))
 
     def merge(self, document: Mapping[str, Any]) -> list[str]:
-        """Take in listeners of the same test from elsewhere; returns their ids.
+        """Add listeners of the same test from another file; returns the new ids.
 
-        Those that are here already are left as they are. All or nothing.
+        Listeners that are here already do not change. An error changes nothing.
 
         Args:
-            document: "design", and rows of "listeners" and of what they said, as `rows`
-                gives them.
+            document: "design", the rows of "listeners", and the rows of their answers,
+                as `rows` returns them.
 
         Raises:
             InputError: they answered another test.
@@ -169,11 +177,12 @@ class ResultStore:
         mine = self.design.as_json()
         difference = first_difference(mine, dict(document["design"]))
         if difference:
-            remedy = "Analyze the two tests apart."
-            wanted = "answers to this very test"
-            raise InputError(message(str(self.path), wanted, difference, remedy))
-        here = {*self.listeners()}
-        new = [row for row in document["listeners"] if row["id"] not in here]
+            raise InputError(
+                f"the answers belong to another test than {self.path} ({difference}). "
+                "Analyze the two tests separately."
+            )
+        known = {*self.listeners()}
+        new = [row for row in document["listeners"] if row["id"] not in known]
         ids = {row["id"] for row in new}
         with self._transaction():
             for row in new:
@@ -197,30 +206,38 @@ class ResultStore:
         stimulus: str,
         score: float,
     ) -> None:
-        """Keep a rating, in the place of an earlier one.
+        """Save a rating; it replaces an earlier one.
 
         Args:
             place: listener, and number of the page.
             question: its name.
-            label: what the listener saw, such as "A"; "" for a choice between two.
-            stimulus: what it was, or what was chosen.
+            label: the letter on the page, such as "A"; "" for a choice between two.
+            stimulus: the rated or chosen stimulus.
             score: the rating; for a choice 1, or 0 if it was wrong.
         """
         self._write(
             "INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
             "SET stimulus = excluded.stimulus, score = excluded.score, "
             "rated = excluded.rated, changes = changes + 1",
-            *(*place, question, label, stimulus, score, _now()),
+            *place,
+            question,
+            label,
+            stimulus,
+            score,
+            _now(),
         )
 
     def heard(
         self, place: tuple[str, int], label: str, seconds: float, *, begun: bool = True
     ) -> None:
-        """Add to how long a sound was played, and if it was begun anew, how often."""
+        """Add to the seconds a sound was played, and with `begun` to its plays."""
         self._write(
             "INSERT INTO heard VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET seconds = seconds + excluded.seconds, plays = plays + excluded.plays",
-            *(*place, label, seconds, int(begun)),
+            *place,
+            label,
+            seconds,
+            int(begun),
         )
 
     def spend(
@@ -231,17 +248,22 @@ class ResultStore:
         comment: str | None = None,
         finished: bool = False,
     ) -> None:
-        """Add to the time spent on a page; keep its comment; mark it as finished."""
+        """Add to the time spent on a page; save its comment; mark it as finished."""
         end = _now() if finished else None
         self._write(
             "INSERT INTO pages VALUES (?, ?, ?, coalesce(?, ''), ?) ON CONFLICT DO "
             "UPDATE SET seconds = seconds + excluded.seconds, "
             "comment = coalesce(?, comment), finished = coalesce(?, finished)",
-            *(*place, seconds, comment, end, comment, end),
+            *place,
+            seconds,
+            comment,
+            end,
+            comment,
+            end,
         )
 
     def answer(self, listener: str, answers: Mapping[str, str]) -> None:
-        """Keep answers of the questionnaire, all or none."""
+        """Save answers to the questionnaire, all or none."""
         rows = [(listener, name, answer) for name, answer in answers.items()]
         with self._transaction():
             self._db.executemany(
@@ -249,7 +271,7 @@ class ResultStore:
             )
 
     def log_gains(self, trial: str, gains: Iterable[tuple[str, float, str]]) -> None:
-        """Keep what was done to the level of each stimulus: name, dB, why."""
+        """Save the gain of each stimulus: name, dB, reason."""
         rows = [(trial, *gain) for gain in gains]
         with self._transaction():
             query = "INSERT OR REPLACE INTO gains VALUES (?, ?, ?, ?)"
@@ -259,7 +281,7 @@ class ResultStore:
         """All rows of a table, or those of one listener.
 
         Raises:
-            InputError: an unknown table, or one that knows no listeners.
+            InputError: an unknown table, or one without a column for listeners.
         """
         known = _OF_LISTENERS if listener else (*_OF_LISTENERS, "listeners", "gains")
         check_name("table", table, known, where=str(self.path))
@@ -268,22 +290,22 @@ class ResultStore:
         return [dict(row) for row in rows]
 
     def _settle_design(self, where: str, design: Design | None) -> Design:
-        """The design of the file, once it is the one that is asked for."""
+        """The design of the file; raise InputError if another one is given."""
         if design is not None:
-            row = (json.dumps(design.as_json()), _now())
-            self._db.execute("INSERT OR IGNORE INTO test VALUES (1, ?, ?)", row)
-        found = self._db.execute("SELECT design FROM test").fetchone()
-        if found is None:
-            remedy = "Give the test that is to be answered."
-            raise InputError(message(where, "a listening test", "none", remedy))
-        stored = json.loads(found["design"])
+            values = (json.dumps(design.as_json()), _now())
+            self._db.execute("INSERT OR IGNORE INTO test VALUES (1, ?, ?)", values)
+        row = self._db.execute("SELECT design FROM test").fetchone()
+        if row is None:
+            raise InputError(f"{where} contains no test. Pass the design of its test.")
+        stored = json.loads(row["design"])
         if design is None:
             return design_from(stored, where, self.path.parent)
         difference = first_difference(stored, design.as_json())
         if difference:
-            remedy = "Undo the change, or give the changed test another results file."
-            text = message(where, "answers to this very test", difference, remedy)
-            raise InputError(text)
+            raise InputError(
+                f"{where} has answers to another version of this test ({difference}). "
+                "Undo the change, or give the changed test another results file."
+            )
         return design
 
     def _next_number(self) -> int:
@@ -311,7 +333,7 @@ class ResultStore:
 
 
 def _write_ahead(db: sqlite3.Connection) -> None:
-    """Turn the write-ahead log on; needs the file alone, and SQLite would not wait."""
+    """Turn the write-ahead log on; SQLite itself does not wait for a locked file."""
     end = time.monotonic() + WAIT_SECONDS
     while True:
         try:

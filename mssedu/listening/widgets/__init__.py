@@ -1,13 +1,13 @@
-"""Widgets for listening in a notebook, over one sound engine.
+"""Widgets for listening in a notebook, with one sound engine, static/engine.js.
 
-base       what all widgets share
 player     one sound
 switch     several versions, switched while they play
 mixer      stems with faders
-masklab    a mask on a spectrogram
-pictures   waveform and spectrogram as images
-loudness   levels and loudness matching
-sounds     a sound as the browser gets it
+masklab    a mask on a spectrogram, by rule and with a brush
+loudness   equal loudness before a comparison
+base       what all widgets share
+sounds     sounds as the browser gets them, and plain players
+pictures   spectrograms as images
 """
 
 import lazy_loader
@@ -16,11 +16,10 @@ _NAMES = {
     "player": ["Player"],
     "switch": ["ABSwitch"],
     "mixer": ["StemMixer"],
-    "masklab": ["MaskLab"],
-    "brush": ["paint"],
+    "masklab": ["MaskLab", "paint"],
+    "loudness": ["Gain", "match_loudness", "matching_gain", "with_headroom"],
     "base": ["ListeningWidget"],
-    "loudness": ["match_loudness", "with_headroom"],
+    "sounds": ["encode", "plain_players"],
     "pictures": ["level_image", "picture"],
-    "sounds": ["plain_players"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,13 +1,13 @@
-"""What all listening widgets share: their sounds, their page, their way to the browser.
+"""What all listening widgets share: their sounds, their page, the link to the browser.
 
     Python                                         browser
     settings  ◀────────── traits, both ways ─────▶ settings
-    sounds    ──── one message, binary, at once ──▶ engine.js
+    sounds    ──── one binary message, at once ───▶ engine.js
               ◀─── "send", after the page was reloaded
 
-Sounds travel as messages and not as traits, because the traits are the widget's state
-and the state is what notebooks save: so no sound is ever saved. A front end that has
-lost the sounds asks for them again. Notebook: 13.
+Sounds are sent as messages and not as traits: traits are the widget's state, which
+notebooks save, so no sound is ever saved. A page that was reloaded asks for the sounds
+again. Notebook: 13.
 """
 
 import html
@@ -31,14 +31,14 @@ from mssedu.listening.widgets.sounds import (
 
 _STATIC = Path(__file__).parents[1] / "static"
 _ENGINE = ("audio.js", "engine.js", "view.js")  # in the order of their imports
-_SHOWN = "MSSEDU_LISTENING"  # environment variable: "widgets" (if unset) or "plain"
+_SHOWN = "MSSEDU_LISTENING"  # environment variable: "widgets" (the default) or "plain"
 
 
 def joined(*names: str) -> str:
-    """The engine and further files of static/, as the one module a widget consists of.
+    """The engine and further files of static/, as one JavaScript module.
 
-    The files import each other, so that each can be read and tested by itself; in one
-    module those lines are left out.
+    The files import each other, so that each can be read and tested by itself; one
+    module does not need these imports, and they are left out.
     """
     lines: list[str] = []
     for name in (*_ENGINE, *names):
@@ -47,14 +47,16 @@ def joined(*names: str) -> str:
 
 
 class ListeningWidget(anywidget.AnyWidget):
-    """Base of the listening widgets; a subclass names its page and its settings.
+    """Base of the listening widgets; a subclass sets its page and its settings.
 
     A subclass sets `_esm = joined("its_page.js")`, adds traits for its settings and
     calls the base with its sounds. It may add other binary data, and replace sounds.
     """
 
     _css = _STATIC / "style.css"
-    _names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # what the page shows
+    _names = traitlets.List(traitlets.Unicode()).tag(
+        sync=True
+    )  # of the sounds on the page
     _shape = traitlets.Dict().tag(sync=True)  # sample_rate, channels, samples
 
     def __init__(
@@ -76,13 +78,13 @@ class ListeningWidget(anywidget.AnyWidget):
         Raises:
             InputError: as `check_sounds`, or an unknown MSSEDU_LISTENING.
         """
-        where = type(self).__name__
-        self._sounds = check_sounds(where, sounds, sample_rate)
+        self._sounds = check_sounds(sounds, sample_rate)
         shape = shape_of(next(iter(self._sounds.values())), sample_rate)
         self._plain = shown_plain()
-        super().__init__(**{"_names": [*self._sounds], "_shape": shape, **traits})
-        self._data = dict(data or {})  # name -> bytes; sounds are called 0, 1, …
-        self._scales = dict.fromkeys(self._data, 1.0)
+        traits.setdefault("_names", [*self._sounds])
+        super().__init__(_shape=shape, **traits)
+        self._data = dict(data or {})  # name -> bytes; sounds have the names 0, 1, …
+        self._scales = dict.fromkeys(self._data, 1.0)  # name -> value of full scale
         for place, sound in enumerate(self._sounds.values()):
             self._data[str(place)], self._scales[str(place)] = encode(sound)
         self.on_msg(self._on_message)
@@ -91,33 +93,34 @@ class ListeningWidget(anywidget.AnyWidget):
 
     @property
     def sounds(self) -> dict[str, Tensor]:
-        """Label -> (channels, samples), float32: what the widget plays."""
+        """The sounds of the widget: label -> (channels, samples), float32."""
         return dict(self._sounds)
 
     @property
     def sample_rate(self) -> int:
-        """Of all sounds, Hz."""
+        """The sample rate of all sounds, Hz."""
         return int(self._shape["sample_rate"])
 
     @property
     def seconds(self) -> float:
-        """Length of each sound."""
+        """The length of each sound, in seconds."""
         return float(self._shape["samples"] / self.sample_rate)
 
     def facts(self) -> str:
-        """What `repr` says in the parentheses; the same on every machine."""
+        """The text of `repr` in parentheses; the same on every machine."""
         n = len(self._sounds)
         return f"n={n}, sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"
 
     def plain(self) -> PlainPlayers:
-        """Simple audio players, for a place that shows no widgets; not in step."""
-        return plain_players(repr(self), self._heard(), self.sample_rate)
+        """Simple audio players for a place without widgets; not synchronized."""
+        by_name = dict(zip(self._names, self._sounds.values(), strict=True))
+        return plain_players(repr(self), by_name, self.sample_rate)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.facts()})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and for pages without Python a line that says what is missing."""
+        """The widget, and for pages without Python a line that says what to do."""
         text = html.escape(repr(self))
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         if self._plain:
@@ -126,12 +129,8 @@ class ListeningWidget(anywidget.AnyWidget):
         data["text/html"] = f"<p>{text} <em>(run the cell to listen)</em></p>"
         return data, metadata
 
-    def _heard(self) -> dict[str, Tensor]:
-        """Name on the page -> sound."""
-        return dict(zip(self._names, self._sounds.values(), strict=True))
-
     def _replace(self, sounds: Mapping[str, Tensor], **data: bytes) -> None:
-        """Put other sounds of the same shape behind their labels, and other data."""
+        """Replace the sounds of these labels by others of the same shape, and data."""
         self._sounds.update(sounds)
         self._data.update(data)
         for label, sound in sounds.items():
@@ -151,12 +150,10 @@ class ListeningWidget(anywidget.AnyWidget):
 
 
 def shown_plain() -> bool:
-    """Whether MSSEDU_LISTENING asks for plain players in the place of widgets.
+    """Whether MSSEDU_LISTENING asks for plain players instead of widgets.
 
     Raises:
-        InputError: it is set to something else than "widgets" or "plain".
+        InputError: its value is neither "widgets" nor "plain".
     """
     value = os.environ.get(_SHOWN, "widgets")
-    return (
-        check_name("way to show", value, ("plain", "widgets"), where=_SHOWN) == "plain"
-    )
+    return check_name(f"value of {_SHOWN}:", value, ("plain", "widgets")) == "plain"

@@ -1,10 +1,10 @@
-"""Equal loudness for all versions of an excerpt, and what was done to each.
+"""Equal loudness for all versions of an excerpt, and the gain of each version.
 
     sounds ──BS.1770──▶ LUFS ──to that of the reference──▶ gains ──one joint gain──▶ out
 
-The louder of two versions is taken for the better one, so tests match them. But level
-errors are errors too, which matching hides: the gains are logged, and it can be turned
-off. What cannot be measured stays as it is, and the log says so.
+Listeners prefer the louder of two versions, so match them before a comparison, as
+listening tests do. Matching hides errors of level: hence the gains are logged, and it
+can be turned off. A sound that cannot be measured does not change, and the log says so.
 
 Source: ITU-R BS.1770-4. Notebooks: 01, 13.
 """
@@ -17,23 +17,23 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mssedu.audio.tensors import loudness_lufs
-from mssedu.errors import InputError, check_name, message
+from mssedu.errors import InputError, check_name
 
-MOST_DB = 20.0  # more would make a concert of the faint noise of an empty stem
+MOST_DB = 20.0  # limit, so that the noise floor of a silent stem is not amplified
 PEAK_DB = -1.0  # highest peak of all sounds, dBFS
 SHORTEST_SECONDS = 0.4  # one measuring block of the standard
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What was done to the level of one sound."""
+    """The gain of one sound, and its reason."""
 
     gain_db: float
     note: str  # why, in a few words
 
 
 def measured_lufs(sound: Tensor, sample_rate: int) -> tuple[float | None, str]:
-    """Loudness, or None and the reason why there is none.
+    """Loudness, or None and the reason why it cannot be measured.
 
     Args:
         sound: (channels, samples).
@@ -45,8 +45,8 @@ def measured_lufs(sound: Tensor, sample_rate: int) -> tuple[float | None, str]:
     """
     if sound.shape[-1] < SHORTEST_SECONDS * sample_rate:
         return None, f"shorter than {SHORTEST_SECONDS} s"
-    found = loudness_lufs(sound, sample_rate)
-    return (found, "") if math.isfinite(found) else (None, "silent")
+    lufs = loudness_lufs(sound, sample_rate)
+    return (lufs, "") if math.isfinite(lufs) else (None, "silent")
 
 
 def matching_gain(sound: Tensor, target_lufs: float, sample_rate: int) -> Gain:
@@ -54,17 +54,17 @@ def matching_gain(sound: Tensor, target_lufs: float, sample_rate: int) -> Gain:
 
     Args:
         sound: (channels, samples).
-        target_lufs: wanted loudness.
+        target_lufs: loudness after the gain.
         sample_rate: Hz.
     """
-    found, reason = measured_lufs(sound, sample_rate)
-    if found is None:
+    lufs, reason = measured_lufs(sound, sample_rate)
+    if lufs is None:
         return Gain(0.0, f"not matched: {reason}")
-    wanted = target_lufs - found
-    gain_db = max(-MOST_DB, min(MOST_DB, wanted))
-    if gain_db != wanted:
-        return Gain(gain_db, f"not matched: {wanted:+.1f} dB would be needed")
-    return Gain(gain_db, f"matched from {found:.1f} LUFS")
+    needed_db = target_lufs - lufs
+    gain_db = max(-MOST_DB, min(MOST_DB, needed_db))
+    if gain_db != needed_db:
+        return Gain(gain_db, f"not matched: {needed_db:+.1f} dB would be needed")
+    return Gain(gain_db, f"matched from {lufs:.1f} LUFS")
 
 
 def match_loudness(
@@ -75,8 +75,8 @@ def match_loudness(
     Args:
         sounds: name -> (channels, samples).
         sample_rate: Hz.
-        to: the sound that stays as it is; None, or where it cannot be measured: the
-            median of all.
+        to: label of the sound that gives the target; None, or if it cannot be measured:
+            the target is the median of all sounds.
 
     Returns:
         The sounds, and the gain of each.
@@ -106,21 +106,22 @@ def match_loudness(
 def with_headroom(
     sounds: Mapping[str, Tensor], peak_db: float = PEAK_DB
 ) -> tuple[dict[str, Tensor], float]:
-    """One gain for all, so that none of them clips; never above 0 dB.
+    """Apply one gain to all sounds, so that none of them clips; it is at most 0 dB.
 
     Args:
         sounds: name -> (channels, samples).
-        peak_db: highest peak that may stay, dBFS.
+        peak_db: highest peak allowed, dBFS.
 
     Returns:
         The sounds, and the gain in dB.
 
     Raises:
-        InputError: a peak above full scale is asked for.
+        InputError: peak_db is above full scale.
     """
     if peak_db > 0:
-        remedy = "Choose a level below full scale."
-        raise InputError(message("with_headroom", "peak_db ≤ 0", peak_db, remedy))
+        raise InputError(
+            f"peak_db must be at most 0 dBFS, which is full scale, got {peak_db}."
+        )
     peak = max(float(sound.abs().max()) for sound in sounds.values())
     gain = min(1.0, _factor(peak_db) / peak) if peak else 1.0
     return {k: s * gain for k, s in sounds.items()}, 20 * math.log10(gain)

@@ -1,43 +1,51 @@
-"""A mask on a spectrogram, by rule and by hand, and what it lets through.
+"""A mask on a spectrogram, made by a rule and with a brush, and its result.
 
     mixture ──stft──▶ spectrogram ─────────────────┬──× mask ──istft──▶ result
                         │ sources, threshold       │
                         └─▶ soft_masks ──▶ strokes ┘   removed = mixture − result
 
-The rule is the soft mask of the package with one more competitor, a floor: a bin goes
-to the target as far as the target is louder there than all else and than the floor.
-With one source it is a gate; a large exponent makes it binary. Strokes of a brush then
-set what they cover to 1 or 0. Notebook: 03.
+The rule is `soft_masks` with one more source, a constant floor: the mask is near 1 in
+bins where the target is louder than all other sources and than the floor. Without
+sources the mixture is compared with the floor, which makes a gate; a large exponent
+makes the mask binary. Then strokes of a brush set the bins below them to 1 or 0:
+
+    stroke = {"value": 1, "points": [(0.5, 440.0), …], "seconds": 0.1, "octaves": 0.25}
+
+Each point makes an ellipse, with its height in octaves, because the picture and the ear
+are logarithmic in frequency. Strokes are stored in seconds and Hz and not in pixels, so
+they fit every transform. Notebook: 03.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import traitlets
 from torch import Tensor
 
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.listening.widgets.base import ListeningWidget, joined
-from mssedu.listening.widgets.brush import paint
 from mssedu.listening.widgets.pictures import Axis, axes, level_image, palette, to_bytes
 from mssedu.listening.widgets.sounds import check_sounds
 from mssedu.masks import apply_mask, soft_masks
 from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
 
-LOWEST_DB = -120.0  # a floor that no music reaches: the rule compares sources only
-HIGHEST_EXPONENT = 20.0  # as good as binary
+LOWEST_DB = -120.0  # a floor below all music, so that the rule compares sources only
+HIGHEST_EXPONENT = 20.0  # makes a nearly binary mask
+
+Point = Sequence[float]  # (seconds, Hz)
 
 
 class MaskLab(ListeningWidget):
-    """Make a mask, see it on the spectrogram and hear the result at once.
+    """Make a mask, see it on the spectrogram and listen to the result at once.
 
     Attributes:
-        threshold_db: the floor, in dB against the loudest bin, -120 … 0.
+        threshold_db: the floor in dB relative to the loudest bin, -120 … 0.
         exponent: of `soft_masks`, 0.25 … 20.
-        target: which source is wanted; empty without sources.
-        strokes: what the brush did, as `mssedu.listening.widgets.brush.paint` takes it.
+        target: the source that the mask selects; empty without sources.
+        strokes: of the brush, as for `mssedu.listening.widgets.paint`.
         mask: (channels, bins, frames), 0 … 1.
         result, removed: (channels, samples); they sum to the mixture.
     """
@@ -67,7 +75,7 @@ class MaskLab(ListeningWidget):
             mixture: (channels, samples), mono or stereo, at most 30 s.
             sample_rate: Hz, 8000 … 96000.
             sources: stem -> (channels, samples); with them the mask is an oracle.
-            target: the stem wanted; the first if None.
+            target: the stem that the mask selects; None: the first.
             n_fft, hop_length: as in `mssedu.spectral.stft`.
 
         Raises:
@@ -78,10 +86,12 @@ class MaskLab(ListeningWidget):
             MaskLab(sample_rate=8000, seconds=1.0, threshold_db=-60.0, exponent=2.0)
         """
         if sources and "mixture" in sources:
-            remedy = "Leave the mixture out of the sources."
-            raise InputError(message("MaskLab", "sources", [*sources], remedy))
-        given = {"mixture": mixture, **(sources or {})}
-        self._sources = check_sounds("MaskLab", given, sample_rate)
+            raise InputError(
+                f"a source is called 'mixture': {[*sources]}. Leave the mixture out of "
+                "the sources."
+            )
+        sounds = {"mixture": mixture, **(sources or {})}
+        self._sources = check_sounds(sounds, sample_rate)
         self._mixture = self._sources.pop("mixture")
         self._hop_length = hop_length
         self._spectrogram = stft(self._mixture, n_fft, hop_length)
@@ -89,10 +99,10 @@ class MaskLab(ListeningWidget):
         self._magnitude = torch.stack(each or [self._spectrogram]).abs()
         self._axis = Axis(sample_rate, self._spectrogram.shape[-2])
         self.target = next(iter(self._sources), "") if target is None else target
-        sounds, mask, caption = self._separate()
+        results, mask, caption = self._separate()
         image = level_image(self._spectrogram, self._axis)
         super().__init__(
-            {"mixture": self._mixture, **sounds},
+            {"mixture": self._mixture, **results},
             sample_rate,
             data={"picture": to_bytes(image), "palette": palette(), "mask": mask},
             _picture=axes(image.shape[1], hop_length),
@@ -104,12 +114,12 @@ class MaskLab(ListeningWidget):
 
     @property
     def result(self) -> Tensor:
-        """What the mask lets through, (channels, samples)."""
+        """The mixture times the mask, (channels, samples)."""
         return self._sounds["result"]
 
     @property
     def removed(self) -> Tensor:
-        """What the mask takes away, (channels, samples)."""
+        """The mixture minus the result, (channels, samples)."""
         return self._sounds["removed"]
 
     def paint(
@@ -120,15 +130,15 @@ class MaskLab(ListeningWidget):
         seconds: float = 0.1,
         octaves: float = 0.25,
     ) -> None:
-        """One stroke of the brush, as the mouse would do it.
+        """Paint one stroke, as with the mouse.
 
         Args:
-            value: 1 keeps what it covers, 0 removes it.
+            value: of the mask below the stroke; 1 keeps the bins, 0 removes them.
             points: (seconds, Hz) along the stroke.
             seconds, octaves: half width and half height of the brush.
 
         Raises:
-            InputError: a value outside 0 … 1, or a brush without size.
+            InputError: a value outside 0 … 1, or a brush of size 0 or less.
         """
         check_range("value", value, 0, 1)
         check_range("seconds", seconds, 0, low_open=True)
@@ -142,7 +152,7 @@ class MaskLab(ListeningWidget):
         self.strokes = [*self.strokes, stroke]
 
     def facts(self) -> str:
-        """Rate, length and the settings of the rule."""
+        """Sample rate, length and the settings of the rule."""
         size = f"sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"
         rule = f"threshold_db={self.threshold_db:.1f}, exponent={self.exponent:.1f}"
         strokes = f", strokes={len(self.strokes)}" if self.strokes else ""
@@ -161,15 +171,18 @@ class MaskLab(ListeningWidget):
 
     @traitlets.validate("target")
     def _known(self, proposal: Any) -> str:
-        return check_name("target", proposal["value"], self._sources or [""])
+        name = str(proposal["value"])
+        return (
+            check_name("target", name, self._sources) if name or self._sources else ""
+        )
 
     def _update(self, _: Any) -> None:
-        """A setting has changed: send what follows from it."""
+        """Send the new results after a setting has changed."""
         sounds, mask, self._caption = self._separate()
         self._replace(sounds, mask=mask)
 
     def _separate(self) -> tuple[dict[str, Tensor], bytes, str]:
-        """Make the mask and use it: sounds, the mask's picture, a line about them."""
+        """Make and apply the mask: the sounds, its picture, and a caption."""
         self.mask = self._make_mask()
         masked = apply_mask(self.mask[None], self._spectrogram)[0]
         samples = self._mixture.shape[-1]
@@ -181,7 +194,7 @@ class MaskLab(ListeningWidget):
         return sounds, to_bytes(rows), self._describe(result)
 
     def _make_mask(self) -> Tensor:
-        """The rule's mask with the strokes on it, (channels, bins, frames)."""
+        """The mask of the rule with the strokes on it, (channels, bins, frames)."""
         loudest = self._spectrogram.abs().max()
         floor = loudest * 10 ** (self.threshold_db / 20)
         competitors = torch.cat(
@@ -201,3 +214,53 @@ class MaskLab(ListeningWidget):
         elif self.target:
             text += f" True {self.target} is silent, so there is no usdr."
         return text
+
+
+def paint(
+    mask: Tensor,
+    strokes: Sequence[Mapping[str, Any]],
+    sample_rate: int,
+    hop_length: int,
+) -> Tensor:
+    """The mask with strokes on it; later strokes replace earlier ones.
+
+    Args:
+        mask: (channels, bins, frames), 0 … 1; it is not changed.
+        strokes: each with the value for the mask, points (seconds, Hz), and half the
+            width (seconds) and half the height (octaves) of the brush.
+        sample_rate: Hz.
+        hop_length: samples between frames.
+
+    Returns:
+        A mask of the same shape.
+
+    Example:
+        >>> dot = {"value": 1, "points": [(0, 2000)], "seconds": 0.1, "octaves": 0.1}
+        >>> paint(torch.zeros(1, 5, 2), [dot], 8000, 4000)[0, :, 0]
+        tensor([0., 0., 1., 0., 0.])
+    """
+    mask = mask.clone()
+    _, bins, frames = mask.shape
+    seconds = torch.arange(frames) * hop_length / sample_rate
+    step_hz = sample_rate / 2 / (bins - 1)
+    # Bin 0 has no logarithm; it counts as half a bin.
+    octaves = (torch.arange(bins).clamp_min(0.5) * step_hz).log2()
+    for stroke in strokes:
+        width, height = stroke["seconds"], stroke["octaves"]
+        for second, hz in _dense(stroke["points"], width, height):
+            across = (seconds - second) / width
+            up = (octaves - torch.tensor(max(hz, 1.0)).log2()) / height
+            mask[:, across.square() + up.square()[:, None] <= 1] = stroke["value"]
+    return mask
+
+
+def _dense(points: Sequence[Point], width: float, height: float) -> Iterator[Point]:
+    """The points, and more points between them, at most half a brush apart."""
+    if points:
+        yield points[0]
+    for (t0, f0), (t1, f1) in itertools.pairwise(points):
+        low, high = torch.tensor([max(f0, 1.0), max(f1, 1.0)]).log2().tolist()
+        apart = max(abs(t1 - t0) / width, abs(high - low) / height)
+        n = max(1, round(2 * apart + 0.5))
+        for i in range(1, n + 1):
+            yield t0 + (t1 - t0) * i / n, 2 ** (low + (high - low) * i / n)

@@ -1,11 +1,11 @@
-"""Stems on faders, and what the mixture holds beyond their sum.
+"""A mixer for stems, and for the residual between the mixture and their sum.
 
     stem ─▶ fader, mute, solo ─▶ pan ─┐
     stem ─▶ …                         ├─▶ sum ─▶ meter, clip light
     residual = mixture − Σ stems ─▶ … ┘
 
-The browser mixes what is heard. `StemMixer.mix` computes the same mix in Python by the
-same laws, to be saved or measured. Notebook: 01.
+The browser mixes the sound. `StemMixer.mix` computes the same mix in Python with the
+same formulas, to save or measure it. Notebook: 01.
 """
 
 import math
@@ -16,23 +16,23 @@ import traitlets
 from torch import Tensor
 
 from mssedu.audio.tensors import rms_db
-from mssedu.errors import InputError, message
-from mssedu.figures.sound import COLORS
+from mssedu.errors import InputError
+from mssedu.figures.style import COLORS
 from mssedu.listening.widgets.base import ListeningWidget, joined
 from mssedu.listening.widgets.sounds import check_sounds
 
-LOWEST_DB, HIGHEST_DB = -60.0, 6.0  # of a fader; the lowest is off
+LOWEST_DB, HIGHEST_DB = -60.0, 6.0  # range of a fader; the lowest value is off
 RESIDUAL = "residual"
-INAUDIBLE_DB = -90.0  # a residual below this is rounding, not sound
+INAUDIBLE_DB = -90.0  # a residual below this is a rounding error
 
 
 class StemMixer(ListeningWidget):
     """A mixing desk for stems: fader, pan, mute, solo and a meter for each.
 
     Attributes:
-        gains_db: stem -> dB, of the faders.
+        gains_db: stem -> dB of its fader.
         pans: stem -> -1 (left) … 1 (right).
-        muted, soloed: stems; while any is soloed, only those are heard.
+        muted, soloed: stems; while any stem is soloed, only soloed stems are audible.
     """
 
     _esm = joined("timeline.js", "mixer.js")
@@ -54,8 +54,9 @@ class StemMixer(ListeningWidget):
         Args:
             stems: stem -> (channels, samples), all of one shape.
             sample_rate: Hz, 8000 … 96000.
-            mixture: (channels, samples); adds a strip, muted at first, with what it
-                holds beyond the sum of the stems. With it the sum is the mixture.
+            mixture: (channels, samples); adds a strip with the residual, which is the
+                mixture minus the sum of the stems. It is muted at first; with it, the
+                sum of all strips is the mixture.
 
         Raises:
             InputError: a stem called "residual" beside a mixture, or as `Player`.
@@ -65,17 +66,18 @@ class StemMixer(ListeningWidget):
             StemMixer(n=2, sample_rate=8000, seconds=0.0)
         """
         strips = dict(stems)
-        self.residual_db: float | None = None  # of the mixture, RMS against RMS
+        self.residual_db: float | None = None  # RMS relative to the mixture
         if mixture is not None:
             if RESIDUAL in strips:
-                wanted = f"stems beside the {RESIDUAL} of the mixture"
-                remedy = "Rename the stem, or leave the mixture out."
-                raise InputError(message("StemMixer", wanted, [*stems], remedy))
-            both = check_sounds("StemMixer", {**stems, RESIDUAL: mixture}, sample_rate)
-            whole = both.pop(RESIDUAL)
-            residual = whole - torch.stack([*both.values()]).sum(0)
+                raise InputError(
+                    f"stems has a stem {RESIDUAL!r}, which is also the name of the "
+                    "strip for the mixture. Rename the stem, or leave the mixture out."
+                )
+            checked = check_sounds({**stems, RESIDUAL: mixture}, sample_rate)
+            whole = checked.pop(RESIDUAL)
+            residual = whole - torch.stack([*checked.values()]).sum(0)
             strips[RESIDUAL] = residual
-            self.residual_db = _level(residual, whole)
+            self.residual_db = _relative_db(residual, whole)
         super().__init__(
             strips,
             sample_rate,
@@ -87,15 +89,15 @@ class StemMixer(ListeningWidget):
         )
 
     def mix(self) -> Tensor:
-        """What the desk plays now, before the volume knob.
+        """The mix at the current settings, without the volume of the page.
 
         Returns:
-            (2, samples); full scale is ±1, and a sum beyond it lights the clip light.
+            (2, samples); full scale is ±1, and the clip light shows a sum beyond it.
         """
         total = torch.zeros(2, int(self._shape["samples"]))
         for stem, sound in self._sounds.items():
-            heard = stem in self.soloed if self.soloed else stem not in self.muted
-            if heard:
+            audible = stem in self.soloed if self.soloed else stem not in self.muted
+            if audible:
                 gain = gain_of(float(self.gains_db[stem]))
                 total += gain * panned(sound, float(self.pans[stem]))
         return total
@@ -104,24 +106,24 @@ class StemMixer(ListeningWidget):
         if self.residual_db is None:
             return ""
         if self.residual_db < INAUDIBLE_DB:
-            return "The stems sum to the mixture, as far as 16 bits tell."
+            return "The stems sum to the mixture, within the precision of 16 bits."
         return f"Mixture − sum of stems: {self.residual_db:.1f} dB of the mixture."
 
 
 def gain_of(fader_db: float) -> float:
-    """The factor of a fader: 10^(dB/20), and 0 at its lower end, which is off."""
+    """The factor of a fader: 10^(dB/20), and 0 at its lower end."""
     return 0.0 if fader_db <= LOWEST_DB else 10 ** (fader_db / 20)
 
 
 def panned(sound: Tensor, pan: float) -> Tensor:
-    """A sound moved to one side by the law of the browser's StereoPannerNode.
+    """A sound moved to one side, with the formula of the browser's StereoPannerNode.
 
-    The far channel fades out along a cosine, and joins the near one along a sine; the
-    power of the far channel stays. Mono is taken as two equal channels.
+    The far channel is faded out with a cosine and added to the near channel with a
+    sine, which keeps its power. Mono counts as two equal channels.
 
     Args:
         sound: (channels 1 or 2, samples).
-        pan: -1 (left) … 1 (right); 0 leaves it as it is.
+        pan: -1 (left) … 1 (right); 0 changes nothing.
 
     Returns:
         (2, samples).
@@ -135,6 +137,6 @@ def panned(sound: Tensor, pan: float) -> Tensor:
     return torch.stack([left * math.cos(angle), right + left * math.sin(angle)])
 
 
-def _level(sound: Tensor, against: Tensor) -> float:
-    """RMS of one sound against another's, dB; silence is -inf."""
-    return float(rms_db(sound) - rms_db(against)) if sound.any() else -math.inf
+def _relative_db(sound: Tensor, reference: Tensor) -> float:
+    """RMS of a sound relative to that of another, dB; -inf for silence."""
+    return float(rms_db(sound) - rms_db(reference)) if sound.any() else -math.inf

@@ -1,8 +1,8 @@
-"""Pictures for the widgets: one byte a pixel, from the transform that is taught.
+"""Spectrogram images for the widgets: one byte per pixel, from `mssedu.spectral.stft`.
 
     audio ──spectral.stft──▶ power ──rows of octaves──▶ dB re loudest ──▶ 0 … 255
 
-The browser colors the bytes and does no transform of its own, so what is seen is what
+The browser adds the colors and computes no transform, so the picture shows what
 `mssedu.spectral` computes. Row 0 is the lowest frequency. Notebooks: 02, 03.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from mssedu.spectral import stft
 
 LOWEST_HZ = 30.0  # about the lowest note of a bass
-RANGE_DB = 80.0  # what lies further below the loudest pixel is black
+RANGE_DB = 80.0  # levels further below the loudest pixel are black
 N_ROWS = 256
 
 
@@ -29,12 +29,12 @@ class Axis:
 
     @property
     def edges_hz(self) -> Tensor:
-        """Frequencies between the rows, (N_ROWS + 1,), from 30 Hz to the highest."""
+        """Limits of the rows in Hz, (N_ROWS + 1,), from 30 Hz to half the rate."""
         top = self.sample_rate / 2
         return LOWEST_HZ * (top / LOWEST_HZ) ** torch.linspace(0, 1, N_ROWS + 1)
 
     def first_bins(self) -> Tensor:
-        """The bin in which each row begins, (N_ROWS + 1,); low rows share a bin."""
+        """The first bin of each row, (N_ROWS + 1,); several low rows share one bin."""
         step = self.sample_rate / 2 / (self.bins - 1)
         return (self.edges_hz / step).round().long().clamp(max=self.bins - 1)
 
@@ -52,12 +52,12 @@ def to_bytes(image: Tensor) -> bytes:
 
 
 def level_image(spectrogram: Tensor, axis: Axis) -> Tensor:
-    """Power in dB against the loudest pixel, 0 … 1 for the range of 80 dB.
+    """Power in dB relative to the loudest pixel, 0 … 1 for the range of 80 dB.
 
     Args:
         spectrogram: complex (channels, bins, frames); the power is averaged over
             channels and over the bins of a row.
-        axis: which bins make a row.
+        axis: assigns the bins to rows.
 
     Returns:
         (N_ROWS, frames); silence is 0 everywhere.
@@ -80,7 +80,7 @@ def picture(
 
 
 def axes(frames: int, hop_length: int) -> dict[str, float]:
-    """What a page must know of a picture to draw its axes and its legend."""
+    """What a page needs to draw the axes and the legend of a picture."""
     return {
         "frames": frames,
         "hop_length": hop_length,
@@ -90,7 +90,7 @@ def axes(frames: int, hop_length: int) -> dict[str, float]:
 
 
 def palette() -> bytes:
-    """256 colors, red, green, blue: the color map of the package's figures.
+    """256 colors as red, green, blue: the color map of the package's figures.
 
     Equal steps of level look equal, also to color-blind readers.
     """

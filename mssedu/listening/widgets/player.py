@@ -1,4 +1,4 @@
-"""One sound, seen and heard: waveform, spectrogram and one cursor over both.
+"""A player for one sound: waveform, spectrogram and one cursor over both.
 
     audio ─┬─▶ 16-bit samples ─▶ engine.js, waveform
            └─▶ spectral.stft ──▶ picture
@@ -18,7 +18,7 @@ from mssedu.listening.widgets.sounds import check_sounds
 class Player(ListeningWidget):
     """A sound with its waveform and its spectrogram, at its true level.
 
-    Drag to mark a loop, click to go there; the keys are listed under "Keys".
+    Drag to mark a loop, click to go to a position; "Keys" on the page lists the keys.
     """
 
     _esm = joined("timeline.js", "picture.js", "player.js")
@@ -39,18 +39,18 @@ class Player(ListeningWidget):
         Args:
             audio: (channels, samples), mono or stereo, at most 30 s.
             sample_rate: Hz, 8000 … 96000.
-            label: what it is.
+            label: name of the sound on the page.
             n_fft, hop_length: of the picture, as in `mssedu.spectral.stft`.
 
         Raises:
-            InputError: another shape, NaN or Inf, too long, or sizes `stft` refuses.
+            InputError: a wrong shape, NaN or Inf, more than 30 s, or as `stft`.
 
         Example:
             >>> Player(torch.rand(2, 44100), 44100, "noise")
             Player('noise', sample_rate=44100, seconds=1.0)
         """
         self.label = label
-        ready = check_sounds("Player", {label: audio}, sample_rate)[label]
+        ready = check_sounds({label: audio}, sample_rate)[label]
         image, frames = picture(ready, sample_rate, n_fft, hop_length)
         level = f"peak {float(peak_db(ready)):.1f} dBFS" if ready.any() else "silent"
         super().__init__(
@@ -62,6 +62,6 @@ class Player(ListeningWidget):
         )
 
     def facts(self) -> str:
-        """The label, if any, the rate and the length."""
+        """The label if there is one, the sample rate and the length."""
         label = f"{self.label!r}, " if self.label else ""
         return f"{label}sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"

@@ -1,10 +1,10 @@
 """Several versions of one sound, switched while they play.
 
-    sounds ──order by seed, if blind──▶ engine.js: all run, one is heard
+    sounds ──order by seed, if blind──▶ engine.js: all run, one is audible
                                     ▲ keys 1 … 9
 
-All run in step from the first sample on, so that a switch changes what is heard and
-nothing else. Blind, the page knows letters only, and learns the names when they are
+All sounds run in sync from the first sample on, so a switch changes the version and not
+the position. In blind mode the page has letters only, and gets the names when they are
 revealed. Notebooks: 01, 13.
 """
 
@@ -15,23 +15,23 @@ from typing import Any
 import traitlets
 from torch import Tensor
 
-from mssedu.errors import InputError, message
+from mssedu.errors import InputError
 from mssedu.listening.widgets.base import ListeningWidget, joined
 
-MOST = 9  # as many as there are number keys
+MOST = 9  # sounds, one for each of the keys 1 … 9
 
 
 class ABSwitch(ListeningWidget):
     """Switch between sounds with the keys 1 … 9; space starts and pauses.
 
     Attributes:
-        order: labels as the page shows them, from 1 on.
-        blind: whether the names are hidden still.
+        order: labels in the order of the keys 1, 2, …
+        blind: whether the names are still hidden.
     """
 
     _esm = joined("timeline.js", "switch.js")
     blind = traitlets.Bool(False).tag(sync=True)
-    selected = traitlets.Int(0).tag(sync=True)  # place in `order` of what is heard
+    selected = traitlets.Int(0).tag(sync=True)  # index in `order` of the audible sound
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class ABSwitch(ListeningWidget):
         """Show versions of one sound.
 
         Args:
-            sounds: label -> (channels, samples), 2 … 9 of one shape; match their
-                loudness first if level is not what you compare.
+            sounds: label -> (channels, samples), 2 … 9 of one shape. Unless you compare
+                levels, use `mssedu.listening.widgets.match_loudness` first.
             sample_rate: Hz, 8000 … 96000.
             blind: hide the names and shuffle the order until `reveal`.
-            seed: of the order; another seed for another listener.
+            seed: of the order; choose another one for each listener.
 
         Raises:
             InputError: fewer than 2 or more than 9 sounds, or as `Player`.
@@ -58,8 +58,10 @@ class ABSwitch(ListeningWidget):
             ABSwitch(n=2, sample_rate=8000, seconds=0.0)
         """
         if not 2 <= len(sounds) <= MOST:
-            wanted, remedy = f"2 … {MOST} sounds", "Compare them in several rounds."
-            raise InputError(message("ABSwitch", wanted, len(sounds), remedy))
+            raise InputError(
+                f"ABSwitch compares 2 … {MOST} sounds, got {len(sounds)}. Compare more "
+                "sounds in several rounds."
+            )
         self.order = list(sounds)
         if blind:
             random.Random(seed).shuffle(self.order)
@@ -72,7 +74,7 @@ class ABSwitch(ListeningWidget):
         )
 
     def reveal(self) -> dict[str, str]:
-        """Show the names; returns what each letter stood for.
+        """Show the names; returns letter -> label.
 
         Example:
             >>> sounds = {"mp3": torch.rand(1, 80), "flac": torch.rand(1, 80)}
