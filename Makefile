@@ -6,6 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 READY := $(VENV)/.ready
+TESTABLE := $(VENV)/.testable
 RUN := $(VENV)/bin/python -m
 # Releases of demucs that hold models which 4.1.0 has not; tests/parity/peers.py
 PEERS := 2.0.3 3.0.6
@@ -19,7 +20,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 \
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
 
-setup: $(READY)  ## create .venv and install mssedu into it; each target below does so
+setup: $(READY)  ## create .venv and install mssedu into it; the targets below do so
 
 demo: $(READY)  ## train a small model on real songs, separate one, write runs/demo
 	$(VENV)/bin/mssedu demo
@@ -27,7 +28,7 @@ demo: $(READY)  ## train a small model on real songs, separate one, write runs/d
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/mssedu lab
 
-test: $(READY) left-out  ## what CI runs, up to the first failure
+test: $(TESTABLE) left-out  ## install the rest, then what CI runs, up to a failure
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
@@ -35,11 +36,16 @@ test: $(READY) left-out  ## what CI runs, up to the first failure
 	$(RUN) pytest -m slow --cov=mssedu --cov-append
 	$(PARALLEL) $(NBVAL) notebooks/*.ipynb
 
-# A second call finds this file younger than both lists and installs nothing
+# A second call finds these two files younger than both lists and installs nothing
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 that can make environments. \
 	On Debian: sudo apt-get install python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install -e . -c constraints.txt
+	@touch $@
+
+# The linters, the browser's driver and the packages that ours is compared with
+$(TESTABLE): $(READY)
 	$(RUN) pip install -e '.[dev,parity]' -c constraints.txt
 	for version in $(PEERS); do $(RUN) pip install --no-deps --upgrade \
 	--target $(VENV)/peers/demucs-$$version demucs==$$version || exit 1; done
