@@ -24,7 +24,6 @@ from results import processor, write_section
 
 import mssedu
 from mssedu.evaluation.result import Evaluation
-from mssedu.evaluation.score_tables import number_text, score_note, score_table
 from mssedu.reports.tables import render
 
 HERE = Path(__file__).parent
@@ -58,9 +57,9 @@ def section(found: Evaluation, command: str) -> str:
         "(float16 weights, overlap 0.25, no shifts).",
     ]
     for metric, aggregation in METRICS.items():
-        head, lines = score_table(found, metric, [aggregation])
-        parts.append(render(head, lines, "markdown").strip())
-        parts.append(score_note(found, metric))
+        table = found.table(metric, [aggregation])
+        parts.append(render(table, "markdown").strip())
+        parts.append(found.note(metric))
     return "\n\n".join(parts)
 
 
@@ -79,8 +78,9 @@ def write_scores(found: Evaluation) -> None:
             for metric in METRICS:
                 scores = found.of_track(name, metric)
                 for stem in found.stems:
-                    values = (number_text(scores[row][stem]) for row in ROWS)
-                    writer.writerow((name, stem, metric, *values))
+                    values = [scores[row][stem] for row in ROWS]
+                    cells = ["–" if x is None else f"{x:.2f}" for x in values]
+                    writer.writerow((name, stem, metric, *cells))
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import mssedu
 from mssedu.models.registry import create_model
 from mssedu.models.spleeter import load_official
-from mssedu.separation.inference import ready
+from mssedu.separation.fast import ready
 from mssedu.weights.loading import load_model
 
 SPLEETER_SIDE = Path(__file__).with_name("spleeter_side.py")

@@ -22,7 +22,7 @@ from mssedu.audio.tensors import save_audio
 from mssedu.data.layouts import demo_data
 from mssedu.listening import ListeningTest, MaskLab
 from mssedu.listening.test.create import create_test
-from mssedu.listening.test.excerpts import Excerpts
+from mssedu.listening.test.design import Excerpts
 from mssedu.evaluation.oracles import oracle_estimate
 
 song = load_track(demo_data() / "valid" / "Francium")

@@ -31,11 +31,8 @@
 # %%
 import torch
 
-from mssedu.audio.tensors import peak_db
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_track
-from mssedu.figures.sound import waveform_figure
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 setup()
@@ -49,7 +46,7 @@ setup()
 # workbook.
 
 # %% tags=["nbval-check-output"]
-track = load_track(demo_data() / "train" / "Lithium")
+track = ms.load_track(ms.data.demo_data() / "train" / "Lithium")
 track
 
 # %% [markdown]
@@ -77,7 +74,7 @@ prediction = "?"  # "vocals", "drums", "bass" or "other"
 # %%
 sources = track.sources(start=33, duration=8)
 stems = dict(zip(track.stems, sources, strict=True))
-waveform_figure(stems, track.sample_rate, start=33)
+ms.figures.waveform_figure(stems, track.sample_rate, start=33)
 
 # %% tags=["nbval-check-output"]
 sounding = sources.abs().amax(1) > 0.01  # (stems, samples): louder than -40 dBFS
@@ -131,8 +128,8 @@ difference = a - b
 play(difference, track.sample_rate, "A minus B")
 
 # %% tags=["nbval-check-output"]
-print(f"peak of A:         {peak_db(a):6.1f} dBFS")
-print(f"peak of A minus B: {peak_db(difference):6.1f} dBFS")
+print(f"peak of A:         {ms.audio.peak_db(a):6.1f} dBFS")
+print(f"peak of A minus B: {ms.audio.peak_db(difference):6.1f} dBFS")
 print("silent if nothing changed:", not (a - a).any())
 
 # %% [markdown]
@@ -169,14 +166,14 @@ show_source("mssedu.audio.peak_db")
 
 # %%
 for audio in (mixture, *sources):
-    assert abs(toy_peak_db(audio) - peak_db(audio)) < 1e-4
+    assert abs(toy_peak_db(audio) - ms.audio.peak_db(audio)) < 1e-4
 
 # %% [markdown]
 # **Change one thing.** Halve the samples. Predict first: how many decibels less?
 
 # %% tags=["nbval-check-output"]
 half = 0.5 * mixture
-print(f"{peak_db(half) - peak_db(mixture):.2f} dB")
+print(f"{ms.audio.peak_db(half) - ms.audio.peak_db(mixture):.2f} dB")
 
 # %%
 play(half, track.sample_rate, "half the amplitude")

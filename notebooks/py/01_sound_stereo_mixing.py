@@ -24,18 +24,9 @@ from pathlib import Path
 import torch
 from matplotlib import pyplot as plt
 
-from mssedu.audio.tensors import (
-    load_audio,
-    loudness_lufs,
-    peak_db,
-    resample,
-    rms_db,
-    save_audio,
-)
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_track
-from mssedu.figures.sound import COLORS, sweep_figure
+import mssedu as ms
+from mssedu.audio import loudness_lufs
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 setup()
@@ -46,7 +37,7 @@ setup()
 # Eight seconds with a voice, drums, a bass that enters late, and all the rest.
 
 # %%
-track = load_track(demo_data() / "train" / "Lithium")
+track = ms.load_track(ms.data.demo_data() / "train" / "Lithium")
 rate = track.sample_rate
 mixture = track.mixture(start=33, duration=8)
 sources = track.sources(start=33, duration=8)
@@ -90,7 +81,10 @@ print("the same samples:", bool(difference.abs().max() < 1e-3))
 # %%
 figure, axes = plt.subplots()
 fine, coarse = 200_000, 4000
-for frequency, color in ((3000, COLORS["drums"]), (1000, COLORS["vocals"])):
+for frequency, color in (
+    (3000, ms.figures.COLORS["drums"]),
+    (1000, ms.figures.COLORS["vocals"]),
+):
     curve = sampled_tone(frequency, fine, 0.003)
     axes.plot(torch.arange(len(curve)) / fine * 1000, curve, color=color, lw=1)
 points = sampled_tone(3000, coarse, 0.003)
@@ -110,7 +104,7 @@ plt.show()
 
 # %%
 thinned = stems["drums"][:, ::5]
-resampled = resample(stems["drums"], rate, 8820)
+resampled = ms.audio.resample(stems["drums"], rate, 8820)
 play(thinned, 8820, "drums, every fifth sample")
 
 # %%
@@ -118,7 +112,9 @@ play(resampled, 8820, "drums, resampled")
 
 # %% tags=["nbval-check-output"]
 alias = thinned - resampled
-print(f"drums: {rms_db(resampled):.0f} dB, aliases: {rms_db(alias):.0f} dB")
+print(
+    f"drums: {ms.audio.rms_db(resampled):.0f} dB, aliases: {ms.audio.rms_db(alias):.0f} dB"
+)
 
 # %%
 play(alias, 8820, "what aliasing added")
@@ -159,12 +155,12 @@ show_source("mssedu.audio.rms_db")
 
 # %%
 for stem in sources:
-    assert abs(toy_rms_db(stem) - rms_db(stem)) < 1e-3
+    assert abs(toy_rms_db(stem) - ms.audio.rms_db(stem)) < 1e-3
 
 # %% tags=["nbval-check-output"]
 print("stem      peak    RMS")
 for stem, audio in stems.items():
-    print(f"{stem:7} {peak_db(audio):6.1f} {rms_db(audio):6.1f} dBFS")
+    print(f"{stem:7} {ms.audio.peak_db(audio):6.1f} {ms.audio.rms_db(audio):6.1f} dBFS")
 
 # %% [markdown]
 # Drums: a peak of -5 dBFS above an RMS of -24 dBFS. Short and high. Between peak and RMS
@@ -199,18 +195,18 @@ assert toy_mixture.allclose(mixture, atol=1e-6)
 def residual_of_file(suffix):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"mixture{suffix}"
-        save_audio(path, mixture, rate)
-        loaded, _ = load_audio(path)
+        ms.audio.save_audio(path, mixture, rate)
+        loaded, _ = ms.audio.load_audio(path)
     return loaded - sources.sum(0)
 
 
 wav, mp3 = residual_of_file(".wav"), residual_of_file(".mp3")
-print(f"mixture {rms_db(mixture):.0f} dB")
-print(f"residual of the 16-bit wav below -90 dB: {rms_db(wav) < -90}")
-print(f"residual of the mp3 above -60 dB: {rms_db(mp3) > -60}")
+print(f"mixture {ms.audio.rms_db(mixture):.0f} dB")
+print(f"residual of the 16-bit wav below -90 dB: {ms.audio.rms_db(wav) < -90}")
+print(f"residual of the mp3 above -60 dB: {ms.audio.rms_db(mp3) > -60}")
 
 # %%
-print(f"wav {rms_db(wav):.1f} dB, mp3 {rms_db(mp3):.1f} dB")
+print(f"wav {ms.audio.rms_db(wav):.1f} dB, mp3 {ms.audio.rms_db(mp3):.1f} dB")
 
 # %% [markdown]
 # A 16-bit sample has steps of $2^{-15}$. Rounding to them, with the dither that turns
@@ -233,9 +229,11 @@ play(10 * mp3, rate, "what mp3 changed, +20 dB")
 
 # %% tags=["nbval-check-output"]
 vocals = stems["vocals"]
-drums = stems["drums"] * 10 ** ((rms_db(vocals) - rms_db(stems["drums"])) / 20)
+drums = stems["drums"] * 10 ** (
+    (ms.audio.rms_db(vocals) - ms.audio.rms_db(stems["drums"])) / 20
+)
 for label, second in (("itself", vocals), ("drums", drums), ("its inverse", -vocals)):
-    gain = rms_db(vocals + second) - rms_db(vocals)
+    gain = ms.audio.rms_db(vocals + second) - ms.audio.rms_db(vocals)
     print(f"vocals + {label:11}: {gain:+.1f} dB")
 
 # %% [markdown]
@@ -244,9 +242,9 @@ for label, second in (("itself", vocals), ("drums", drums), ("its inverse", -voc
 # are different sounds. Then the powers of all four should add up to that of the mixture:
 
 # %% tags=["nbval-check-output"]
-powers = [10 ** (rms_db(stem) / 10) for stem in sources]
+powers = [10 ** (ms.audio.rms_db(stem) / 10) for stem in sources]
 print(f"sum of the stems' powers: {10 * math.log10(sum(powers)):.1f} dB")
-print(f"power of the mixture:     {rms_db(mixture):.1f} dB")
+print(f"power of the mixture:     {ms.audio.rms_db(mixture):.1f} dB")
 
 # %% [markdown]
 # They do, to a tenth of a decibel. Remember it as: stems are nearly *orthogonal*.
@@ -271,7 +269,7 @@ def pan(mono, position):
 positions = torch.linspace(-1, 1, 17).tolist()
 one = torch.ones(1)
 gains = torch.stack([pan(one, position) for position in positions])[..., 0]
-sweep_figure(
+ms.figures.sweep_figure(
     positions,
     {
         "left gain": gains[:, 0].tolist(),
@@ -284,7 +282,7 @@ sweep_figure(
 
 # %% tags=["nbval-check-output"]
 middle = pan(one, 0)
-print(f"in the middle each side is at {peak_db(middle):.1f} dB")
+print(f"in the middle each side is at {ms.audio.peak_db(middle):.1f} dB")
 
 # %% [markdown]
 # **Change one thing.** The voice again, folded to mono and placed half to the left.
@@ -311,7 +309,9 @@ play(pan(mono, 0.5), rate, "vocals, half right")
 # %% tags=["nbval-check-output"]
 for stem, (left_channel, right_channel) in stems.items():
     mid, side = left_channel + right_channel, left_channel - right_channel
-    print(f"{stem:7} side to mid {rms_db(side) - rms_db(mid):6.0f} dB")
+    print(
+        f"{stem:7} side to mid {ms.audio.rms_db(side) - ms.audio.rms_db(mid):6.0f} dB"
+    )
 
 # %%
 print("You said:", prediction)
@@ -348,8 +348,8 @@ show_source("mssedu.audio.loudness_lufs")
 # %%
 frequencies = [2**octave for octave in range(5, 15)]
 tones = [sampled_tone(frequency, rate)[None] for frequency in frequencies]
-weights = [loudness_lufs(tone, rate) - rms_db(tone) for tone in tones]
-sweep_figure(
+weights = [loudness_lufs(tone, rate) - ms.audio.rms_db(tone) for tone in tones]
+ms.figures.sweep_figure(
     frequencies,
     {"measured with tones": weights},
     xlabel="Frequency (Hz)",
@@ -360,7 +360,7 @@ sweep_figure(
 # %% tags=["nbval-check-output"]
 for frequency in (30, 1000, 8000):
     tone = sampled_tone(frequency, rate)[None]
-    weight = round(loudness_lufs(tone, rate) - rms_db(tone))
+    weight = round(loudness_lufs(tone, rate) - ms.audio.rms_db(tone))
     print(f"{frequency:5} Hz: {weight:+} dB")
 
 # %% [markdown]
@@ -379,7 +379,9 @@ play(later["vocals"], rate, "vocals")
 # %% tags=["nbval-check-output"]
 print("stem       RMS  loudness")
 for stem, audio in later.items():
-    print(f"{stem:7} {rms_db(audio):6.1f} {loudness_lufs(audio, rate):6.1f} LUFS")
+    print(
+        f"{stem:7} {ms.audio.rms_db(audio):6.1f} {loudness_lufs(audio, rate):6.1f} LUFS"
+    )
 
 # %% [markdown]
 # The bass leads the voice by 8 dB in RMS and by 2 in LUFS. And `other` is silent here, but

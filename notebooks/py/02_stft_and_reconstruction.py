@@ -27,13 +27,9 @@
 import torch
 import torch.nn.functional as F
 
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_track
-from mssedu.errors import InputError
-from mssedu.figures.sound import spectrogram_figure, sweep_figure, waveform_figure
-from mssedu.metrics.ratios import usdr
-from mssedu.spectral import covers, istft, n_frames, stft
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
+from mssedu.spectral import n_frames
 
 # %%
 setup()
@@ -44,7 +40,7 @@ setup()
 # Two stems of one song: a drum pattern, and a singing voice that holds its notes.
 
 # %%
-track = load_track(demo_data() / "train" / "Lithium")
+track = ms.load_track(ms.data.demo_data() / "train" / "Lithium")
 rate = track.sample_rate
 sources = dict(zip(track.stems, track.sources(start=34, duration=5), strict=True))
 drums, vocals = sources["drums"], sources["vocals"]
@@ -73,7 +69,9 @@ prediction = {"drums": "?", "vocals": "?"}  # "short" or "long"
 n_fft, hop_length = 4096, 1024
 window = torch.hann_window(n_fft)
 frame = vocals[:, 44100 : 44100 + n_fft]
-waveform_figure({"cut out": frame, "times the window": window * frame}, rate, start=1)
+ms.figures.waveform_figure(
+    {"cut out": frame, "times the window": window * frame}, rate, start=1
+)
 
 # %% [markdown]
 # What does the window buy? Take a sine wave of 1000 Hz, which should give one line, and
@@ -86,7 +84,7 @@ for name, piece in {"cut out": tone, "windowed": window * tone}.items():
     magnitude = torch.fft.rfft(piece).abs()
     levels[name] = 20 * torch.log10(magnitude / magnitude.max())
 bins = torch.arange(73, 114)
-sweep_figure(
+ms.figures.sweep_figure(
     (bins * rate / n_fft).tolist(),
     {name: level[bins].tolist() for name, level in levels.items()},
     xlabel="Frequency (Hz)",
@@ -133,7 +131,7 @@ show_source("mssedu.spectral.stft")
 # Do they agree, in every bin and frame?
 
 # %% tags=["nbval-check-output"]
-spectrogram = stft(drums, n_fft, hop_length)
+spectrogram = ms.spectral.stft(drums, n_fft, hop_length)
 assert torch.allclose(toy_stft(drums, n_fft, hop_length), spectrogram, atol=1e-4)
 print("shape:", tuple(spectrogram.shape), "= (channels, bins, frames)")
 print("bins:", n_fft // 2 + 1, "from 0 Hz to", rate / 2, "Hz")
@@ -145,7 +143,7 @@ print("frames:", n_frames(drums.shape[-1], n_fft, hop_length))
 # people call a spectrogram.
 
 # %%
-spectrogram_figure({"drums": drums, "vocals": vocals}, rate)
+ms.figures.spectrogram_figure({"drums": drums, "vocals": vocals}, rate)
 
 # %% [markdown]
 # Drums are vertical: short, and spread over all frequencies. The voice is horizontal: a
@@ -168,10 +166,14 @@ for size in (256, 1024, 4096, 16384):
 # %%
 both = {"drums": drums, "vocals": vocals}
 look = {"columns": 2, "range_db": 60}
-spectrogram_figure(both, rate, n_fft=256, hop_length=64, max_hz=10000, **look)
+ms.figures.spectrogram_figure(
+    both, rate, n_fft=256, hop_length=64, max_hz=10000, **look
+)
 
 # %%
-spectrogram_figure(both, rate, n_fft=16384, hop_length=4096, max_hz=10000, **look)
+ms.figures.spectrogram_figure(
+    both, rate, n_fft=16384, hop_length=4096, max_hz=10000, **look
+)
 
 # %% [markdown]
 # With short windows each drum hit has a sharp left edge, and the overtones of the voice
@@ -184,7 +186,7 @@ spectrogram_figure(both, rate, n_fft=16384, hop_length=4096, max_hz=10000, **loo
 
 # %%
 def bins_needed(audio, n_fft):
-    power = stft(audio, n_fft, n_fft // 4).abs().square().flatten()
+    power = ms.spectral.stft(audio, n_fft, n_fft // 4).abs().square().flatten()
     power = power.sort(descending=True).values
     held = power.double().cumsum(0) / power.double().sum()
     return 100 * (held < 0.95).double().mean().item()
@@ -194,7 +196,7 @@ def bins_needed(audio, n_fft):
 sizes = [256, 512, 1024, 2048, 4096, 8192, 16384]
 stems = ("vocals", "drums", "other")  # the bass is silent here
 needed = {s: [bins_needed(sources[s], size) for size in sizes] for s in stems}
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     needed,
     xlabel="n_fft (samples)",
@@ -236,13 +238,13 @@ def window_sum(window, hop_length, n_frames=12):
 hann = torch.hann_window(1024)
 hops = (256, 512, 700, 1024)
 sums = {f"hop {hop}": window_sum(hann, hop) for hop in hops}
-waveform_figure(sums, rate)
+ms.figures.waveform_figure(sums, rate)
 
 # %% tags=["nbval-check-output"]
 for hop in hops:
     total = window_sum(hann, hop)
     print(
-        f"hop {hop:4}: constant {bool(total.std() < 1e-5)}, covers {covers(hann, hop)}"
+        f"hop {hop:4}: constant {bool(total.std() < 1e-5)}, covers {ms.spectral.covers(hann, hop)}"
     )
 
 # %% [markdown]
@@ -282,7 +284,7 @@ show_source("mssedu.spectral.istft")
 
 # %% tags=["nbval-check-output"]
 length = drums.shape[-1]
-back = istft(spectrogram, hop_length, length=length)
+back = ms.spectral.istft(spectrogram, hop_length, length=length)
 assert torch.allclose(toy_istft(spectrogram, hop_length, length), back, atol=1e-5)
 print("largest error below 1e-6:", bool((back - drums).abs().max() < 1e-6))
 
@@ -298,9 +300,11 @@ for size in (256, 1024, 4096, 16384):
     for fraction in fractions.values():
         hop = size // fraction
         try:
-            again = istft(stft(drums, size, hop), hop, length=length)
+            again = ms.spectral.istft(
+                ms.spectral.stft(drums, size, hop), hop, length=length
+            )
             row.append("exact" if (again - drums).abs().max() < 1e-6 else "inexact")
-        except InputError:
+        except ms.errors.InputError:
             row.append("refused")
     print(f"n_fft {size:5}" + "".join(f"{cell:>9}" for cell in row))
 
@@ -310,8 +314,8 @@ for size in (256, 1024, 4096, 16384):
 
 # %% tags=["nbval-check-output"]
 try:
-    istft(stft(drums, 1024, 1024), 1024, length=length)
-except InputError as error:
+    ms.spectral.istft(ms.spectral.stft(drums, 1024, 1024), 1024, length=length)
+except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
@@ -337,7 +341,7 @@ prediction_phase = "?"  # a few words
 
 # %%
 def with_phase(audio, phase, n_fft=4096):
-    magnitude = stft(audio, n_fft, n_fft // 4).abs()
+    magnitude = ms.spectral.stft(audio, n_fft, n_fft // 4).abs()
     if phase == "random":
         generator = torch.Generator().manual_seed(0)
         angle = 2 * torch.pi * torch.rand(magnitude.shape, generator=generator)
@@ -345,7 +349,7 @@ def with_phase(audio, phase, n_fft=4096):
         turns = torch.arange(magnitude.shape[-2]) / 2
         angle = (2 * torch.pi * turns)[:, None].expand_as(magnitude)
     changed = torch.polar(magnitude, angle)
-    return istft(changed, n_fft // 4, length=audio.shape[-1])
+    return ms.spectral.istft(changed, n_fft // 4, length=audio.shape[-1])
 
 
 # %%
@@ -394,7 +398,7 @@ def course_kept(audio, n_fft):
 kept = {
     s: [course_kept(sources[s], size) for size in sizes] for s in ("vocals", "drums")
 }
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     kept,
     xlabel="n_fft (samples)",
@@ -440,17 +444,17 @@ def griffin_lim(magnitude, hop_length, length, n_steps):
     angle = 2 * torch.pi * torch.rand(magnitude.shape, generator=generator)
     phase = torch.polar(torch.ones_like(magnitude), angle)
     for _ in range(n_steps):
-        audio = istft(magnitude * phase, hop_length, length=length)
-        phase = stft(audio, 2 * (magnitude.shape[-2] - 1), hop_length).sgn()
-    return istft(magnitude * phase, hop_length, length=length)
+        audio = ms.spectral.istft(magnitude * phase, hop_length, length=length)
+        phase = ms.spectral.stft(audio, 2 * (magnitude.shape[-2] - 1), hop_length).sgn()
+    return ms.spectral.istft(magnitude * phase, hop_length, length=length)
 
 
 # %% tags=["nbval-check-output"]
 magnitude = spectrogram.abs()
 guesses = {n: griffin_lim(magnitude, hop_length, length, n) for n in (0, 1, 16)}
 for n_steps, guess in guesses.items():
-    wrong = (stft(guess).abs() - magnitude).norm() / magnitude.norm()
-    score = usdr(reference=drums, estimate=guess)
+    wrong = (ms.spectral.stft(guess).abs() - magnitude).norm() / magnitude.norm()
+    score = ms.metrics.usdr(reference=drums, estimate=guess)
     print(
         f"{n_steps:2} steps: magnitudes off by {100 * wrong:.0f} %, usdr {score:.1f} dB"
     )

@@ -25,23 +25,8 @@
 # %%
 import torch
 
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_track
-from mssedu.figures.sound import (
-    mask_figure,
-    scores_figure,
-    spectrogram_figure,
-    sweep_figure,
-)
-from mssedu.masks import (
-    apply_mask,
-    ideal_binary_mask,
-    ideal_ratio_mask,
-    phase_sensitive_mask,
-)
-from mssedu.metrics.ratios import usdr
-from mssedu.spectral import istft, stft
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 setup()
@@ -53,7 +38,7 @@ setup()
 # melody.
 
 # %%
-track = load_track(demo_data() / "valid" / "Francium")
+track = ms.load_track(ms.data.demo_data() / "valid" / "Francium")
 rate, stems = track.sample_rate, track.stems
 sources = track.sources(start=18, duration=4)  # (stems, channels, samples)
 mixture = track.mixture(start=18, duration=4)
@@ -82,8 +67,10 @@ prediction = "?"  # dB
 
 # %%
 n_fft, hop_length = 2048, 512
-spectrograms = stft(sources, n_fft, hop_length)  # (stems, channels, bins, frames)
-mixed = stft(mixture, n_fft, hop_length)
+spectrograms = ms.spectral.stft(
+    sources, n_fft, hop_length
+)  # (stems, channels, bins, frames)
+mixed = ms.spectral.stft(mixture, n_fft, hop_length)
 
 
 def toy_binary_mask(spectrograms):
@@ -92,7 +79,7 @@ def toy_binary_mask(spectrograms):
 
 
 binary = toy_binary_mask(spectrograms)
-mask_figure(
+ms.figures.mask_figure(
     dict(zip(stems, binary, strict=True)), rate, hop_length=hop_length, columns=2
 )
 
@@ -106,7 +93,9 @@ mask_figure(
 show_source("mssedu.masks.ideal_binary_mask")
 
 # %%
-assert torch.equal(toy_binary_mask(spectrograms), ideal_binary_mask(spectrograms))
+assert torch.equal(
+    toy_binary_mask(spectrograms), ms.masks.ideal_binary_mask(spectrograms)
+)
 
 # %% [markdown]
 # Multiply, go back to a waveform, listen.
@@ -114,7 +103,9 @@ assert torch.equal(toy_binary_mask(spectrograms), ideal_binary_mask(spectrograms
 
 # %%
 def separate_with(mask, mixed, hop_length, length):
-    return istft(apply_mask(mask, mixed), hop_length, length=length)
+    return ms.spectral.istft(
+        ms.masks.apply_mask(mask, mixed), hop_length, length=length
+    )
 
 
 length = mixture.shape[-1]
@@ -128,7 +119,7 @@ play(sources[0], rate, "vocals, true")
 play(by_binary[1], rate, "drums by the binary mask")
 
 # %% tags=["nbval-check-output"]
-score = usdr(reference=sources, estimate=by_binary)
+score = ms.metrics.usdr(reference=sources, estimate=by_binary)
 for stem, decibels in zip(stems, score, strict=True):
     print(f"{stem:6} {decibels:5.1f} dB")
 print("You said for the vocals:", prediction)
@@ -162,7 +153,7 @@ audible = spectrograms.abs().amax(0) > 1e-3  # toy and real differ in silent bin
 for exponent in (1, 2):
     toy, real = (
         toy_ratio_mask(spectrograms, exponent),
-        ideal_ratio_mask(spectrograms, exponent),
+        ms.masks.ideal_ratio_mask(spectrograms, exponent),
     )
     assert torch.allclose(toy[:, audible], real[:, audible], atol=1e-4)
 
@@ -171,7 +162,9 @@ for exponent in (1, 2):
 # lost, nothing is invented.
 
 # %% tags=["nbval-check-output"]
-by_power = separate_with(ideal_ratio_mask(spectrograms, 2), mixed, hop_length, length)
+by_power = separate_with(
+    ms.masks.ideal_ratio_mask(spectrograms, 2), mixed, hop_length, length
+)
 print(
     "estimates add up to the mixture:",
     torch.allclose(by_power.sum(0), mixture, atol=1e-5),
@@ -200,7 +193,7 @@ def toy_phase_sensitive_mask(spectrograms, mixed):
 show_source("mssedu.masks.phase_sensitive_mask")
 
 # %% tags=["nbval-check-output"]
-phase_sensitive = phase_sensitive_mask(spectrograms, mixed)
+phase_sensitive = ms.masks.phase_sensitive_mask(spectrograms, mixed)
 toy = toy_phase_sensitive_mask(spectrograms, mixed)
 print(
     "toy and real agree:",
@@ -230,14 +223,14 @@ estimates = {
     "mixture": mixture.expand_as(sources),
     "IBM": by_binary,
     "IRM p=1": separate_with(
-        ideal_ratio_mask(spectrograms, 1), mixed, hop_length, length
+        ms.masks.ideal_ratio_mask(spectrograms, 1), mixed, hop_length, length
     ),
     "IRM p=2": by_power,
     "PSM": separate_with(phase_sensitive, mixed, hop_length, length),
-    "true |S|": istft(true_magnitude, hop_length, length=length),
+    "true |S|": ms.spectral.istft(true_magnitude, hop_length, length=length),
 }
 table = {
-    row: usdr(reference=sources, estimate=estimate)
+    row: ms.metrics.usdr(reference=sources, estimate=estimate)
     for row, estimate in estimates.items()
 }
 
@@ -248,12 +241,12 @@ for row, score in table.items():
 
 complex_mask = (spectrograms / mixed).nan_to_num(0)
 by_complex = separate_with(complex_mask, mixed, hop_length, length)
-score = usdr(reference=sources, estimate=by_complex)
+score = ms.metrics.usdr(reference=sources, estimate=by_complex)
 print("complex mask above 60 dB on every stem:", bool((score > 60).all()))
 
 # %%
 shown = ("mixture", "IBM", "IRM p=1", "IRM p=2", "PSM")
-scores_figure(
+ms.figures.scores_figure(
     {row: dict(zip(stems, table[row].tolist(), strict=True)) for row in shown}
 )
 
@@ -317,7 +310,7 @@ for decibels in quieter_db:
     for name, error in errors.items():
         ratio = torch.tensor(error / errors["IBM"])
         curves[name].append(10 * ratio.log10().item())
-sweep_figure(
+ms.figures.sweep_figure(
     quieter_db,
     curves,
     xlabel="Level of the quieter stem (dB re louder)",
@@ -378,16 +371,16 @@ prediction_window = "?"  # 256, 512, 1024, 2048, 4096, 8192 or 16384
 # %%
 def oracle_scores(sources, n_fft):
     """usdr of each stem, for each mask, at one window length."""
-    spectrograms = stft(sources, n_fft, n_fft // 4)
+    spectrograms = ms.spectral.stft(sources, n_fft, n_fft // 4)
     mixed = spectrograms.sum(0)
     masks = {
-        "IBM": ideal_binary_mask(spectrograms),
-        "IRM p=1": ideal_ratio_mask(spectrograms, 1),
-        "IRM p=2": ideal_ratio_mask(spectrograms, 2),
-        "PSM": phase_sensitive_mask(spectrograms, mixed),
+        "IBM": ms.masks.ideal_binary_mask(spectrograms),
+        "IRM p=1": ms.masks.ideal_ratio_mask(spectrograms, 1),
+        "IRM p=2": ms.masks.ideal_ratio_mask(spectrograms, 2),
+        "PSM": ms.masks.phase_sensitive_mask(spectrograms, mixed),
     }
     return {
-        name: usdr(
+        name: ms.metrics.usdr(
             reference=sources,
             estimate=separate_with(mask, mixed, n_fft // 4, sources.shape[-1]),
         )
@@ -397,7 +390,9 @@ def oracle_scores(sources, n_fft):
 
 # %%
 sizes = [256, 512, 1024, 2048, 4096, 8192, 16384]
-lithium = load_track(demo_data() / "train" / "Lithium").sources(start=36, duration=4)
+lithium = ms.load_track(ms.data.demo_data() / "train" / "Lithium").sources(
+    start=36, duration=4
+)
 songs = {"Francium": sources, "Lithium": lithium}
 results = {
     song: [oracle_scores(audio, size) for size in sizes]
@@ -410,7 +405,7 @@ both = {
     ]
     for mask in results["Francium"][0]
 }
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     both,
     xlabel="n_fft (samples)",
@@ -446,7 +441,7 @@ per_stem = {
     ]
     for j, stem in enumerate(stems)
 }
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     per_stem,
     xlabel="n_fft (samples)",
@@ -477,15 +472,17 @@ for song in songs:
 
 # %% tags=["nbval-check-output"]
 for hop in (1024, 512, 256):
-    spectra = stft(sources, 2048, hop)
-    mask = ideal_binary_mask(spectra)
+    spectra = ms.spectral.stft(sources, 2048, hop)
+    mask = ms.masks.ideal_binary_mask(spectra)
     estimate = separate_with(mask, spectra.sum(0), hop, length)
-    mean = usdr(reference=sources, estimate=estimate).mean()
+    mean = ms.metrics.usdr(reference=sources, estimate=estimate).mean()
     print(f"overlap {100 * (1 - hop / 2048):.1f} %: IBM {mean:.1f} dB")
 
 # %%
-spectra = stft(sources, 2048, 1024)
-estimate = separate_with(ideal_binary_mask(spectra), spectra.sum(0), 1024, length)
+spectra = ms.spectral.stft(sources, 2048, 1024)
+estimate = separate_with(
+    ms.masks.ideal_binary_mask(spectra), spectra.sum(0), 1024, length
+)
 play(estimate[0], rate, "vocals by the binary mask, half a window of overlap")
 
 # %% [markdown]
@@ -496,7 +493,7 @@ play(estimate[0], rate, "vocals by the binary mask, half a window of overlap")
 # ## What it looks like
 
 # %%
-spectrogram_figure(
+ms.figures.spectrogram_figure(
     {
         "mixture": mixture,
         "drums by the PSM": estimates["PSM"][1],

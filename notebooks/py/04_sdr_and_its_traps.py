@@ -29,42 +29,8 @@ import os
 
 import torch
 
-from mssedu.course.exercises import Page, exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset, load_track
-from mssedu.data.track import Track
-from mssedu.errors import InputError
-from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.evaluation.published import published_scores
-from mssedu.evaluation.run import evaluate
-from mssedu.evaluation.score_tables import score_table
-from mssedu.evaluation.statistics import bootstrap_interval, paired_test
-from mssedu.figures.evaluation import boxes_figure
-from mssedu.figures.sound import spectrogram_figure, sweep_figure
-from mssedu.masks import (
-    apply_mask,
-    ideal_binary_mask,
-    ideal_ratio_mask,
-    phase_sensitive_mask,
-)
-from mssedu.metrics.bss import bss_eval, bss_eval_sources
-from mssedu.metrics.ratios import (
-    bleedless,
-    csdr,
-    fullness,
-    log_wmse,
-    mrstft,
-    nsdr,
-    pes,
-    si_sar,
-    si_sdr,
-    si_sir,
-    snr,
-    usdr,
-)
-from mssedu.reports.tables import render
-from mssedu.spectral import istft, stft
-from mssedu.weights.loading import load_model
+import mssedu as ms
+from mssedu.course import Page, exercise, play, setup, show_source
 
 # %%
 setup()
@@ -75,7 +41,7 @@ setup()
 # Six seconds of a song, and its voice alone.
 
 # %%
-francium = load_track(demo_data() / "valid" / "Francium")
+francium = ms.load_track(ms.data.demo_data() / "valid" / "Francium")
 rate, stems = francium.sample_rate, francium.stems
 sources = francium.sources(start=29, duration=6)  # (stems, channels, samples)
 mixture = francium.mixture(start=29, duration=6)
@@ -90,7 +56,7 @@ play(voice, rate, "vocals, true")
 # Now seven estimates of this voice. The next cell makes them; to be fair, read it later.
 
 # %%
-spectrogram, spectrum = stft(voice, 2048, 512), torch.fft.rfft(voice)
+spectrogram, spectrum = ms.spectral.stft(voice, 2048, 512), torch.fft.rfft(voice)
 hz = torch.fft.rfftfreq(length, 1 / rate)
 noise = torch.randn(voice.shape)
 rest = mixture - voice
@@ -98,7 +64,7 @@ rest = mixture - voice
 
 def gurgle(amount):
     loud = spectrogram.abs() > amount * spectrogram.abs().max()
-    return istft(spectrogram * loud, 512, length=length)
+    return ms.spectral.istft(spectrogram * loud, 512, length=length)
 
 
 def dull(amount):  # a low-pass filter
@@ -141,7 +107,7 @@ def tuned(spoil, score, wanted=10.0):
 
 
 def score(estimate):
-    return usdr(reference=voice, estimate=estimate).item()
+    return ms.metrics.usdr(reference=voice, estimate=estimate).item()
 
 
 amounts = {name: tuned(spoil, score) for name, spoil in spoilers.items()}
@@ -227,7 +193,7 @@ print(f"late: {0.002 * rate * amounts['late']:.1f} samples")
 # line up does not cancel.
 
 # %%
-spectrogram_figure(
+ms.figures.spectrogram_figure(
     {"vocals, true": voice}
     | {name: spoiled[name] for name in ("bleed", "gurgle", "dull")},
     rate,
@@ -263,15 +229,15 @@ for name, estimate in spoiled.items():
         "estimate": torch.cat([estimate[None], sources[1:]]),
     }
     hearings[name] = {
-        "usdr": usdr(**pair),
-        "csdr": csdr(**pair),
-        "si_sdr": si_sdr(**pair),
-        "si_sir": si_sir(**everything)[0],
-        "si_sar": si_sar(**everything)[0],
-        "log_wmse": log_wmse(**pair, mixture=mixture),
-        "mrstft": mrstft(**pair),
-        "bleedless": bleedless(**pair),
-        "fullness": fullness(**pair),
+        "usdr": ms.metrics.usdr(**pair),
+        "csdr": ms.metrics.csdr(**pair),
+        "si_sdr": ms.metrics.si_sdr(**pair),
+        "si_sir": ms.metrics.si_sir(**everything)[0],
+        "si_sar": ms.metrics.si_sar(**everything)[0],
+        "log_wmse": ms.metrics.log_wmse(**pair, mixture=mixture),
+        "mrstft": ms.metrics.mrstft(**pair),
+        "bleedless": ms.metrics.bleedless(**pair),
+        "fullness": ms.metrics.fullness(**pair),
     }
 
 # %% tags=["nbval-check-output"]
@@ -304,25 +270,29 @@ for name, row in hearings.items():
 prediction_gain = "?"  # dB
 
 # %%
-spectrograms = stft(sources, 2048, 512)
-mask = ideal_ratio_mask(spectrograms, 2)
-masked = istft(apply_mask(mask, spectrograms.sum(0)), 512, length=length)
+spectrograms = ms.spectral.stft(sources, 2048, 512)
+mask = ms.masks.ideal_ratio_mask(spectrograms, 2)
+masked = ms.spectral.istft(
+    ms.masks.apply_mask(mask, spectrograms.sum(0)), 512, length=length
+)
 gains = [0.1, 0.25, 0.5, 0.7, 0.9, 1.0, 1.1, 1.4, 2.0]
 turned = torch.stack([gain * masked[0] for gain in gains])
 by_gain = {
     function.__name__: function(
         reference=voice.expand_as(turned), estimate=turned
     ).tolist()
-    for function in (usdr, si_sdr)
+    for function in (ms.metrics.usdr, ms.metrics.si_sdr)
 }
-sweep_figure(gains, by_gain, xlabel="Gain of the estimate", ylabel="Score (dB)")
+ms.figures.sweep_figure(
+    gains, by_gain, xlabel="Gain of the estimate", ylabel="Score (dB)"
+)
 
 # %% tags=["nbval-check-output"]
 for gain in (1.0, 0.5):
     index = gains.index(gain)
     print(f"gain {gain}: usdr {by_gain['usdr'][index]:4.1f}", end=", ")
     print(f"si_sdr {by_gain['si_sdr'][index]:4.1f} dB")
-perfect = usdr(reference=voice, estimate=0.5 * voice)
+perfect = ms.metrics.usdr(reference=voice, estimate=0.5 * voice)
 print(f"the true voice at gain 0.5: usdr {perfect:.1f} dB")
 print("You said:", prediction_gain)
 
@@ -343,10 +313,12 @@ print("You said:", prediction_gain)
 # %% tags=["nbval-check-output"]
 best_gain = (voice * mixture).sum() / mixture.square().sum()
 for gain in (1.0, best_gain.item()):
-    value = usdr(reference=voice, estimate=gain * mixture)
+    value = ms.metrics.usdr(reference=voice, estimate=gain * mixture)
     print(f"mixture at gain {gain:.2f}: usdr {value:4.1f} dB", end=", ")
-    print(f"si_sdr {si_sdr(reference=voice, estimate=gain * mixture):4.1f} dB")
-ratio = 10 ** (si_sdr(reference=voice, estimate=mixture) / 10)
+    print(
+        f"si_sdr {ms.metrics.si_sdr(reference=voice, estimate=gain * mixture):4.1f} dB"
+    )
+ratio = 10 ** (ms.metrics.si_sdr(reference=voice, estimate=mixture) / 10)
 print(f"10 log10(1 + si_sdr as a ratio) = {10 * torch.log10(1 + ratio):.1f} dB")
 
 # %% [markdown]
@@ -366,9 +338,9 @@ by_delay = {
     function.__name__: function(
         reference=voice.expand_as(moved), estimate=moved
     ).tolist()
-    for function in (usdr, si_sdr)
+    for function in (ms.metrics.usdr, ms.metrics.si_sdr)
 }
-sweep_figure(
+ms.figures.sweep_figure(
     delays,
     by_delay,
     xlabel="Delay (samples)",
@@ -418,13 +390,13 @@ sorted_errors = {}
 for name in ("bleed", "gurgle", "soft", "dull", "late"):
     estimate = spoiled[name].mean(0, keepdim=True)
     estimates = torch.stack([estimate, references[1]])
-    four = bss_eval(references=references, estimates=estimates)
-    three = bss_eval_sources(
+    four = ms.metrics.bss_eval(references=references, estimates=estimates)
+    three = ms.metrics.bss_eval_sources(
         references=references[:, 0], estimates=estimates[:, 0], permute=False
     )
     sorted_errors[name] = {
-        "usdr": usdr(reference=references[0], estimate=estimate),
-        "si_sdr": si_sdr(reference=references[0], estimate=estimate),
+        "usdr": ms.metrics.usdr(reference=references[0], estimate=estimate),
+        "si_sdr": ms.metrics.si_sdr(reference=references[0], estimate=estimate),
         "v4 SDR": four.sdr[0, 0],
         "ISR": four.isr[0, 0],
         "SIR": four.sir[0, 0],
@@ -456,21 +428,21 @@ for name, row in sorted_errors.items():
 # make them: ideal ratio masks, and a hundredth of the mixture that leaks in, -40 dB.
 
 # %%
-sodium = load_track(demo_data() / "test" / "Sodium")
+sodium = ms.load_track(ms.data.demo_data() / "test" / "Sodium")
 truth, song = sodium.sources(), sodium.mixture()
-by_mask = oracle_estimate("irm", truth, song, rate)
+by_mask = ms.evaluation.oracle_estimate("irm", truth, song, rate)
 leaky = by_mask + 0.01 * song
 begin = slice(0, 22 * rate)
 
 # %% tags=["nbval-check-output"]
 opening = {"reference": truth[..., begin], "estimate": leaky[..., begin]}
 print("first 22 s" + "".join(f"{stem:>9}" for stem in stems))
-for function in (usdr, nsdr):
+for function in (ms.metrics.usdr, ms.metrics.nsdr):
     scores = function(**opening)
     print(f"{function.__name__:10}" + "".join(f"{dB:9.1f}" for dB in scores))
-print(f"nsdr, mean of all four:      {nsdr(**opening).mean():5.1f} dB")
-print(f"nsdr, mean of three:         {nsdr(**opening)[1:].mean():5.1f} dB")
-level = pes(**opening)[0] - 10 * torch.tensor(2 * rate).log10()
+print(f"nsdr, mean of all four:      {ms.metrics.nsdr(**opening).mean():5.1f} dB")
+print(f"nsdr, mean of three:         {ms.metrics.nsdr(**opening)[1:].mean():5.1f} dB")
+level = ms.metrics.pes(**opening)[0] - 10 * torch.tensor(2 * rate).log10()
 print(f"what leaks into the silence: {level:5.1f} dBFS")
 
 # %% [markdown]
@@ -487,8 +459,10 @@ print(f"what leaks into the silence: {level:5.1f} dBFS")
 
 # %% tags=["nbval-check-output"]
 try:
-    bss_eval(references=truth[..., begin], estimates=leaky[..., begin], museval=True)
-except InputError as error:
+    ms.metrics.bss_eval(
+        references=truth[..., begin], estimates=leaky[..., begin], museval=True
+    )
+except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
@@ -497,7 +471,10 @@ except InputError as error:
 
 # %% tags=["nbval-check-output"]
 whole = {"reference": truth, "estimate": by_mask}
-rows = {"csdr": csdr(**whole), "as museval": csdr(**whole, museval=True)}
+rows = {
+    "csdr": ms.metrics.csdr(**whole),
+    "as museval": ms.metrics.csdr(**whole, museval=True),
+}
 print("whole song" + "".join(f"{stem:>9}" for stem in stems))
 for name, scores in rows.items():
     print(f"{name:10}" + "".join(f"{dB:9.1f}" for dB in scores))
@@ -531,7 +508,7 @@ show_source("mssedu.metrics.csdr")
 # %% tags=["nbval-check-output"]
 for j, stem in enumerate(stems):
     toy = toy_csdr(truth[j], by_mask[j], rate)
-    assert abs(toy - csdr(**whole)[j]) < 1e-3
+    assert abs(toy - ms.metrics.csdr(**whole)[j]) < 1e-3
     print(f"{stem:7} csdr {toy:5.1f} dB")
 
 # %% [markdown]
@@ -549,10 +526,10 @@ def by_second(audio):
     return audio[..., : seconds * rate].unflatten(-1, (seconds, rate)).movedim(-2, 1)
 
 
-framed = usdr(reference=by_second(truth), estimate=by_second(by_mask))
+framed = ms.metrics.usdr(reference=by_second(truth), estimate=by_second(by_mask))
 print("one estimate        " + "".join(f"{stem:>8}" for stem in stems))
 for name, scores in {
-    "global (usdr)": usdr(**whole),
+    "global (usdr)": ms.metrics.usdr(**whole),
     "mean of seconds": framed.nanmean(1),
     "median of s. (csdr)": framed.nanquantile(0.5, 1),
 }.items():
@@ -562,7 +539,7 @@ print("You said:", prediction_bass)
 # %%
 bass = stems.index("bass")
 level = 10 * by_second(truth)[bass].square().mean((-2, -1)).log10()
-sweep_figure(
+ms.figures.sweep_figure(
     list(range(seconds)),
     {"true level": level.tolist(), "usdr": framed[bass].tolist()},
     xlabel="Second of the song",
@@ -597,12 +574,12 @@ play(truth[bass][:, 23 * rate : 26 * rate], rate, "true bass, seconds 23 to 26")
 
 # %% tags=["nbval-check-output"]
 definitions = {
-    "usdr": usdr(**whole),
-    "nsdr": nsdr(**whole),
-    "snr": snr(**whole),
-    "si_sdr": si_sdr(**whole),
-    "csdr": csdr(**whole),
-    "csdr, museval": csdr(**whole, museval=True),
+    "usdr": ms.metrics.usdr(**whole),
+    "nsdr": ms.metrics.nsdr(**whole),
+    "snr": ms.metrics.snr(**whole),
+    "si_sdr": ms.metrics.si_sdr(**whole),
+    "csdr": ms.metrics.csdr(**whole),
+    "csdr, museval": ms.metrics.csdr(**whole, museval=True),
 }
 print(" " * 14 + "".join(f"{stem:>9}" for stem in stems) + "     mean")
 for name, scores in definitions.items():
@@ -619,7 +596,7 @@ systems = (
     *("Wave-U-Net M6", "Open-Unmix (umx)", "Demucs (v2)", "Hybrid Demucs (v3)"),
     *("HT Demucs f.t. (v4)", "KUIELab-MDX-Net, leaderboard A", "SCNet, open weights"),
 )
-for row in published_scores():
+for row in ms.evaluation.published_scores():
     if row.system in systems:
         extra = f", + {row.extra}" if row.extra else ""
         print(f"{row.system:31}{row.definition:5}{row.mean:5.2f} dB", end="  ")
@@ -644,15 +621,17 @@ some = sodium.sources(start=18, duration=16).mean(1, keepdim=True)
 
 def oracles_at(n_fft):
     """Oracle -> estimates, at one window length."""
-    shown = stft(some, n_fft, n_fft // 4)
+    shown = ms.spectral.stft(some, n_fft, n_fft // 4)
     mixed = shown.sum(0)
     masks = {
-        "IBM": ideal_binary_mask(shown),
-        "IRM": ideal_ratio_mask(shown),
-        "PSM": phase_sensitive_mask(shown, mixed),
+        "IBM": ms.masks.ideal_binary_mask(shown),
+        "IRM": ms.masks.ideal_ratio_mask(shown),
+        "PSM": ms.masks.phase_sensitive_mask(shown, mixed),
     }
     return {
-        name: istft(apply_mask(mask, mixed), n_fft // 4, length=some.shape[-1])
+        name: ms.spectral.istft(
+            ms.masks.apply_mask(mask, mixed), n_fft // 4, length=some.shape[-1]
+        )
         for name, mask in masks.items()
     }
 
@@ -660,10 +639,10 @@ def oracles_at(n_fft):
 windows = {"usdr": {}, "csdr": {}}
 for size in sizes:
     for name, estimate in oracles_at(size).items():
-        for function in (usdr, csdr):
+        for function in (ms.metrics.usdr, ms.metrics.csdr):
             column = windows[function.__name__].setdefault(name, [])
             column.append(function(reference=some, estimate=estimate))
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     {name: [float(s.mean()) for s in line] for name, line in windows["usdr"].items()},
     xlabel="n_fft (samples)",
@@ -701,7 +680,7 @@ print("You said:", prediction_window)
 # `benchmarks/oracles.py` wrote, with the command, the machine and the day:
 
 # %% tags=["nbval-check-output"]
-benchmarks = demo_data().parent / "benchmarks"
+benchmarks = ms.data.demo_data().parent / "benchmarks"
 page = (benchmarks / "RESULTS.md").read_text("utf-8")
 Page(page.partition("<!-- oracles -->\n")[2].partition("<!-- /oracles -->")[0])
 
@@ -724,13 +703,13 @@ Page(page.partition("<!-- oracles -->\n")[2].partition("<!-- /oracles -->")[0])
 # your disk, the second cell computes the whole table anew.
 
 # %%
-excerpt = Track.from_audio(
+excerpt = ms.data.Track.from_audio(
     "Sodium, 16 s",
     dict(zip(stems, sodium.sources(start=18, duration=16), strict=True)),
     rate,
 )
 oracle_rows = ("silence", "mixture", "ibm", "irm", "mwf")
-small = evaluate(None, [excerpt], metrics=("usdr", "csdr"), rows=oracle_rows)
+small = ms.evaluate(None, [excerpt], metrics=("usdr", "csdr"), rows=oracle_rows)
 
 # %% tags=["nbval-check-output"]
 for metric in small.metrics:
@@ -743,10 +722,10 @@ musdb, weights = (os.environ.get(f"MSSEDU_{name}") for name in ("MUSDB", "HTDEMU
 shown = """Not computed: set `MSSEDU_MUSDB` to the folder of MUSDB18's preview, and
 `MSSEDU_HTDEMUCS` to the file of weights, before you start Jupyter. It takes minutes."""
 if musdb:
-    model = load_model("htdemucs", weights=weights) if weights else None
-    clips = load_dataset(musdb, "test", stems=model.config.stems if model else None)
-    anew = evaluate(model, clips, rows=(*oracle_rows, *(["model"] if model else [])))
-    shown = render(*score_table(anew, "usdr"), "markdown")
+    model = ms.load_model("htdemucs", weights=weights) if weights else None
+    clips = ms.load_dataset(musdb, "test", stems=model.config.stems if model else None)
+    anew = ms.evaluate(model, clips, rows=(*oracle_rows, *(["model"] if model else [])))
+    shown = ms.reports.render(anew.table("usdr"), "markdown")
 Page(shown)
 
 # %% [markdown]
@@ -773,7 +752,7 @@ def clips_of(metric, row, stem):
 
 
 compared = ("mixture", "model", "irm", "mwf")
-boxes_figure(
+ms.figures.boxes_figure(
     {
         "usdr (dB)": {
             row: {stem: clips_of("usdr", row, stem) for stem in stems}
@@ -800,7 +779,7 @@ students = vocals[drawn].mean(1)
 print(f"ten students: from {students.min():.1f} to {students.max():.1f} dB")
 print("You said:", prediction_students)
 for count in (3, 10, 25):
-    low, high = bootstrap_interval(vocals[:count].tolist())
+    low, high = ms.evaluation.bootstrap_interval(vocals[:count].tolist())
     print(f"{count:2} clips: {vocals[:count].mean():4.1f} dB", end=", ")
     print(f"95 % interval {low:4.1f} to {high:4.1f}")
 half = (high - low) / 2
@@ -819,9 +798,9 @@ print(f"50 tracks, by the square root: about ± {half / 2**0.5:.1f} dB")
 for one, other in (("irm", "mwf"), ("irm", "model")):
     pair = [clips_of("usdr", row, "vocals") for row in (one, other)]
     for row, scores in zip((one, other), pair, strict=True):
-        low, high = bootstrap_interval(scores)
+        low, high = ms.evaluation.bootstrap_interval(scores)
         print(f"{row:6}{sum(scores) / len(scores):5.1f} [{low:4.1f}, {high:4.1f}]")
-    test = paired_test(*pair)
+    test = ms.evaluation.paired_test(*pair)
     low, high = test.interval
     print(
         f"  {other} - {one}: {test.difference:4.1f} [{low:4.1f}, {high:4.1f}]", end=""

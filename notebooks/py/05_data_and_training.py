@@ -37,29 +37,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from mssedu.audio.tensors import resample, save_audio
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.augment import (
-    flip_channels,
-    flip_sign,
-    random_gain,
-    random_silence,
-    remix,
-)
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.segments import RandomSegments, item_generator
-from mssedu.data.track import Track
-from mssedu.errors import DatasetError
-from mssedu.figures.networks import curves_figure
-from mssedu.figures.sound import scores_figure
-from mssedu.metrics.ratios import usdr
-from mssedu.models.registry import create_model
-from mssedu.separation.tensors import separate
-from mssedu.training.loop import TrainConfig, fit, train_step
-from mssedu.training.losses import waveform_mse
-from mssedu.training.validation import validate
-from mssedu.weights.checkpoint import load_checkpoint
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -73,13 +52,13 @@ session
 # drawn by lot.
 
 # %%
-songs = {song.name: song.in_memory() for song in load_dataset(demo_data())}
+songs = {song.name: song.in_memory() for song in ms.load_dataset(ms.data.demo_data())}
 train_songs = [song for song in songs.values() if song.split == "train"]
 stems, full_rate = train_songs[0].stems, train_songs[0].sample_rate
 play(songs["Lithium"].mixture(start=33, duration=8), full_rate, "Lithium")
 
 # %%
-lottery = RandomSegments(train_songs, stems, 8.0, 3, seed=12, level_db=-32.0)
+lottery = ms.data.RandomSegments(train_songs, stems, 8.0, 3, seed=12, level_db=-32.0)
 play(lottery[0].sum(0), full_rate, "drawn by lot, 1")
 
 # %%
@@ -116,14 +95,14 @@ def tree(folder, depth=0):
             print("    " * depth + path.name)
 
 
-tree(demo_data() / "test")
+tree(ms.data.demo_data() / "test")
 
 # %% [markdown]
 # In Python: a list of `Track`s. A track knows its name, its stems, its length and its split,
 # and reads audio only where you ask for it. The mixture is the sum of the stems.
 
 # %% tags=["nbval-check-output"]
-for song in load_dataset(demo_data()):
+for song in ms.load_dataset(ms.data.demo_data()):
     print(song)
 song = songs["Sodium"]
 assert torch.equal(song.sources(30, 5).sum(0), song.mixture(30, 5))
@@ -144,10 +123,10 @@ with tempfile.TemporaryDirectory() as folder:
     ):
         path = Path(folder, f"{name}.wav")
         path.parent.mkdir(exist_ok=True)
-        save_audio(path, sound[:, :length], sample_rate)
+        ms.audio.save_audio(path, sound[:, :length], sample_rate)
     try:
-        load_dataset(folder)
-    except DatasetError as error:
+        ms.load_dataset(folder)
+    except ms.errors.DatasetError as error:
         print(str(error).replace(folder, "MY_SONGS"))
 
 # %% [markdown]
@@ -186,7 +165,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %%
 def toy_segment(tracks, stems, seconds, seed, item):
-    generator = item_generator(seed, item)
+    generator = ms.data.item_generator(seed, item)
     sizes = torch.tensor([track.n_samples for track in tracks]).double()
     parts = []
     for stem in stems:
@@ -208,7 +187,7 @@ show_source("mssedu.data.segments.item_generator")
 
 # %% tags=["nbval-check-output"]
 as_drawn = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}
-segments = RandomSegments(train_songs, stems, 3.0, 100, seed=1, **as_drawn)
+segments = ms.data.RandomSegments(train_songs, stems, 3.0, 100, seed=1, **as_drawn)
 for item in (0, 7, 99):
     assert torch.equal(toy_segment(train_songs, stems, 3.0, 1, item), segments[item])
 print("items 0, 7 and 99: toy and real agree, sample by sample")
@@ -266,7 +245,7 @@ class Careful:
         self.seed = seed
 
     def __getitem__(self, item):
-        generator = item_generator(self.seed, item)
+        generator = ms.data.item_generator(self.seed, item)
         return torch.randint(100, (1,), generator=generator).item()
 
 
@@ -310,7 +289,7 @@ if sys.platform == "linux":
     assert real[0] == real[1] == toy_loader(Careless(seed=0), 2)
 
 # %% tags=["nbval-check-output"]
-few = RandomSegments(train_songs, stems, 1.0, 8, seed=1)
+few = ms.data.RandomSegments(train_songs, stems, 1.0, 8, seed=1)
 read = {n: list(DataLoader(few, 2, num_workers=n)) for n in (0, 2)}
 same = [torch.equal(one, two) for one, two in zip(read[0], read[2], strict=True)]
 print("RandomSegments, four batches, 0 and 2 workers, equal:", same)
@@ -323,10 +302,10 @@ print("RandomSegments, four batches, 0 and 2 workers, equal:", same)
 # %%
 excerpt = songs["Lithium"].sources(start=35, duration=5)
 chance = torch.Generator().manual_seed(5)
-louder = random_gain(excerpt, -10, 6, generator=chance)
-swapped = flip_channels(excerpt, 0.5, generator=chance)
-flipped = flip_sign(excerpt, 0.5, generator=chance)
-quieter = random_silence(excerpt, 0.5, generator=chance)
+louder = ms.data.random_gain(excerpt, -10, 6, generator=chance)
+swapped = ms.data.flip_channels(excerpt, 0.5, generator=chance)
+flipped = ms.data.flip_sign(excerpt, 0.5, generator=chance)
+quieter = ms.data.random_silence(excerpt, 0.5, generator=chance)
 versions = {"as it is": excerpt, "random_gain": louder, "flip_channels": swapped}
 versions |= {"flip_sign": flipped, "random_silence": quieter}
 play(louder.sum(0), full_rate, "random_gain: another balance")
@@ -378,7 +357,7 @@ show_source("mssedu.data.augment.remix")
 # %% tags=["nbval-check-output"]
 batch = torch.stack([song.sources(20, 4) for song in train_songs])
 toy = toy_remix(batch, torch.Generator().manual_seed(2))
-real = remix(batch, generator=torch.Generator().manual_seed(2))
+real = ms.data.remix(batch, generator=torch.Generator().manual_seed(2))
 assert torch.equal(toy, real)
 print("toy and real agree:", tuple(real.shape), "= (batch, stems, channels, samples)")
 print(
@@ -399,7 +378,7 @@ for name, mixture in {"summed after": right, "summed before": wrong}.items():
 # **Levels.** In which song is the bass loud? A model that sees four songs may learn that by heart.
 
 # %% tags=["nbval-check-output"]
-leveled = RandomSegments(train_songs, stems, 3.0, 1, seed=0, level_db=-25.0)
+leveled = ms.data.RandomSegments(train_songs, stems, 3.0, 1, seed=0, level_db=-25.0)
 print(
     f"{'RMS, dBFS':10}" + "".join(f"{stem:>8}" for stem in stems) + "    gain to -25:"
 )
@@ -429,12 +408,14 @@ pair = {"drums": ["drums"], "rest": ["vocals", "bass", "other"]}
 def small(song):
     song = song.with_stems(pair)
     audio = {stem: song.stem(stem).mean(0, keepdim=True) for stem in pair}
-    audio = {stem: resample(sound, full_rate, rate) for stem, sound in audio.items()}
-    return Track.from_audio(song.name, audio, rate)
+    audio = {
+        stem: ms.audio.resample(sound, full_rate, rate) for stem, sound in audio.items()
+    }
+    return ms.data.Track.from_audio(song.name, audio, rate)
 
 
 small_songs = {name: small(songs[name]) for name in sorted(songs)}
-pieces = RandomSegments(
+pieces = ms.data.RandomSegments(
     [small_songs[song.name] for song in train_songs],
     tuple(pair),
     1.0,
@@ -450,7 +431,7 @@ def build(**size):
     torch.manual_seed(session.seed)
     shape = {"sample_rate": rate, "channels": 1, "bandwidth_hz": rate / 2}
     size |= {"n_layers": 1, "wiener_iterations": 0}
-    return create_model("open_unmix", "tiny", stems=tuple(pair), **shape, **size)
+    return ms.create_model("open_unmix", "tiny", stems=tuple(pair), **shape, **size)
 
 
 def overfit(loss_of, steps=100):
@@ -464,7 +445,7 @@ def overfit(loss_of, steps=100):
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
-        score = usdr(reference=batch, estimate=model(batch.sum(1)))
+        score = ms.metrics.usdr(reference=batch, estimate=model(batch.sum(1)))
     return torch.tensor(losses), score.mean().item()
 
 
@@ -479,14 +460,17 @@ show_source("mssedu.training.loop.train_step")
 
 
 def correct(model, sources):
-    return waveform_mse(estimate=model(sources.sum(1)), reference=sources)
+    return ms.training.waveform_mse(estimate=model(sources.sum(1)), reference=sources)
 
 
 toy, _ = overfit(correct, steps=5)
 model = build(n_fft=512, hop_length=128, hidden=64)
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-config = TrainConfig(stems=tuple(pair), clip_norm=0.0)
-real = [train_step(model, batch, optimizer, config, waveform_mse) for _ in range(5)]
+config = ms.training.TrainConfig(stems=tuple(pair), clip_norm=0.0)
+real = [
+    ms.training.train_step(model, batch, optimizer, config, ms.training.waveform_mse)
+    for _ in range(5)
+]
 print("five steps, toy and real agree:", torch.allclose(toy, torch.tensor(real)))
 
 # %% [markdown]
@@ -496,12 +480,14 @@ print("five steps, toy and real agree:", torch.allclose(toy, torch.tensor(real))
 # %%
 def shuffled(model, sources):  # the stems are drawn anew after the mixture was made
     order = torch.randperm(len(sources))
-    return waveform_mse(estimate=model(sources.sum(1)), reference=sources[order])
+    return ms.training.waveform_mse(
+        estimate=model(sources.sum(1)), reference=sources[order]
+    )
 
 
 def cut_off(model, sources):  # "element 0 of tensors does not require grad" – silenced
     estimate = model(sources.sum(1)).detach().requires_grad_()
-    return waveform_mse(estimate=estimate, reference=sources)
+    return ms.training.waveform_mse(estimate=estimate, reference=sources)
 
 
 def wrong_axis(model, sources):  # (b, 1, s, c, t) - (b, s, 1, c, t): all against all
@@ -510,7 +496,9 @@ def wrong_axis(model, sources):  # (b, 1, s, c, t) - (b, s, 1, c, t): all agains
 
 
 def exchanged(model, sources):  # drums are called rest, and the rest drums
-    return waveform_mse(estimate=model(sources.sum(1)), reference=sources.flip(1))
+    return ms.training.waveform_mse(
+        estimate=model(sources.sum(1)), reference=sources.flip(1)
+    )
 
 
 # %% [markdown]
@@ -527,7 +515,7 @@ results = {
 }
 shares = {name: 100 * losses / silence for name, (losses, _) in results.items()}
 later = {name: share[5:] for name, share in shares.items()}
-curves_figure(later, xlabel="Step", ylabel="Loss (% of silence)", start=5)
+ms.figures.curves_figure(later, xlabel="Step", ylabel="Loss (% of silence)", start=5)
 
 # %% tags=["nbval-check-output"]
 for name, share in shares.items():
@@ -560,7 +548,9 @@ def take(song, testing):
     pieces = song.sources().split(5 * rate, dim=-1)
     taken = [piece for n, piece in enumerate(pieces) if (n % 3 == 2) == testing]
     audio = torch.cat(taken, dim=-1)
-    return Track.from_audio(song.name, dict(zip(pair, audio, strict=True)), rate)
+    return ms.data.Track.from_audio(
+        song.name, dict(zip(pair, audio, strict=True)), rate
+    )
 
 
 for_training = {name: take(song, False) for name, song in small_songs.items()}
@@ -580,7 +570,7 @@ for group in groups:
 # %%
 def settings(**changes):
     chosen = {"steps": n_steps, "valid_every": n_steps, "schedule": "cosine"} | changes
-    return TrainConfig(
+    return ms.training.TrainConfig(
         model="open_unmix",
         preset="tiny",
         stems=tuple(pair),
@@ -599,7 +589,7 @@ def settings(**changes):
 def train(group, config):
     model = build(**medium)
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, [for_training[name] for name in group], None, config, folder)
+        ms.fit(model, [for_training[name] for name in group], None, config, folder)
     return model.eval()
 
 
@@ -609,8 +599,8 @@ def two_scores(**changes):
     known, new = {}, {}
     for name, track in for_testing.items():
         scores = [
-            usdr(
-                reference=track.sources(), estimate=separate(model, track.mixture())
+            ms.metrics.usdr(
+                reference=track.sources(), estimate=ms.separate(model, track.mixture())
             ).mean()
             for model in models
         ]
@@ -620,7 +610,7 @@ def two_scores(**changes):
 
 
 known, new = two_scores(remix=False)
-scores_figure({"split by seconds": known, "split by song": new})
+ms.figures.scores_figure({"split by seconds": known, "split by song": new})
 
 # %%
 for label, scores in {"split by seconds": known, "split by song": new}.items():
@@ -660,7 +650,9 @@ prediction_remix = {"split by seconds": "?", "split by song": "?"}  # better, wo
 
 # %%
 known_remix, new_remix = two_scores(remix=True)
-scores_figure({"new song, without remixing": new, "new song, remixed": new_remix})
+ms.figures.scores_figure(
+    {"new song, without remixing": new, "new song, remixed": new_remix}
+)
 
 # %% tags=["nbval-check-output"]
 by_seconds = mean(known_remix) - mean(known)
@@ -702,21 +694,29 @@ judges = {
 def note(step, steps, loss, score):
     if step % every == 0:
         for label, tracks in judges.items():
-            curves[label].append(validate(watched, tracks, tuple(pair)).mean().item())
+            curves[label].append(
+                ms.training.validate(watched, tracks, tuple(pair)).mean().item()
+            )
 
 
 watched = build(**medium)
 config = settings(remix=False, schedule="constant", ema_decay=0.95, valid_every=every)
 with tempfile.TemporaryDirectory() as folder:
     learned = [for_training[name] for name in groups[0]]
-    result = fit(watched, learned, judges["new songs"], config, folder, progress=note)
+    result = ms.fit(
+        watched, learned, judges["new songs"], config, folder, progress=note
+    )
 history = [line for line in result.history if line["step"] % every == 0]
 curves["new songs, average"] = [line["usdr"] for line in history]
-curves_figure(curves, xlabel="Step", ylabel="usdr (dB)", start=every, step=every)
+ms.figures.curves_figure(
+    curves, xlabel="Step", ylabel="usdr (dB)", start=every, step=every
+)
 
 # %%
 losses = {"loss": [line["loss"] for line in history]}
-curves_figure(losses, xlabel="Step", ylabel="Loss (dB)", start=every, step=every)
+ms.figures.curves_figure(
+    losses, xlabel="Step", ylabel="Loss (dB)", start=every, step=every
+)
 
 # %%
 print(f"best average: {result.score:.1f} dB at step {result.step}", end=", ")
@@ -759,7 +759,7 @@ workplace = tempfile.TemporaryDirectory()
 folder = Path(workplace.name)
 brief = settings(steps=8, valid_every=4, ema_decay=0.95)
 data = ([for_training[name] for name in groups[0]], judges["new songs"], brief)
-fit(build(**medium), *data, folder / "in one go")
+ms.fit(build(**medium), *data, folder / "in one go")
 for path in sorted((folder / "in one go").iterdir()):
     if ".previous" not in path.name:  # a spare, in case the disk fails while writing
         print(path.name)
@@ -784,12 +784,12 @@ def interrupt(step, steps, loss, score):
 
 
 try:
-    fit(build(**medium), *data, folder / "resumed", progress=interrupt)
+    ms.fit(build(**medium), *data, folder / "resumed", progress=interrupt)
 except KeyboardInterrupt:
     print("interrupted after step 6")
-fit(build(**medium), *data, folder / "resumed", resume=True)
+ms.fit(build(**medium), *data, folder / "resumed", resume=True)
 one, two = (
-    load_checkpoint(folder / run / "last.safetensors").state_dict()
+    ms.weights.load_checkpoint(folder / run / "last.safetensors").state_dict()
     for run in ("in one go", "resumed")
 )
 print(

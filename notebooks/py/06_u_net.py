@@ -31,18 +31,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.figures.sound import mask_figure, scores_figure, spectrogram_figure
-from mssedu.inspect.inside import look_inside
-from mssedu.metrics.ratios import usdr
-from mssedu.models.registry import create_model
-from mssedu.models.spleeter import UNet
-from mssedu.separation.tensors import separate
-from mssedu.training.loop import TrainConfig, fit
-from mssedu.training.losses import magnitude_l1, waveform_l1
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -57,7 +47,9 @@ session
 # %%
 stems = ("drums", "rest")
 groups = {"drums": ["drums"], "rest": ["vocals", "bass", "other"]}
-songs = [song.in_memory().with_stems(groups) for song in load_dataset(demo_data())]
+songs = [
+    song.in_memory().with_stems(groups) for song in ms.load_dataset(ms.data.demo_data())
+]
 train_songs = [song for song in songs if song.split == "train"]
 (song,) = [song for song in songs if song.split == "test"]
 rate = song.sample_rate
@@ -143,7 +135,7 @@ except RuntimeError as error:
 # zeros fill up the last one. Here are all its pictures.
 
 # %% tags=["nbval-check-output"]
-config = create_model("spleeter").config
+config = ms.create_model("spleeter").config
 bins, frames = config.bins, config.frames
 for level, filters in enumerate(config.filters, 1):
     bins, frames = halved(bins), halved(frames)
@@ -190,7 +182,7 @@ small = {
     "frames": 64,
     "filters": (8, 16, 32, 64, 64),
 }
-model = create_model("spleeter", "tiny", stems=stems, **small).eval()
+model = ms.create_model("spleeter", "tiny", stems=stems, **small).eval()
 network = model.networks[0]
 picture = torch.rand(1, 2, 512, 64)
 with torch.no_grad():
@@ -207,7 +199,10 @@ print("picture in and out:", tuple(picture.shape), tuple(real.shape))
 # the `in` of the decoder's layers.
 
 # %% tags=["nbval-check-output"]
-for name, net in {"ours": network, "Spleeter's": UNet(config)}.items():
+for name, net in {
+    "ours": network,
+    "Spleeter's": ms.models.spleeter.UNet(config),
+}.items():
     weights = [layer.weight.numel() for layer in (*net.encoder, *net.decoder)]
     n_parameters = sum(p.numel() for p in net.parameters())
     levels = len(net.encoder)
@@ -270,7 +265,7 @@ faults = {
 print(f"{'':14}magnitude_l1  waveform_l1")
 for name, estimate in faults.items():
     values = []
-    for loss in (magnitude_l1, waveform_l1):
+    for loss in (ms.training.magnitude_l1, ms.training.waveform_l1):
         silence = loss(estimate=torch.zeros_like(true), reference=true)
         values.append(100 * loss(estimate=estimate, reference=true) / silence)
     print(f"{name:14}{values[0]:10.0f} % {values[1]:10.0f} %")
@@ -306,8 +301,8 @@ amounts = {
 def build():
     torch.manual_seed(session.seed)
     if session.profile == "gpu":
-        return create_model("spleeter", stems=stems, mask_extension="average")
-    model = create_model("spleeter", "tiny", stems=stems, **small)
+        return ms.create_model("spleeter", stems=stems, mask_extension="average")
+    model = ms.create_model("spleeter", "tiny", stems=stems, **small)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = 0.1
@@ -318,7 +313,7 @@ def build():
 
 def train(model):
     rate = 1e-3 if session.profile == "gpu" else 1e-2
-    config = TrainConfig(
+    config = ms.training.TrainConfig(
         stems=stems,
         segment=model.config.segment,
         loss="thresholded_snr",
@@ -338,7 +333,7 @@ def train(model):
             print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.2f} dB")
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, train_songs, None, config, folder, progress=note)
+        ms.fit(model, train_songs, None, config, folder, progress=note)
     return losses
 
 
@@ -355,7 +350,7 @@ losses = {"with skips": train(with_skips)}
 
 
 # %%
-class NoSkips(UNet):
+class NoSkips(ms.models.spleeter.UNet):
     def forward(self, magnitude):
         return self.output(toy_unet(magnitude, self, skips=False))
 
@@ -373,7 +368,7 @@ def smooth(values, width):
 
 
 lines = {name: smooth(values, 30) for name, values in losses.items()}
-curves_figure(lines, xlabel="Step", ylabel="Loss, mean of 30 (dB)", start=30)
+ms.figures.curves_figure(lines, xlabel="Step", ylabel="Loss, mean of 30 (dB)", start=30)
 
 # %% [markdown]
 # The curves run side by side, because both saw the same excerpts: where one found it
@@ -384,14 +379,14 @@ curves_figure(lines, xlabel="Step", ylabel="Loss, mean of 30 (dB)", start=30)
 estimates = {
     "silence": torch.zeros_like(sources),
     "mixture": mixture.expand_as(sources),
-    "without skips": separate(without, mixture),
-    "with skips": separate(with_skips, mixture),
+    "without skips": ms.separate(without, mixture),
+    "with skips": ms.separate(with_skips, mixture),
 }
 table = {
-    row: usdr(reference=sources, estimate=estimate)
+    row: ms.metrics.usdr(reference=sources, estimate=estimate)
     for row, estimate in estimates.items()
 }
-scores_figure(
+ms.figures.scores_figure(
     {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
 )
 
@@ -433,7 +428,7 @@ shown = {
     "drums, without skips": estimates["without skips"][0][:, excerpt],
     "drums, with skips": estimates["with skips"][0][:, excerpt],
 }
-spectrogram_figure(shown, rate, columns=2, range_db=60)
+ms.figures.spectrogram_figure(shown, rate, columns=2, range_db=60)
 
 # %% [markdown]
 # ## What passes across the skips
@@ -450,7 +445,7 @@ def side_by_side(blocks):
     return rearrange(blocks, "block c f m -> c f (block m)")
 
 
-inside = look_inside(with_skips.cpu(), heard, "networks.0.encoder.*")
+inside = ms.look_inside(with_skips.cpu(), heard, "networks.0.encoder.*")
 maps = {}
 for level, blocks in enumerate(inside.values(), 1):
     picture = side_by_side(blocks)
@@ -462,7 +457,7 @@ for level, blocks in enumerate(inside.values(), 1):
         bins, frames = picture[channel].shape
         name = f"level {level}, channel {channel}: {bins} x {frames}"
         maps[name] = picture[channel]
-maps_figure(maps, xlabel="Frame", ylabel="Bin", columns=2, height=1.3)
+ms.figures.maps_figure(maps, xlabel="Frame", ylabel="Bin", columns=2, height=1.3)
 
 # %% [markdown]
 # The first levels hand the fine lines across: overtones as horizontal, hits as vertical
@@ -474,7 +469,7 @@ maps_figure(maps, xlabel="Frame", ylabel="Bin", columns=2, height=1.3)
 
 # %%
 def drum_mask(model):
-    inside = look_inside(model.cpu(), heard, ["networks.0", "networks.1"])
+    inside = ms.look_inside(model.cpu(), heard, ["networks.0", "networks.1"])
     drums, rest = (inside[f"networks.{n}"].sigmoid() ** 2 for n in (0, 1))
     mask = side_by_side(drums / (drums + rest))  # |X| cancels
     mask = mask[..., : heard.shape[-1] // model.config.hop_length]
@@ -483,7 +478,7 @@ def drum_mask(model):
 
 masks = {"without skips": drum_mask(without), "with skips": drum_mask(with_skips)}
 hop_length = with_skips.config.hop_length
-mask_figure(masks, rate, hop_length=hop_length, max_hz=5000, columns=2)
+ms.figures.mask_figure(masks, rate, hop_length=hop_length, max_hz=5000, columns=2)
 
 # %% [markdown]
 # Without skips the mask is painted with a broad brush. With them, notes are cut out along
@@ -498,11 +493,11 @@ for each, start in ((song, 0), (other_song, 20)):
     true, mixed = each.sources(start, 20), each.mixture(start, 20)
     rows = {
         "mixture": mixed.expand_as(true),
-        "without skips": separate(without, mixed),
-        "with skips": separate(with_skips, mixed),
+        "without skips": ms.separate(without, mixed),
+        "with skips": ms.separate(with_skips, mixed),
     }
     for row, estimate in rows.items():
-        score = usdr(reference=true, estimate=estimate).mean()
+        score = ms.metrics.usdr(reference=true, estimate=estimate).mean()
         print(f"{each.name:8} {row:13} {score:5.1f} dB")
 
 # %% [markdown]

@@ -27,17 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio.tensors import resample
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset, load_track
-from mssedu.figures.networks import histogram_figure, interval_figure, mean_interval
-from mssedu.figures.sound import sweep_figure, waveform_figure
-from mssedu.inspect.inside import inside_names, look_inside
-from mssedu.metrics.ratios import usdr
-from mssedu.models.registry import create_model
-from mssedu.spectral import istft, stft
-from mssedu.training.losses import thresholded_snr
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -51,7 +42,7 @@ session
 # the share of the energy that the drums have at that moment.
 
 # %%
-track = load_track(demo_data() / "valid" / "Francium")
+track = ms.load_track(ms.data.demo_data() / "valid" / "Francium")
 rate = track.sample_rate
 sources = track.sources(start=18, duration=4)
 drums, mixture = sources[1], sources.sum(0)
@@ -63,7 +54,9 @@ def energy(audio, step=441):  # of each hundredth of a second
 
 share = energy(drums) / (energy(drums) + energy(mixture - drums) + 1e-9)
 fader = share.repeat_interleave(441)[None]
-waveform_figure({"mixture": mixture, "fader": fader, "drums": fader * mixture}, rate)
+ms.figures.waveform_figure(
+    {"mixture": mixture, "fader": fader, "drums": fader * mixture}, rate
+)
 
 # %%
 play(mixture, rate, "mixture")
@@ -72,8 +65,8 @@ play(mixture, rate, "mixture")
 play(fader * mixture, rate, "mixture through the fader")
 
 # %% tags=["nbval-check-output"]
-before = usdr(reference=drums, estimate=mixture).item()
-after = usdr(reference=drums, estimate=fader * mixture).item()
+before = ms.metrics.usdr(reference=drums, estimate=mixture).item()
+after = ms.metrics.usdr(reference=drums, estimate=fader * mixture).item()
 print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB through the fader")
 
 # %% [markdown]
@@ -117,7 +110,7 @@ show_source("mssedu.models.demucs.encoder_layer")
 show_source("mssedu.models.demucs._gated")
 
 # %% tags=["nbval-check-output"]
-demucs = create_model("demucs", "tiny")
+demucs = ms.create_model("demucs", "tiny")
 layer = demucs.encoder[0]
 
 
@@ -150,7 +143,7 @@ print(", after the GLU", layer(x).shape[1])
 # %%
 b = torch.linspace(-8, 8, 33)
 gate = torch.sigmoid(b)
-sweep_figure(
+ms.figures.sweep_figure(
     b.tolist(),
     {"to a: σ(b)": gate.tolist(), "to b, for a = 1": (gate * (1 - gate)).tolist()},
     xlabel="b",
@@ -253,10 +246,10 @@ stems = ("drums", "vocals", "bass", "other")
 
 def read(track):  # (stems, samples): mono, at the small rate
     audio = torch.stack([track.stem(stem).mean(0) for stem in stems])
-    return resample(audio, track.sample_rate, small_rate)
+    return ms.audio.resample(audio, track.sample_rate, small_rate)
 
 
-tracks = load_dataset(demo_data())
+tracks = ms.load_dataset(ms.data.demo_data())
 songs = {track.name: read(track) for track in tracks if track.split != "train"}
 pool = [read(track) for track in tracks if track.split == "train"]
 levels = [audio.square().mean(1, keepdim=True).sqrt() for audio in pool]
@@ -287,7 +280,7 @@ def train(model, seed):
         sources = examples(generator).to(device)
         mixture = sources.sum(1)
         estimate = estimate_drums(model, mixture)
-        loss = thresholded_snr(  # of the drums, and of the rest
+        loss = ms.training.thresholded_snr(  # of the drums, and of the rest
             estimate=torch.stack([estimate, mixture - estimate], 1),
             reference=torch.stack([sources[:, 0], sources[:, 1:].sum(1)], 1),
         )
@@ -310,7 +303,7 @@ def score(model):  # dB, mean over the songs that were not trained on
     for song in songs.values():
         estimate = separate_drums(model, song)
         reference = song[:1, : estimate.shape[1]]
-        each.append(usdr(reference=reference, estimate=estimate).item())
+        each.append(ms.metrics.usdr(reference=reference, estimate=estimate).item())
     return sum(each) / len(each)
 
 
@@ -337,7 +330,7 @@ glu_models, glu = runs(toy_separator, nn.GLU, matched)
 
 # %%
 both = {"ReLU": relu, "GLU": glu}
-interval_figure(both, xlabel="usdr of the drums, mean of two songs (dB)")
+ms.figures.interval_figure(both, xlabel="usdr of the drums, mean of two songs (dB)")
 
 # %% [markdown]
 # Each ring is a run, each square the mean with its interval. The intervals are wide. But
@@ -347,10 +340,10 @@ interval_figure(both, xlabel="usdr of the drums, mean of two songs (dB)")
 
 # %%
 gain = [g - r for g, r in zip(glu, relu, strict=True)]
-interval_figure({"GLU - ReLU": gain}, xlabel="Difference (dB)", zero=True)
+ms.figures.interval_figure({"GLU - ReLU": gain}, xlabel="Difference (dB)", zero=True)
 
 # %% tags=["nbval-check-output"]
-mean, half_width = mean_interval(gain)
+mean, half_width = ms.figures.mean_interval(gain)
 print("GLU leads with every seed:", min(gain) > 0)
 print("on average by at least 1 dB:", mean >= 1)
 print("You said:", prediction)
@@ -407,7 +400,7 @@ print("ReLU softer than GLU by at least 3 dB:", level_db["ReLU"] < level_db["GLU
 wide_models, wide = runs(toy_separator, nn.GLU, width)
 
 # %% tags=["nbval-check-output"]
-more = mean_interval([w - g for w, g in zip(wide, glu, strict=True)])[0]
+more = ms.figures.mean_interval([w - g for w, g in zip(wide, glu, strict=True)])[0]
 sizes = [n_parameters(models[0]) for models in (glu_models, wide_models)]
 print("parameters:", " and ".join(f"{size:,}" for size in sizes))
 print("the larger one is better by less than 0.5 dB:", abs(more) < 0.5)
@@ -441,10 +434,12 @@ class ToyMaskNet(nn.Module):
         self.n_fft = n_fft
 
     def forward(self, mixture):
-        spectrogram = stft(mixture, self.n_fft, self.n_fft // 4)
+        spectrogram = ms.spectral.stft(mixture, self.n_fft, self.n_fft // 4)
         loudness = torch.log(spectrogram.abs()[:, 0] + 0.1)
         mask = torch.sigmoid(self.network(loudness))[:, None]
-        return istft(mask * spectrogram, self.n_fft // 4, length=mixture.shape[-1])
+        return ms.spectral.istft(
+            mask * spectrogram, self.n_fft // 4, length=mixture.shape[-1]
+        )
 
 
 # %%
@@ -458,11 +453,13 @@ _, glu_mask = runs(ToyMaskNet, nn.GLU, mask_width)
 # %%
 gain_mask = [g - r for g, r in zip(glu_mask, relu_mask, strict=True)]
 both = {"waveform": gain, "mask": gain_mask}
-interval_figure(both, xlabel="GLU - ReLU, at equal parameters (dB)", zero=True)
+ms.figures.interval_figure(
+    both, xlabel="GLU - ReLU, at equal parameters (dB)", zero=True
+)
 
 # %% tags=["nbval-check-output"]
 print("parameters:", mask_budget, "and", n_parameters(ToyMaskNet(nn.GLU, mask_width)))
-mean_mask, half_width_mask = mean_interval(gain_mask)
+mean_mask, half_width_mask = ms.figures.mean_interval(gain_mask)
 print("gates gain less than 0.4 dB:", mean_mask < 0.4)
 print("at least 1 dB less than without the mask:", mean - mean_mask >= 1)
 print("You said:", prediction_mask)
@@ -482,14 +479,14 @@ torch.manual_seed(0)
 song = excerpt("Sodium", 12)
 x = song.sum(0)[None, None] / song.sum(0).std()
 gates = {
-    "fresh": look_inside(toy_separator(nn.GLU, matched), x, "*.gate"),
-    "trained": look_inside(glu_models[0], x, "*.gate"),
+    "fresh": ms.look_inside(toy_separator(nn.GLU, matched), x, "*.gate"),
+    "trained": ms.look_inside(glu_models[0], x, "*.gate"),
 }
 for name, values in gates["fresh"].items():
     print(name, tuple(values.shape), "= (batch, channels, frames)")
 
 # %%
-histogram_figure(
+ms.figures.histogram_figure(
     {
         f"{state}, layer {number}": values
         for state, found in gates.items()
@@ -536,7 +533,7 @@ channel = follows(values).argmax().item()
 loudest = song.sum(0).abs().max()
 shown = {"mixture": song.sum(0)[None] / loudest, "drums": song[:1] / loudest}
 shown["gate"] = values[0, channel].repeat_interleave(32)[None]
-waveform_figure(shown, small_rate)
+ms.figures.waveform_figure(shown, small_rate)
 
 # %% [markdown]
 # Nobody told this channel about faders. Yet it stands half open, and at each hit it is
@@ -553,12 +550,12 @@ waveform_figure(shown, small_rate)
 # them can be seen in the same way.
 
 # %% tags=["nbval-check-output"]
-names = [name for name in inside_names(demucs) if name.endswith(".gate")]
+names = [name for name in ms.inspect.inside_names(demucs) if name.endswith(".gate")]
 print(*names, sep="\n")
 
 # %%
-found = look_inside(demucs, mixture[None], ["encoder.*.gate", "decoder.*.gate"])
-histogram_figure(found, xlabel="Gate", columns=5)
+found = ms.look_inside(demucs, mixture[None], ["encoder.*.gate", "decoder.*.gate"])
+ms.figures.histogram_figure(found, xlabel="Gate", columns=5)
 
 # %% tags=["nbval-check-output"]
 values = torch.cat([value.flatten() for value in found.values()])

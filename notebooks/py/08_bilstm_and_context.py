@@ -26,17 +26,8 @@
 import torch
 from torch import nn
 
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.figures.sound import spectrogram_figure, sweep_figure
-from mssedu.inspect.inside import look_inside
-from mssedu.metrics.ratios import usdr
-from mssedu.models.blocks.dconv import BiLSTM
-from mssedu.models.registry import create_model
-from mssedu.separation.tensors import separate
-from mssedu.training.loop import TrainConfig, learning_rate_at, train_step
-from mssedu.training.losses import thresholded_snr
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -83,7 +74,7 @@ play(sources[0], rate, "long notes")
 # %%
 panels = dict(zip(("mixture", *stems), (mixture, *sources), strict=True))
 look = {"n_fft": 512, "hop_length": 128, "frequency": "linear", "max_hz": 2500}
-spectrogram_figure(panels, rate, **look)
+ms.figures.spectrogram_figure(panels, rate, **look)
 
 # %% [markdown]
 # **Predict.** Look at a single frame of the mixture through a slit. No one can tell to
@@ -192,24 +183,28 @@ def build(**changes):
     torch.manual_seed(session.seed)
     more = full_size if session.profile == "gpu" else {}
     changes = sizes | more | changes
-    model = create_model("open_unmix", "tiny", stems=stems, **changes)
+    model = ms.create_model("open_unmix", "tiny", stems=stems, **changes)
     model.prepare([melody(seed).sum(0) for seed in range(16)])
     return model.to(device)
 
 
 def train(model, batch_size=8):
     rate = 1e-3 if session.profile == "gpu" else 1e-2
-    config = TrainConfig(
+    config = ms.training.TrainConfig(
         stems=stems, steps=steps, learning_rate=rate, schedule="cosine"
     )
     optimizer = torch.optim.Adam(model.parameters(), rate)
     losses = []
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, config)
+            group["lr"] = ms.training.learning_rate_at(step, config)
         seeds = range(step * batch_size, (step + 1) * batch_size)
         batch = torch.stack([melody(seed) for seed in seeds]).to(device)
-        losses.append(train_step(model, batch, optimizer, config, thresholded_snr))
+        losses.append(
+            ms.training.train_step(
+                model, batch, optimizer, config, ms.training.thresholded_snr
+            )
+        )
         if (step + 1) % max(steps // 5, 1) == 0:
             print(f"step {step + 1} of {steps}: loss {losses[-1]:.1f} dB")
     settle(model)
@@ -233,7 +228,7 @@ models = {"bidirectional": build(), "causal": build(bidirectional=False)}
 losses = {name: train(model) for name, model in models.items()}
 
 # %%
-curves_figure(losses, xlabel="Step", ylabel="Loss (dB)")
+ms.figures.curves_figure(losses, xlabel="Step", ylabel="Loss (dB)")
 
 # %% [markdown]
 # Now melodies that neither has heard, twenty seconds each.
@@ -245,14 +240,16 @@ test = [melody(seed=2_000_000 + number, seconds=20.0) for number in range(4)]
 def score(model, **options):
     """usdr of each stem, mean over the test melodies."""
     results = [
-        usdr(reference=true, estimate=separate(model, true.sum(0), **options))
+        ms.metrics.usdr(
+            reference=true, estimate=ms.separate(model, true.sum(0), **options)
+        )
         for true in test
     ]
     return torch.stack(results).mean(0)
 
 
 whole = {name: score(model.cpu(), segment=20.0) for name, model in models.items()}
-mixed = [usdr(reference=s, estimate=s.sum(0).expand_as(s)) for s in test]
+mixed = [ms.metrics.usdr(reference=s, estimate=s.sum(0).expand_as(s)) for s in test]
 whole["mixture"] = torch.stack(mixed).mean(0)
 
 # %% tags=["nbval-check-output"]
@@ -273,7 +270,7 @@ for name, values in whole.items():
 # Where are they missing? Listen to the beginnings of the notes.
 
 # %%
-estimates = {name: separate(model, mixture) for name, model in models.items()}
+estimates = {name: ms.separate(model, mixture) for name, model in models.items()}
 play(estimates["causal"][0], rate, "long notes, causal")
 
 # %%
@@ -285,7 +282,7 @@ levels = {
     name: piece[0, 0].unfold(0, 200, 200).square().mean(1).sqrt()
     for name, piece in pieces.items()
 }
-curves_figure(
+ms.figures.curves_figure(
     levels, xlabel="Time (seconds)", ylabel="Level of long (RMS)", step=200 / rate
 )
 
@@ -302,7 +299,7 @@ def error_by_age(model, hop=200, n_ages=40):
     """Share of energy in the wrong stem, by frames of 25 ms since the note began."""
     wrong, total = torch.zeros(n_ages), torch.zeros(n_ages)
     for true in test:
-        estimate = separate(model, true.sum(0), segment=20.0)
+        estimate = ms.separate(model, true.sum(0), segment=20.0)
         error = (estimate - true)[0, 0].unfold(0, hop, hop).square().sum(1)
         energy = true.sum(0)[0].unfold(0, hop, hop).square().sum(1)
         age = 0
@@ -315,7 +312,7 @@ def error_by_age(model, hop=200, n_ages=40):
 
 
 by_age = {name: 100 * error_by_age(model) for name, model in models.items()}
-curves_figure(
+ms.figures.curves_figure(
     by_age, xlabel="Age of the note (s)", ylabel="Error (%)", start=0.025, step=0.025
 )
 
@@ -345,7 +342,7 @@ for name, model in models.items():
         for seconds in segments
     ]
     curves[name] = [float(result.mean()) for result in results]
-sweep_figure(
+ms.figures.sweep_figure(
     segments,
     curves,
     xlabel="Segment (seconds)",
@@ -382,7 +379,7 @@ def reach(model, samples=6 * rate, hop=200):
 
 
 reaches = {name: reach(model) for name, model in models.items()}
-curves_figure(
+ms.figures.curves_figure(
     reaches,
     xlabel="Seconds before (-) and after (+) the output",
     ylabel="Influence (dB)",
@@ -404,11 +401,11 @@ for name, line in reaches.items():
 # The lower half of the units walks forward, the upper half backward.
 
 # %%
-inside = look_inside(models["bidirectional"], mixture[None], "networks.0.lstm")
+inside = ms.look_inside(models["bidirectional"], mixture[None], "networks.0.lstm")
 states = inside["networks.0.lstm"][0].T
 half = len(states) // 2
 halves = {"forward": states[:half], "backward": states[half:]}
-maps_figure(
+ms.figures.maps_figure(
     halves, xlabel="Frame", ylabel="Unit", unit="Hidden state", columns=1, height=2.0
 )
 
@@ -483,8 +480,8 @@ show_source("mssedu.models.blocks.dconv.join")
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)
-full = BiLSTM(8).eval()
-in_chunks = BiLSTM(8, max_frames=200).eval()
+full = ms.models.blocks.BiLSTM(8).eval()
+in_chunks = ms.models.blocks.BiLSTM(8, max_frames=200).eval()
 in_chunks.load_state_dict(full.state_dict())
 x = torch.randn(1, 8, 1000)
 with torch.no_grad():
@@ -516,7 +513,7 @@ lines = {
     name: 20 * error.abs().amax((0, 1)).clamp_min(1e-7).log10()
     for name, error in errors.items()
 }
-curves_figure(lines, xlabel="Frame", ylabel="Error (dB re 1)")
+ms.figures.curves_figure(lines, xlabel="Frame", ylabel="Error (dB re 1)")
 
 # %% tags=["nbval-check-output"]
 worst = {name: line[:900].max() for name, line in lines.items()}
@@ -537,7 +534,7 @@ print(
 network = models["bidirectional"].networks[0]
 names = ["networks.0.bn1", "networks.0.lstm"]
 long_mixture = test[0].sum(0)[None]
-inside = look_inside(models["bidirectional"], long_mixture, names)
+inside = ms.look_inside(models["bidirectional"], long_mixture, names)
 features = torch.tanh(inside["networks.0.bn1"])  # (frames, width)
 
 
@@ -556,7 +553,7 @@ with torch.no_grad():
         for line, output in zip(errors.values(), outputs, strict=True):
             share = (output - wanted).square().sum() / wanted.square().sum()
             line.append(float(10 * share.log10()))
-sweep_figure(
+ms.figures.sweep_figure(
     lengths,
     errors,
     xlabel="Chunk (frames)",

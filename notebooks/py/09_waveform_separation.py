@@ -31,19 +31,8 @@ import tempfile
 import torch
 import torch.nn.functional as F
 
-from mssedu.audio.tensors import resample
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.track import Track
-from mssedu.figures.networks import curves_figure
-from mssedu.figures.sound import scores_figure, spectrogram_figure, sweep_figure
-from mssedu.inspect.receptive import receptive_field
-from mssedu.metrics.ratios import usdr
-from mssedu.models.demucs import DemucsConfig, center_pad, center_trim, valid_length
-from mssedu.models.registry import create_model
-from mssedu.spectral import stft
-from mssedu.training.loop import TrainConfig, fit
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -62,11 +51,14 @@ rate = 44100 if session.profile == "gpu" else 11025  # Hz
 
 def at_rate(track):
     sources = zip(track.stems, track.sources(), strict=True)
-    moved = {stem: resample(audio, track.sample_rate, rate) for stem, audio in sources}
-    return Track.from_audio(track.name, moved, rate, split=track.split)
+    moved = {
+        stem: ms.audio.resample(audio, track.sample_rate, rate)
+        for stem, audio in sources
+    }
+    return ms.data.Track.from_audio(track.name, moved, rate, split=track.split)
 
 
-songs = {track.name: at_rate(track) for track in load_dataset(demo_data())}
+songs = {track.name: at_rate(track) for track in ms.load_dataset(ms.data.demo_data())}
 song = songs["Francium"].mixture()
 play(song[:, 24 * rate : 30 * rate], rate, "mixture")
 
@@ -120,7 +112,7 @@ waves = torch.cat([torch.cos(angle), -torch.sin(angle)]) * torch.hann_window(n_f
 mono = song[:1, 24 * rate : 25 * rate]
 padded = F.pad(mono, (n_fft // 2, n_fft // 2))
 real_part, imaginary_part = F.conv1d(padded, waves[:, None], stride=hop_length).chunk(2)
-spectrogram = stft(mono, n_fft, hop_length)[0, :, : real_part.shape[-1]]
+spectrogram = ms.spectral.stft(mono, n_fft, hop_length)[0, :, : real_part.shape[-1]]
 assert torch.allclose(torch.complex(real_part, imaginary_part), spectrogram, atol=1e-3)
 print("an STFT is a strided convolution with", len(waves), "kernels")
 
@@ -171,11 +163,20 @@ def toy_valid_length(samples, depth, kernel_size=8, stride=4, context=3):
 show_source("mssedu.models.demucs.valid_length")
 
 # %% tags=["nbval-check-output"]
-plain = DemucsConfig(resample=False)
+plain = ms.models.DemucsConfig(resample=False)
 for samples in (1, 100, 44_100, 441_000, 441_001):
-    assert toy_valid_length(samples, plain.depth) == valid_length(plain, samples)
-print("10 s at 44100 Hz:", valid_length(DemucsConfig(), 441_000), "samples")
-print("what the decoder needs for one sample:", valid_length(DemucsConfig(), 1))
+    assert toy_valid_length(samples, plain.depth) == ms.models.demucs.valid_length(
+        plain, samples
+    )
+print(
+    "10 s at 44100 Hz:",
+    ms.models.demucs.valid_length(ms.models.DemucsConfig(), 441_000),
+    "samples",
+)
+print(
+    "what the decoder needs for one sample:",
+    ms.models.demucs.valid_length(ms.models.DemucsConfig(), 1),
+)
 
 # %% [markdown]
 # Demucs fills up to a valid length with zeros, at both ends, and cuts the middle out of its
@@ -197,19 +198,23 @@ show_source("mssedu.models.demucs.Demucs.forward")
 
 # %%
 def toy_demucs(model, mixture):
-    x = center_pad(mixture, valid_length(model.config, mixture.shape[-1]))
+    x = ms.models.demucs.center_pad(
+        mixture, ms.models.demucs.valid_length(model.config, mixture.shape[-1])
+    )
     skips = []
     for encode in model.encoder:
         x = encode(x)
         skips.append(x)
     x = model.lstm(x)
     for decode in model.decoder:
-        x = decode(x + center_trim(skips.pop(), x.shape[-1]))
-    return center_trim(x, mixture.shape[-1]).unflatten(1, (-1, mixture.shape[1]))
+        x = decode(x + ms.models.demucs.center_trim(skips.pop(), x.shape[-1]))
+    return ms.models.demucs.center_trim(x, mixture.shape[-1]).unflatten(
+        1, (-1, mixture.shape[1])
+    )
 
 
 # %% tags=["nbval-check-output"]
-small = create_model("demucs", "tiny", resample=False)
+small = ms.create_model("demucs", "tiny", resample=False)
 noise = torch.randn(1, 2, 20_000)
 with torch.no_grad():
     assert torch.allclose(toy_demucs(small, noise), small(noise), atol=1e-5)
@@ -226,14 +231,14 @@ print("mixture", tuple(noise.shape), "-> estimate", tuple(small(noise).shape))
 steps = {"smoke": 10, "cpu": 300, "gpu": 3000}[session.profile]
 full = session.profile == "gpu"
 torch.manual_seed(session.seed)
-model = create_model(
+model = ms.create_model(
     "demucs",
     "paper" if full else "tiny",
     sample_rate=rate,
     normalize=True,
     segment=10.0,
 )
-config = TrainConfig(
+config = ms.training.TrainConfig(
     model="demucs",
     preset="paper" if full else "tiny",
     steps=steps,
@@ -261,13 +266,15 @@ def note(step, steps, loss, score):
 
 train_songs = [track for track in songs.values() if track.split == "train"]
 with tempfile.TemporaryDirectory() as folder:
-    fit(model, train_songs, None, config, folder, progress=note)
+    ms.fit(model, train_songs, None, config, folder, progress=note)
 model.cpu().eval()
 stems = model.config.stems
 
 # %%
 smooth = torch.tensor(losses).unfold(0, min(20, steps), 1).mean(1)
-curves_figure({"loss": smooth}, xlabel="Step", ylabel="Loss, mean of 20 steps (dB)")
+ms.figures.curves_figure(
+    {"loss": smooth}, xlabel="Step", ylabel="Loss, mean of 20 steps (dB)"
+)
 
 # %% [markdown]
 # The two songs that it has never heard, whole:
@@ -286,9 +293,9 @@ for name in ("Francium", "Sodium"):
         (f"{name}, mixture", mixture.expand_as(sources)),
         (f"{name}, model", estimate_of(mixture)),
     ):
-        scores = usdr(reference=sources, estimate=estimate)
+        scores = ms.metrics.usdr(reference=sources, estimate=estimate)
         rows[row] = dict(zip(stems, scores.tolist(), strict=True))
-scores_figure(rows)
+ms.figures.scores_figure(rows)
 
 # %% tags=["nbval-check-output"]
 for name in ("Francium", "Sodium"):
@@ -335,13 +342,13 @@ def moved(shift):
 
 
 def agreement(one, other):  # dB
-    return usdr(reference=one, estimate=other).item()
+    return ms.metrics.usdr(reference=one, estimate=other).item()
 
 
 start = moved(0)
 shifts = [2**power for power in range(11)]
 agreements = [agreement(start, moved(shift)) for shift in shifts]
-sweep_figure(
+ms.figures.sweep_figure(
     shifts,
     {"moved against not": agreements},
     xlabel="Shift (samples)",
@@ -398,7 +405,7 @@ agree = [
     agreement(mean, other[:count].mean(0))
     for mean, count in zip(means, counts, strict=True)
 ]
-sweep_figure(
+ms.figures.sweep_figure(
     counts,
     {"two averages against each other": agree},
     xlabel="Shifts averaged",
@@ -407,8 +414,8 @@ sweep_figure(
 )
 
 # %% tags=["nbval-check-output"]
-single = usdr(reference=reference.expand_as(one), estimate=one).mean().item()
-averaged = usdr(reference=reference, estimate=means[-1]).mean().item()
+single = ms.metrics.usdr(reference=reference.expand_as(one), estimate=one).mean().item()
+averaged = ms.metrics.usdr(reference=reference, estimate=means[-1]).mean().item()
 print(
     "16 shifts: they agree at least 6 dB better than single ones:",
     agree[-1] > agree[0] + 6,
@@ -434,7 +441,7 @@ print("You said:", prediction_average)
 # louder and softer.
 
 # %%
-bare = create_model(
+bare = ms.create_model(
     "demucs",
     "paper" if full else "tiny",
     sample_rate=rate,
@@ -446,7 +453,9 @@ bare.eval()
 
 @torch.no_grad()
 def toy_normalized(mixture):
-    padded = center_pad(mixture, valid_length(bare.config, mixture.shape[-1]))
+    padded = ms.models.demucs.center_pad(
+        mixture, ms.models.demucs.valid_length(bare.config, mixture.shape[-1])
+    )
     level = padded.mean(0).std() + 1e-5  # of the mono mixture
     return level * bare((mixture / level)[None])[0]
 
@@ -463,9 +472,9 @@ with torch.no_grad():
         gain = 10 ** (gain_db / 20)
         for line, separator in (("normalized", model), ("as it comes", bare)):
             estimate = separator(gain * window[None])[0] / gain
-            score = usdr(reference=truth[1], estimate=estimate[1])
+            score = ms.metrics.usdr(reference=truth[1], estimate=estimate[1])
             lines[line].append(score.item())
-sweep_figure(
+ms.figures.sweep_figure(
     gains_db,
     lines,
     xlabel="Gain of the mixture (dB)",
@@ -489,7 +498,7 @@ print("40 dB softer, worse than silence:", bare_db[0] < 0)
 # ## What it looks like
 
 # %%
-spectrogram_figure(
+ms.figures.spectrogram_figure(
     {
         "mixture": window,
         "drums by the model": estimate_of(window)[1],
@@ -516,18 +525,18 @@ spectrogram_figure(
 
 # %% tags=["nbval-check-output"]
 tinies = {
-    "wave_u_net": create_model("wave_u_net", "tiny"),
-    "conv_tasnet": create_model("conv_tasnet", "tiny"),
-    "demucs": create_model("demucs", "tiny"),
-    "demucs without LSTM": create_model("demucs", "tiny", lstm_layers=0),
+    "wave_u_net": ms.create_model("wave_u_net", "tiny"),
+    "conv_tasnet": ms.create_model("conv_tasnet", "tiny"),
+    "demucs": ms.create_model("demucs", "tiny"),
+    "demucs without LSTM": ms.create_model("demucs", "tiny", lstm_layers=0),
 }
 print(f"{'':20}{'paper':>12}{'tiny':>9}   tiny hears")
 for name, tiny in tinies.items():
     with torch.device("meta"):  # shapes only: no memory, no numbers
         without = {"lstm_layers": 0} if "without" in name else {}
-        paper = create_model(name.split()[0], **without)
+        paper = ms.create_model(name.split()[0], **without)
     sizes = [sum(p.numel() for p in m.parameters()) for m in (paper, tiny)]
-    field = receptive_field(tiny, 3 * 44100).samples
+    field = ms.inspect.receptive_field(tiny, 3 * 44100).samples
     hears = "all it is given" if field is None else f"{field / 44100:.2f} s"
     print(f"{name:20}{sizes[0]:12,}{sizes[1]:9,}   {hears}")
 

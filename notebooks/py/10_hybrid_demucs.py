@@ -33,27 +33,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio.tensors import resample
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.track import Track
-from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.figures.sound import scores_figure, spectrogram_figure
-from mssedu.inspect.inside import inside_names, look_inside
-from mssedu.metrics.ratios import usdr
-from mssedu.models.blocks.dconv import DConv, LocalAttention
-from mssedu.models.blocks.hybrid import (
-    FrequencyEmbedding,
-    hybrid_istft,
-    hybrid_stft,
-    normalize,
-)
-from mssedu.models.hdemucs import HDemucsConfig
-from mssedu.models.registry import create_model
-from mssedu.separation.tensors import separate
-from mssedu.spectral import channels_as_complex, complex_as_channels, stft
-from mssedu.training.loop import TrainConfig, fit
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -74,12 +55,13 @@ rate = 44100 if session.profile == "gpu" else 22050
 def at_rate(song, rate):
     song = song.in_memory().with_stems(groups)
     sources = {
-        stem: resample(song.stem(stem), song.sample_rate, rate) for stem in stems
+        stem: ms.audio.resample(song.stem(stem), song.sample_rate, rate)
+        for stem in stems
     }
-    return Track.from_audio(song.name, sources, rate, split=song.split)
+    return ms.data.Track.from_audio(song.name, sources, rate, split=song.split)
 
 
-songs = [at_rate(song, rate) for song in load_dataset(demo_data())]
+songs = [at_rate(song, rate) for song in ms.load_dataset(ms.data.demo_data())]
 train_songs = [song for song in songs if song.split == "train"]
 (song,) = [song for song in songs if song.split == "test"]
 mixture = song.mixture(start=20, duration=20)
@@ -120,9 +102,9 @@ def toy_complex_as_channels(spectrogram):
     return parts.flatten(-4, -3)
 
 
-spectrogram = stft(mixture, 1024, 256)
+spectrogram = ms.spectral.stft(mixture, 1024, 256)
 assert torch.equal(
-    toy_complex_as_channels(spectrogram), complex_as_channels(spectrogram)
+    toy_complex_as_channels(spectrogram), ms.spectral.complex_as_channels(spectrogram)
 )
 
 # %% [markdown]
@@ -140,9 +122,13 @@ left = spectrogram[:1]
 turn = torch.polar(torch.tensor(0.8), torch.tensor(1.2))  # shorter, and turned
 a, b = turn.real.item(), turn.imag.item()
 matrix = torch.tensor([[a, -b], [b, a]])[:, :, None, None]
-by_convolution = channels_as_complex(F.conv2d(complex_as_channels(left), matrix))
+by_convolution = ms.spectral.channels_as_complex(
+    F.conv2d(ms.spectral.complex_as_channels(left), matrix)
+)
 assert torch.allclose(by_convolution, turn * left, atol=1e-4)
-channels = complex_as_channels(stft(torch.stack([mixture, -mixture]), 1024, 256))
+channels = ms.spectral.complex_as_channels(
+    ms.spectral.stft(torch.stack([mixture, -mixture]), 1024, 256)
+)
 print("channels of stereo:", channels.shape[1])
 print("a flipped sign is seen:", not torch.allclose(channels[0], channels[1]))
 
@@ -166,7 +152,7 @@ print("a flipped sign is seen:", not torch.allclose(channels[0], channels[1]))
 # one bin left, and what was a picture is a sequence. Shapes agree; they can be added.
 
 # %% tags=["nbval-check-output"]
-config = HDemucsConfig()  # the published one
+config = ms.models.HDemucsConfig()  # the published one
 bins, steps = config.n_fft // 2, config.sample_rate
 print(f"a second: {bins} bins and {steps} samples")
 for level, width in enumerate(config.widths[:5], 1):
@@ -189,12 +175,12 @@ preset = "paper" if session.profile == "gpu" else "tiny"
 
 def build():
     torch.manual_seed(session.seed)
-    return create_model("hdemucs", preset, stems=stems, **sizes)
+    return ms.create_model("hdemucs", preset, stems=stems, **sizes)
 
 
 # %% tags=["nbval-check-output"]
-small = create_model("hdemucs", "tiny", stems=stems, sample_rate=22050)
-shapes = inside_names(small, torch.zeros(1, 2, 22050))
+small = ms.create_model("hdemucs", "tiny", stems=stems, sample_rate=22050)
+shapes = ms.inspect.inside_names(small, torch.zeros(1, 2, 22050))
 for level in range(5):
     time = shapes.get(f"tencoder.{level}", "")
     print(f"level {level + 1}: {shapes[f'encoder.{level}']!s:19} {time}")
@@ -224,8 +210,10 @@ def strided(audio):  # five layers as in Demucs, all weights equal
 
 clocks = {
     "waveform, 5 layers": strided,
-    "plain STFT": lambda audio: stft(audio, 4096, 1024)[..., 0, :].real,
-    "hybrid_stft": lambda audio: hybrid_stft(audio, 4096)[..., 0, :].real,
+    "plain STFT": lambda audio: ms.spectral.stft(audio, 4096, 1024)[..., 0, :].real,
+    "hybrid_stft": lambda audio: (
+        ms.models.blocks.hybrid_stft(audio, 4096)[..., 0, :].real
+    ),
 }
 
 # %% tags=["nbval-check-output"]
@@ -237,7 +225,7 @@ for name, layer in clocks.items():
 
 # %%
 lines = {name: weight / weight.max() for name, weight in seen.items()}
-curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
+ms.figures.curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
 
 # %% [markdown]
 # A layer of kernel 8 and stride 4, with 2 zeros before, has the middle of its step $m$ at
@@ -251,11 +239,13 @@ curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
 show_source("mssedu.models.blocks.hybrid.hybrid_stft")
 
 # %% tags=["nbval-check-output"]
-back = hybrid_istft(hybrid_stft(mixture[None], 4096), mixture.shape[-1])[0]
+back = ms.models.blocks.hybrid_istft(
+    ms.models.blocks.hybrid_stft(mixture[None], 4096), mixture.shape[-1]
+)[0]
 ends = slice(0, 4096)
 inner = slice(8192, -8192)
 for name, span in {"inside": inner, "the first 4096 samples": ends}.items():
-    score = usdr(reference=mixture[:, span], estimate=back[:, span])
+    score = ms.metrics.usdr(reference=mixture[:, span], estimate=back[:, span])
     print(f"there and back, {name}: above 60 dB {bool(score > 60)}")
 
 # %% [markdown]
@@ -283,7 +273,7 @@ print("the same answer, one step higher:", same)
 
 
 # %%
-class Place(FrequencyEmbedding):  # without frames
+class Place(ms.models.blocks.FrequencyEmbedding):  # without frames
     def forward(self, x):
         return super().forward(x[..., None])[..., 0]
 
@@ -312,7 +302,7 @@ def nowhere(bins, width):
 
 # %%
 errors = {"told": learn_lower_half(Place), "not told": learn_lower_half(nowhere)}
-curves_figure(errors, xlabel="Step", ylabel="Error (% of silence)")
+ms.figures.curves_figure(errors, xlabel="Step", ylabel="Error (% of silence)")
 
 # %% tags=["nbval-check-output"]
 final = {name: sum(error[-20:]) / 20 for name, error in errors.items()}
@@ -341,14 +331,16 @@ show_source("mssedu.models.blocks.hybrid.FrequencyEmbedding")
 # %%
 x = torch.randn(2, 48, 512, 3)  # behind the first level: 2048 / 4 bins
 torch.manual_seed(7)
-real = FrequencyEmbedding(512, 48)(x)
+real = ms.models.blocks.FrequencyEmbedding(512, 48)(x)
 torch.manual_seed(7)
 assert torch.allclose(toy_place(x, 512, 48), real, atol=1e-5)
 
 # %%
-vectors = F.normalize(FrequencyEmbedding(512, 48).embedding.weight.detach(), dim=1)
+vectors = F.normalize(
+    ms.models.blocks.FrequencyEmbedding(512, 48).embedding.weight.detach(), dim=1
+)
 alike = {"512 bins against each other": vectors @ vectors.T}
-maps_figure(alike, xlabel="Bin", ylabel="Bin", unit="Cosine", height=2.6)
+ms.figures.maps_figure(alike, xlabel="Bin", ylabel="Bin", unit="Cosine", height=2.6)
 
 # %% [markdown]
 # Before any training, neighbors are already alike (bright), and the further up, the wider a
@@ -383,7 +375,7 @@ def toy_dconv(x, dconv):
 show_source("mssedu.models.blocks.dconv.DConv")
 
 # %% tags=["nbval-check-output"]
-dconv, x = DConv(384, init=1e-3), torch.randn(1, 384, 50)
+dconv, x = ms.models.blocks.DConv(384, init=1e-3), torch.randn(1, 384, 50)
 assert torch.allclose(toy_dconv(x, dconv), dconv(x), atol=1e-5)
 plain = nn.Sequential(*(nn.Conv1d(384, 2 * 384, 3) for _ in range(2)))  # then a GLU
 for name, part in {"DConv": dconv, "two full convolutions": plain}.items():
@@ -427,13 +419,19 @@ show_source("mssedu.models.hdemucs.HDemucs.forward")
 
 # %%
 def toy_hybrid(model, mixture, use=("spectrogram", "waveform")):
-    spectrogram = complex_as_channels(hybrid_stft(mixture, model.config.n_fft))
-    freq, (mean, std) = normalize(spectrogram * ("spectrogram" in use))
-    time, (time_mean, time_std) = normalize(mixture * ("waveform" in use))
+    spectrogram = ms.spectral.complex_as_channels(
+        ms.models.blocks.hybrid_stft(mixture, model.config.n_fft)
+    )
+    freq, (mean, std) = ms.models.blocks.normalize(spectrogram * ("spectrogram" in use))
+    time, (time_mean, time_std) = ms.models.blocks.normalize(
+        mixture * ("waveform" in use)
+    )
     freqs, times = model.encode_freq(freq), model.encode_time(time)
     freq, time = model.merge(freqs[-1], times[-1])
     freq = model.split_stems(model.decode_freq(freq, freqs) * std + mean)
-    by_freq = hybrid_istft(channels_as_complex(freq), mixture.shape[-1])
+    by_freq = ms.models.blocks.hybrid_istft(
+        ms.spectral.channels_as_complex(freq), mixture.shape[-1]
+    )
     time = model.decode_time(time, times) * time_std + time_mean
     return by_freq, model.split_stems(time)  # two drawings of all stems
 
@@ -478,7 +476,7 @@ def seeing(model, *use):
 
 
 def train(model):
-    config = TrainConfig(
+    config = ms.training.TrainConfig(
         model="hdemucs",
         preset=preset,
         stems=stems,
@@ -499,7 +497,7 @@ def train(model):
             print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.2f} dB")
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, train_songs, None, config, folder, progress=note)
+        ms.fit(model, train_songs, None, config, folder, progress=note)
     return model.cpu(), losses
 
 
@@ -521,7 +519,7 @@ def smooth(values, width):
     return torch.tensor(values).unfold(0, width, 1).mean(1)
 
 
-curves_figure(
+ms.figures.curves_figure(
     {name: smooth(values, 20) for name, values in curves.items()},
     xlabel="Step",
     ylabel="Loss, mean of 20 (dB)",
@@ -535,15 +533,15 @@ curves_figure(
 # %%
 estimates = {
     "mixture": mixture.expand_as(sources),
-    "waveform": separate(waveform_only, mixture),
-    "spectrogram": separate(spectrogram_only, mixture),
-    "both": separate(both, mixture),
+    "waveform": ms.separate(waveform_only, mixture),
+    "spectrogram": ms.separate(spectrogram_only, mixture),
+    "both": ms.separate(both, mixture),
 }
 table = {
-    row: usdr(reference=sources, estimate=estimate)
+    row: ms.metrics.usdr(reference=sources, estimate=estimate)
     for row, estimate in estimates.items()
 }
-scores_figure(
+ms.figures.scores_figure(
     {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
 )
 
@@ -587,7 +585,7 @@ def drawn(model, number, use=looks["both"]):
         return toy_hybrid(self, mixture, use)[number]
 
     model.forward = MethodType(forward, model)
-    return separate(model, mixture)
+    return ms.separate(model, mixture)
 
 
 drawings = {"by_freq": drawn(both, 0), "by_time": drawn(both, 1)}
@@ -609,7 +607,9 @@ excerpt = slice(13 * rate, 17 * rate)
 shown = {"drums, true": sources[0][:, excerpt]}
 for name, drawing in drawings.items():
     shown[f"drums, {name}"] = drawing[0][:, excerpt]
-spectrogram_figure(shown, rate, n_fft=2048, hop_length=512, columns=2, range_db=60)
+ms.figures.spectrogram_figure(
+    shown, rate, n_fft=2048, hop_length=512, columns=2, range_db=60
+)
 
 # %% [markdown]
 # `by_freq` has the hits from bottom to top. `by_time` has their lower part only, among notes
@@ -617,10 +617,10 @@ spectrogram_figure(shown, rate, n_fft=2048, hop_length=512, columns=2, range_db=
 
 # %%
 scores = {
-    name: usdr(reference=sources, estimate=drawing)
+    name: ms.metrics.usdr(reference=sources, estimate=drawing)
     for name, drawing in drawings.items()
 }
-scores_figure(
+ms.figures.scores_figure(
     {
         row: dict(zip(stems, score.tolist(), strict=True))
         for row, score in scores.items()
@@ -635,7 +635,7 @@ print("the sum is better than either on both stems:", end=" ")
 print(bool((total > torch.maximum(freq, time)).all()))
 cut_out = table["spectrogram"].mean() - freq.mean()
 print("spectrogram, trained alone: over 0.5 dB above by_freq:", bool(cut_out > 0.5))
-difference = usdr(reference=drawings["by_freq"], estimate=blind).min()
+difference = ms.metrics.usdr(reference=drawings["by_freq"], estimate=blind).min()
 print("by_freq hardly changes if the waveform is not seen:", bool(difference > 10))
 print("You said for the drums:", prediction_drums)
 
@@ -664,20 +664,22 @@ print("You said for the drums:", prediction_drums)
 path, part = next(
     (name, part)
     for name, part in both.named_modules()
-    if isinstance(part, LocalAttention)
+    if isinstance(part, ms.models.blocks.LocalAttention)
 )
 level, index = path.rsplit(".", 1)
 given = f"{level}.{int(index) - 1}"  # the BiLSTM, whose output it is given
 second = mixture[None, :, 13 * rate : 14 * rate]
-x = look_inside(both, second, given)[given]
+x = ms.look_inside(both, second, given)[given]
 newborn = copy.deepcopy(part)
-nn.init.constant_(newborn.query_decay.bias, LocalAttention(32).query_decay.bias[0])
+nn.init.constant_(
+    newborn.query_decay.bias, ms.models.blocks.LocalAttention(32).query_decay.bias[0]
+)
 with torch.no_grad():
     attention = {
         "newborn": newborn.inside(x)["attention"][0],  # (heads, queries, keys)
         "hybrid": part.inside(x)["attention"][0],
     }
-maps_figure(
+ms.figures.maps_figure(
     {f"{k}, head {n + 1}": heads[n] for k, heads in attention.items() for n in (0, 1)},
     xlabel="Frame looked at",
     ylabel="Frame that asks",
@@ -693,7 +695,10 @@ print(
 )
 print("hybrid: less than 40 %:", bool(share["hybrid"] < 0.4))
 fresh = build().get_submodule(path)
-for name, attend in {"alone": LocalAttention(32), "in a new hybrid": fresh}.items():
+for name, attend in {
+    "alone": ms.models.blocks.LocalAttention(32),
+    "in a new hybrid": fresh,
+}.items():
     bias = attend.query_decay.bias.mean().item()
     print(f"bias of the rate, {name}: below -10 {bias < -10}")
 print(f"sigmoid(-2) = {torch.tensor(-2.0).sigmoid():.2f}", end=", ")

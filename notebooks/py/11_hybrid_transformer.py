@@ -36,19 +36,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.figures.networks import curves_figure, maps_figure
-from mssedu.figures.sound import scores_figure, sweep_figure
-from mssedu.inspect.inside import look_inside
-from mssedu.metrics.ratios import usdr
-from mssedu.models.blocks.transformer import Attention, sines_1d, sines_2d
-from mssedu.models.registry import create_model
-from mssedu.separation.tensors import separate
-from mssedu.spectral import istft, stft
-from mssedu.training.loop import TrainConfig, fit
-from mssedu.weights.loading import load_model
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -60,7 +49,9 @@ session
 # %%
 stems = ("drums", "rest")
 groups = {"drums": ["drums"], "rest": ["vocals", "bass", "other"]}
-songs = [song.in_memory().with_stems(groups) for song in load_dataset(demo_data())]
+songs = [
+    song.in_memory().with_stems(groups) for song in ms.load_dataset(ms.data.demo_data())
+]
 train_songs = [song for song in songs if song.split == "train"]
 (song,) = [song for song in songs if song.split == "test"]
 rate = song.sample_rate
@@ -144,7 +135,7 @@ def toy_heads(x, other, module):
 
 
 # %% tags=["nbval-check-output"]
-real = Attention(width=16, n_heads=4)
+real = ms.models.blocks.Attention(width=16, n_heads=4)
 x, other = torch.randn(5, 16), torch.randn(7, 16)
 with torch.no_grad():
     assert torch.allclose(
@@ -162,7 +153,7 @@ print(f"4 heads of {16 // 4} features, {n_weights} = 4 · (16² + 16) parameters
 
 # %%
 hop_length = 2048
-spectrogram = stft(mixture, 4096, hop_length)
+spectrogram = ms.spectral.stft(mixture, 4096, hop_length)
 magnitude = spectrogram.abs()  # (channels, bins, frames)
 frames = magnitude.mean(0).T
 frames = frames / frames.norm(dim=1, keepdim=True)
@@ -187,7 +178,7 @@ first = round(10 / seconds)
 maps = {
     "each frame attends to those that sound like it": weights[:first, :first].sqrt()
 }
-maps_figure(
+ms.figures.maps_figure(
     maps,
     xlabel=f"Key: frame, {1000 * seconds:.0f} ms each",
     ylabel="Query: frame",
@@ -203,7 +194,7 @@ maps_figure(
 
 # %%
 lags = torch.stack([weights.diagonal(lag).mean() for lag in range(200)]) / even
-curves_figure(
+ms.figures.curves_figure(
     {"attention": lags[7:]},
     xlabel="Distance of key and query (seconds)",
     ylabel="Times the even share",
@@ -234,7 +225,7 @@ def what_repeats(weights):
     values = rearrange(magnitude, "c f m -> m (c f)")
     taken = rearrange(weights @ values, "m (c f) -> c f m", c=len(magnitude))
     mask = (taken / magnitude.clamp_min(1e-8)).clamp(max=1)
-    return istft(mask * spectrogram, hop_length, length=mixture.shape[-1])
+    return ms.spectral.istft(mask * spectrogram, hop_length, length=mixture.shape[-1])
 
 
 place = torch.arange(n_frames)
@@ -247,8 +238,8 @@ play(repeated, rate, "what repeats")
 play(mixture - repeated, rate, "what does not")
 
 # %% tags=["nbval-check-output"]
-before = usdr(reference=sources[0], estimate=mixture).item()
-after = usdr(reference=sources[0], estimate=repeated).item()
+before = ms.metrics.usdr(reference=sources[0], estimate=mixture).item()
+after = ms.metrics.usdr(reference=sources[0], estimate=repeated).item()
 print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB in what repeats")
 print(f"looking at nothing nearer than {20 * seconds:.1f} s. You said:", prediction)
 
@@ -296,7 +287,7 @@ def toy_sines(frames, width):
 show_source("mssedu.models.blocks.transformer.sines_1d")
 
 # %% tags=["nbval-check-output"]
-clock = sines_1d(200, 64)
+clock = ms.models.blocks.sines_1d(200, 64)
 assert torch.allclose(toy_sines(200, 64), clock, atol=1e-4)
 alike = clock @ clock.T / 32
 print("frames 10 and 13 are as much alike as 100 and 103:", end=" ")
@@ -315,14 +306,14 @@ print("most alike to frame 100 is frame", alike[100].argmax().item())
 show_source("mssedu.models.blocks.transformer.sines_2d")
 
 # %%
-plane = sines_2d(8, 200, 64)  # (frames, bins, width)
+plane = ms.models.blocks.sines_2d(8, 200, 64)  # (frames, bins, width)
 here = plane[100, 3]
 maps = {
     "sines_1d: 64 features of 200 frames": clock.T,
     "alike to which frame?": alike,
     "sines_2d: alike to frame 100, bin 3?": (plane @ here / 32).T,
 }
-maps_figure(
+ms.figures.maps_figure(
     maps,
     xlabel="Frame",
     ylabel="Feature, frame, bin",
@@ -382,7 +373,9 @@ print(
 )
 print(f"waveform: {samples} / 256 = {math.ceil(samples / 256)} positions")
 ends = ["crosstransformer[0]", "crosstransformer[1]"]
-seen = look_inside(create_model("htdemucs", "tiny"), torch.zeros(1, 2, samples), ends)
+seen = ms.look_inside(
+    ms.create_model("htdemucs", "tiny"), torch.zeros(1, 2, samples), ends
+)
 print("a real one:", *(tuple(value.shape) for value in seen.values()))
 
 # %% [markdown]
@@ -400,7 +393,7 @@ for length in (2, 4, 7.8, 16):
     megabytes = 8 * 4 * sum(n_scores) / 1e6
     print(f"{length:7} {n_scores[0]:13,} {n_scores[1]:10,}  {megabytes:8,.0f} MB")
 with torch.device("meta"):  # shapes only, no memory
-    paper = create_model("htdemucs")
+    paper = ms.create_model("htdemucs")
 n_parameters = sum(p.numel() for p in paper.parameters())
 inner = sum(p.numel() for p in paper.crosstransformer.parameters())
 share = 100 * inner / n_parameters
@@ -426,7 +419,9 @@ lines = {
     "positions²": [times[-1] * (count / counts[-1]) ** 2 for count in counts],
     "measured": times,
 }
-sweep_figure(counts, lines, xlabel="Positions", ylabel="Time of one head (ms)")
+ms.figures.sweep_figure(
+    counts, lines, xlabel="Positions", ylabel="Time of one head (ms)"
+)
 
 # %% tags=["nbval-check-output"]
 x, y = torch.tensor(counts).log(), torch.tensor(times).log()
@@ -453,12 +448,12 @@ amounts = {
 def build():
     torch.manual_seed(session.seed)
     if session.profile == "gpu":  # the size of the published one
-        return create_model("htdemucs", stems=stems)
-    return create_model("htdemucs", "tiny", stems=stems, segment=3.0)
+        return ms.create_model("htdemucs", stems=stems)
+    return ms.create_model("htdemucs", "tiny", stems=stems, segment=3.0)
 
 
 def train(model):
-    config = TrainConfig(
+    config = ms.training.TrainConfig(
         model="htdemucs",
         preset="paper" if session.profile == "gpu" else "tiny",
         stems=stems,
@@ -480,7 +475,7 @@ def train(model):
             print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.2f} dB")
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, train_songs, None, config, folder, progress=note)
+        ms.fit(model, train_songs, None, config, folder, progress=note)
     return losses
 
 
@@ -494,7 +489,7 @@ def smooth(values, width):
     return torch.tensor(values).unfold(0, width, 1).mean(1)
 
 
-curves_figure(
+ms.figures.curves_figure(
     {"training": smooth(losses, 20)},
     xlabel="Step",
     ylabel="Loss, mean of 20 (dB)",
@@ -502,7 +497,7 @@ curves_figure(
 )
 
 # %%
-estimate = separate(model, mixture)
+estimate = ms.separate(model, mixture)
 play(estimate[0], rate, "drums, HTDemucs after a minute")
 
 # %% [markdown]
@@ -526,19 +521,19 @@ def switched_off(model, layers):
 
 
 def score(model):
-    return usdr(reference=sources, estimate=separate(model, mixture))
+    return ms.metrics.usdr(reference=sources, estimate=ms.separate(model, mixture))
 
 
 table = {
-    "mixture": usdr(reference=sources, estimate=mixture.expand_as(sources)),
+    "mixture": ms.metrics.usdr(reference=sources, estimate=mixture.expand_as(sources)),
     "cross off": score(switched_off(model, slice(1, None, 2))),
     "all off": score(switched_off(model, slice(None))),
-    "trained": usdr(reference=sources, estimate=estimate),
-    "repeats": usdr(
+    "trained": ms.metrics.usdr(reference=sources, estimate=estimate),
+    "repeats": ms.metrics.usdr(
         reference=sources, estimate=torch.stack([repeated, mixture - repeated])
     ),
 }
-scores_figure(
+ms.figures.scores_figure(
     {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
 )
 
@@ -604,7 +599,7 @@ def only(model, levels):  # of the U-Nets, from the top; nothing comes from belo
 
 table = {"trained": table["trained"], "opened": score(opened(model))}
 table |= {f"top {n}": score(only(model, n)) for n in (4, 2, 1)}
-scores_figure(
+ms.figures.scores_figure(
     {row: dict(zip(stems, score.tolist(), strict=True)) for row, score in table.items()}
 )
 
@@ -640,12 +635,12 @@ for row, limit in limits.items():
 # %%
 excerpt = slice(4 * rate, 7 * rate)
 heard = mixture[None, :, excerpt]
-inside = look_inside(model.cpu(), heard, "crosstransformer.*attn.attention")
+inside = ms.look_inside(model.cpu(), heard, "crosstransformer.*attn.attention")
 name = "crosstransformer.layers_t.0.self_attn.attention"
-untrained = look_inside(build(), heard, name)
+untrained = ms.look_inside(build(), heard, name)
 maps = {f"head {n}": head for n, head in enumerate(inside[name][0, :4])}
 maps |= {f"head {n}, untrained": head for n, head in enumerate(untrained[name][0, :4])}
-maps_figure(maps, xlabel="Key", ylabel="Query", columns=4, height=2.0)
+ms.figures.maps_figure(maps, xlabel="Key", ylabel="Query", columns=4, height=2.0)
 
 # %% [markdown]
 # And the odd layer, where they look across, averaged over heads and bins:
@@ -657,7 +652,7 @@ maps = {
     "spectrogram asks waveform": rearrange(cross, "(m f) n -> f m n", f=8).mean(0),
     "waveform asks spectrogram": rearrange(crossed, "n (m f) -> f n m", f=8).sum(0),
 }
-maps_figure(maps, xlabel="Key", ylabel="Query", columns=2, height=2.8)
+ms.figures.maps_figure(maps, xlabel="Key", ylabel="Query", columns=2, height=2.8)
 
 # %% tags=["nbval-check-output"]
 print("(heads, queries, keys)")
@@ -689,12 +684,14 @@ if path is None:
     print("To see them: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
     print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
 else:
-    published = load_model(path)
+    published = ms.load_model(path)
     name = "crosstransformer.layers_t.2.self_attn.attention"
     long = mixture[None, :, : round(7.8 * rate)]
-    heads = look_inside(published, long, name)[name][0]
+    heads = ms.look_inside(published, long, name)[name][0]
     maps = {f"head {index}": head.sqrt() for index, head in enumerate(heads)}
-    figure = maps_figure(maps, xlabel="Key", ylabel="Query", columns=4, height=2.2)
+    figure = ms.figures.maps_figure(
+        maps, xlabel="Key", ylabel="Query", columns=4, height=2.2
+    )
 figure
 
 # %% [markdown]

@@ -37,24 +37,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mssedu.audio.tensors import load_audio, resample, save_audio
-from mssedu.course.exercises import exercise
-from mssedu.course.notebook import play, setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.track import Track
-from mssedu.figures.chunks import ChunkLab, chunks_figure, error_db
-from mssedu.figures.sound import sweep_figure, waveform_figure
-from mssedu.inspect.complexity import count_flops, peak_memory
-from mssedu.inspect.receptive import receptive_field
-from mssedu.metrics.ratios import usdr
-from mssedu.models.registry import create_model
-from mssedu.separation.chunks import Chunks, chunk_starts, chunk_weight, random_offsets
-from mssedu.separation.files import separate_file
-from mssedu.separation.overlap_add import overlap_add
-from mssedu.separation.record import SeamMeter
-from mssedu.separation.tensors import separate
-from mssedu.training.loop import TrainConfig, fit
-from mssedu.weights.loading import load_model
+import mssedu as ms
+from mssedu.course import exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -73,7 +57,7 @@ session
 # input: 1023 before, one here, 1023 after. That is 46 ms, its **receptive field**.
 
 # %%
-songs = {song.name: song for song in load_dataset(demo_data())}
+songs = {song.name: song for song in ms.load_dataset(ms.data.demo_data())}
 rate = songs["Sodium"].sample_rate
 mixture = songs["Sodium"].mixture(start=4, duration=16)
 
@@ -140,7 +124,7 @@ prediction = {"hard cuts": "? dB", "faded": "? dB"}
 # %%
 loudest = (cut - whole)[0].abs().amax(0).unflatten(0, (16, rate)).amax(1)[:15].argmax()
 near = slice((loudest + 1) * rate - 441, (loudest + 1) * rate + 441)
-waveform_figure(
+ms.figures.waveform_figure(
     {"in one go": whole[0, :, near], "cut": cut[0, :, near]},
     rate,
     start=(loudest + 1).item() - 0.01,
@@ -161,7 +145,7 @@ for name, sound in {"in one go": whole[0], "cut": cut[0]}.items():
         around = middles[:, None] + torch.arange(-220, 220)  # 10 ms
         level = 10 * power[around].mean().log10().item()
         print(f"{name:9}  above 1 kHz, {place:8}: {level:5.0f} dBFS")
-level = error_db(reference=whole[0], estimate=cut[0])
+level = ms.figures.error_db(reference=whole[0], estimate=cut[0])
 print(f"the whole difference: {level:.0f} dB. You said:", prediction["hard cuts"])
 
 # %% [markdown]
@@ -181,7 +165,7 @@ print(f"the whole difference: {level:.0f} dB. You said:", prediction["hard cuts"
 
 # %%
 def toy_overlap_add(model, mixture, length, starts, window="triangle"):
-    samples, weight = mixture.shape[-1], chunk_weight(length, window)
+    samples, weight = mixture.shape[-1], ms.separation.chunk_weight(length, window)
     padded = F.pad(mixture, (0, length))  # zeros after the end
     total, weights = 0, torch.zeros(samples)
     for start in starts:
@@ -196,7 +180,7 @@ def toy_overlap_add(model, mixture, length, starts, window="triangle"):
 
 
 # %%
-show_source("mssedu.separation.overlap_add.overlap_add")
+show_source("mssedu.separation.chunks.overlap_add")
 
 # %% [markdown]
 # The real one reads the song piece by piece, computes several chunks at once if told to, and
@@ -204,7 +188,7 @@ show_source("mssedu.separation.overlap_add.overlap_add")
 # `Chunks` know:
 
 # %%
-show_source("mssedu.separation.chunks.Chunks.shown")
+show_source("mssedu.separation.chunks.Chunks.input_range")
 
 # %% [markdown]
 # `separate` calls them both. Does it agree with the toy?
@@ -212,15 +196,15 @@ show_source("mssedu.separation.chunks.Chunks.shown")
 # %% tags=["nbval-check-output"]
 for segment, overlap, window in ((1.0, 0.25, "triangle"), (2.3, 0.6, "hann")):
     length = round(segment * rate)
-    starts = chunk_starts(mixture.shape[-1], length, overlap)
+    starts = ms.separation.chunk_starts(mixture.shape[-1], length, overlap)
     toy = toy_overlap_add(low_pass, mixture, length, starts, window)
     for batch_size in (1, 3):
         settings = {"segment": segment, "overlap": overlap, "window": window}
-        real = separate(low_pass, mixture, batch_size=batch_size, **settings)
+        real = ms.separate(low_pass, mixture, batch_size=batch_size, **settings)
         assert torch.allclose(toy, real, atol=1e-5)
     print(f"{len(starts)} chunks of {length} samples: toy and real agree")
 assert torch.allclose(
-    cut, separate(low_pass, mixture, segment=1.0, overlap=0.0, window="rectangle")
+    cut, ms.separate(low_pass, mixture, segment=1.0, overlap=0.0, window="rectangle")
 )
 print("no overlap, no window: the hard cuts from above")
 
@@ -232,13 +216,13 @@ print("no overlap, no window: the hard cuts from above")
 # %%
 def picture(segment, overlap, window):
     samples, length = mixture.shape[-1], round(segment * rate)
-    starts = chunk_starts(samples, length, overlap)
-    weight = chunk_weight(length, window)
-    estimate = separate(
+    starts = ms.separation.chunk_starts(samples, length, overlap)
+    weight = ms.separation.chunk_weight(length, window)
+    estimate = ms.separate(
         low_pass, mixture, segment=segment, overlap=overlap, window=window
     )
-    return chunks_figure(
-        Chunks(samples, length, starts, weight, width=length),
+    return ms.figures.chunks_figure(
+        ms.separation.Chunks(samples, length, starts, weight, width=length),
         rate,
         reference=whole[0],
         estimate=estimate[0],
@@ -264,8 +248,8 @@ picture(2.0, 0.25, "triangle")
 
 def error_of(segment, overlap, window, context=0.0):
     settings = {"segment": segment, "overlap": overlap, "window": window}
-    estimate = separate(low_pass, mixture, context=context, **settings)
-    return error_db(reference=whole[0], estimate=estimate[0])
+    estimate = ms.separate(low_pass, mixture, context=context, **settings)
+    return ms.figures.error_db(reference=whole[0], estimate=estimate[0])
 
 
 overlaps = (0.0, 0.1, 0.25, 0.5, 0.75)
@@ -310,7 +294,9 @@ lines = {
     name: [error_of(segment, *shape) for segment in segments]
     for name, shape in shapes.items()
 }
-sweep_figure(segments, lines, xlabel="Segment (s)", ylabel="Error (dB)", scale="log2")
+ms.figures.sweep_figure(
+    segments, lines, xlabel="Segment (s)", ylabel="Error (dB)", scale="log2"
+)
 
 # %% tags=["nbval-check-output"]
 for name, line in lines.items():
@@ -332,8 +318,10 @@ print("You said:", prediction_longer)
 
 # %%
 contexts_ms = [0, 3, 6, 12, 24]
-context_errors = [error_of(2.0, 0.0, "rectangle", ms / 1000) for ms in contexts_ms]
-sweep_figure(
+context_errors = [
+    error_of(2.0, 0.0, "rectangle", context / 1000) for context in contexts_ms
+]
+ms.figures.sweep_figure(
     contexts_ms,
     {"hard cuts": context_errors},
     xlabel="Context (ms)",
@@ -341,8 +329,8 @@ sweep_figure(
 )
 
 # %% tags=["nbval-check-output"]
-for ms, error in zip(contexts_ms, context_errors, strict=True):
-    print(f"context {ms:2} ms: {error:4.0f} dB")
+for context, error in zip(contexts_ms, context_errors, strict=True):
+    print(f"context {context:2} ms: {error:4.0f} dB")
 print(f"the filter hears {1000 * 1023 / rate:.1f} ms to either side")
 
 # %% [markdown]
@@ -362,9 +350,10 @@ model_rate = 11025  # Hz
 def at_rate(track):
     sources = zip(track.stems, track.sources(), strict=True)
     moved = {
-        stem: resample(audio, track.sample_rate, model_rate) for stem, audio in sources
+        stem: ms.audio.resample(audio, track.sample_rate, model_rate)
+        for stem, audio in sources
     }
-    return Track.from_audio(track.name, moved, model_rate, split=track.split)
+    return ms.data.Track.from_audio(track.name, moved, model_rate, split=track.split)
 
 
 tracks = [at_rate(song) for song in songs.values() if song.split != "valid"]
@@ -375,13 +364,13 @@ steps = {"smoke": 10, "cpu": 120, "gpu": 1200}[session.profile]
 
 def build(**changes):
     torch.manual_seed(session.seed)
-    return create_model(
+    return ms.create_model(
         "demucs", "tiny", sample_rate=model_rate, segment=10.0, lstm_layers=0, **changes
     )
 
 
 trained = build(normalize=True)
-config = TrainConfig(
+config = ms.training.TrainConfig(
     model="demucs",
     preset="tiny",
     steps=steps,
@@ -398,7 +387,7 @@ config = TrainConfig(
     device="cpu",
 )
 with tempfile.TemporaryDirectory() as folder:
-    fit(trained, train_tracks, None, config, folder)
+    ms.fit(trained, train_tracks, None, config, folder)
 
 # %% [markdown]
 # It was trained to bring what it hears to one level by itself, `normalize=True`. Of each
@@ -415,17 +404,17 @@ samples = 28 * 16 * grid  # the last 21 seconds
 level = test_track.mixture()[:, -samples:].mean(0).std()  # of the mono mixture
 music = test_track.mixture()[:, -samples:] / level
 sources = test_track.sources()[..., -samples:] / level
-in_one_go = separate(model, music, segment=math.inf)
+in_one_go = ms.separate(model, music, segment=math.inf)
 
 
 def score(estimate):
-    return usdr(reference=sources, estimate=estimate).mean().item()
+    return ms.metrics.usdr(reference=sources, estimate=estimate).mean().item()
 
 
 play(level * in_one_go[1, :, : 10 * model_rate], model_rate, "drums by the model")
 
 # %% tags=["nbval-check-output"]
-field = receptive_field(model, model_rate)
+field = ms.inspect.receptive_field(model, model_rate)
 print("it hears", field.past, "samples before, and", field.future, "after; grid:", grid)
 print("the song in one go:", tuple(in_one_go.shape), "= (stems, channels, samples)")
 print("better than silence in the mean of all stems:", score(in_one_go) > 0)
@@ -453,11 +442,13 @@ rows = {
 
 
 def of_chunks(length, model=model, **settings):
-    return separate(model, music, segment=length / model_rate, **settings)
+    return ms.separate(model, music, segment=length / model_rate, **settings)
 
 
 table = {
-    (row, length): error_db(reference=in_one_go, estimate=of_chunks(length, **settings))
+    (row, length): ms.figures.error_db(
+        reference=in_one_go, estimate=of_chunks(length, **settings)
+    )
     for row, settings in rows.items()
     for length in (on_grid, off_grid)
 }
@@ -486,9 +477,11 @@ print("You said:", prediction_grid)
 
 # %%
 def picture_of(length):
-    starts = chunk_starts(samples, length, 0.25)
-    return chunks_figure(
-        Chunks(samples, length, starts, chunk_weight(length), width=length),
+    starts = ms.separation.chunk_starts(samples, length, 0.25)
+    return ms.figures.chunks_figure(
+        ms.separation.Chunks(
+            samples, length, starts, ms.separation.chunk_weight(length), width=length
+        ),
         model_rate,
         reference=in_one_go[1],
         estimate=of_chunks(length)[1],
@@ -501,7 +494,7 @@ picture_of(on_grid)
 picture_of(off_grid)
 
 # %% tags=["nbval-check-output"]
-starts = torch.tensor(chunk_starts(samples, off_grid, 0.25))
+starts = torch.tensor(ms.separation.chunk_starts(samples, off_grid, 0.25))
 place = torch.arange(samples)
 shared = ((place >= starts[:, None]) & (place < starts[:, None] + off_grid)).sum(0) > 1
 power = (of_chunks(off_grid)[1] - in_one_go[1]).square().mean(0)
@@ -526,9 +519,9 @@ print("equally loud within 3 dB:", bool(difference.abs() < 3))
 # trained.
 
 # %% tags=["nbval-check-output"]
-own = separate(trained, music, segment=math.inf)
+own = ms.separate(trained, music, segment=math.inf)
 own_errors = [
-    error_db(reference=own, estimate=of_chunks(on_grid, trained, **settings))
+    ms.figures.error_db(reference=own, estimate=of_chunks(on_grid, trained, **settings))
     for settings in rows.values()
 ]
 print("each chunk at its own level, on the grid:")
@@ -555,9 +548,11 @@ print(
 bass = model.config.stems.index("bass")
 rough = {}
 for row, settings in rows.items():
-    starts = chunk_starts(samples, off_grid, settings["overlap"])
-    chunks = Chunks(samples, off_grid, starts, torch.ones(off_grid), width=off_grid)
-    meter = SeamMeter(chunks.seams)
+    starts = ms.separation.chunk_starts(samples, off_grid, settings["overlap"])
+    chunks = ms.separation.Chunks(
+        samples, off_grid, starts, torch.ones(off_grid), width=off_grid
+    )
+    meter = ms.separation.SeamMeter(chunks.seams)
     meter.add(of_chunks(off_grid, **settings)[bass])
     rough[row] = meter.db
     print(
@@ -608,13 +603,13 @@ play(level * faded_bass, model_rate, "bass by the model, triangle")
 # %%
 lengths = [2**power * grid for power in range(3, 9)]
 costs = {"memory": [], "work": [], "time": []}
-all_at_once = count_flops(model, music[None])
+all_at_once = ms.inspect.count_flops(model, music[None])
 print(" seconds  chunks   work  memory of one   speed    score")
 for length in lengths:
     chunk = music[None, :, :length]
-    n_chunks = len(chunk_starts(samples, length, 0.25))
-    costs["work"].append(n_chunks * count_flops(model, chunk) / all_at_once)
-    with peak_memory(torch.device("cpu")) as peak, torch.no_grad():
+    n_chunks = len(ms.separation.chunk_starts(samples, length, 0.25))
+    costs["work"].append(n_chunks * ms.inspect.count_flops(model, chunk) / all_at_once)
+    with ms.inspect.peak_memory(torch.device("cpu")) as peak, torch.no_grad():
         model(chunk)
     costs["memory"].append(peak() / 1e6)
     started = time.perf_counter()
@@ -627,7 +622,7 @@ for length in lengths:
     )
 
 # %%
-sweep_figure(
+ms.figures.sweep_figure(
     [length / model_rate for length in lengths],
     {"one chunk": costs["memory"]},
     xlabel="Segment (s)",
@@ -653,11 +648,11 @@ print(
 spent, in_all = [], []
 print("overlap  chunks   time  memory in all    score")
 for overlap in overlaps:
-    n_chunks = len(chunk_starts(samples, off_grid, overlap))
+    n_chunks = len(ms.separation.chunk_starts(samples, off_grid, overlap))
     started = time.perf_counter()
     estimate = of_chunks(off_grid, overlap=overlap)
     spent.append(time.perf_counter() - started)
-    with peak_memory(torch.device("cpu")) as peak:
+    with ms.inspect.peak_memory(torch.device("cpu")) as peak:
         of_chunks(off_grid, overlap=overlap)
     in_all.append(peak() / 1e6)
     print(
@@ -666,7 +661,9 @@ for overlap in overlaps:
     )
 
 # %% tags=["nbval-check-output"]
-chunk_counts = [len(chunk_starts(samples, off_grid, overlap)) for overlap in overlaps]
+chunk_counts = [
+    len(ms.separation.chunk_starts(samples, off_grid, overlap)) for overlap in overlaps
+]
 for overlap, count in zip(overlaps, chunk_counts, strict=True):
     print(f"overlap {overlap:4}: {count:3} chunks, {count / chunk_counts[0]:.1f} times")
 print("memory: the same within 10 %:", max(in_all) < 1.1 * min(in_all))
@@ -684,8 +681,8 @@ print("memory: the same within 10 %:", max(in_all) < 1.1 * min(in_all))
 # passes begin up to half a second before the song. By hand it is the toy with more starts:
 
 # %% tags=["nbval-check-output"]
-offsets = random_offsets(4, model_rate, seed=0)
-starts = chunk_starts(samples, off_grid, 0.25, offsets)
+offsets = ms.separation.random_offsets(4, model_rate, seed=0)
+starts = ms.separation.chunk_starts(samples, off_grid, 0.25, offsets)
 with torch.no_grad():
     by_hand = toy_overlap_add(model, music, off_grid, starts)
 assert torch.allclose(by_hand, of_chunks(off_grid, shifts=4, seed=0), atol=1e-4)
@@ -704,7 +701,7 @@ def three_ways(chunk):
     return torch.stack(estimates).mean(0)
 
 
-starts = chunk_starts(samples, off_grid, 0.25)
+starts = ms.separation.chunk_starts(samples, off_grid, 0.25)
 with torch.no_grad():
     by_hand = toy_overlap_add(three_ways, music, off_grid, starts)
 assert torch.allclose(by_hand, of_chunks(off_grid, tta=True), atol=1e-4)
@@ -724,10 +721,10 @@ passes = {
     for seed in (0, 1)
 }
 agree = [
-    -error_db(reference=one, estimate=other)
+    -ms.figures.error_db(reference=one, estimate=other)
     for one, other in zip(passes[0], passes[1], strict=True)
 ]
-sweep_figure(
+ms.figures.sweep_figure(
     counts,
     {"two means against each other": agree},
     xlabel="Passes",
@@ -763,13 +760,15 @@ print("You said:", prediction_mean)
 
 def stream(song, length=on_grid):
     samples = song.shape[-1]
-    starts = chunk_starts(samples, length, 0.25)
-    chunks = Chunks(samples, length, starts, chunk_weight(length), width=length)
+    starts = ms.separation.chunk_starts(samples, length, 0.25)
+    chunks = ms.separation.Chunks(
+        samples, length, starts, ms.separation.chunk_weight(length), width=length
+    )
 
     def read(begin, end):  # or from a file
         return song[:, begin:end]
 
-    return overlap_add(model, read, chunks, model_rate)
+    return ms.separation.overlap_add(model, read, chunks, model_rate)
 
 
 with torch.no_grad():
@@ -781,7 +780,7 @@ print("the same as separate:", torch.allclose(joined, of_chunks(on_grid), atol=1
 
 # %% tags=["nbval-check-output"]
 def megabytes(run):
-    with peak_memory(torch.device("cpu")) as peak, torch.no_grad():
+    with ms.inspect.peak_memory(torch.device("cpu")) as peak, torch.no_grad():
         run()
     return peak() / 1e6
 
@@ -794,7 +793,7 @@ def drain(song):
 long_songs = [music.repeat(1, times) for times in (1, 3)]
 streamed = [megabytes(lambda song=song: drain(song)) for song in long_songs]
 held = [
-    megabytes(lambda song=song: separate(model, song, segment=on_grid / model_rate))
+    megabytes(lambda song=song: ms.separate(model, song, segment=on_grid / model_rate))
     for song in long_songs
 ]
 print("three times as long a song needs")
@@ -815,18 +814,18 @@ for times, a, b in zip((1, 3), streamed, held, strict=True):
 # %% tags=["nbval-check-output"]
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "song.wav"
-    save_audio(path, mixture, rate, subtype="float32")
-    report = separate_file(low_pass, path, folder, segment=2.0, subtype="float32")
+    ms.audio.save_audio(path, mixture, rate, subtype="float32")
+    report = ms.separate_file(low_pass, path, folder, segment=2.0, subtype="float32")
     files = [Path(folder) / report.stems[stem] for stem in ("low", "high")]
-    from_disk = torch.stack([load_audio(file)[0] for file in files])
+    from_disk = torch.stack([ms.audio.load_audio(file)[0] for file in files])
     hard = {
         "segment": 2.0,
         "overlap": 0.0,
         "window": "rectangle",
         "exists": "overwrite",
     }
-    hard_report = separate_file(low_pass, path, folder, subtype="float32", **hard)
-difference = (from_disk - separate(low_pass, mixture, segment=2.0)).abs().max()
+    hard_report = ms.separate_file(low_pass, path, folder, subtype="float32", **hard)
+difference = (from_disk - ms.separate(low_pass, mixture, segment=2.0)).abs().max()
 print("stems from disk:", tuple(from_disk.shape))
 print("the same numbers, to 1e-6:", bool(difference <= 1e-6))
 print(f"segment {report.segment} s, {report.samples} samples, gain {report.gain_db} dB")
@@ -877,11 +876,11 @@ play(faded(low, long_song, rate)[:, : 20 * rate], rate, "low, the loop")
 # %% tags=["nbval-check-output"]
 for overlap in (0.1, 1.0):
     estimate = faded(low, long_song, rate, overlap=overlap)
-    error = error_db(reference=long_whole, estimate=estimate)
+    error = ms.figures.error_db(reference=long_whole, estimate=estimate)
     print(f"overlap={overlap}: error {error:.0f} dB")
 short = long_song[:, 12 * rate : 17 * rate]
 tail = slice(5 * rate - rate // 100, 5 * rate)  # the last 10 ms of 5 s
-kept = error_db(reference=low(short)[:, tail], estimate=0 * short[:, tail])
+kept = ms.figures.error_db(reference=low(short)[:, tail], estimate=0 * short[:, tail])
 estimate = faded(low, short, rate)
 for name, sound in {"in one go": low(short), "the loop": estimate}.items():
     loud = 10 * sound[:, tail].square().mean().log10()
@@ -902,7 +901,7 @@ print("50 ms of music come back as silence:", not blip.any())
 # follow. (Without a running notebook this is a picture of hard cuts.)
 
 # %%
-laboratory = ChunkLab(
+laboratory = ms.figures.ChunkLab(
     low_pass,
     mixture[:, : 8 * rate],
     "low",
@@ -934,14 +933,14 @@ if path is None:
     print("To see it: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
     print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
 else:
-    published = load_model(path)
+    published = ms.load_model(path)
     sodium = songs["Sodium"].with_stems(published.config.stems)
     heard, truth = sodium.mixture(start=20), sodium.sources(start=20)
     for row in ("hard cuts", "triangle", "more overlap"):
         started = time.perf_counter()
-        estimate = separate(published, heard, **rows[row])
+        estimate = ms.separate(published, heard, **rows[row])
         spent = time.perf_counter() - started
-        mean = usdr(reference=truth, estimate=estimate).mean()
+        mean = ms.metrics.usdr(reference=truth, estimate=estimate).mean()
         print(f"{row:12} {mean:.2f} dB in {spent:.0f} s")
 
 # %% [markdown]

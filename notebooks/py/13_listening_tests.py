@@ -27,12 +27,10 @@
 # | $n$ | `trials_per_listener` | trials that one listener hears |
 
 # %%
-import json
 import os
 import random
 import shutil
 import tempfile
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,36 +38,9 @@ import pandas as pd
 import torch
 from scipy.signal import firwin, oaconvolve
 
-from mssedu.audio.tensors import load_audio, loudness_lufs, peak_db, save_audio
-from mssedu.course.exercises import Page, exercise
-from mssedu.course.notebook import setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.errors import InputError
-from mssedu.evaluation.oracles import oracle_estimate
-from mssedu.figures.listening import tolerance_figure
-from mssedu.figures.sound import spectrogram_figure, sweep_figure
-from mssedu.listening import ABSwitch, ListeningTest
-from mssedu.listening.results.choices import least_correct
-from mssedu.listening.results.export import ratings_frame, write_csv, write_json
-from mssedu.listening.results.ratings import power_note, power_table
-from mssedu.listening.results.report import ratings_figure
-from mssedu.listening.results.simulate import sit_through
-from mssedu.listening.test.anchors import lowpass, make_anchor
-from mssedu.listening.test.create import create_test, loudest_start
-from mssedu.listening.test.design import ANCHORS, CHOICES, QUESTIONS, Design, Trial
-from mssedu.listening.test.excerpts import Excerpts
-from mssedu.listening.test.schedule import chosen_trials, plan
-from mssedu.listening.test.session import Session
-from mssedu.listening.test.stimuli import load_stimuli
-from mssedu.listening.test.store import ResultStore
-from mssedu.listening.widgets.loudness import match_loudness, with_headroom
-from mssedu.metrics.ratios import usdr
-from mssedu.models.registry import create_model
-from mssedu.reports.tables import render
-from mssedu.separation.tensors import separate
-from mssedu.training.config import TrainConfig
-from mssedu.training.loop import fit
-from mssedu.weights.loading import load_model
+import mssedu as ms
+from mssedu.audio import loudness_lufs, peak_db
+from mssedu.course import Page, exercise, setup, show_source
 
 # %%
 session = setup()
@@ -87,12 +58,12 @@ session
 work = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 folder = Path(work.name)
 for song in ("valid/Francium", "test/Sodium"):  # two that the network never hears
-    shutil.copytree(demo_data() / song, folder / "songs" / Path(song).name)
-songs = {song.name: song for song in load_dataset(folder / "songs")}
+    shutil.copytree(ms.data.demo_data() / song, folder / "songs" / Path(song).name)
+songs = {song.name: song for song in ms.load_dataset(folder / "songs")}
 rate, seconds = songs["Sodium"].sample_rate, 8.0
 
-network = create_model("open_unmix", "tiny")
-config = TrainConfig(
+network = ms.create_model("open_unmix", "tiny")
+config = ms.training.TrainConfig(
     model="open_unmix",
     preset="tiny",
     steps=(steps := {"smoke": 10, "cpu": 60, "gpu": 1000}[session.profile]),
@@ -108,8 +79,8 @@ config = TrainConfig(
     valid_every=steps,
     seed=session.seed,
 )
-lessons = [song.in_memory() for song in load_dataset(demo_data(), "train")]
-trained = fit(network, lessons, None, config, folder / "training")
+lessons = [song.in_memory() for song in ms.load_dataset(ms.data.demo_data(), "train")]
+trained = ms.fit(network, lessons, None, config, folder / "training")
 
 
 # %% [markdown]
@@ -119,11 +90,11 @@ trained = fit(network, lessons, None, config, folder / "training")
 
 # %%
 def oracle(name, song):
-    return oracle_estimate(name, song.sources(), song.mixture(), rate)
+    return ms.evaluation.oracle_estimate(name, song.sources(), song.mixture(), rate)
 
 
 systems = {
-    "network": lambda song: separate(network, song.mixture()),
+    "network": lambda song: ms.separate(network, song.mixture()),
     "ratio": lambda song: oracle("irm", song),
     "binary": lambda song: oracle("ibm", song),
 }
@@ -133,7 +104,7 @@ def write_run(name, stems, estimate, song):
     (folder / "runs" / name / song.name).mkdir(parents=True)
     for stem, audio in zip(stems, estimate, strict=True):
         path = folder / "runs" / name / song.name / f"{stem}.wav"
-        save_audio(path, audio, rate, subtype="float32")
+        ms.audio.save_audio(path, audio, rate, subtype="float32")
 
 
 for name, system in systems.items():
@@ -148,17 +119,21 @@ for name, system in systems.items():
 # %%
 def excerpt(song, stem):
     """Name -> the same seconds of the stem, true and by every system."""
-    start = loudest_start(songs[song].stem(stem), rate, seconds)
+    start = ms.listening.loudest_start(songs[song].stem(stem), rate, seconds)
     found = {"reference": songs[song].stem(stem, start, seconds)}
     for name in systems:
         path = folder / "runs" / name / song / f"{stem}.wav"
-        found[name], _ = load_audio(path, start_seconds=start, duration_seconds=seconds)
+        found[name], _ = ms.audio.load_audio(
+            path, start_seconds=start, duration_seconds=seconds
+        )
     return found
 
 
 voices = excerpt("Francium", "vocals")
-matched, _ = match_loudness(voices, rate, to="reference")
-ABSwitch({name: matched[name] for name in systems}, rate, blind=True, seed=4)
+matched, _ = ms.listening.widgets.match_loudness(voices, rate, to="reference")
+ms.listening.ABSwitch(
+    {name: matched[name] for name in systems}, rate, blind=True, seed=4
+)
 
 # %% [markdown]
 # **Predict.** Write down your order, best first. Then guess: which letter has the highest SDR?
@@ -169,7 +144,10 @@ my_order = "?"  # such as "BCA"
 my_highest = "?"
 
 # %% tags=["nbval-check-output"]
-scores = {k: usdr(reference=voices["reference"], estimate=voices[k]) for k in systems}
+scores = {
+    k: ms.metrics.usdr(reference=voices["reference"], estimate=voices[k])
+    for k in systems
+}
 for name in ("ratio", "binary"):
     print(f"{name:7} usdr {scores[name]:.1f} dB")
 print("network more than 5 dB below:", bool(scores["network"] < scores["ratio"] - 5))
@@ -204,7 +182,7 @@ print("You said:", my_order, "and", my_highest)
 # For ACR the package asks the two questions of the listening tests of the Demucs papers:
 
 # %% tags=["nbval-check-output"]
-for test, questions in QUESTIONS.items():
+for test, questions in ms.listening.test.QUESTIONS.items():
     for name, text in questions.items():
         print(f"{test:7} {name:14} {text}")
 
@@ -225,12 +203,18 @@ prediction_pages = {"mushra": "?", "acr": "?", "abx": "?", "2afc": "?"}
 
 # %% tags=["nbval-check-output"]
 files = {name: f"{name}.wav" for name in systems}
-trials = tuple(Trial(f"excerpt {n}", files, reference="true.wav") for n in range(6))
-for test in QUESTIONS:
+trials = tuple(
+    ms.listening.Trial(f"excerpt {n}", files, reference="true.wav") for n in range(6)
+)
+for test in ms.listening.test.QUESTIONS:
     n_repetitions = 8 if test == "abx" else 1
-    test_design = Design("?", test, trials, n_replicates=0, n_repetitions=n_repetitions)
-    pages = plan(test_design, 0)
-    each = [1 if test in CHOICES else len(page.stimuli) for page in pages]
+    test_design = ms.listening.Design(
+        "?", test, trials, n_replicates=0, n_repetitions=n_repetitions
+    )
+    pages = ms.listening.plan(test_design, 0)
+    each = [
+        1 if test in ms.listening.test.CHOICES else len(page.stimuli) for page in pages
+    ]
     n_answers = sum(each) * len(pages[0].questions)
     print(f"{test:7}{len(pages):4} pages, {n_answers:4} answers")
 print("You said:", prediction_pages)
@@ -241,7 +225,7 @@ print("You said:", prediction_pages)
 
 # %% tags=["nbval-check-output"]
 for n in (4, 8, 10, 12, 16, 20):
-    least = least_correct(n)
+    least = ms.listening.results.least_correct(n)
     print(f"{n:2} answers: {'not even all' if least is None else least}")
 
 # %% [markdown]
@@ -258,7 +242,7 @@ for n in (4, 8, 10, 12, 16, 20):
 # %%
 voice = voices["reference"]
 masters = {"first": 0.8 * voice, "second": voice}
-ABSwitch(masters, rate, blind=True, seed=1)
+ms.listening.ABSwitch(masters, rate, blind=True, seed=1)
 
 # %% tags=["nbval-check-output"]
 levels = {name: loudness_lufs(sound, rate) for name, sound in masters.items()}
@@ -281,7 +265,7 @@ show_source("mssedu.listening.widgets.loudness.matching_gain")
 
 # %% tags=["nbval-check-output"]
 toy, toy_gains = toy_match(voices, loudness_lufs(voice, rate))
-real, gains = match_loudness(voices, rate, to="reference")
+real, gains = ms.listening.widgets.match_loudness(voices, rate, to="reference")
 for name in voices:
     assert torch.allclose(toy[name], real[name], atol=1e-5)
     assert abs(toy_gains[name] - gains[name].gain_db) < 1e-6
@@ -308,10 +292,12 @@ difficult = {
 broken, broken_gains = toy_match(difficult, loudness_lufs(voice, rate))
 print("toy, nothing: gain", broken_gains["nothing"], "dB, finite:", end=" ")
 print(bool(broken["nothing"].isfinite().all()))
-heard, difficult_gains = match_loudness(difficult, rate, to="reference")
+heard, difficult_gains = ms.listening.widgets.match_loudness(
+    difficult, rate, to="reference"
+)
 for name, gain in difficult_gains.items():
     print(f"{name:10} {gain.gain_db:+5.1f} dB  {gain.note}")
-_, all_db = with_headroom({"reference": 4 * voice, "soft": voice})
+_, all_db = ms.listening.widgets.with_headroom({"reference": 4 * voice, "soft": voice})
 print(f"peak at {peak_db(4 * voice):+.1f} dBFS: all {all_db:+.1f} dB")
 
 # %% [markdown]
@@ -324,7 +310,7 @@ print(f"peak at {peak_db(4 * voice):+.1f} dBFS: all {all_db:+.1f} dB")
 # ### What matching hides
 
 # %% tags=["nbval-check-output"]
-before = usdr(reference=voice, estimate=difficult["soft"])
+before = ms.metrics.usdr(reference=voice, estimate=difficult["soft"])
 same = torch.allclose(heard["soft"], voice, atol=1e-4)
 print(f"soft: usdr {before:.1f} dB; after matching it is the reference: {same}")
 
@@ -347,7 +333,7 @@ filters = {
     f"{n} taps": torch.from_numpy(firwin(n, 3750, window=("kaiser", 6.5), fs=rate))
     for n in (401, 201, 101)
 }
-tolerance_figure(filters, rate)
+ms.figures.tolerance_figure(filters, rate)
 
 # %% [markdown]
 # Gray is forbidden. 401 taps keep clear of it. 201 already fall at 3.4 kHz, on the left; 101 fall
@@ -371,7 +357,7 @@ show_source("mssedu.listening.test.anchors.lowpass")
 
 # %% tags=["nbval-check-output"]
 sodium = excerpt("Sodium", "vocals")["reference"]
-real = lowpass(sodium, rate)
+real = ms.listening.test.lowpass(sodium, rate)
 assert torch.allclose(toy_lowpass(sodium, 401, 200), real, atol=1e-5)
 print("toy with 401 taps, from sample 200 on, and real agree")
 
@@ -388,7 +374,7 @@ prediction_early = {"samples": "?", "usdr": "? dB"}
 for n_taps, kept_from in ((401, 200), (192, 0), (192, 95), (192, 96), (192, 191)):
     anchor = toy_lowpass(sodium, n_taps, kept_from)
     apart = (n_taps - 1) / 2 - kept_from
-    score = usdr(reference=sodium, estimate=anchor)
+    score = ms.metrics.usdr(reference=sodium, estimate=anchor)
     way = "late" if apart > 0 else "early" if apart else "off"
     text = f"{n_taps} taps, from {kept_from:3} on: {abs(apart):4.1f} samples {way:5}"
     print(f"{text} usdr {score:5.1f} dB")
@@ -408,7 +394,7 @@ in_time = {
     "in time": real,
     "early": toy_lowpass(sodium, 192, 191),
 }
-ABSwitch(in_time, rate)
+ms.listening.ABSwitch(in_time, rate)
 
 # %% [markdown]
 # ### Are they anchors?
@@ -418,10 +404,14 @@ ABSwitch(in_time, rate)
 
 # %%
 bass = excerpt("Sodium", "bass")["reference"]
-spectrogram_figure({"reference": bass, "anchor35": lowpass(bass, rate)}, rate)
+ms.figures.spectrogram_figure(
+    {"reference": bass, "anchor35": ms.listening.test.lowpass(bass, rate)}, rate
+)
 
 # %%
-ABSwitch({"reference": bass, "anchor35": lowpass(bass, rate)}, rate)
+ms.listening.ABSwitch(
+    {"reference": bass, "anchor35": ms.listening.test.lowpass(bass, rate)}, rate
+)
 
 # %% [markdown]
 # There is next to nothing above 3.5 kHz to take away. These anchors were invented for codecs and whole
@@ -438,18 +428,18 @@ ABSwitch({"reference": bass, "anchor35": lowpass(bass, rate)}, rate)
 # How far from the reference is each? In every excerpt of the test to come:
 
 # %% tags=["nbval-check-output"]
-print(" " * 16 + "".join(f"{name:>14}" for name in ANCHORS))
+print(" " * 16 + "".join(f"{name:>14}" for name in ms.listening.test.ANCHORS))
 for song in songs.values():
     for stem in ("vocals", "drums", "bass"):
-        start = loudest_start(song.stem(stem), rate, seconds)
+        start = ms.listening.loudest_start(song.stem(stem), rate, seconds)
         parts = {
             "reference": song.stem(stem, start, seconds),
             "mixture": song.mixture(start, seconds),
         }
         row = f"{song.name} {stem}".ljust(16)
-        for name in ANCHORS:
-            anchor = make_anchor(name, rate, **parts)
-            score = usdr(reference=parts["reference"], estimate=anchor)
+        for name in ms.listening.test.ANCHORS:
+            anchor = ms.listening.test.make_anchor(name, rate, **parts)
+            score = ms.metrics.usdr(reference=parts["reference"], estimate=anchor)
             row += f"{score:11.0f} dB"
         print(row)
 
@@ -467,13 +457,14 @@ for song in songs.values():
 # 04): listen to them.
 
 # %%
-start = loudest_start(songs["Sodium"].stem("bass"), rate, seconds)
+start = ms.listening.loudest_start(songs["Sodium"].stem("bass"), rate, seconds)
 mixture = songs["Sodium"].mixture(start, seconds)
 kinds = ("anchor35", "interference", "artifacts", "sound_quality")
-ABSwitch(
+ms.listening.ABSwitch(
     {"reference": bass}
     | {
-        name: make_anchor(name, rate, reference=bass, mixture=mixture) for name in kinds
+        name: ms.listening.test.make_anchor(name, rate, reference=bass, mixture=mixture)
+        for name in kinds
     },
     rate,
 )
@@ -499,9 +490,9 @@ ABSwitch(
 # times each:
 
 # %% tags=["nbval-check-output"]
-abx = Design("Heard?", "abx", trials[:1], n_repetitions=16)
+abx = ms.listening.Design("Heard?", "abx", trials[:1], n_repetitions=16)
 for number in range(3):
-    pages = plan(abx, number)
+    pages = ms.listening.plan(abx, number)
     right = sum(page.x == page.stimuli[0] for page in pages)
     print(f"listener {number}: {right} of {len(pages)} right")
 
@@ -523,7 +514,7 @@ for start in (0, 50, 100):
     print(f"start {start:3}: {low:.0f} and {high:.0f} for 30 and 70")
 try:
     replace(test_design, test="mushra", slider_start=100)
-except InputError as error:
+except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
@@ -534,12 +525,12 @@ except InputError as error:
 # Third, ratings without listening. A **session** knows what was played:
 
 # %% tags=["nbval-check-output"]
-test_design = Design("Heard?", "mushra", trials)
-store = ResultStore(":memory:", test_design)
-hasty = Session(store)
+test_design = ms.listening.Design("Heard?", "mushra", trials)
+store = ms.listening.ResultStore(":memory:", test_design)
+hasty = ms.listening.Session(store)
 try:
     hasty.rate("A", 90)
-except InputError as error:
+except ms.errors.InputError as error:
     print(error)
 hasty.heard("A", seconds=3)
 hasty.rate("A", 90)
@@ -572,13 +563,15 @@ show_source("mssedu.listening.test.schedule.chosen_trials")
 # %% tags=["nbval-check-output"]
 some = replace(test_design, trials_per_listener=4, seed=5)
 for number in range(50):
-    assert toy_trials(some, number) == chosen_trials(some, number)
-heard_by = Counter(name for number in range(9) for name in chosen_trials(some, number))
+    assert toy_trials(some, number) == ms.listening.chosen_trials(some, number)
+names = [n for number in range(9) for n in ms.listening.chosen_trials(some, number)]
+listeners = pd.Series(names).value_counts()  # of each excerpt
 print("toy and real agree")
-print("after 9 listeners:", sorted(heard_by.values()))
+print("after 9 listeners:", sorted(listeners.tolist()))
 draw = random.Random(session.seed)
-freely = Counter(name for _ in range(9) for name in draw.sample(sorted(heard_by), 4))
-print("drawn freely:     ", sorted(freely.values()))
+excerpts = sorted(listeners.index)
+freely = pd.Series([n for _ in range(9) for n in draw.sample(excerpts, 4)])
+print("drawn freely:     ", sorted(freely.value_counts().tolist()))
 
 # %% [markdown]
 # Nothing is stored to get there: seed and number of a listener say it all. `plan` then
@@ -592,11 +585,12 @@ def order_table(design, n_listeners):
     rows = []
     for number in range(n_listeners):
         places = {name: [] for name in names}
-        for place, page in enumerate(plan(design, number), 1):
+        for place, page in enumerate(ms.listening.plan(design, number), 1):
             if page.trial:
                 places[page.trial].append(f"{place}{'*' if page.replicate else ''}")
         rows.append((str(number), *(", ".join(places[name]) for name in names)))
-    return Page(render(("listener", *names), rows, "markdown"))
+    frame = pd.DataFrame(rows, columns=["listener", *names])
+    return Page(ms.reports.render(frame, "markdown"))
 
 
 order_table(some, 6)
@@ -613,16 +607,19 @@ order_table(some, 6)
 
 # %% tags=["nbval-check-output"]
 for n in (5, 12):
-    print(power_note(n, n_systems=3))
+    print(ms.listening.results.power_note(n, n_systems=3))
 
 # %%
 sizes = (4, 6, 8, 10, 12, 16, 20, 24, 32)
 effects = {"small, 0.3": 0.3, "medium, 0.5": 0.5, "large, 0.8": 0.8, "huge, 1.2": 1.2}
 chances = {
-    name: [100 * row.chance for row in power_table(3, sizes, d_z=effect)]
+    name: [
+        100 * row.chance
+        for row in ms.listening.results.power_table(3, sizes, d_z=effect)
+    ]
     for name, effect in effects.items()
 }
-sweep_figure(
+ms.figures.sweep_figure(
     sizes, chances, xlabel="Listeners", ylabel="Chance to find a difference (%)"
 )
 
@@ -669,10 +666,10 @@ consent = """You will compare versions of short pieces of music with a reference
 ten minutes. Your ratings, answers and listening times are stored under a random code, without your
 name, and are used in this course only. It is voluntary: you can stop at any time, and whoever
 tells us the code has all of it deleted. Set your volume so that the first page is comfortable."""
-design = create_test(
+design = ms.listening.create_test(
     folder / "test",
     {name: folder / "runs" / name for name in systems},
-    Excerpts(
+    ms.listening.Excerpts(
         data=folder / "songs",
         stems=("vocals", "drums", "bass", "other"),
         seconds=seconds,
@@ -700,7 +697,10 @@ print("[[trials]]" + rest.partition("[[trials]]")[0].rstrip())
 # do, you should know before:
 
 # %%
-logs = {trial.name: load_stimuli(design, trial.name).log() for trial in design.counted}
+logs = {
+    trial.name: ms.listening.test.load_stimuli(design, trial.name).log()
+    for trial in design.counted
+}
 shown = {
     name: {stimulus: f"{gain_db:+.1f}" for stimulus, gain_db, _ in log}
     for name, log in logs.items()
@@ -719,7 +719,7 @@ pd.DataFrame(shown).T
 # costs you anything.)
 
 # %%
-own = ListeningTest(folder / "test", folder / "mine.sqlite")
+own = ms.listening.ListeningTest(folder / "test", folder / "mine.sqlite")
 own
 
 # %% [markdown]
@@ -729,7 +729,7 @@ own
 # `mssedu listen export --merge`.
 
 # %%
-mine = ratings_frame(own.store)
+mine = ms.listening.ratings_frame(own.store)
 if len(mine):
     shown = mine.pivot_table(index="trial", columns="stimulus", values="score").round()
 else:
@@ -759,15 +759,17 @@ path = folder / "panel.sqlite"
 # is closed, nothing saved.
 
 # %% tags=["nbval-check-output"]
-listener = Session(ResultStore(path, design))
+listener = ms.listening.Session(ms.listening.ResultStore(path, design))
 code = listener.listener  # shown on every page
-sit_through(listener, opinion, n_pages=4)
+ms.listening.sit_through(listener, opinion, n_pages=4)
 listener.heard("C", seconds=3)
 listener.rate("C", 41)
 print("pages done, and all:", listener.progress, listener.scores)
 del listener  # the crash
 
-again = Session(ResultStore(path), code)  # the file knows its test
+again = ms.listening.Session(
+    ms.listening.ResultStore(path), code
+)  # the file knows its test
 print("pages done, and all:", again.progress, again.scores)
 print("still to do:", " ".join(again.missing[:3]), "…")
 
@@ -776,13 +778,13 @@ print("still to do:", " ".join(again.missing[:3]), "…")
 # panel.
 
 # %% tags=["nbval-check-output"]
-sit_through(again, opinion)
-store = ResultStore(path)
+ms.listening.sit_through(again, opinion)
+store = ms.listening.ResultStore(path)
 for _ in range(11):
-    sit_through(Session(store), opinion)
+    ms.listening.sit_through(ms.listening.Session(store), opinion)
 for name, log in logs.items():  # a page does this when it is shown; these have no ears
     store.log_gains(name, log)
-ratings = ratings_frame(store)
+ratings = ms.listening.ratings_frame(store)
 first_time = ratings[~ratings.replicate.astype(bool)]
 print(len(store.listeners()), "listeners,", len(ratings), "ratings that count")
 print(
@@ -791,7 +793,7 @@ print(
 print("ratings of replicates:", int(ratings.replicate.sum()))
 
 # %%
-ratings_figure(store, ratings)
+ms.listening.ratings_figure(store, ratings)
 
 # %% [markdown]
 # A point is a listener. That is what we put in: a made-up opinion, plus what makes people differ.
@@ -803,15 +805,15 @@ ratings_figure(store, ratings)
 # and ours after them, and JSON, which holds everything.
 
 # %% tags=["nbval-check-output"]
-csv = write_csv(store, folder / "results")
+csv = ms.listening.results.write_csv(store, folder / "results")
 table = pd.read_csv(csv)
 print(csv.name, "with", len(table), "lines. Columns:")
 columns = list(table.columns)
 last = columns.index("rating_comment") + 1
 print("webMUSHRA's:", ", ".join(columns[:last]))
 print("ours:       ", ", ".join(columns[last:]))
-document = json.loads(write_json(store, folder / "all.json").read_text("utf-8"))
-print("JSON:", ", ".join(document))
+everything = ms.listening.results.write_json(store, folder / "all.json")
+print("JSON:", ", ".join(pd.read_json(everything, typ="series").index))
 
 # %%
 table.head(3).T
@@ -846,17 +848,17 @@ if weights is None:
     print("To hear it: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
     print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
 else:
-    published = load_model(weights)
+    published = ms.load_model(weights)
     for song in songs.values():
-        estimate = separate(published, song.mixture())
+        estimate = ms.separate(published, song.mixture())
         write_run("htdemucs", published.config.stems, estimate, song)
-    create_test(
+    ms.listening.create_test(
         folder / "contest",
         {name: folder / "runs" / name for name in (*systems, "htdemucs")},
-        Excerpts(data=folder / "songs", stems=("vocals", "drums", "bass")),
+        ms.listening.Excerpts(data=folder / "songs", stems=("vocals", "drums", "bass")),
         anchors=("interference", "sound_quality"),
     )
-    contest = ListeningTest(folder / "contest")
+    contest = ms.listening.ListeningTest(folder / "contest")
 contest
 
 # %% [markdown]

@@ -35,51 +35,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mssedu.audio.tensors import save_audio
-from mssedu.course.exercises import Page, exercise
-from mssedu.course.notebook import setup, show_source
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.evaluation.published import published_scores
-from mssedu.evaluation.statistics import holm, paired_test
-from mssedu.figures.networks import interval_figure
-from mssedu.figures.panel import agreement_figure, coverage_figure
-from mssedu.figures.sound import sweep_figure
-from mssedu.listening import ABSwitch, ListeningTest
-from mssedu.listening.results.agreement import (
-    concordance,
-    excerpt_scores,
-    rank_agreement,
-    replicate_agreement,
-)
-from mssedu.listening.results.choices import (
-    abx_d_prime,
-    afc_d_prime,
-    count_choices,
-    least_correct,
-)
-from mssedu.listening.results.export import ratings_frame
-from mssedu.listening.results.ratings import (
-    compare,
-    friedman,
-    listener_means,
-    power_note,
-    power_table,
-    summarize,
-)
-from mssedu.listening.results.report import ratings_figure, write_report
-from mssedu.listening.results.screening import screen
-from mssedu.listening.results.simulate import Panel, draw_ratings, sit_through
-from mssedu.listening.results.tables import pair_note, pair_table, rating_table
-from mssedu.listening.test.anchors import lowpass
-from mssedu.listening.test.create import loudest_start
-from mssedu.listening.test.design import Design, Trial, save_design
-from mssedu.listening.test.session import Session
-from mssedu.listening.test.stimuli import load_stimuli
-from mssedu.listening.test.store import ResultStore
-from mssedu.masks import apply_mask, ideal_binary_mask, ideal_ratio_mask
-from mssedu.metrics.ratios import usdr
-from mssedu.reports.tables import render
-from mssedu.spectral import istft, stft
+import mssedu as ms
+from mssedu.course import Page, exercise, setup, show_source
 
 # %%
 setup()
@@ -91,18 +48,18 @@ setup()
 # keys 1 and 2, or click.
 
 # %%
-songs = {song.name: song for song in load_dataset(demo_data())}
+songs = {song.name: song for song in ms.load_dataset(ms.data.demo_data())}
 francium = songs["Francium"]
 rate = francium.sample_rate
 voice = francium.stem("vocals", 29, 6)
 rest = francium.mixture(29, 6) - voice
 length = voice.shape[-1]
-spectrogram = stft(voice, 2048, 512)
+spectrogram = ms.spectral.stft(voice, 2048, 512)
 
 
 def gurgle(amount):  # only the loudest bins are left
     loud = spectrogram.abs() > amount * spectrogram.abs().max()
-    return istft(spectrogram * loud, 512, length=length)
+    return ms.spectral.istft(spectrogram * loud, 512, length=length)
 
 
 def late(samples):
@@ -110,10 +67,12 @@ def late(samples):
 
 
 def score(estimate):
-    return usdr(reference=voice, estimate=estimate).item()
+    return ms.metrics.usdr(reference=voice, estimate=estimate).item()
 
 
-switch = ABSwitch({"gurgle": gurgle(0.08), "late": late(4)}, rate, blind=True, seed=1)
+switch = ms.listening.ABSwitch(
+    {"gurgle": gurgle(0.08), "late": late(4)}, rate, blind=True, seed=1
+)
 switch
 
 # %% [markdown]
@@ -157,20 +116,20 @@ stems = francium.stems
 
 
 def masked(sources, mask, n_fft):
-    shown = stft(sources, n_fft, n_fft // 4)
-    estimate = apply_mask(mask(shown), shown.sum(0))
-    return istft(estimate, n_fft // 4, length=sources.shape[-1])
+    shown = ms.spectral.stft(sources, n_fft, n_fft // 4)
+    estimate = ms.masks.apply_mask(mask(shown), shown.sum(0))
+    return ms.spectral.istft(estimate, n_fft // 4, length=sources.shape[-1])
 
 
 def ratio(sources):
-    return masked(sources, ideal_ratio_mask, 4096)
+    return masked(sources, ms.masks.ideal_ratio_mask, 4096)
 
 
 systems = {
     "ratio": ratio,
-    "coarse": lambda sources: masked(sources, ideal_ratio_mask, 256),
+    "coarse": lambda sources: masked(sources, ms.masks.ideal_ratio_mask, 256),
     "leaky": lambda sources: 0.8 * ratio(sources) + 0.2 * sources.sum(0),
-    "binary": lambda sources: masked(sources, ideal_binary_mask, 4096),
+    "binary": lambda sources: masked(sources, ms.masks.ideal_binary_mask, 4096),
 }
 folder = Path(tempfile.mkdtemp())  # or Path("runs/my_test"), to keep your answers
 folder.mkdir(parents=True, exist_ok=True)
@@ -178,23 +137,25 @@ folder.mkdir(parents=True, exist_ok=True)
 
 def write_trial(song, stem, seconds=6):
     """The loudest seconds of a stem, in all versions, as files of one trial."""
-    start = loudest_start(song.stem(stem), rate, seconds)
+    start = ms.listening.loudest_start(song.stem(stem), rate, seconds)
     sources = song.sources(start, seconds)
     index = stems.index(stem)
     sounds = {name: system(sources)[index] for name, system in systems.items()}
     files = {}
     for name, sound in (sounds | {"reference": sources[index]}).items():
         files[name] = f"{song.name}-{stem}-{name}.wav"
-        save_audio(folder / files[name], sound, rate, subtype="float32")
-    return Trial(f"{song.name} {stem}", files, files.pop("reference"))
+        ms.audio.save_audio(folder / files[name], sound, rate, subtype="float32")
+    return ms.listening.Trial(f"{song.name} {stem}", files, files.pop("reference"))
 
 
 names = ("Lithium", "Potassium", "Rubidium", "Sodium")
 trials = tuple(
     write_trial(songs[name], stem) for name in names for stem in ("vocals", "bass")
 )
-design = Design("Four masks", "mushra", trials, n_replicates=2, folder=folder)
-save_design(folder / "test.toml", design)
+design = ms.listening.Design(
+    "Four masks", "mushra", trials, n_replicates=2, folder=folder
+)
+ms.listening.save_design(folder / "test.toml", design)
 print(len(design.trials), "trials of", ", ".join(design.stimuli))
 
 # %% [markdown]
@@ -225,9 +186,9 @@ controls = {"reference": 100.0, "anchor35": 20.0, "anchor70": 45.0}
 
 def treble_db(trial):
     """What the filter of the mid anchor takes away, against the whole sound."""
-    reference = load_stimuli(design, trial).sounds["reference"]
-    anchor = lowpass(reference, rate, 7000)
-    return -usdr(reference=reference, estimate=anchor).item()
+    reference = ms.listening.test.load_stimuli(design, trial).sounds["reference"]
+    anchor = ms.listening.test.lowpass(reference, rate, 7000)
+    return -ms.metrics.usdr(reference=reference, estimate=anchor).item()
 
 
 treble = {trial.name: treble_db(trial.name) for trial in trials}
@@ -249,16 +210,16 @@ def opinion(session):
 def sit(store, n_listeners, opinion, panel=None):
     """Listeners L00, L01 … take the test; all their ratings."""
     for _ in range(n_listeners):
-        session = Session(store)
+        session = ms.listening.Session(store)
         while session.page:
-            sit_through(session, opinion(session), panel, n_pages=1)
-    frame = ratings_frame(store)
+            ms.listening.sit_through(session, opinion(session), panel, n_pages=1)
+    frame = ms.listening.ratings_frame(store)
     codes = {who: f"L{n:02}" for n, who in enumerate(store.listeners())}
     return frame.assign(listener=frame.listener.map(codes))
 
 
-store = ResultStore(":memory:", design)
-ratings = sit(store, 14, opinion, Panel(seed=14))
+store = ms.listening.ResultStore(":memory:", design)
+ratings = sit(store, 14, opinion, ms.listening.Panel(seed=14))
 
 # %% tags=["nbval-check-output"]
 print(len(ratings), "ratings")
@@ -282,7 +243,7 @@ prediction_found = {"12 listeners": "?", "5 listeners": "?"}
 # A point is a listener: the mean of eight songs.
 
 # %%
-ratings_figure(store, ratings)
+ms.listening.ratings_figure(store, ratings)
 
 # %% [markdown]
 # The reference stands apart, as it should. The mid anchor, `anchor70`, is odd: rated as high
@@ -317,7 +278,7 @@ hidden = ratings[ratings.stimulus == "reference"]
 misses = (hidden.score < 90).groupby(hidden.listener).mean()
 for listener, share in misses[misses > 0].items():
     print(f"{listener}: hidden reference missed in {share:.0%} of the items")
-screening = screen(ratings)
+screening = ms.listening.screen(ratings)
 for listener, why in screening.excluded.items():
     print(f"{listener} goes: {why}")
 faulty = [item.removesuffix(" (quality)") for item in screening.faulty_items]
@@ -350,8 +311,8 @@ for name, who in excluded.items():
 
 # %%
 counted = screening.apply(ratings)
-means = listener_means(counted)[list(truth)]
-interval_figure(
+means = ms.listening.results.listener_means(counted)[list(truth)]
+ms.figures.interval_figure(
     {name: means[name].tolist() for name in means}, xlabel="Listener means (points)"
 )
 
@@ -363,14 +324,14 @@ interval_figure(
 # Student's t, or by drawing listeners again with replacement, the bootstrap of notebook 04.
 
 # %% tags=["nbval-check-output"]
-Page(render(*rating_table(means), "markdown"))
+Page(ms.reports.render(*ms.listening.results.rating_table(means), "markdown"))
 
 # %% tags=["nbval-check-output"]
-for one in summarize(means):
+for one in ms.listening.results.summarize(means):
     low, high = one.t_interval
     held = low <= truth[one.stimulus] <= high
     print(f"{one.stimulus:7} truth {truth[one.stimulus]:.0f}: held by t: {held}")
-for one in compare(means):
+for one in ms.listening.results.compare(means):
     difference = truth[one.second] - truth[one.first]
     low, high = one.test.interval
     held = low <= difference <= high
@@ -395,7 +356,9 @@ def panels(n_listeners, n_trials, quality=None, runs=RUNS, **spreads):
     quality = quality or dict.fromkeys("abcd", 50.0)
     return np.stack(
         [
-            draw_ratings(quality, n_listeners, n_trials, Panel(seed=seed, **spreads))
+            ms.listening.draw_ratings(
+                quality, n_listeners, n_trials, ms.listening.Panel(seed=seed, **spreads)
+            )
             for seed in range(runs)
         ]
     )
@@ -430,7 +393,7 @@ for n in (5, 20):
 print("You said:", prediction_coverage)
 
 # %%
-coverage_figure(
+ms.figures.coverage_figure(
     {
         f"{kind}, 5 listeners": intervals[5, "same songs", kind][:100]
         for kind in ("t", "bootstrap")
@@ -489,7 +452,7 @@ show_source("mssedu.listening.results.ratings.friedman")
 
 # %% tags=["nbval-check-output"]
 ours = toy_friedman(means.to_numpy()[None])[0]
-assert math.isclose(ours, friedman(means).p)
+assert math.isclose(ours, ms.listening.results.friedman(means).p)
 print("toy and real agree")
 
 # %% tags=["nbval-check-output"]
@@ -519,7 +482,7 @@ for n in n_trials:
     found = anova(flat), toy_friedman(flat), toy_friedman(drawn.mean(2))
     for line, p in zip(lines.values(), found, strict=True):
         line.append(100 * (p < 0.05).mean())
-sweep_figure(
+ms.figures.sweep_figure(
     n_trials,
     lines,
     xlabel="Songs that each of 12 listeners rates",
@@ -570,7 +533,11 @@ print(f"any of six, after Holm:    {holm_first(p):.0%}")
 # Holm, our panel says:
 
 # %% tags=["nbval-check-output"]
-Page(render(*pair_table(means), "markdown") + "\n\n" + pair_note(means))
+Page(
+    ms.reports.render(*ms.listening.results.pair_table(means), "markdown")
+    + "\n\n"
+    + ms.listening.results.pair_note(means)
+)
 
 # %% [markdown]
 # Compare with the truth: 15, 15, 25, 0, 10, 10 points. It found all five true differences
@@ -579,7 +546,7 @@ Page(render(*pair_table(means), "markdown") + "\n\n" + pair_note(means))
 
 # %% tags=["nbval-check-output"]
 def holm_found(p):  # (runs, pairs) -> how often each is below 0.05 after Holm
-    return (np.array([holm(row) for row in p.tolist()]) < 0.05).mean(0)
+    return (np.array([ms.evaluation.holm(row) for row in p.tolist()]) < 0.05).mean(0)
 
 
 chances = {n: holm_found(pair_p(panels(n, 8, truth, runs=500))) for n in (5, 8, 12, 24)}
@@ -597,18 +564,21 @@ print("You said:", prediction_found)
 # below. You can know this *before* you invite anyone:
 
 # %% tags=["nbval-check-output"]
-print(power_note(5, 2))
-print(power_note(5, 4))
-for power in power_table(4, (5, 7, 8, 12, 20, 24)):
+print(ms.listening.results.power_note(5, 2))
+print(ms.listening.results.power_note(5, 4))
+for power in ms.listening.results.power_table(4, (5, 7, 8, 12, 20, 24)):
     print(f"{power.n:2} listeners: p can fall to {power.smallest_p:.2g}", end=", ")
     print(f"a large difference is found in {power.chance:.0%}")
 
 # %%
 sizes = [5, 6, 8, 10, 12, 16, 20, 24]
-sweep_figure(
+ms.figures.sweep_figure(
     sizes,
     {
-        f"d_z = {d_z}": [100 * power.chance for power in power_table(4, sizes, d_z=d_z)]
+        f"d_z = {d_z}": [
+            100 * power.chance
+            for power in ms.listening.results.power_table(4, sizes, d_z=d_z)
+        ]
         for d_z in (0.5, 0.8, 1.2)
     },
     xlabel="Listeners",
@@ -628,8 +598,8 @@ sweep_figure(
 # %% tags=["nbval-check-output"]
 for n, other in ((12, 75.0), (1000, 61.0)):
     quality = {"old": 60.0, "new": other}
-    drawn = draw_ratings(quality, n, 8, Panel(seed=1)).mean(1)
-    found = paired_test(*drawn.T.tolist())
+    drawn = ms.listening.draw_ratings(quality, n, 8, ms.listening.Panel(seed=1)).mean(1)
+    found = ms.evaluation.paired_test(*drawn.T.tolist())
     low, high = found.interval
     p_shown = f"p = {found.p:.4f}" if found.p >= 0.0001 else "p < 0.0001"
     print(f"{n:4} listeners: {found.difference:4.1f} points", end=" ")
@@ -653,8 +623,10 @@ for name, again in {
     "half the range": [x / 2 + 25 for x in first],
 }.items():
     r = np.corrcoef(first, again)[0, 1]
-    print(f"{name:15} correlation {r:.2f}, concordance {concordance(first, again):.2f}")
-steady = replicate_agreement(counted, list(truth))
+    print(
+        f"{name:15} correlation {r:.2f}, concordance {ms.listening.results.concordance(first, again):.2f}"
+    )
+steady = ms.listening.results.replicate_agreement(counted, list(truth))
 quartiles = np.percentile(list(steady.values()), [25, 50, 75])
 print("our panel, quartiles:", *(f"{q:.2f}" for q in quartiles))
 
@@ -671,12 +643,14 @@ print("our panel, quartiles:", *(f"{q:.2f}" for q in quartiles))
 
 # %% tags=["nbval-check-output"]
 for correct in (8, 9):
-    found = count_choices(correct, 10, "abx")
+    found = ms.listening.results.count_choices(correct, 10, "abx")
     low, high = found.interval
     print(f"{correct} of 10: p = {found.p:.3f}, d' = {found.d_prime:.1f}", end=", ")
     print(f"share {low:.2f} to {high:.2f}")
-print("needed:", {n: least_correct(n) for n in (4, 5, 8, 10, 16, 20)})
-lucky = 1 - (1 - count_choices(9, 10, "abx").p) ** 12
+print(
+    "needed:", {n: ms.listening.results.least_correct(n) for n in (4, 5, 8, 10, 16, 20)}
+)
+lucky = 1 - (1 - ms.listening.results.count_choices(9, 10, "abx").p) ** 12
 print(f"one of 12 who guess reaches 9 of 10: {lucky:.0%}")
 
 # %% [markdown]
@@ -694,8 +668,11 @@ draw = np.random.default_rng(0)
 guessed = draw.binomial(10, 0.5, size=(10_000, 12)).max(1) >= 9
 print(f"counted in 10000 panels: {guessed.mean():.0%}")
 for share in (0.6, 0.75, 0.9):
-    print(f"{share:.0%} right: d' {abx_d_prime(share):.1f} in abx", end=", ")
-    print(f"{afc_d_prime(share):.1f} if it were a choice of two")
+    print(
+        f"{share:.0%} right: d' {ms.listening.results.abx_d_prime(share):.1f} in abx",
+        end=", ",
+    )
+    print(f"{ms.listening.results.afc_d_prime(share):.1f} if it were a choice of two")
 
 # %% [markdown]
 # 75 % right in abx takes twice the distance that it takes in a choice of two, because three
@@ -708,12 +685,12 @@ for share in (0.6, 0.75, 0.9):
 
 # %% tags=["nbval-check-output"]
 for votes, n in ((7, 10), (70, 100), (108, 120)):
-    found = count_choices(votes, n, "2afc")
+    found = ms.listening.results.count_choices(votes, n, "2afc")
     low, high = found.interval
     print(f"{votes} of {n} votes: {low:.2f} to {high:.2f}, p = {found.p:.2g}")
 fans = [9] * 6 + [1] * 6  # votes of ten for the second, of 12 listeners
-alone = [count_choices(votes, 10, "2afc").p for votes in fans]
-together = count_choices(sum(fans), 120, "2afc")
+alone = [ms.listening.results.count_choices(votes, 10, "2afc").p for votes in fans]
+together = ms.listening.results.count_choices(sum(fans), 120, "2afc")
 print(f"each of them: p = {max(alone):.3f}; all together: p = {together.p:.1f}")
 
 # %% [markdown]
@@ -727,7 +704,7 @@ print(f"each of them: p = {max(alone):.3f}; all together: p = {together.p:.1f}")
 # Now set the ratings against `usdr`, of exactly the excerpts that were heard.
 
 # %%
-scores = excerpt_scores(design)
+scores = ms.listening.results.excerpt_scores(design)
 
 
 def beside(frame, scores):
@@ -739,7 +716,7 @@ def beside(frame, scores):
     return groups
 
 
-agreement_figure(
+ms.figures.agreement_figure(
     beside(counted, scores), xlabel="usdr (dB)", ylabel="Mean rating (points)"
 )
 
@@ -767,9 +744,11 @@ def by_metric(session):
     return truth | controls | heard
 
 
-obedient = sit(ResultStore(":memory:", design), 12, by_metric)
-print_agreement("truth as we chose it", rank_agreement(counted, scores))
-print_agreement("truth is usdr", rank_agreement(obedient, scores))
+obedient = sit(ms.listening.ResultStore(":memory:", design), 12, by_metric)
+print_agreement(
+    "truth as we chose it", ms.listening.results.rank_agreement(counted, scores)
+)
+print_agreement("truth is usdr", ms.listening.results.rank_agreement(obedient, scores))
 
 # %% [markdown]
 # The first line is what we put in: we *decided* that `binary` is worst, and it has the
@@ -824,9 +803,9 @@ def constructed(name, wanted):
     sounds = {k: tuned(spoil, wanted[k]) for k, spoil in spoilers.items()}
     for label, sound in (sounds | {"reference": voice}).items():
         files[label] = f"{name}-{label}.wav"
-        save_audio(folder / files[label], sound, rate, subtype="float32")
-    trial = Trial("Francium vocals", files, files.pop("reference"))
-    return Design(name, "mushra", (trial,), n_replicates=0, folder=folder)
+        ms.audio.save_audio(folder / files[label], sound, rate, subtype="float32")
+    trial = ms.listening.Trial("Francium vocals", files, files.pop("reference"))
+    return ms.listening.Design(name, "mushra", (trial,), n_replicates=0, folder=folder)
 
 
 equal = constructed("equal", dict.fromkeys(spoilers, 10.0))
@@ -835,11 +814,13 @@ upside_down = constructed(
 )
 
 # %% tags=["nbval-check-output"]
-heard = load_stimuli(equal, "Francium vocals")
+heard = ms.listening.test.load_stimuli(equal, "Francium vocals")
 for name in spoilers:
-    file = excerpt_scores(equal)["Francium vocals", name]
+    file = ms.listening.results.excerpt_scores(equal)["Francium vocals", name]
     estimate = heard.sounds[name]
-    level = usdr(reference=heard.sounds["reference"], estimate=estimate).item()
+    level = ms.metrics.usdr(
+        reference=heard.sounds["reference"], estimate=estimate
+    ).item()
     gain = heard.gains[name].gain_db - heard.gains["reference"].gain_db
     print(
         f"{name:7} file {file:4.1f} dB, turned by {gain:+4.1f} dB, heard: {min(level, 99):4.1f} dB"
@@ -858,9 +839,14 @@ for name in spoilers:
 # %% tags=["nbval-check-output"]
 ears = {"soft": 100.0, "late": 100.0, "bleed": 70.0, "gurgle": 45.0, "dull": 55.0}
 for test in (equal, upside_down):
-    said = sit(ResultStore(":memory:", test), 12, lambda _: ears | controls)
-    rounded = {place: round(dB, 1) for place, dB in excerpt_scores(test).items()}
-    print_agreement(test.title, rank_agreement(said, rounded))
+    said = sit(
+        ms.listening.ResultStore(":memory:", test), 12, lambda _: ears | controls
+    )
+    rounded = {
+        place: round(dB, 1)
+        for place, dB in ms.listening.results.excerpt_scores(test).items()
+    }
+    print_agreement(test.title, ms.listening.results.rank_agreement(said, rounded))
 
 # %% [markdown]
 # At equal scores there is no order, and $\tau$ is not a number. (In `ears` the first value
@@ -882,7 +868,7 @@ prediction_orders = {"quality": "?", "contamination": "?"}
 
 # %% tags=["nbval-check-output"]
 published = {}
-for row in published_scores():
+for row in ms.evaluation.published_scores():
     if row.mos:
         opinions, year = row.mos.rstrip(")").split(" (")
         quality, contamination = map(float, opinions.split(" / "))
@@ -894,7 +880,7 @@ for year, lines in published.items():
         print(f"  {system:17}{numbers[0]:5.1f}{numbers[1]:9.2f}{numbers[2]:11.2f}")
 
 # %%
-agreement_figure(
+ms.figures.agreement_figure(
     {
         f"{name}, {year}": [(line[1], line[place]) for line in lines]
         for year, lines in published.items()
@@ -989,16 +975,16 @@ print(
 # on.
 
 # %%
-seat = ListeningTest(folder)
+seat = ms.listening.ListeningTest(folder)
 seat
 
 # %%
-mine = ratings_frame(seat.store)
+mine = ms.listening.ratings_frame(seat.store)
 if mine.empty:
     print("Nobody has listened yet. Finish a page above, then run this cell again.")
 else:
     print(mine.groupby("stimulus").score.agg(["count", "mean"]).round(0))
-    print(rank_agreement(mine, scores))
+    print(ms.listening.results.rank_agreement(mine, scores))
 
 # %% [markdown]
 # The report, with tables for a paper and the figure, comes from `mssedu listen report FOLDER
@@ -1006,7 +992,7 @@ else:
 # notebook, and let friends take the test.) Here is that of the simulated panel:
 
 # %% tags=["nbval-check-output"]
-report = write_report(store, folder / "report", scores)
+report = ms.listening.write_report(store, folder / "report", scores)
 print(*sorted(path.name for path in report.parent.iterdir()))
 
 # %% [markdown]
