@@ -47,7 +47,7 @@ class Settings:
 
     # kind of test: mushra compares all versions on one page with sliders of 0 to 100,
     # acr rates one version per page from 1 to 5, abx asks which of two versions X is,
-    # and 2afc asks which of two versions is better
+    # and 2afc asks which of two versions a listener prefers
     test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"
     # title that listeners read above the page
     title: str = ""

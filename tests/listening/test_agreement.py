@@ -61,7 +61,7 @@ def test_it_is_correlation_times_bias_correction():
 
 def test_nothing_varies():
     assert math.isnan(concordance([5, 5], [5, 5]))
-    with pytest.raises(InputError, match="as many ratings twice, got 2 and 3"):
+    with pytest.raises(InputError, match="got 2 and 3"):
         concordance([1, 2], [1, 2, 3])
     with pytest.raises(InputError, match="got 1 and 1"):
         concordance([1], [1])
@@ -99,7 +99,7 @@ def test_scores_are_of_what_was_heard(tmp_path):
     silent = Design("?", "acr", (trial,), folder=tmp_path)
     assert excerpt_scores(silent) == {}
     alone = Trial("song", files)
-    with pytest.raises(InputError, match="'song': expected a file of its reference"):
+    with pytest.raises(InputError, match="'song' has no reference"):
         excerpt_scores(Design("?", "acr", (alone,), reference=False, folder=tmp_path))
 
 
@@ -147,5 +147,5 @@ def test_what_does_not_vary_has_no_order():
     assert math.isnan(found.kendall)
     assert math.isnan(found.kendall_within)
     assert found.n_trials == 0
-    with pytest.raises(InputError, match="at least two rated sounds, got 1"):
+    with pytest.raises(InputError, match="scores has values for 1"):
         rank_agreement(ratings, {("x", "a"): 1.0})

@@ -91,11 +91,9 @@ def test_short_sounds_keep_their_length():
 
 
 def test_nothing_to_take_away_is_refused():
-    with pytest.raises(
-        InputError, match="above 15000 Hz for a low-pass 7000 Hz, got 8"
-    ):
+    with pytest.raises(InputError, match=r"7000 Hz .* above 15000 Hz, got 8000 Hz"):
         lowpass_taps(8000, 7000)
-    with pytest.raises(InputError, match=r"cutoff_hz in \(0"):
+    with pytest.raises(InputError, match="cutoff_hz"):
         lowpass_taps(8000, 0)
 
 
@@ -116,18 +114,18 @@ def test_interference_is_the_stem_and_all_else_equally_loud():
 
 def test_musical_noise_keeps_one_bin_of_a_hundred():
     sound = noise(seconds=5)
-    kept = musical_noise(sound)
-    share = float(kept.square().sum() / sound.square().sum())
-    # The inverse keeps of a lone bin what other frames do not contradict: a part of 1 %
+    noise_only = musical_noise(sound)
+    share = float(noise_only.square().sum() / sound.square().sum())
+    # The inverse STFT averages overlapping frames, so less than 1 % is left.
     assert 0.001 < share < 0.01
-    magnitude = stft(kept, 2048, 512).abs()
+    magnitude = stft(noise_only, 2048, 512).abs()
     assert float((magnitude < 0.2 * magnitude.max()).float().mean()) > 0.9
 
 
 def test_one_frame_in_five_is_lost():
     sound = noise(seconds=10)
-    kept = without_frames(sound)
-    share = float(kept.square().sum() / sound.square().sum())
+    thinned = without_frames(sound)
+    share = float(thinned.square().sum() / sound.square().sum())
     assert share == pytest.approx(0.8, abs=0.1)
 
 
@@ -175,9 +173,11 @@ def test_silent_and_short_stems_have_finite_anchors(name):
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(InputError, match="a reference and a mixture for interference"):
+    with pytest.raises(
+        InputError, match="interference needs a reference and a mixture"
+    ):
         make_anchor("interference", RATE, reference=noise())
-    with pytest.raises(InputError, match="got no mixture"):
+    with pytest.raises(InputError, match="mixture is missing"):
         make_anchor("mixture", RATE, reference=None)
-    with pytest.raises(InputError, match=r"Did you mean 'anchor35'\?"):
+    with pytest.raises(InputError, match="anchor35"):
         make_anchor("anchor3", RATE, reference=noise())

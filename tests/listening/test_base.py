@@ -1,4 +1,4 @@
-"""The Python half of every widget: what is sent, what is saved, what it says."""
+"""The Python part of every widget: what is sent, what is saved, its texts."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_no_sound_in_a_notebook_that_a_tool_executed():
     assert len(nbformat.writes(notebook)) < 60_000  # of 1.8 million samples
 
 
-def test_a_page_without_python_tells_what_to_do():
+def test_a_page_without_python_says_what_to_do():
     widget = ABSwitch(two(), 8000)
     data, _ = widget._repr_mimebundle_()
     assert data["text/plain"] == "ABSwitch(n=2, sample_rate=8000, seconds=0.1)"
@@ -82,13 +82,8 @@ def test_plain_players_in_the_place_of_widgets(monkeypatch, sent):
 
 def test_another_way_to_show_is_refused(monkeypatch):
     monkeypatch.setenv("MSSEDU_LISTENING", "html")
-    with pytest.raises(InputError, match="MSSEDU_LISTENING: expected a way to show"):
+    with pytest.raises(InputError, match=r"MSSEDU_LISTENING.*html"):
         ABSwitch(two(), 8000)
-
-
-def test_a_widget_names_itself_in_its_errors():
-    with pytest.raises(InputError, match="ABSwitch: expected a as"):
-        ABSwitch({"a": torch.zeros(8), "b": torch.zeros(8)}, 8000)
 
 
 def test_sounds_and_facts():

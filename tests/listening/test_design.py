@@ -9,6 +9,7 @@ from mssedu.errors import DatasetError, InputError
 from mssedu.listening.test.design import (
     ANCHORS,
     Design,
+    Excerpts,
     Trial,
     design_from,
     load_design,
@@ -81,7 +82,7 @@ def test_a_short_file_is_enough():
     assert design_from(document).conditions == ("a", "b")
 
 
-def test_the_hash_knows_every_field_but_the_folder():
+def test_the_hash_depends_on_every_field_but_the_folder():
     one, other = design(), design(seed=1)
     assert one.sha256() != other.sha256()
     assert one.sha256() == dataclasses.replace(one, folder="/elsewhere").sha256()
@@ -95,57 +96,59 @@ def test_training_trials_do_not_count():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"test": "mushroom"}, r"a test of .* Did you mean 'mushra'\?"),
-        ({"anchors": ("anchor34",)}, r"Did you mean 'anchor35'\?"),
-        ({"training": ("song 9",)}, "a trial of"),
-        ({"n_replicates": -1}, r"n_replicates in \[0"),
-        ({"n_repetitions": 0}, r"n_repetitions in \[1"),
-        ({"slider_start": 100.0}, r"slider_start in \[0, 50\]"),
+        ({"test": "mushroom"}, "mushra"),
+        ({"anchors": ("anchor34",)}, "anchor35"),
+        ({"training": ("song 9",)}, "song 9"),
+        ({"n_replicates": -1}, "n_replicates"),
+        ({"n_repetitions": 0}, "n_repetitions"),
+        ({"slider_start": 100.0}, "slider_start"),
         ({"fade_seconds": 1.0}, "fade_seconds"),
         ({"least_heard_seconds": -1.0}, "least_heard_seconds"),
-        ({"trials_per_listener": 4}, r"trials_per_listener in \[1, 3\]"),
-        ({"trials": ()}, "trials, each once"),
-        ({"trials": trials(1) * 2}, "Name each trial once"),
-        ({"trials": (Trial("x", {}),)}, "at least one"),
-        ({"trials": trials(reference=None)}, "a file of its reference"),
+        ({"trials_per_listener": 4}, "trials_per_listener must be from 1 to 3"),
+        ({"trials": ()}, "nothing to rate"),
+        ({"trials": trials(1), "training": ("song 0",)}, "nothing to rate"),
+        ({"trials": trials(1) * 2}, "not unique"),
+        ({"trials": (Trial("x", {}),)}, "no conditions"),
+        ({"trials": trials(reference=None)}, "no file of its reference"),
         (
             {"trials": trials(mixture=None), "anchors": ("interference",)},
-            "a file of its mixture",
+            "no file of its mixture",
         ),
-        ({"trials": (*trials(1), Trial("x", {"a": ""}, "r"))}, "the conditions"),
-        ({"test": "abx", "anchors": ("anchor35",)}, "no anchors in abx"),
+        ({"trials": (*trials(1), Trial("x", {"a": ""}, "r"))}, r"conditions \['a'\]"),
+        ({"test": "abx", "anchors": ("anchor35",)}, "without anchors"),
     ],
 )
 def test_what_makes_no_test_is_refused(changes, says):
+    settings = {"title": "?", "test": "mushra", "trials": trials()} | changes
     with pytest.raises(InputError, match=says):
-        Design(**{"title": "?", "test": "mushra", "trials": trials(), **changes})
+        Design(**settings)
 
 
 @pytest.mark.parametrize("name", ["reference", *ANCHORS, "Reference"])
 def test_a_system_may_not_have_a_name_of_the_test(name):
     named = Trial("x", {"ours": "o.wav", name: "a.wav"}, reference="r.wav")
     for anchors in (None, ()):
-        with pytest.raises(InputError, match=rf"test's own .*\['{name}'\]\. Rename"):
+        with pytest.raises(InputError, match=rf"\['{name}'\]"):
             Design("?", "mushra", (named,), anchors=anchors)
 
 
 def test_systems_must_differ_by_more_than_case():
     named = Trial("x", {"ours": "o.wav", "b": "b.wav", "Ours": "a.wav"}, "r.wav")
-    with pytest.raises(InputError, match=r"case aside, got \['ours', 'Ours'\]"):
+    with pytest.raises(InputError, match=r"case, got \['ours', 'Ours'\]"):
         Design("?", "mushra", (named,))
 
 
 @pytest.mark.parametrize("test", ["mushra", "abx", "2afc"])
 def test_there_must_be_two_to_compare(test):
     alone = Trial("x", {"a": "a.wav"}, reference="r.wav")
-    with pytest.raises(InputError, match="at least two to compare"):
+    with pytest.raises(InputError, match="at least two"):
         Design("?", test, (alone,), reference=False)
 
 
 def test_the_reference_is_one_of_two_in_abx_but_only_open_in_2afc():
     alone = Trial("x", {"a": "a.wav"}, reference="r.wav")
     assert Design("?", "abx", (alone,)).stimuli == ("a", "reference")
-    with pytest.raises(InputError, match="at least two to compare"):
+    with pytest.raises(InputError, match="at least two"):
         Design("?", "2afc", (alone,))
 
 
@@ -154,33 +157,46 @@ def test_no_more_than_twelve_signals_as_the_standard_says():
         return (Trial("x", {f"s{i}": "s.wav" for i in range(n)}, reference="r.wav"),)
 
     assert len(Design("?", "mushra", systems(9)).stimuli) == 12
-    with pytest.raises(InputError, match=r"at most 12 signals .* got 13"):
+    with pytest.raises(InputError, match=r"13 sounds.* at most 12"):
         Design("?", "mushra", systems(10))
 
 
 def test_unknown_trials_are_named():
-    with pytest.raises(InputError, match="a trial of"):
+    with pytest.raises(InputError, match="song 7"):
         design().trial("song 7")
 
 
 def test_files_that_are_no_tests(tmp_path):
-    with pytest.raises(DatasetError, match=r"no such file\. Make one with"):
+    with pytest.raises(DatasetError, match="mssedu listen create"):
         load_design(tmp_path)
     file = tmp_path / "test.toml"
     file.write_text("title = ")
-    with pytest.raises(DatasetError, match="expected TOML, got Invalid value"):
+    with pytest.raises(DatasetError, match="not TOML: Invalid value"):
         load_design(file)
     file.write_text('title = "x"')
-    with pytest.raises(InputError, match=r"the fields .*, got \['test', 'trials'\]"):
+    with pytest.raises(InputError, match=r"\['test', 'trials'\]"):
         load_design(file)
     file.write_text('titel = "x"')
     with pytest.raises(InputError, match=r"Did you mean 'title'\?"):
         load_design(file)
     file.write_text('title = "x"\ntest = "acr"\ntrials = 3')
-    with pytest.raises(InputError, match="values of the right kind"):
+    with pytest.raises(InputError, match="wrong type"):
         load_design(file)
     save_design(file, design(trials_per_listener=2))
     text = file.read_text("utf-8").replace("listener = 2", 'listener = "2"')
     file.write_text(text, "utf-8")
-    with pytest.raises(InputError, match="values of the right kind"):
+    with pytest.raises(InputError, match="wrong type"):
         load_design(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"seconds": 0.0}, "seconds"),
+        ({"tracks": 0}, "tracks"),
+        ({"stems": ()}, "stems"),
+    ],
+)
+def test_excerpts_that_cannot_be_cut(changes, name):
+    with pytest.raises(InputError, match=name):
+        Excerpts(**changes)

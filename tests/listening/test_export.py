@@ -92,8 +92,15 @@ def test_mushra_csv_has_the_columns_of_webmushra(tmp_path):
     assert path == tmp_path / "results" / "mushra.csv"
     rows = read(path)
     assert list(rows[0])[:9] == [
-        *("session_test_id", "age", "gear", "session_uuid", "trial_id"),
-        *("rating_stimulus", "rating_score", "rating_time", "rating_comment"),
+        "session_test_id",
+        "age",
+        "gear",
+        "session_uuid",
+        "trial_id",
+        "rating_stimulus",
+        "rating_score",
+        "rating_time",
+        "rating_comment",
     ]
     assert len(rows) == 2 * 4 * 5
     assert {row["session_test_id"] for row in rows} == {"Bake-off"}
@@ -123,8 +130,14 @@ def test_choices_are_paired_comparisons(tmp_path, test):
     assert path.name == "paired_comparison.csv"
     rows = read(path)
     assert list(rows[0])[:8] == [
-        *("session_test_id", "trial_id", "choice_reference", "choice_non_reference"),
-        *("choice_answer", "choice_time", "choice_comment", "session_uuid"),
+        "session_test_id",
+        "trial_id",
+        "choice_reference",
+        "choice_non_reference",
+        "choice_answer",
+        "choice_time",
+        "choice_comment",
+        "session_uuid",
     ]
     for row, ours in zip(rows, ratings_frame(store).itertuples(), strict=True):
         pair = {row["choice_reference"], row["choice_non_reference"]}
@@ -145,8 +158,12 @@ def test_acr_is_a_line_per_sound_with_all_questions(tmp_path):
     assert path.name == "lss.csv"
     rows = read(path)
     assert list(rows[0])[:6] == [
-        *("session_test_id", "trial_id", "stimuli_rating1", "stimuli_rating2"),
-        *("stimuli", "rating_time"),
+        "session_test_id",
+        "trial_id",
+        "stimuli_rating1",
+        "stimuli_rating2",
+        "stimuli",
+        "rating_time",
     ]
     assert len(rows) == 3 * 3 + 1
     frame = ratings_frame(store)
@@ -183,21 +200,21 @@ def test_json_brings_everything_to_another_machine(tmp_path):
 def test_files_that_are_no_results(tmp_path):
     store = panel(n=1)
     path = tmp_path / "results.json"
-    with pytest.raises(DatasetError, match="expected listening results, got FileNot"):
+    with pytest.raises(DatasetError, match=r"no results .*FileNot"):
         read_json(path, store)
     path.write_text("[1]")
-    with pytest.raises(DatasetError, match="got TypeError"):
+    with pytest.raises(DatasetError, match="TypeError"):
         read_json(path, store)
     path.write_text('{"format": 99}')
-    with pytest.raises(DatasetError, match="results of format 1, got 99"):
+    with pytest.raises(DatasetError, match="format 99"):
         read_json(path, store)
     write_json(store, path)
     document = json.loads(path.read_text("utf-8"))
     del document["heard"]
     document["listeners"][0]["id"] = "new"
     path.write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match="got KeyError: 'heard'"):
+    with pytest.raises(DatasetError, match="KeyError: 'heard'"):
         read_json(path, store)
     other = ResultStore(":memory:", Design("Other", "mushra", TRIALS))
-    with pytest.raises(InputError, match="answers to this very test"):
+    with pytest.raises(InputError, match="another test"):
         read_json(write_json(store, path), other)

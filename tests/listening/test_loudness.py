@@ -1,4 +1,4 @@
-"""Loudness: matched to a tenth of a dB, and told where it cannot be."""
+"""Loudness: matched to a tenth of a dB, or reported as not matched."""
 
 import pytest
 import torch
@@ -64,11 +64,11 @@ def test_what_is_too_short_to_be_measured_is_left_alone():
     assert measured_lufs(noise(0.4), RATE)[1] == ""
 
 
-def test_faint_noise_is_not_blown_up():
-    found = matching_gain(noise(level=0.001), -20.0, RATE)
-    assert found.gain_db == 20
-    assert found.note.startswith("not matched: +")
-    assert found.note.endswith("dB would be needed")
+def test_faint_noise_is_not_amplified_without_limit():
+    gain = matching_gain(noise(level=0.001), -20.0, RATE)
+    assert gain.gain_db == 20
+    assert gain.note.startswith("not matched: +")
+    assert gain.note.endswith("dB would be needed")
 
 
 def test_headroom_is_one_gain_for_all():
@@ -88,7 +88,7 @@ def test_headroom_never_makes_louder():
 
 
 def test_errors():
-    with pytest.raises(InputError, match="peak_db ≤ 0, got 1"):
+    with pytest.raises(InputError, match=r"peak_db .* got 1"):
         with_headroom({"a": torch.ones(1, 1)}, 1)
-    with pytest.raises(InputError, match="a sound of"):
+    with pytest.raises(InputError, match="reference"):
         match_loudness({"a": noise()}, RATE, to="reference")

@@ -1,4 +1,4 @@
-"""The mixing desk's laws: what Python mixes is what the browser plays."""
+"""The formulas of the mixer: Python computes the mix that the browser plays."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_residual_and_stems_sum_to_the_mixture():
     torch.testing.assert_close(mixer.mix(), mixture)
 
 
-def test_the_residual_is_told_in_db_of_the_mixture():
+def test_the_residual_is_in_db_of_the_mixture():
     given = stems()
     total = sum(given.values())
     mixer = StemMixer(given, 8000, 1.1 * total)
@@ -85,7 +85,7 @@ def test_mono_stems_are_two_equal_channels():
 def test_a_stem_called_residual_is_refused_beside_a_mixture():
     given = {"residual": torch.zeros(1, 80)}
     assert "residual" in repr(StemMixer(given, 8000).sounds)
-    with pytest.raises(InputError, match="stems beside the residual of the mixture"):
+    with pytest.raises(InputError, match="stem 'residual'"):
         StemMixer(given, 8000, torch.zeros(1, 80))
 
 

@@ -1,4 +1,4 @@
-"""The Python half of the rating page: what it shows, what it takes, what it refuses."""
+"""The rating page in the notebook: what it shows, which messages it accepts."""
 
 import sqlite3
 
@@ -82,7 +82,7 @@ def test_the_page_knows_letters_only(folder, sent):
     assert page(test)._names == ["Reference", *"ABCD"]
 
 
-def test_what_is_too_early_is_told_and_not_kept(folder):
+def test_an_early_answer_is_an_error_and_not_saved(folder):
     test = open_test(folder)
     say(test, "rate", label="A", score=3, question="quality")
     assert "Listen to A" in page(test)._state["error"]
@@ -94,7 +94,7 @@ def test_what_is_too_early_is_told_and_not_kept(folder):
     assert test.store.rows("ratings") == []
 
 
-def test_what_could_not_be_saved_is_told(folder):
+def test_an_answer_that_was_not_saved_is_an_error(folder):
     test = open_test(folder)
     test.store.close()
     with pytest.raises(sqlite3.ProgrammingError):
@@ -104,7 +104,7 @@ def test_what_could_not_be_saved_is_told(folder):
     )
 
 
-def test_a_choice_does_not_tell_whether_it_was_right(folder):
+def test_the_page_of_a_choice_has_no_score(folder):
     test = open_test(folder, test="abx")
     for label in ("A", "B", "X"):
         say(test, "heard", label=label, seconds=2.0)
@@ -165,7 +165,7 @@ def test_unknown_messages_are_ignored(folder):
 
 
 def test_a_design_needs_a_results_file(folder):
-    with pytest.raises(InputError, match="a results file beside a design, got None"):
+    with pytest.raises(InputError, match="results"):
         ListeningTest(design(folder))
     test = ListeningTest(design(folder), folder / "mine.sqlite")
     assert (folder / "mine.sqlite").exists()

@@ -1,14 +1,16 @@
-"""What is shown and said, as plain values; refusals come back as words."""
+"""What a page shows and sends, as plain values, and the HTML around it."""
 
 import json
+import re
 
 import pytest
 
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.dialog import take, view
+from mssedu.listening.test.pages import local_page, perform, remote_page, view
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
 
+HTML_TEST = {"title": "</script><b>Ears & eyes</b>", "sounds": []}
 TRIAL = Trial("a song", {"good": "g.wav", "bad": "b.wav"}, "true.wav", "mix.wav")
 
 
@@ -17,7 +19,10 @@ def session(test="mushra", **settings):
     return Session(ResultStore(":memory:", design))
 
 
-def test_every_page_is_plain_and_tells_no_names():
+# ---- plain values -------------------------------------------------------------------
+
+
+def test_every_page_is_plain_and_contains_no_names():
     listener = session(consent="Agree?", questionnaire={"age": ("young", "old")})
     kinds = []
     for words in (
@@ -38,7 +43,7 @@ def test_every_page_is_plain_and_tells_no_names():
             assert name not in json.dumps({**shown, "page": None})
         kinds.append(shown["kind"])
         for word in (*words, {"kind": "next"}):
-            assert take(listener, word) == ""
+            assert perform(listener, word) == ""
     assert kinds == ["consent", "questionnaire", "rating"]
     end = view(listener)
     assert (end["kind"], end["place"]) == ("end", 3)
@@ -47,8 +52,8 @@ def test_every_page_is_plain_and_tells_no_names():
 def test_what_the_pages_without_sounds_ask():
     listener = session(consent="Agree?", questionnaire={"age": ("young", "old")})
     assert view(listener)["asked"] == "Agree?"
-    take(listener, {"kind": "answer", "answers": {"consent": "yes"}})
-    take(listener, {"kind": "next"})
+    perform(listener, {"kind": "answer", "answers": {"consent": "yes"}})
+    perform(listener, {"kind": "next"})
     assert view(listener)["asked"] == {"age": ["young", "old"]}
     assert view(listener)["state"]["missing"] == ["Answer 'age'."]
 
@@ -64,19 +69,46 @@ def test_what_a_rating_page_shows():
 
 def test_refusals_are_words_and_nothing_is_kept():
     listener = session("abx")
-    wrong = take(listener, {"kind": "choose", "label": "A"})
+    wrong = perform(listener, {"kind": "choose", "label": "A"})
     assert "Listen to" in wrong
     assert view(listener)["state"]["choice"] == ""
-    assert "Do that first" in take(listener, {"kind": "next"})
-    assert take(listener, {"kind": "shout"}) == ""
+    assert "not finished" in perform(listener, {"kind": "next"})
+    assert perform(listener, {"kind": "shout"}) == ""
 
 
 def test_words_of_the_wrong_form_are_an_error():
     with pytest.raises(TypeError):
-        take(session(), {"kind": "heard", "how": "loud"})
+        perform(session(), {"kind": "heard", "how": "loud"})
 
 
 def test_who_declines_has_refused():
     listener = session(consent="Agree?")
-    take(listener, {"kind": "answer", "answers": {"consent": "no"}})
+    perform(listener, {"kind": "answer", "answers": {"consent": "no"}})
     assert view(listener)["kind"] == "refused"
+
+
+# ---- HTML ---------------------------------------------------------------------------
+
+
+def test_texts_of_the_test_stay_texts():
+    for page in (remote_page(HTML_TEST["title"]), local_page(HTML_TEST)):
+        assert (
+            "<title>&lt;/script&gt;&lt;b&gt;Ears &amp; eyes&lt;/b&gt;</title>" in page
+        )
+        assert page.count("</script>") == 2
+        (data,) = re.findall(r'type="application/json">(.*)</script>', page)
+        assert json.loads(data)["title"] == HTML_TEST["title"]
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    for page in (remote_page("?"), local_page(HTML_TEST)):
+        assert not re.search(r"https?:|src=|<link|^import |@import|url\(", page, re.M)
+
+
+def test_each_page_has_its_desk():
+    assert "openTest(remoteDesk, test.title" in remote_page("?")
+    assert "class LocalDesk" not in remote_page("?")
+    assert "openTest(new LocalDesk(test, localStorage), test.title" in local_page(
+        HTML_TEST
+    )
+    assert "remoteDesk" not in local_page(HTML_TEST)

@@ -1,4 +1,4 @@
-"""The player: its words and its picture."""
+"""The player: its texts and its picture."""
 
 import pytest
 import torch
@@ -25,5 +25,5 @@ def test_the_picture_has_the_frames_of_the_transform():
 
 
 def test_the_cap_is_named():
-    with pytest.raises(InputError, match="Player: expected at most 30 s, got 31"):
+    with pytest.raises(InputError, match="at most 30 s, got 31"):
         Player(torch.zeros(1, 31 * 8000), 8000)

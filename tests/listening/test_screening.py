@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.listening.results.screening import screen
+from mssedu.listening.results.ratings import screen
 
 
 def ratings(scores, stimulus="reference", question="quality"):
@@ -30,7 +30,7 @@ def test_one_miss_in_ten_stays_and_two_go():
             {"none": [100] * 10, "one": [50] + [100] * 9, "two": [50, 60] + [100] * 8}
         )
     )
-    assert found.kept == ("none", "one")
+    assert found.included == ("none", "one")
     assert found.excluded == {"two": "hidden reference below 90 in 20% of the items"}
 
 
@@ -38,12 +38,12 @@ def test_exactly_fifteen_percent_is_not_more():
     found = screen(
         ratings({"edge": [0] * 3 + [100] * 17, "over": [0] * 4 + [100] * 16})
     )
-    assert found.kept == ("edge",)
+    assert found.included == ("edge",)
 
 
 def test_ninety_is_good_enough():
-    assert screen(ratings({"just": [90] * 10})).kept == ("just",)
-    assert screen(ratings({"short": [89.9] * 10})).kept == ()
+    assert screen(ratings({"just": [90] * 10})).included == ("just",)
+    assert screen(ratings({"short": [89.9] * 10})).included == ()
 
 
 def test_who_takes_the_mid_anchor_for_excellent_goes():
@@ -59,7 +59,7 @@ def test_an_item_that_a_quarter_takes_for_excellent_is_at_fault_itself():
     few = {f"{i}": [95, 95] + [40] * 8 for i in range(2)}
     more = {f"{i}": [95, 95] + [40] * 8 for i in range(3)}
     rest = {f"other {i}": [40] * 10 for i in range(8)}
-    assert screen(ratings({**few, **rest}, "anchor70")).kept == tuple(rest)
+    assert screen(ratings({**few, **rest}, "anchor70")).included == tuple(rest)
     found = screen(ratings({**more, **dict(list(rest.items())[:7])}, "anchor70"))
     assert found.excluded == {}
     assert found.faulty_items == ("song 0 (quality)", "song 1 (quality)")
@@ -86,5 +86,5 @@ def test_another_mid_anchor_and_none():
 
 
 def test_no_ratings():
-    with pytest.raises(InputError, match="screen: expected ratings, got none"):
+    with pytest.raises(InputError, match="no ratings"):
         screen(ratings({}))

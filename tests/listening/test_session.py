@@ -1,4 +1,4 @@
-"""The rules of a test, one by one, and that nothing is kept but in the store."""
+"""The rules of a test, one by one; a session has no data beside the store."""
 
 import itertools
 
@@ -16,7 +16,8 @@ TRIALS = tuple(
 
 
 def begin(test="mushra", clock=None, **changes):
-    design = Design("?", test, TRIALS, **{"n_replicates": 0, **changes})
+    changes.setdefault("n_replicates", 0)
+    design = Design("?", test, TRIALS, **changes)
     ticks = itertools.count()
     return Session(
         ResultStore(":memory:", design), clock=clock or (lambda: next(ticks))
@@ -42,7 +43,12 @@ def test_a_page_of_mushra():
     assert session.labels == ("A", "B", "C", "D", "E")
     assert list(session.sounds) == ["Reference", *"ABCDE"]
     assert sorted(session.sounds.values()) == [
-        *("a", "anchor35", "anchor70", "b", "reference", "reference")
+        "a",
+        "anchor35",
+        "anchor70",
+        "b",
+        "reference",
+        "reference",
     ]
     assert session.progress == (0, 3)
 
@@ -66,7 +72,7 @@ def test_in_acr_nothing_is_compared():
 
 def test_a_sound_must_be_heard_before_it_is_rated():
     session = begin(least_heard_seconds=2)
-    with pytest.raises(InputError, match=r"heard, got 2 s not played\. Listen to A\."):
+    with pytest.raises(InputError, match=r"Listen to A .* 2 s"):
         session.rate("A", 50)
     session.heard("A", 1.5)
     with pytest.raises(InputError, match="Listen to A"):
@@ -89,7 +95,7 @@ def test_all_must_be_rated_and_the_reference_heard():
     for label in "ABCDE":
         session.heard(label, 1)
         session.rate(label, 0)  # where the slider starts counts as well, if it is said
-    with pytest.raises(InputError, match=r"page 1 of 3: .* got Listen to Reference\."):
+    with pytest.raises(InputError, match=r"not finished: Listen to Reference\."):
         session.finish()
     session.heard("Reference", 1)
     assert session.missing == []
@@ -101,17 +107,17 @@ def test_all_must_be_rated_and_the_reference_heard():
 @pytest.mark.parametrize("score", [-1, 101, float("nan")])
 def test_ratings_have_a_range(score):
     session = begin(least_heard_seconds=0)
-    with pytest.raises(InputError, match=r"score in \[0, 100\]"):
+    with pytest.raises(InputError, match="score must be from 0 to 100"):
         session.rate("A", score)
 
 
 def test_acr_has_five_ratings_and_two_questions():
     session = begin("acr", least_heard_seconds=0)
-    with pytest.raises(InputError, match=r"expected 1, 2, 3, 4 or 5, got 2\.5"):
+    with pytest.raises(InputError, match=r"score .* got 2\.5"):
         session.rate("A", 2.5, "quality")
-    with pytest.raises(InputError, match=r"score in \[1, 5\]"):
+    with pytest.raises(InputError, match="score must be from 1 to 5"):
         session.rate("A", 6, "quality")
-    with pytest.raises(InputError, match="a question of"):
+    with pytest.raises(InputError, match="question"):
         session.rate("A", 3)
     session.rate("A", 3, "quality")
     assert session.missing == ["Rate A (contamination)."]
@@ -119,14 +125,15 @@ def test_acr_has_five_ratings_and_two_questions():
 
 def test_labels_questions_and_sounds_are_checked():
     session = begin()
-    with pytest.raises(InputError, match="a label of"):
+    with pytest.raises(InputError, match="label 'F'"):
         session.rate("F", 50)
-    with pytest.raises(InputError, match="a label of"):
+    with pytest.raises(InputError, match="label 'Reference'"):
         session.rate("Reference", 50)
-    with pytest.raises(InputError, match="a sound of"):
+    with pytest.raises(InputError, match="sound 'anchor35'"):
         session.heard("anchor35", 1)
-    with pytest.raises(InputError, match="seconds in"):
-        session.heard("A", float("inf"))
+    for seconds in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(InputError, match="seconds"):
+            session.heard("A", seconds)
 
 
 def test_a_rating_may_be_changed_until_the_page_is_left():
@@ -165,9 +172,9 @@ def test_only_x_makes_an_answer_wrong(test):
 
 
 def test_rating_and_choosing_are_not_mixed_up():
-    with pytest.raises(InputError, match=r"on which to choose, got trial of mushra"):
+    with pytest.raises(InputError, match=r"choose here: .* mushra"):
         begin().choose("A")
-    with pytest.raises(InputError, match=r"on which to rate, got trial of 2afc"):
+    with pytest.raises(InputError, match=r"rate here: .* 2afc"):
         begin("2afc").rate("A", 1)
 
 
@@ -178,9 +185,9 @@ def test_consent_comes_first():
     session = begin(consent="Do you agree?")
     assert session.page.kind == "consent"
     assert session.missing == ["Agree or decline."]
-    with pytest.raises(InputError, match="on which to rate, got consent"):
+    with pytest.raises(InputError, match="consent"):
         session.rate("A", 1)
-    with pytest.raises(InputError, match="a value for 'consent' of"):
+    with pytest.raises(InputError, match="maybe"):
         session.answer({"consent": "maybe"})
     session.answer({"consent": "yes"})
     session.finish()
@@ -202,11 +209,11 @@ def test_who_does_not_consent_is_asked_nothing_else():
 def test_the_questionnaire():
     session = begin(questionnaire={"age": ("< 30", "≥ 30"), "headphones": ()})
     assert session.missing == ["Answer 'age'.", "Answer 'headphones'."]
-    with pytest.raises(InputError, match="a value for 'age' of"):
+    with pytest.raises(InputError, match="answer to 'age'"):
         session.answer({"age": "12"})
-    with pytest.raises(InputError, match="an answer to 'headphones', got ' '"):
+    with pytest.raises(InputError, match="'headphones' is empty"):
         session.answer({"headphones": " "})
-    with pytest.raises(InputError, match="a question of"):
+    with pytest.raises(InputError, match="question 'name'"):
         session.answer({"name": "Bob"})
     session.answer({"age": "< 30"})
     assert session.missing == ["Answer 'headphones'."]
@@ -230,7 +237,7 @@ def test_to_the_end():
     assert session.sounds == {}
     with pytest.raises(InputError, match="The test is over"):
         session.finish()
-    with pytest.raises(InputError, match="got end of the test"):
+    with pytest.raises(InputError, match="over"):
         session.rate("A", 1)
     session.comment("too late")  # is not kept anywhere
 
@@ -253,7 +260,7 @@ def test_a_new_session_is_where_the_old_one_was():
 
 def test_an_unknown_listener():
     session = begin()
-    with pytest.raises(InputError, match="a listener of"):
+    with pytest.raises(InputError, match="nobody"):
         Session(session._store, "nobody")
 
 

@@ -1,4 +1,4 @@
-"""What may be heard together, and how it is written for the browser."""
+"""Which sounds a widget accepts, and how it encodes them for the browser."""
 
 import io
 
@@ -18,7 +18,7 @@ from mssedu.listening.widgets.sounds import (
 
 def test_sounds_become_float32_on_the_cpu():
     given = torch.randn(2, 100, dtype=torch.float64, requires_grad=True)
-    sound = check_sounds("X", {"a": given}, 8000)["a"]
+    sound = check_sounds({"a": given}, 8000)["a"]
     assert sound.dtype == torch.float32
     assert not sound.requires_grad
     torch.testing.assert_close(sound, given.detach().float())
@@ -26,40 +26,40 @@ def test_sounds_become_float32_on_the_cpu():
 
 @pytest.mark.parametrize("shape", [(100,), (3, 100), (2, 0), (1, 2, 100)])
 def test_another_shape_is_refused(shape):
-    wanted = r"X: expected a as \(channels 1 or 2, samples ≥ 1\), got .* audio\[None\]"
-    with pytest.raises(InputError, match=wanted):
-        check_sounds("X", {"a": torch.zeros(shape)}, 8000)
+    with pytest.raises(InputError, match=r"vocals .*(channels|samples)"):
+        check_sounds({"vocals": torch.zeros(shape)}, 8000)
+    with pytest.raises(InputError, match=r"audio .*(channels|samples)"):
+        check_sounds({"": torch.zeros(shape)}, 8000)  # as `Player` without a label
 
 
 def test_sounds_of_two_lengths_are_refused():
-    wanted = r"X: expected b shaped \(1, 100\) like the first sound, got \(1, 99\)"
-    with pytest.raises(InputError, match=wanted):
-        check_sounds("X", {"a": torch.zeros(1, 100), "b": torch.zeros(1, 99)}, 8000)
+    with pytest.raises(InputError, match=r"a is \(1, 100\), b is \(1, 99\)"):
+        check_sounds({"a": torch.zeros(1, 100), "b": torch.zeros(1, 99)}, 8000)
 
 
 def test_no_sound_is_refused():
-    with pytest.raises(InputError, match="X: expected at least one sound"):
-        check_sounds("X", {}, 8000)
+    with pytest.raises(InputError, match="sounds is empty"):
+        check_sounds({}, 8000)
 
 
 def test_nan_is_refused():
-    with pytest.raises(InputError, match="finite samples, got 100 NaN"):
-        check_sounds("X", {"a": torch.full((1, 100), torch.nan)}, 8000)
+    with pytest.raises(InputError, match="a has 100 NaN"):
+        check_sounds({"a": torch.full((1, 100), torch.nan)}, 8000)
 
 
 @pytest.mark.parametrize("rate", [7999, 96001])
 def test_rates_that_browsers_do_not_play_are_refused(rate):
-    with pytest.raises(InputError, match=r"sample_rate \(Hz\) in \[8000, 96000\]"):
-        check_sounds("X", {"a": torch.zeros(1, 10)}, rate)
+    with pytest.raises(InputError, match="sample_rate"):
+        check_sounds({"a": torch.zeros(1, 10)}, rate)
 
 
 def test_the_caps_name_themselves_and_the_remedy():
-    check_size("X", 1, 2, 30 * 44100, 44100)
-    with pytest.raises(InputError, match=r"at most 30 s, got 30\.1 s\. Cut an excerpt"):
-        check_size("X", 1, 2, 30 * 44100 + 4410, 44100)
-    check_size("X", 3, 2, 30 * 44100, 44100)
-    with pytest.raises(InputError, match=r"at most 20 MB, got 21\.2 MB"):
-        check_size("X", 4, 2, 30 * 44100, 44100)
+    check_size(1, 2, 30 * 44100, 44100)
+    with pytest.raises(InputError, match=r"30 s, got 30\.1 s\..* audio\[:, : 30 "):
+        check_size(1, 2, 30 * 44100 + 4410, 44100)
+    check_size(3, 2, 30 * 44100, 44100)
+    with pytest.raises(InputError, match=r"20 MB, got 21\.2 MB"):
+        check_size(4, 2, 30 * 44100, 44100)
 
 
 def test_sixteen_bits_lose_half_a_step_at_most():
@@ -72,8 +72,8 @@ def test_sixteen_bits_lose_half_a_step_at_most():
 
 def test_beyond_full_scale_nothing_is_cut_off():
     samples, scale = encode(torch.tensor([[3.0, -1.5]]))
-    heard = np.frombuffer(samples, "<i2") / 32767 * scale
-    np.testing.assert_allclose(heard, [3.0, -1.5], atol=1e-4)
+    decoded = np.frombuffer(samples, "<i2") / 32767 * scale
+    np.testing.assert_allclose(decoded, [3.0, -1.5], atol=1e-4)
 
 
 def test_plain_players_hold_each_sound():

@@ -83,9 +83,9 @@ def test_who_has_not_rated_all_is_left_out():
 def test_questions_are_not_mixed():
     scores = np.ones((2, 1, 2))
     both = pd.concat([frame(scores), frame(3 * scores, question="bleed")])
-    with pytest.raises(InputError, match="a question of"):
+    with pytest.raises(InputError, match=r"question is not given.* quality, bleed"):
         listener_means(both)
-    with pytest.raises(InputError, match="a question of"):
+    with pytest.raises(InputError, match="unknown question 'bled'"):
         of_question(both, "bled")
     assert (listener_means(both, "bleed") == 3).all(axis=None)
 
@@ -111,7 +111,7 @@ def test_few_listeners_have_no_intervals():
     (two,) = summarize(means([[4], [6]], "a"))
     assert two.bootstrap is None
     assert two.t_interval == pytest.approx((5 - 12.7062, 5 + 12.7062), abs=1e-3)
-    with pytest.raises(InputError, match="at least 1 listeners, got 0"):
+    with pytest.raises(InputError, match=r"listeners.* got 0"):
         summarize(means([], "a"))
 
 
@@ -121,13 +121,27 @@ def test_few_listeners_have_no_intervals():
 def test_friedman_of_a_textbook():
     """Hollander and Wolfe 1973, p. 140: rounding first base, chi-squared 11.143."""
     seconds = [
-        *([5.40, 5.50, 5.55], [5.85, 5.70, 5.75], [5.20, 5.60, 5.50]),
-        *([5.55, 5.50, 5.40], [5.90, 5.85, 5.70], [5.45, 5.55, 5.60]),
-        *([5.40, 5.40, 5.35], [5.45, 5.50, 5.35], [5.25, 5.15, 5.00]),
-        *([5.85, 5.80, 5.70], [5.25, 5.20, 5.10], [5.65, 5.55, 5.45]),
-        *([5.60, 5.35, 5.45], [5.05, 5.00, 4.95], [5.50, 5.50, 5.40]),
-        *([5.45, 5.55, 5.50], [5.55, 5.55, 5.35], [5.45, 5.50, 5.55]),
-        *([5.50, 5.45, 5.25], [5.65, 5.60, 5.40], [5.70, 5.65, 5.55]),
+        [5.40, 5.50, 5.55],
+        [5.85, 5.70, 5.75],
+        [5.20, 5.60, 5.50],
+        [5.55, 5.50, 5.40],
+        [5.90, 5.85, 5.70],
+        [5.45, 5.55, 5.60],
+        [5.40, 5.40, 5.35],
+        [5.45, 5.50, 5.35],
+        [5.25, 5.15, 5.00],
+        [5.85, 5.80, 5.70],
+        [5.25, 5.20, 5.10],
+        [5.65, 5.55, 5.45],
+        [5.60, 5.35, 5.45],
+        [5.05, 5.00, 4.95],
+        [5.50, 5.50, 5.40],
+        [5.45, 5.55, 5.50],
+        [5.55, 5.55, 5.35],
+        [5.45, 5.50, 5.55],
+        [5.50, 5.45, 5.25],
+        [5.65, 5.60, 5.40],
+        [5.70, 5.65, 5.55],
         [6.30, 6.30, 6.25],
     ]
     found = friedman(means(seconds))
@@ -138,9 +152,9 @@ def test_friedman_of_a_textbook():
 
 def test_friedman_needs_something_to_compare():
     assert friedman(means([[1, 1, 1], [2, 2, 2]])).p == 1
-    with pytest.raises(InputError, match="at least 3 stimuli, got 2"):
+    with pytest.raises(InputError, match=r"stimuli.* got 2"):
         friedman(means([[1, 2]], "ab"))
-    with pytest.raises(InputError, match="at least 2 listeners, got 1"):
+    with pytest.raises(InputError, match=r"listeners.* got 1"):
         friedman(means([[1, 2, 3]]))
 
 
@@ -154,7 +168,7 @@ def test_pairs_and_holm():
     assert found["a", "b"].test.p == pytest.approx(2**-9)
     assert found["a", "b"].p_holm == pytest.approx(3 * 2**-9)
     assert found["b", "c"].p_holm > 0.05
-    with pytest.raises(InputError, match="at least 2 stimuli, got 1"):
+    with pytest.raises(InputError, match=r"stimuli.* got 1"):
         compare(means([[1]], "a"))
 
 
@@ -192,9 +206,10 @@ def test_without_a_difference_the_chance_is_alpha():
 
 
 def test_the_note_says_how_many_it_takes():
-    assert power_note(5, 4).endswith("below 0.38. It takes 8.")
+    assert power_note(5, 4).endswith("below 0.38. At least 8 listeners are needed.")
     assert (
         power_note(8, 4) == "With 8 listeners p can fall to 0.047, if they all agree."
     )
-    with pytest.raises(InputError, match="n_systems"):
-        power_table(1)
+    for refuse in (lambda: power_table(1), lambda: power_note(5, 1)):
+        with pytest.raises(InputError, match="n_systems"):
+            refuse()

@@ -30,10 +30,9 @@ def folder(tmp_path):
 
 
 def design(folder, test="mushra", *, trial=None, **changes):
-    trial = {"start_seconds": 0.5, "duration_seconds": 1.0} | (trial or {})
+    part = {"start_seconds": 0.5, "duration_seconds": 1.0} | (trial or {})
     files = {"a": "a.wav", "b": "b.wav"}
-    parts = {"reference": "r.wav", "mixture": "m.wav"}
-    one = Trial("song", files, **{**parts, **trial})
+    one = Trial("song", files, reference="r.wav", mixture="m.wav", **part)
     changes = {"anchors": ("anchor35", "mixture")} | changes
     return Design("?", test, (one,), folder=folder, **changes)
 
@@ -49,7 +48,7 @@ def test_all_stimuli_one_length_one_loudness(folder):
         assert loudness[name] == pytest.approx(loudness["reference"], abs=0.1)
 
 
-def test_the_log_tells_each_gain(folder):
+def test_the_log_contains_each_gain(folder):
     found = load_stimuli(design(folder), "song")
     log = {name: gain for name, gain, _ in found.log()}
     assert log["a"] - log["reference"] == pytest.approx(6.0, abs=0.3)
@@ -88,15 +87,13 @@ def test_ends_are_faded(folder):
 
 def test_the_files_of_a_trial_must_be_alike(folder):
     write(folder, "b", noise(0.1, seconds=1.2))
-    with pytest.raises(
-        InputError, match=r"b\.wav: expected 16000 Hz, 1 channels, 16000"
-    ):
+    with pytest.raises(InputError, match=r"b\.wav has .* 1 channels, 16000 samples"):
         load_stimuli(design(folder), "song")
     write(folder, "b", noise(0.1, channels=2))
-    with pytest.raises(InputError, match="got 16000 Hz, 2 channels"):
+    with pytest.raises(InputError, match="has 16000 Hz, 2 channels"):
         load_stimuli(design(folder), "song")
     write(folder, "b", noise(0.1), rate=2 * RATE)
-    with pytest.raises(InputError, match="got 32000 Hz"):
+    with pytest.raises(InputError, match="has 32000 Hz"):
         load_stimuli(design(folder), "song")
 
 
@@ -104,7 +101,7 @@ def test_nan_and_missing_files(folder):
     (folder / "b.wav").unlink()
     with pytest.raises(AudioFileError):
         load_stimuli(design(folder), "song")
-    with pytest.raises(InputError, match="a trial of"):
+    with pytest.raises(InputError, match="another song"):
         load_stimuli(design(folder), "another song")
 
 
@@ -112,7 +109,7 @@ def test_mushra_excerpts_are_short(folder):
     for name in "abrm":
         write(folder, name, noise(0.1, seconds=12.5))
     long = {"start_seconds": 0.0, "duration_seconds": None}
-    with pytest.raises(InputError, match=r"at most 12 s, as .*, got 12\.5 s"):
+    with pytest.raises(InputError, match=r"12\.5 s long"):
         load_stimuli(design(folder, trial=long), "song")
     found = load_stimuli(design(folder, "acr", anchors=(), trial=long), "song")
     assert found.sounds["a"].shape[1] == 12.5 * RATE

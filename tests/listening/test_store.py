@@ -1,4 +1,4 @@
-"""Nothing said is lost: killed, reopened, written by several at once, merged."""
+"""No saved answer is lost: killed, reopened, written by several at once, merged."""
 
 import os
 import signal
@@ -222,30 +222,30 @@ def test_another_test_gets_another_file(tmp_path):
     path = tmp_path / "results.sqlite"
     ResultStore(path, DESIGN).close()
     changed = Design("?", "mushra", TRIALS, least_heard_seconds=0, seed=1)
-    with pytest.raises(InputError, match=r"this very test, got seed: 0, now 1\. Undo"):
+    with pytest.raises(InputError, match=r"seed: 0, now 1"):
         ResultStore(path, changed)
 
 
 def test_files_that_are_no_results(tmp_path):
-    with pytest.raises(DatasetError, match="expected results, got no such file"):
+    with pytest.raises(DatasetError, match=r"none\.sqlite does not exist"):
         ResultStore(tmp_path / "none.sqlite")
     file = tmp_path / "text.sqlite"
     file.write_text("no database, but long enough to be taken for one" * 100)
-    with pytest.raises(DatasetError, match="expected results, got file is not a data"):
+    with pytest.raises(DatasetError, match=r"text\.sqlite is not a results file"):
         ResultStore(file, DESIGN)
     empty = tmp_path / "empty.sqlite"
     empty.touch()
-    with pytest.raises(InputError, match="expected a listening test, got none"):
+    with pytest.raises(InputError, match=r"empty\.sqlite contains no test"):
         ResultStore(empty)
 
 
 def test_unknown_tables_and_listeners():
     store = ResultStore(":memory:", DESIGN)
-    with pytest.raises(InputError, match="a table of"):
+    with pytest.raises(InputError, match="table 'scores'"):
         store.rows("scores")
-    with pytest.raises(InputError, match="a table of"):
+    with pytest.raises(InputError, match="table 'gains'"):
         store.rows("gains", "somebody")
-    with pytest.raises(InputError, match="a listener of"):
+    with pytest.raises(InputError, match="somebody"):
         store.pages("somebody")
 
 
@@ -282,7 +282,7 @@ def test_results_of_two_machines_are_merged_once():
     assert here.pages(other) == there.pages(other)
     assert here.rows("ratings", other) == there.rows("ratings")
     changed = {**document, "design": {**document["design"], "title": "!"}}
-    with pytest.raises(InputError, match=r"title: .*Analyze the two tests apart"):
+    with pytest.raises(InputError, match=r"another test .*title: "):
         here.merge(changed)
 
 

@@ -1,4 +1,4 @@
-"""The switch: order, letters and the unveiling."""
+"""The switch: order, letters, and the names after reveal."""
 
 import pytest
 import torch
@@ -48,5 +48,5 @@ def test_the_page_can_ask_to_reveal():
 @pytest.mark.parametrize("n", [1, 10])
 def test_too_few_and_too_many_are_refused(n):
     sounds = {str(i): torch.zeros(1, 80) for i in range(n)}
-    with pytest.raises(InputError, match=f"ABSwitch: expected 2 … 9 sounds, got {n}"):
+    with pytest.raises(InputError, match=f"2 … 9 sounds, got {n}"):
         ABSwitch(sounds, 8000)

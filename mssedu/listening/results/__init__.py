@@ -1,12 +1,11 @@
-"""What the ratings of a listening test say.
+"""The results of a listening test: statistics, tables, report and files.
 
-ratings     means, intervals, Friedman's test, pairs, power
-choices     ABX and 2AFC: counts, d', least correct
-screening   which listeners cannot be relied on
-agreement   do metrics rank the systems as listeners do?
-tables      all of it as tables
-report      an HTML page with figures and LaTeX
-export      CSV and JSON
+ratings     screening of listeners, means, intervals, Friedman's test, pairs, power
+choices     abx and 2afc: counts, d′, the fewest right answers that are significant
+agreement   do listeners repeat their ratings, and does a metric rank systems alike?
+tables      ratings, pairs and choices as DataFrames
+report      an HTML page with a figure, and tables for LaTeX
+export      DataFrame, CSV and JSON
 simulate    a panel of simulated listeners
 """
 
@@ -14,15 +13,23 @@ import lazy_loader
 
 _NAMES = {
     "ratings": [
+        "Compared",
+        "Friedman",
+        "Power",
         "Rated",
+        "Screening",
         "compare",
         "friedman",
         "listener_means",
+        "of_question",
         "power_note",
         "power_table",
+        "screen",
         "summarize",
     ],
     "choices": [
+        "Choices",
+        "ListenerChoices",
         "abx_d_prime",
         "abx_share_correct",
         "afc_d_prime",
@@ -31,14 +38,21 @@ _NAMES = {
         "least_correct",
         "pooled",
     ],
-    "screening": ["Screening", "screen"],
     "agreement": [
+        "RankAgreement",
         "concordance",
         "excerpt_scores",
         "rank_agreement",
         "replicate_agreement",
     ],
-    "tables": ["pair_note", "pair_table", "rating_table"],
+    "tables": [
+        "FORMATS",
+        "choice_note",
+        "choice_table",
+        "pair_note",
+        "pair_table",
+        "rating_table",
+    ],
     "report": ["ratings_figure", "write_report"],
     "export": ["ratings_frame", "read_json", "write_csv", "write_json"],
     "simulate": ["Panel", "draw_ratings", "sit_through"],

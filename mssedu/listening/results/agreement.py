@@ -1,12 +1,12 @@
-"""Do ratings agree: with themselves when asked again, and with a metric?
+"""Whether ratings are repeatable, and whether a metric ranks sounds as listeners do.
 
     replicates   first and second rating of the same page ──▶ concordance, per listener
-    metric       mean rating and score of the same sound ──▶ Kendall's τ, Spearman's ρ
+    metric       mean rating and score of the same sound  ──▶ Kendall's τ, Spearman's ρ
 
-Concordance is correlation that also wants the same values: 1 if all pairs are equal,
-lower if the second ratings are all shifted or stretched. For a metric only the order
-can be asked of, and within a song above all: that some songs are harder for systems and
-metrics alike makes a correlation over songs look good.
+Concordance is a correlation that also requires equal values: it is 1 if all pairs are
+equal, and lower if the second ratings are shifted or scaled. A metric and a rating have
+different units, so only their order is compared, above all within each song: if some
+songs are harder for all systems, then a correlation over songs looks better than it is.
 
 Sources: Lin 1989, "A concordance correlation coefficient to evaluate reproducibility";
 Kendall 1938; Spearman 1904. Notebook: 14.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mssedu.errors import InputError, message
+from mssedu.errors import InputError
 from mssedu.listening.results.ratings import of_question
 from mssedu.listening.test.design import REFERENCE, Design
 from mssedu.listening.test.stimuli import load_excerpts
@@ -33,22 +33,24 @@ if TYPE_CHECKING:
 class RankAgreement:
     """How well the order of ratings follows the order of scores."""
 
-    kendall: float  # τ-b over all sounds; NaN where either side is constant
+    kendall: float  # τ-b over all sounds; NaN if the ratings or the scores are constant
     spearman: float  # ρ over all sounds
     n: int  # sounds
     kendall_within: float  # mean τ-b of the trials: the order of systems in one song
     spearman_within: float
-    n_trials: int  # with at least two sounds that differ in both
+    n_trials: int  # trials with at least two sounds that differ in rating and score
 
 
 def concordance(first: Sequence[float], second: Sequence[float]) -> float:
-    """Lin's concordance correlation coefficient; NaN if nothing varies.
+    """Lin's concordance correlation coefficient, -1 … 1; NaN if nothing varies.
+
+    2 cov(first, second) / (var(first) + var(second) + (mean(first) - mean(second))²).
 
     Args:
         first, second: ratings of the same things, in the same order.
 
     Raises:
-        InputError: unequal numbers of them, or fewer than two.
+        InputError: unequal numbers of ratings, or fewer than two.
 
     Example:
         >>> round(concordance([1, 2, 3], [1, 2, 3]), 3)
@@ -57,69 +59,74 @@ def concordance(first: Sequence[float], second: Sequence[float]) -> float:
         0.013
     """
     if len(first) != len(second) or len(first) < 2:
-        remedy = "Give two ratings of each of at least two things."
-        got = f"{len(first)} and {len(second)}"
-        raise InputError(message("concordance", "as many ratings twice", got, remedy))
+        raise InputError(
+            "first and second must be ratings of the same things, at least two: got "
+            f"{len(first)} and {len(second)}."
+        )
     a, b = np.asarray(first, float), np.asarray(second, float)
     spread = a.var() + b.var() + (a.mean() - b.mean()) ** 2
-    both = ((a - a.mean()) * (b - b.mean())).mean()
-    return float(2 * both / spread) if spread else math.nan
+    covariance = ((a - a.mean()) * (b - b.mean())).mean()
+    return float(2 * covariance / spread) if spread else math.nan
 
 
 def replicate_agreement(
     ratings: "DataFrame", systems: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """Concordance of each listener between the first and the second time.
+    """Concordance between the first and the second ratings of each listener.
 
     Args:
-        ratings: as `export.ratings_frame` gives them.
-        systems: stimuli to look at; leave out reference and anchors, which everyone
-            rates alike twice. All if None.
+        ratings: as `export.ratings_frame` returns them.
+        systems: stimuli to use (None: all). Leave out reference and anchors: almost
+            every listener gives them the same rating twice.
 
     Returns:
-        listener -> concordance, NaN for fewer than two pairs.
+        listener -> concordance, NaN for fewer than two pairs of ratings.
     """
     keys = ["listener", "trial", "question", "stimulus"]
     rows = ratings if systems is None else ratings[ratings.stimulus.isin(systems)]
     again = rows[rows.replicate.astype(bool)]
     first = rows[~rows.replicate.astype(bool)]
     both = first.merge(again, on=keys, suffixes=("_first", "_again"))
-    found = {}
+    agreement = {}
     for listener in dict.fromkeys(ratings.listener):
-        mine = both[both.listener == listener]
-        pairs = list(mine.score_first), list(mine.score_again)
-        found[listener] = concordance(*pairs) if len(mine) > 1 else math.nan
-    return found
+        own = both[both.listener == listener]
+        agreement[listener] = (
+            concordance(list(own.score_first), list(own.score_again))
+            if len(own) > 1
+            else math.nan
+        )
+    return agreement
 
 
 def excerpt_scores(design: Design) -> dict[tuple[str, str], float]:
-    """`usdr` of exactly the excerpts that were heard, before their levels were matched.
+    """`usdr` of exactly the excerpts of the test, before their levels are matched.
 
-    Scores of whole songs would be scores of something else than the ratings.
+    Scores of whole songs do not belong to the ratings, which are of excerpts.
 
     Args:
         design: a test with a reference.
 
     Returns:
-        (trial, system) -> dB, for the trials that count and whose reference is not
+        (trial, system) -> dB, without practice trials and trials whose reference is
         silent.
 
     Raises:
-        InputError: a trial without a reference, or files that do not fit.
+        InputError: a trial without a reference, or files that do not fit together.
         AudioFileError: a file that cannot be read.
     """
-    found = {}
+    scores = {}
     for trial in design.counted:
         parts, _ = load_excerpts(design, trial)
         if REFERENCE not in parts:
-            remedy = "A score needs the true stem."
-            where = f"trial {trial.name!r}"
-            raise InputError(message(where, "a file of its reference", "none", remedy))
+            raise InputError(
+                f"trial {trial.name!r} has no reference. A score needs the file of the "
+                "true stem."
+            )
         for system in design.conditions:
             score = usdr(reference=parts[REFERENCE], estimate=parts[system])
             if not score.isnan():
-                found[trial.name, system] = float(score)
-    return found
+                scores[trial.name, system] = float(score)
+    return scores
 
 
 def rank_agreement(
@@ -127,37 +134,46 @@ def rank_agreement(
     scores: Mapping[tuple[str, str], float],
     question: str | None = None,
 ) -> RankAgreement:
-    """Mean ratings against a metric, over all sounds and within each trial.
+    """Rank correlation of mean ratings and a metric, over all sounds and within trials.
 
     Args:
-        ratings: as `export.ratings_frame` gives them.
-        scores: (trial, stimulus) -> score, such as `usdr`; sounds without one are left
-            out.
-        question: which; may be left out if there is only one.
+        ratings: as `export.ratings_frame` returns them.
+        scores: (trial, stimulus) -> score, such as `usdr`; sounds without a score are
+            left out.
+        question: of the test; may be omitted if there is only one.
 
     Raises:
         InputError: an unknown question, or fewer than two sounds that have both.
     """
     rows = of_question(ratings, question)
     means = rows.groupby(["trial", "stimulus"], sort=False).score.mean()
-    both = [(t, m, scores[t, s]) for (t, s), m in means.items() if (t, s) in scores]
-    if len(both) < 2:
-        remedy = "Name trials and stimuli as the ratings do."
-        wanted = "scores of at least two rated sounds"
-        raise InputError(message("rank_agreement", wanted, len(both), remedy))
-    kendall, spearman = _ranks([b[1:] for b in both])
-    by_trial: dict[str, list[tuple[float, ...]]] = {}
-    for trial, *pair in both:
-        by_trial.setdefault(trial, []).append(tuple(pair))
-    within = [_ranks(pairs) for pairs in by_trial.values()]
+    by_trial: dict[str, list[tuple[float, float]]] = {}
+    for (trial, stimulus), mean in means.items():
+        if (trial, stimulus) in scores:
+            pair = (mean, scores[trial, stimulus])
+            by_trial.setdefault(trial, []).append(pair)
+    pairs = [pair for trial in by_trial.values() for pair in trial]
+    if len(pairs) < 2:
+        raise InputError(
+            f"scores has values for {len(pairs)} of the rated sounds, and at least two "
+            "are needed. Use the names of trials and stimuli in the ratings."
+        )
+    kendall, spearman = _rank_correlations(pairs)
+    within = [_rank_correlations(trial) for trial in by_trial.values()]
     defined = [pair for pair in within if not math.isnan(pair[0])]
-    mean = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
-    inside = float(mean[0]), float(mean[1]), len(defined)
-    return RankAgreement(kendall, spearman, len(both), *inside)
+    mean_within = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
+    return RankAgreement(
+        kendall=kendall,
+        spearman=spearman,
+        n=len(pairs),
+        kendall_within=float(mean_within[0]),
+        spearman_within=float(mean_within[1]),
+        n_trials=len(defined),
+    )
 
 
-def _ranks(pairs: Sequence[tuple[float, ...]]) -> tuple[float, float]:
-    """Kendall's τ-b and Spearman's ρ; NaN where one side does not vary."""
+def _rank_correlations(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Kendall's τ-b and Spearman's ρ; NaN if one side does not vary."""
     from scipy.stats import kendalltau, spearmanr
 
     a, b = zip(*pairs, strict=True)

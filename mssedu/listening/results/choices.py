@@ -1,15 +1,16 @@
-"""What choices between two say: is a difference heard, which version is preferred?
+"""Statistics of choices between two sounds: difference or guessing, and preference.
 
-    abx    right answers of n   ── one-sided binomial test ──▶ heard, or guessed?
-    2afc   votes for one of n   ── two-sided binomial test ──▶ preferred, or not?
+    abx    right answers of n   ── one-sided binomial test ──▶ difference, or guessing?
+    2afc   votes for one of n   ── two-sided binomial test ──▶ preference, or none?
 
-Exact for the answers of one listener, who is asked again and again. Answers of several
-listeners are no coin tosses of one coin: pooled, they say something about these
-listeners, not about others. So every listener has a line, and p-values by Holm.
+The tests are exact for one listener who answers many times. The answers of several
+listeners do not have one common probability: a pooled count describes these listeners
+and does not generalize to others. So each listener is tested alone, and the p-values
+are corrected by Holm's method.
 
-d′ tells how far apart two sounds are in units of the listener's own uncertainty,
-whatever the test. In abx it is that of a listener who compares X with A and with B
-(differencing model); in 2afc that of Thurstone's case V.
+d′ is the distance between two sounds in units of the listener's own uncertainty; it
+does not depend on the kind of test. In abx the listener compares X with A and with B
+(differencing model); 2afc follows Thurstone's case V.
 
 Sources: Clopper and Pearson 1934; Macmillan and Creelman 2005, "Detection theory: a
 user's guide", ch. 9; Thurstone 1927. Notebooks: 13, 14.
@@ -19,25 +20,26 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import check_name, check_range
 from mssedu.evaluation.statistics import holm
+from mssedu.listening.results.ratings import check_not_empty
 from mssedu.listening.test.design import CHOICES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FARTHEST = 20.0  # d′ beyond which probabilities are 1 in floating point
+FARTHEST = 20.0  # above this d′, a probability is 1 in floating point
 
 
 @dataclass(frozen=True)
 class Choices:
-    """How often one of two answers was given."""
+    """How often listeners gave one of two answers."""
 
     count: int
     n: int
-    p: float  # if both were equally likely: abx one-sided, 2afc two-sided
+    p: float  # if both answers were equally likely: abx one-sided, 2afc two-sided
     interval: tuple[float, float]  # of the share, 95 %, Clopper-Pearson
-    d_prime: float  # infinite where all answers are the same; negative below chance
+    d_prime: float  # infinite if all answers are the same; negative below chance
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,19 @@ class ListenerChoices:
     first: str
     second: str
     choices: Choices  # right answers (abx), or votes for `second` (2afc)
-    p_holm: float  # of all lines together
+    p_holm: float  # corrected for the number of all lines
 
 
 def count_choices(count: int, n: int, test: str) -> Choices:
     """Test, interval and d′ of a number of answers.
 
     Args:
-        count: right answers, or votes for one of the two.
-        n: all answers.
+        count: right answers (abx), or votes for one of the two (2afc).
+        n: number of all answers.
         test: "abx" or "2afc".
 
     Raises:
-        InputError: another test, no answers, or more right ones than all.
+        InputError: another test, no answers, or a count above n.
 
     Example:
         >>> round(count_choices(7, 8, "abx").p, 4)
@@ -72,14 +74,14 @@ def count_choices(count: int, n: int, test: str) -> Choices:
     check_range("n", n, 1)
     check_range("count", count, 0, n)
     side = "greater" if test == "abx" else "two-sided"
-    found = binomtest(count, n, 0.5, alternative=side)
+    p = float(binomtest(count, n, 0.5, alternative=side).pvalue)
     low, high = binomtest(count, n).proportion_ci(0.95, method="exact")
-    distance = {"abx": abx_d_prime, "2afc": afc_d_prime}[test](count / n)
-    return Choices(count, n, float(found.pvalue), (float(low), float(high)), distance)
+    d_prime = {"abx": abx_d_prime, "2afc": afc_d_prime}[test](count / n)
+    return Choices(count, n, p, (float(low), float(high)), d_prime)
 
 
 def least_correct(n: int, significant: float = 0.05) -> int | None:
-    """Fewest right answers of n for p below a level; None if all would not do.
+    """The fewest right answers of n with p < `significant`; None if n are too few.
 
     Example:
         >>> [least_correct(n) for n in (4, 8, 10, 12, 16, 20)]
@@ -93,7 +95,9 @@ def least_correct(n: int, significant: float = 0.05) -> int | None:
 
 
 def abx_share_correct(d_prime: float) -> float:
-    """Share of right abx answers at some d′: X is the one it is nearer to.
+    """Expected share of right abx answers: the listener chooses the sound nearer to X.
+
+    Φ(d′ / √2) Φ(d′ / √6) + Φ(-d′ / √2) Φ(-d′ / √6).
 
     Example:
         >>> abx_share_correct(0.0)
@@ -108,7 +112,7 @@ def abx_share_correct(d_prime: float) -> float:
 def abx_d_prime(share_correct: float) -> float:
     """d′ of a share of right abx answers: the inverse of `abx_share_correct`.
 
-    Below one half, the d′ of the mirrored share with a minus sign.
+    A share below one half gets the d′ of the mirrored share with a minus sign.
 
     Raises:
         InputError: a share outside 0 … 1.
@@ -137,35 +141,34 @@ def afc_d_prime(share: float) -> float:
 
 
 def by_listener(ratings: "DataFrame", test: str) -> list[ListenerChoices]:
-    """A line for every listener and pair.
+    """One result for every listener and pair.
 
     Args:
-        ratings: as `export.ratings_frame` gives them.
+        ratings: as `export.ratings_frame` returns them.
         test: "abx" or "2afc".
 
     Raises:
         InputError: another test, or no answers.
     """
     check_name("test", test, CHOICES)
-    if not len(ratings):
-        remedy = "Wait for listeners to finish a page."
-        raise InputError(message("by_listener", "answers", "none", remedy))
-    keys, found = ["listener", "first", "second"], []
-    for (listener, first, second), rows in ratings.groupby(keys, sort=False):
-        hits = _hits(rows, test)
-        found.append((listener, first, second, count_choices(hits, len(rows), test)))
-    adjusted = holm([line[-1].p for line in found])
+    check_not_empty(ratings)
+    groups = ratings.groupby(["listener", "first", "second"], sort=False)
+    names = [name for name, _ in groups]
+    counts = [_count(rows, test) for _, rows in groups]
+    adjusted = holm([choices.p for choices in counts])
     return [
-        ListenerChoices(*line, p_holm=p)
-        for line, p in zip(found, adjusted, strict=True)
+        ListenerChoices(listener, first, second, choices, p)
+        for (listener, first, second), choices, p in zip(
+            names, counts, adjusted, strict=True
+        )
     ]
 
 
 def pooled(ratings: "DataFrame", test: str) -> dict[tuple[str, str], Choices]:
-    """All listeners together, pair by pair: true of these listeners only.
+    """All listeners together, pair by pair; this describes only these listeners.
 
     Args:
-        ratings: as `export.ratings_frame` gives them.
+        ratings: as `export.ratings_frame` returns them.
         test: "abx" or "2afc".
 
     Raises:
@@ -173,12 +176,10 @@ def pooled(ratings: "DataFrame", test: str) -> dict[tuple[str, str], Choices]:
     """
     check_name("test", test, CHOICES)
     groups = ratings.groupby(["first", "second"], sort=False)
-    return {
-        (first, second): count_choices(_hits(rows, test), len(rows), test)
-        for (first, second), rows in groups
-    }
+    return {(first, second): _count(rows, test) for (first, second), rows in groups}
 
 
-def _hits(rows: "DataFrame", test: str) -> int:
-    right = rows.score == 1 if test == "abx" else rows.stimulus == rows["second"]
-    return int(right.sum())
+def _count(rows: "DataFrame", test: str) -> Choices:
+    """Right answers (abx), or votes for the second of the pair (2afc)."""
+    hits = rows.score == 1 if test == "abx" else rows.stimulus == rows["second"]
+    return count_choices(int(hits.sum()), len(rows), test)

@@ -1,57 +1,87 @@
-"""What the ratings of a panel say about systems: one number per listener, then tests.
+"""Statistics of ratings: whose ratings count, means with intervals, and tests.
 
-    ratings ─▶ listener_means: (listeners, stimuli) ─┬─▶ summarize   means, intervals
-                                                     ├─▶ friedman    any difference?
-                                                     └─▶ compare     between which two?
+    ratings ──screen────────▶ the listeners who can do the task (mushra)
+            ──listener_means─▶ (listeners, stimuli) ─┬─ summarize ▶ means, intervals
+                                                     ├─ friedman  ▶ any difference?
+                                                     └─ compare   ▶ between which two?
 
-The unit is the listener. Two ratings of one person are not two persons: a test on all
-rows, of whatever kind, takes a taste for a fact (notebook 14 counts how often). Ratings
-are neither normal nor equally spread, so ranks are tested. And before anyone listens:
-`power_table` tells what so few listeners can show at all.
+The unit of analysis is the listener. Two ratings of one person are not independent: a
+test on all rows finds differences that do not exist (notebook 14 counts how often).
+Ratings are neither normal nor equally spread, so the tests use ranks. Before the test
+starts, `power_table` shows which differences a panel of some size can find.
+
+Post-screening excludes a listener with all ratings, by the two rules of the standard:
+
+    hidden reference rated below 90 in more than 15 % of the items
+    mid anchor rated above 90       in more than 15 % of the items
+
+Where more than a quarter of all listeners rate the mid anchor above 90, the item does
+not count for the second rule: a bass, for example, has no energy above 7 kHz, so that
+its anchor sounds like the reference.
 
 Sources: Mendonça and Delikaris-Manias 2018, "Statistical tests with MUSHRA data";
-Friedman 1937; Wilcoxon 1945; Holm 1979. Notebook: 14.
+Friedman 1937; Wilcoxon 1945; Holm 1979; ITU-R BS.1534-3, §4.1.2, as quoted in public
+analysis code. Notebook: 14.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mssedu.errors import InputError, check_name, check_range, message
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.evaluation.statistics import (
     PairedTest,
     bootstrap_interval,
     holm,
+    mean_interval,
     paired_test,
     smallest_p,
 )
+from mssedu.listening.test.design import REFERENCE
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 SIGNIFICANT = 0.05
+GOOD = 90.0  # a reference should get at least this rating, and an anchor at most
+MOST_MISSES = 0.15  # share of the items that a listener may miss
+FAULTY_ITEM = 0.25  # share of the listeners who may rate the mid anchor above GOOD
+MID_ANCHOR = "anchor70"
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Screening:
+    """Which listeners count."""
+
+    included: tuple[str, ...]
+    excluded: dict[str, str]  # listener -> reason
+    faulty_items: tuple[str, ...]  # items whose mid anchor sounds like the reference
+
+    def apply(self, ratings: "DataFrame") -> "DataFrame":
+        """The ratings of the listeners who count."""
+        return ratings[ratings.listener.isin(self.included)]
+
+
+@dataclass(frozen=True)
 class Rated:
-    """One stimulus, over all listeners."""
+    """The ratings of one stimulus, one value per listener."""
 
     stimulus: str
     n: int  # listeners
     mean: float
     t_interval: Interval | None  # 95 %; None for fewer than two listeners
-    bootstrap: Interval | None  # 95 %; None for fewer than three
+    bootstrap: Interval | None  # 95 %; None for fewer than three listeners
     median: float
     quartiles: Interval
 
 
 @dataclass(frozen=True)
 class Friedman:
-    """Whether any of several stimuli is rated unlike the others."""
+    """Result of a test whether any of several stimuli is rated unlike the others."""
 
     statistic: float
     p: float
@@ -61,112 +91,184 @@ class Friedman:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two stimuli; differences are second - first."""
+    """Result of a test between two stimuli; differences are second - first."""
 
     first: str
     second: str
     test: PairedTest
-    p_holm: float  # of all pairs together
+    p_holm: float  # corrected for the number of pairs
 
 
 @dataclass(frozen=True)
 class Power:
-    """What a panel of some size can show, for each pair of several systems."""
+    """What a panel of some size can show about each pair of several systems."""
 
     n: int  # listeners
-    smallest_p: float  # after Holm, if all listeners agree
-    chance: float  # of finding a true difference of the given size
+    smallest_p: float  # after Holm's correction, if all listeners agree
+    chance: float  # probability of finding a true difference of the given size
+
+
+# ---- whose ratings count ------------------------------------------------------------
+
+
+def screen(ratings: "DataFrame", mid_anchor: str = MID_ANCHOR) -> Screening:
+    """Apply both rules; a rule is skipped if the test does not have its stimulus.
+
+    An item is a trial with a question; each replicate counts as one more item. Choose
+    the rules before the results are known, and report which listeners they exclude.
+
+    Args:
+        ratings: as `export.ratings_frame` returns them.
+        mid_anchor: the stimulus of the second rule.
+
+    Raises:
+        InputError: there are no ratings.
+    """
+    check_not_empty(ratings)
+    reference = ratings[ratings.stimulus == REFERENCE]
+    anchor = ratings[ratings.stimulus == mid_anchor]
+    shares = (anchor.score > GOOD).groupby([anchor.trial, anchor.question]).mean()
+    faulty = [item for item, share in shares.items() if share > FAULTY_ITEM]
+    items = zip(anchor.trial, anchor.question, strict=True)
+    anchor = anchor[np.array([item not in faulty for item in items], dtype=bool)]
+    rules = {
+        "hidden reference below 90": _share(reference, reference.score < GOOD),
+        f"{mid_anchor} above 90": _share(anchor, anchor.score > GOOD),
+    }
+    excluded = {}
+    for listener in _unique(ratings.listener):
+        misses = {rule: share.get(listener, 0.0) for rule, share in rules.items()}
+        reasons = [
+            f"{rule} in {share:.0%} of the items"
+            for rule, share in misses.items()
+            if share > MOST_MISSES
+        ]
+        if reasons:
+            excluded[listener] = ", ".join(reasons)
+    included = tuple(one for one in _unique(ratings.listener) if one not in excluded)
+    faulty_items = tuple(f"{trial} ({question})" for trial, question in faulty)
+    return Screening(included, excluded, faulty_items)
+
+
+def check_not_empty(ratings: "DataFrame") -> None:
+    """Raise InputError if there is no rating."""
+    if not len(ratings):
+        raise InputError("there are no ratings. Wait until a listener finishes a page.")
+
+
+def _share(rows: "DataFrame", is_miss: "Series") -> dict[str, float]:
+    """Listener -> share of the rows that are misses."""
+    shares: dict[str, float] = is_miss.groupby(rows.listener).mean().to_dict()
+    return shares
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+# ---- means and tests ----------------------------------------------------------------
 
 
 def listener_means(ratings: "DataFrame", question: str | None = None) -> "DataFrame":
-    """Mean rating of each listener for each stimulus; replicates left out.
+    """Mean rating of each listener for each stimulus, without replicates.
 
     Args:
-        ratings: as `export.ratings_frame` gives them.
-        question: which; may be left out if there is only one.
+        ratings: as `export.ratings_frame` returns them.
+        question: of the test; may be omitted if there is only one.
 
     Returns:
-        listeners × stimuli; listeners who have not rated all stimuli are left out.
+        listeners × stimuli, without the listeners who have not rated every stimulus.
 
     Raises:
-        InputError: no such question, or more than one and none named.
+        InputError: an unknown question, or several questions and none is chosen.
     """
     rows = of_question(ratings, question)
     rows = rows[~rows.replicate.astype(bool)]
     means = rows.groupby(["listener", "stimulus"], sort=False).score.mean().unstack()
-    return means[list(dict.fromkeys(rows.stimulus))].dropna()
+    return means[_unique(rows.stimulus)].dropna()
 
 
 def of_question(ratings: "DataFrame", question: str | None = None) -> "DataFrame":
     """The ratings of one question.
 
     Raises:
-        InputError: no such question, or more than one and none named.
+        InputError: an unknown question, or several questions and none is chosen.
     """
-    asked = list(dict.fromkeys(ratings.question))
-    if question is None and len(asked) == 1:
-        return ratings
-    check_name("question", str(question), asked)
+    questions = _unique(ratings.question)
+    if question is None:
+        if len(questions) == 1:
+            return ratings
+        names = ", ".join(questions) or "none"
+        raise InputError(f"question is not given. Choose one of: {names}.")
+    check_name("question", question, questions)
     return ratings[ratings.question == question]
 
 
 def summarize(means: "DataFrame", seed: int = 0) -> list[Rated]:
-    """Mean, intervals and quartiles of every stimulus.
+    """Mean, intervals, median and quartiles of every stimulus.
 
     Args:
-        means: of `listener_means`.
-        seed: of the bootstrap, which draws listeners.
+        means: as `listener_means` returns them.
+        seed: of the bootstrap, which resamples listeners.
 
     Raises:
-        InputError: no listeners.
+        InputError: there are no listeners.
     """
-    from scipy import stats
-
-    _require("summarize", "listeners", len(means), 1)
-    found = []
+    check_range("number of listeners in means", len(means), 1)
+    summaries = []
     for stimulus in means.columns:
         scores = means[stimulus].to_numpy(float)
-        n, mean, interval = len(scores), float(scores.mean()), None
-        if n > 1:
-            half = stats.t.ppf(0.975, n - 1) * scores.std(ddof=1) / np.sqrt(n)
-            interval = (mean - float(half), mean + float(half))
+        t_interval = None
+        if len(scores) > 1:
+            mean, half_width = mean_interval(scores.tolist())
+            t_interval = (mean - half_width, mean + half_width)
         low, median, high = map(float, np.percentile(scores, [25, 50, 75]))
-        drawn = bootstrap_interval(scores.tolist(), seed=seed)
-        found.append(Rated(stimulus, n, mean, interval, drawn, median, (low, high)))
-    return found
+        summaries.append(
+            Rated(
+                stimulus=stimulus,
+                n=len(scores),
+                mean=float(scores.mean()),
+                t_interval=t_interval,
+                bootstrap=bootstrap_interval(scores.tolist(), seed=seed),
+                median=median,
+                quartiles=(low, high),
+            )
+        )
+    return summaries
 
 
 def friedman(means: "DataFrame") -> Friedman:
-    """Is any stimulus rated unlike the others? Ranks within each listener.
+    """Test whether any stimulus is rated unlike the others, by ranks within listeners.
 
     Args:
-        means: of `listener_means`; leave out the anchors, which surely differ.
+        means: as `listener_means` returns them, without the anchors: these differ from
+            the systems by design.
 
     Raises:
         InputError: fewer than three stimuli or two listeners.
     """
     from scipy import stats
 
-    _require("friedman", "stimuli", means.shape[1], 3)
-    _require("friedman", "listeners", len(means), 2)
+    check_range("number of stimuli in means", means.shape[1], 3)
+    check_range("number of listeners in means", len(means), 2)
     columns = [means[stimulus] for stimulus in means.columns]
     if all((column == columns[0]).all() for column in columns):
-        return Friedman(0.0, 1.0, *means.shape)  # ranks would be divided by nothing
-    found = stats.friedmanchisquare(*columns)
-    return Friedman(float(found.statistic), float(found.pvalue), *means.shape)
+        return Friedman(0.0, 1.0, *means.shape)  # the ranks have no variance
+    result = stats.friedmanchisquare(*columns)
+    return Friedman(float(result.statistic), float(result.pvalue), *means.shape)
 
 
 def compare(means: "DataFrame", seed: int = 0) -> list[Compared]:
-    """All pairs of stimuli: Wilcoxon signed-rank test over listeners, Holm over pairs.
+    """Test all pairs of stimuli: Wilcoxon's signed-rank test, Holm's correction.
 
     Args:
-        means: of `listener_means`.
+        means: as `listener_means` returns them.
         seed: of the bootstrap intervals.
 
     Raises:
         InputError: fewer than two stimuli, or no listeners.
     """
-    _require("compare", "stimuli", means.shape[1], 2)
+    check_range("number of stimuli in means", means.shape[1], 2)
     pairs = list(itertools.combinations(means.columns, 2))
     tests = [paired_test(list(means[a]), list(means[b]), seed=seed) for a, b in pairs]
     adjusted = holm([test.p for test in tests])
@@ -174,6 +276,9 @@ def compare(means: "DataFrame", seed: int = 0) -> list[Compared]:
         Compared(a, b, test, p)
         for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
     ]
+
+
+# ---- before the test starts ---------------------------------------------------------
 
 
 def power_table(
@@ -184,13 +289,13 @@ def power_table(
     n_runs: int = 1000,
     seed: int = 0,
 ) -> list[Power]:
-    """What panels of several sizes can show, before anyone has listened.
+    """What panels of several sizes can show.
 
-    The chance is counted in simulated panels: listeners differ by `d_z` standard
-    deviations on average, and the first step of Holm has to be taken.
+    The chance is the share of simulated panels in which a pair that truly differs
+    passes the strictest step of Holm's method.
 
     Args:
-        n_systems: which are compared with one another, each with each.
+        n_systems: number of systems, each compared with each.
         listeners: sizes of the panel.
         d_z: true mean difference over its standard deviation between listeners; 0.2 is
             called small, 0.5 medium, 0.8 large.
@@ -206,8 +311,7 @@ def power_table(
     """
     from scipy import stats
 
-    check_range("n_systems", n_systems, 2)
-    n_pairs = n_systems * (n_systems - 1) // 2
+    n_pairs = _count_pairs(n_systems)
     draw = np.random.default_rng(seed)
     table = []
     for n in listeners:
@@ -222,14 +326,17 @@ def power_table(
 
 
 def power_note(n_listeners: int, n_systems: int) -> str:
-    """A sentence on what so many listeners can show.
+    """A sentence on what a panel of this size can show.
+
+    Raises:
+        InputError: fewer than two systems.
 
     Example:
         >>> print(power_note(5, 2))
-        With 5 listeners this can never be significant: p cannot fall below 0.062. It
-        takes 6.
+        With 5 listeners no difference can be significant: p cannot fall below 0.062. At
+        least 6 listeners are needed.
     """
-    n_pairs = n_systems * (n_systems - 1) // 2
+    n_pairs = _count_pairs(n_systems)
     best = min(1.0, n_pairs * smallest_p(n_listeners))
     if best < SIGNIFICANT:
         return (
@@ -239,12 +346,11 @@ def power_note(n_listeners: int, n_systems: int) -> str:
     while n_pairs * smallest_p(needed) >= SIGNIFICANT:
         needed += 1
     return (
-        f"With {n_listeners} listeners this can never be significant: p cannot fall "
-        f"below {best:.2g}. It takes {needed}."
+        f"With {n_listeners} listeners no difference can be significant: p cannot fall "
+        f"below {best:.2g}. At least {needed} listeners are needed."
     )
 
 
-def _require(where: str, what: str, n: int, least: int) -> None:
-    if n < least:
-        remedy = "Wait for more listeners, or name fewer things to compare."
-        raise InputError(message(where, f"at least {least} {what}", n, remedy))
+def _count_pairs(n_systems: int) -> int:
+    check_range("n_systems", n_systems, 2)
+    return n_systems * (n_systems - 1) // 2

@@ -1,17 +1,17 @@
-"""A panel of simulated listeners, whose true opinion is known: for notebooks and tests.
+"""A panel of simulated listeners whose true opinion is known, for notebooks and tests.
 
-    rating = quality of the system          what all would agree on
-           + listener                       one is strict, one is kind
-           + trial                          one excerpt is harder than another
-           + listener × system              one likes what another does not
-           + noise                          nobody says the same twice
+    rating = quality of the system          the mean opinion of all listeners
+           + listener                       some listeners give higher ratings
+           + trial                          some excerpts are harder to separate
+           + listener × system              listeners prefer different systems
+           + noise                          a second rating differs from the first
 
-That fourth part makes ten ratings of one person less than ten opinions, and tests on
-raw rows wrong. With the spreads below and no true difference, at p < 0.05 an analysis
-of variance on raw rows of 12 listeners × 10 trials × 4 systems finds one in 17 % of the
-panels, Friedman's test on raw rows in 45 %, and on listener means in 4 %.
+Because of the fourth part, ten ratings of one person are not ten independent opinions,
+and tests on raw rows are wrong. With the spreads below, four equal systems and p < 0.05
+for 12 listeners × 10 trials, an analysis of variance on raw rows finds a difference in
+17 % of the panels, Friedman's test on raw rows in 45 %, and on listener means in 4 %.
 
-    draw_ratings   numbers at once, for simulations of thousands of panels
+    draw_ratings   only numbers, for simulations of thousands of panels
     sit_through    takes a real session as a listener would, page by page
 
 Notebook: 14.
@@ -24,22 +24,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssedu.errors import InputError, check_range, message
+from mssedu.errors import InputError, check_range
 from mssedu.listening.results.choices import abx_share_correct
 from mssedu.listening.test.design import CHOICES, REFERENCE
 from mssedu.listening.test.schedule import Page
 from mssedu.listening.test.session import Session
 
-SECONDS = 3.0  # that a simulated listener hears of each sound
+SECONDS = 3.0  # how long a simulated listener plays each sound
 Quality = Mapping[str, float]  # stimulus -> 0 … 100
+Qualities = Quality | Mapping[str, Quality]  # of all questions, or of each
 
 
 @dataclass(frozen=True)
 class Panel:
-    """How unlike one another ratings are: standard deviations, in points of 0 … 100.
+    """How much ratings vary: standard deviations, in points of 0 … 100.
 
     Raises:
-        InputError: a negative one.
+        InputError: a negative standard deviation.
     """
 
     listener: float = 8.0
@@ -60,8 +61,8 @@ def draw_ratings(
 
     Args:
         quality: true quality of each stimulus.
-        n_listeners, n_trials: how many.
-        panel: spreads and seed.
+        n_listeners, n_trials: size of the panel and of the test.
+        panel: standard deviations and seed.
 
     Raises:
         InputError: no stimuli, listeners or trials.
@@ -73,9 +74,10 @@ def draw_ratings(
     panel = panel or Panel()
     shape = (n_listeners, n_trials, len(quality))
     if min(shape) < 1:
-        remedy = "Give at least one of each."
-        wanted = "listeners, trials and stimuli"
-        raise InputError(message("draw_ratings", wanted, shape, remedy))
+        raise InputError(
+            "n_listeners, n_trials and the number of qualities must be at least 1, got "
+            f"{shape}."
+        )
     draw = np.random.default_rng(panel.seed)
     n, t, s = shape
     ratings = (
@@ -90,25 +92,26 @@ def draw_ratings(
 
 def sit_through(
     session: Session,
-    quality: Quality | Mapping[str, Quality],
+    quality: Qualities,
     panel: Panel | None = None,
     *,
     n_pages: int | None = None,
 ) -> None:
     """Take a test to its end, as a listener of the panel would.
 
-    Listeners of one number and panel always answer alike. In mushra they recognize the
-    hidden reference, as the open one is beside it: it gets its quality exactly. In abx
-    and 2afc, two sounds are as far apart (d′) as their qualities in units of noise.
+    The answers depend only on the panel and the number of the listener. In mushra the
+    listeners recognize the hidden reference, because the open reference is beside it:
+    its rating is exactly its quality. In abx and 2afc, d′ is the difference of the two
+    qualities in units of the noise.
 
     Args:
-        session: of a new listener, or where one has stopped.
+        session: of a new listener, or of one who has stopped before the end.
         quality: true quality of each stimulus, or question -> stimulus -> quality.
-        panel: spreads and seed.
-        n_pages: stop after so many; to the end if None.
+        panel: standard deviations and seed.
+        n_pages: number of pages after which to stop (None: at the end of the test).
 
     Raises:
-        InputError: a stimulus whose quality is not given.
+        InputError: a stimulus without a quality.
     """
     panel = panel or Panel()
     done = 0
@@ -116,8 +119,8 @@ def sit_through(
         if page.kind == "consent":
             session.answer({"consent": "yes"})
         elif page.kind == "questionnaire":
-            asked = session.design.questionnaire
-            session.answer({name: (*c, "simulated")[0] for name, c in asked.items()})
+            forms = session.design.questionnaire  # the first answer, or free text
+            session.answer({name: (*a, "simulated")[0] for name, a in forms.items()})
         else:
             for label in session.sounds:
                 session.heard(label, max(SECONDS, session.design.least_heard_seconds))
@@ -130,7 +133,7 @@ def sit_through(
 def _rate(
     session: Session,
     page: Page,
-    quality: Quality | Mapping[str, Quality],
+    quality: Qualities,
     panel: Panel,
 ) -> None:
     for question in page.questions:
@@ -144,10 +147,10 @@ def _rate(
 def _choose(
     session: Session,
     page: Page,
-    quality: Quality | Mapping[str, Quality],
+    quality: Qualities,
     panel: Panel,
 ) -> None:
-    """What is nearer to X, or what is better; with the right chance."""
+    """Choose the sound nearer to X (abx) or the better one, with its probability."""
     (question,) = page.questions
     a, b = (_quality(quality, question, stimulus) for stimulus in page.stimuli)
     spread = panel.noise or 1e-9
@@ -156,9 +159,9 @@ def _choose(
     else:
         chance = 0.5 * math.erfc((b - a) / (2 * spread))
         target = page.stimuli[0]
-    hit = _generator(panel, session.number, session.progress[0]).random() < chance
+    draw = _generator(panel, session.number, session.progress[0])
     place = page.stimuli.index(target)
-    session.choose(session.labels[place if hit else 1 - place])
+    session.choose(session.labels[place if draw.random() < chance else 1 - place])
 
 
 def _opinion(
@@ -166,10 +169,10 @@ def _opinion(
     page: Page,
     question: str,
     stimulus: str,
-    quality: Quality | Mapping[str, Quality],
+    quality: Qualities,
     panel: Panel,
 ) -> float:
-    """The model at the top of this file; each part has its own random numbers."""
+    """A rating by the model in the head of this file, clipped to 0 … 100."""
 
     def part(spread: float, *names: object) -> float:
         return spread * float(_generator(panel, *names).normal())
@@ -188,18 +191,18 @@ def _opinion(
     return min(100.0, max(0.0, score))
 
 
-def _quality(
-    quality: Quality | Mapping[str, Quality], question: str, stimulus: str
-) -> float:
+def _quality(quality: Qualities, question: str, stimulus: str) -> float:
+    """The true quality of a stimulus."""
     own = quality.get(question)
     value = (own if isinstance(own, Mapping) else quality).get(stimulus)
     if not isinstance(value, int | float):
-        remedy = "Name all stimuli of design.stimuli."
-        wanted = f"the quality of {stimulus!r} for {question!r}"
-        raise InputError(message("sit_through", wanted, dict(quality), remedy))
+        raise InputError(
+            f"quality has no number of {stimulus!r} for {question!r}: {dict(quality)}. "
+            "Give one for each of design.stimuli."
+        )
     return float(value)
 
 
 def _generator(panel: Panel, *names: object) -> np.random.Generator:
-    """Random numbers that depend on nothing but the seed and the names."""
+    """Random numbers that depend only on the seed and the names."""
     return np.random.default_rng([panel.seed, zlib.crc32(repr(names).encode())])
