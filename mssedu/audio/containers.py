@@ -1,7 +1,6 @@
 """Decode audio files block by block, with libsndfile or with FFmpeg.
 
-    file ──opened──▶ blocks of (channels, ≤ length), one after another ──▶ load_audio,
-                                                                  scan, read_blocks
+    file ──opened──▶ blocks of (channels, ≤ length) ──▶ load_audio, scan, read_blocks
 
 libsndfile reads wav, flac, ogg and aiff. The FFmpeg libraries inside PyAV read all
 other formats. They read mp3, too, because libsndfile loses the end of an mp3 file that
@@ -9,10 +8,10 @@ has no length tag.
 
 Encoders add silence before the music (priming) and fill up the last frame (padding).
 FFmpeg removes the priming. This module removes the padding of an MP4 file: the time
-stamp of the last packet says where the music ends. So a sound has the same length
-before encoding and after loading. Notebook: 01.
+stamp of the last packet says where the music ends. Notebook: 01.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -25,12 +24,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssedu.errors import (
-    AudioFileError,
-    InputError,
-    check_range,
-    missing_package,
-)
+from mssedu.errors import AudioFileError, InputError, check_range, missing_package
 
 _SNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 # FFmpeg reads more formats than these. A scan of a folder looks for these suffixes.
@@ -46,7 +40,7 @@ Block = NDArray[np.float32]  # (channels, samples)
 
 @dataclass(frozen=True)
 class Part:
-    """An open part of a file; its blocks can be read once, while the file is open."""
+    """An open part of a file; its blocks can be read once."""
 
     sample_rate: int  # Hz
     channels: int
@@ -57,59 +51,59 @@ class Part:
 @contextmanager
 def opened(
     path: str | os.PathLike[str],
-    *,
-    stream: int = 0,
-    start_seconds: float = 0.0,
-    duration_seconds: float | None = None,
+    start_seconds: float,
+    duration_seconds: float | None,
+    stream: int,
     length: int = BLOCK,
 ) -> Iterator[Part]:
-    """Open a part of an audio file for reading block by block, then close the file.
-
-    Args:
-        path, stream, start_seconds, duration_seconds: as `mssedu.audio.load_audio`.
-        length: samples of a block, ≥ 1.
-
-    Raises:
-        AudioFileError: the file does not exist or cannot be decoded.
-        InputError: there is no such stream, or the part begins behind the end of the
-            file (raised when the first block is read).
-    """
-    file = existing_file(path)
+    """Open a part of a file, as `mssedu.audio.load_audio`, then close the file."""
+    file = _existing_file(path)
     check_range("start_seconds", start_seconds, 0.0)
     if duration_seconds is not None:
         check_range("duration_seconds", duration_seconds, 0.0, low_open=True)
     check_range("length", length, 1)
-
-    if file.suffix.lower() in _SNDFILE_SUFFIXES:
-        with _open_sndfile(file, stream) as sound:
-            rate, channels = sound.samplerate, sound.channels
-            first, count = _span(start_seconds, duration_seconds, rate)
-            blocks = _sndfile_blocks(sound, file, first, count, length)
-            blocks = _check_any(file, start_seconds, blocks)
-            yield Part(rate, channels, first, blocks)
+    if _is_sndfile(file):
+        opening, reading = _open_sndfile(file, stream), _sndfile_blocks
     else:
-        with _open_ffmpeg(file, stream) as (container, track):
-            first, count = _span(start_seconds, duration_seconds, track.rate)
-            # Decoding always starts at the beginning. A decoder that starts in the
-            # middle lacks the frames before, so that its samples differ slightly (AAC
-            # even fills bands with random noise).
-            whole = _ffmpeg_blocks(file, container, track)
-            blocks = _regrouped(_cut(whole, first, count), length)
-            blocks = _check_any(file, start_seconds, blocks)
-            yield Part(track.rate, track.channels, first, blocks)
+        opening, reading = _open_ffmpeg(file, stream), _ffmpeg_blocks
+    with opening as sound:
+        rate = sound.samplerate if _is_sndfile(file) else sound.rate
+        first, count = round(start_seconds * rate), None
+        if duration_seconds is not None:
+            count = max(round(duration_seconds * rate), 1)
+        blocks = reading(sound, file, first, count, length)
+        block = next(blocks, None)
+        if block is None and start_seconds == 0.0:
+            raise _no_samples(file)
+        if block is None:
+            raise InputError(
+                f"start_seconds = {start_seconds} is behind the end of {file}. "
+                "mssedu.audio.audio_info returns the length."
+            )
+        yield Part(rate, sound.channels, first, itertools.chain([block], blocks))
 
 
-def existing_file(path: str | os.PathLike[str]) -> Path:
-    """The absolute path of a file that is not empty.
+def probe(path: str | os.PathLike[str], stream: int = 0) -> tuple[int, int, int, str]:
+    """`mssedu.audio.audio_info` as a tuple."""
+    file = _existing_file(path)
+    if _is_sndfile(file):
+        with _open_sndfile(file, stream) as sound:
+            rate, samples, codec = sound.samplerate, sound.frames, sound.subtype.lower()
+            channels = sound.channels
+    else:
+        with _open_ffmpeg(file, stream) as track:
+            rate, samples, codec = track.rate, _n_samples(track, file), track.codec.name
+            channels = track.channels
+    if samples == 0:
+        raise _no_samples(file)
+    return rate, channels, samples, codec
 
-    Raises:
-        AudioFileError: the path does not exist, or is a folder or an empty file.
-    """
+
+def _existing_file(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of a file that is not empty."""
     file = Path(path).absolute()
     if not file.exists():
-        raise AudioFileError(
-            f"{file} does not exist. Check the spelling and the working folder."
-        )
+        raise AudioFileError(f"{file} does not exist. Check the spelling.")
     if file.is_dir():
         raise AudioFileError(f"{file} is a folder. Name a file inside it.")
     if file.stat().st_size == 0:
@@ -117,49 +111,20 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def probe(path: str | os.PathLike[str], stream: int = 0) -> tuple[int, int, int, str]:
-    """Sample rate, channels, exact number of samples and codec name.
-
-    Raises:
-        AudioFileError, InputError: as `opened`; a file without samples is an error.
-    """
-    file = existing_file(path)
-    rate, channels, samples, codec = _probe(file, stream)
-    if samples == 0:
-        raise _no_samples(file)
-    return rate, channels, samples, codec
+# ---- libsndfile ---------------------------------------------------------------------
 
 
-def _probe(file: Path, stream: int) -> tuple[int, int, int, str]:
-    if file.suffix.lower() in _SNDFILE_SUFFIXES:
-        with _open_sndfile(file, stream) as sound:
-            codec = sound.subtype.lower()
-            return sound.samplerate, sound.channels, sound.frames, codec
-    with _open_ffmpeg(file, stream) as (container, track):
-        rate, channels, codec = track.rate, track.channels, track.codec.name
-        if _is_mp4(container):  # the time stamps of the packets suffice: no decoding
-            ends = [_packet_end(file, p, track) for p in container.demux(track)]
-            samples = max((end for end in ends if end is not None), default=None)
-            if samples is not None:
-                return rate, channels, samples, codec
-            container.seek(0)
-        samples = sum(b.shape[1] for b in _ffmpeg_blocks(file, container, track))
-        return rate, channels, samples, codec
-
-
-def _span(start: float, duration: float | None, rate: int) -> tuple[int, int | None]:
-    """First sample and number of samples (None: up to the end)."""
-    count = None if duration is None else max(round(duration * rate), 1)
-    return round(start * rate), count
+def _is_sndfile(file: Path) -> bool:
+    return file.suffix.lower() in _SNDFILE_SUFFIXES
 
 
 @contextmanager
-def _open_sndfile(file: Path, stream: int) -> Iterator[sf.SoundFile]:
-    """The open sound file; libsndfile's errors become ours."""
+def _open_sndfile(file: Path, stream: int) -> Iterator[Any]:
+    """The open sf.SoundFile; libsndfile's errors become ours."""
     if stream:
         raise InputError(
-            f"{file} has one stream only, got stream={stream}. Leave stream at 0: only "
-            "containers such as .stem.mp4 hold several streams."
+            f"{file} has one stream only, got stream={stream}. Only containers such as "
+            ".stem.mp4 hold several streams."
         )
     try:
         with sf.SoundFile(file) as sound:
@@ -171,7 +136,15 @@ def _open_sndfile(file: Path, stream: int) -> Iterator[sf.SoundFile]:
 def _sndfile_blocks(
     sound: sf.SoundFile, file: Path, first: int, count: int | None, length: int
 ) -> Iterator[Block]:
-    _move_to(sound, file, min(first, sound.frames))
+    """Blocks from sample `first` on, `count` samples together (None: up to the end)."""
+    # A jump into the last page of a Vorbis file ends at a wrong sample (libsndfile).
+    # So jump to the start of that page at most, and read on up to the sample.
+    first = near = min(first, sound.frames)
+    if sound.subtype == "VORBIS":
+        near = min(first, _last_page_start(file))
+    sound.seek(near)
+    for done in range(near, first, BLOCK):
+        sound.read(min(BLOCK, first - done), dtype="float32")
     left = sound.frames if count is None else count
     while left > 0:
         block = sound.read(min(length, left), dtype="float32", always_2d=True)
@@ -179,18 +152,6 @@ def _sndfile_blocks(
             return
         left -= len(block)
         yield np.ascontiguousarray(block.T)
-
-
-def _move_to(sound: sf.SoundFile, file: Path, first: int) -> None:
-    """Make `first` the next sample to be read."""
-    # A jump into the last page of a Vorbis file ends at a wrong sample (libsndfile).
-    # So jump to the start of that page at most, and read on up to the sample.
-    near = first
-    if sound.subtype == "VORBIS":
-        near = min(first, _last_page_start(file))
-    sound.seek(near)
-    for done in range(near, first, BLOCK):
-        sound.read(min(BLOCK, first - done), dtype="float32")
 
 
 def _last_page_start(file: Path) -> int:
@@ -205,9 +166,12 @@ def _last_page_start(file: Path) -> int:
     return ends[-2] if len(ends) > 1 else 0
 
 
+# ---- FFmpeg -------------------------------------------------------------------------
+
+
 @contextmanager
-def _open_ffmpeg(file: Path, stream: int) -> Iterator[tuple[Any, Any]]:
-    """The open container and its audio stream; FFmpeg's errors become ours."""
+def _open_ffmpeg(file: Path, stream: int) -> Iterator[Any]:
+    """The audio stream of the open container; FFmpeg's errors become ours."""
     try:
         import av
     except ImportError as error:
@@ -219,26 +183,65 @@ def _open_ffmpeg(file: Path, stream: int) -> Iterator[tuple[Any, Any]]:
             if not tracks:
                 raise _unreadable(file, "it has no audio stream")
             check_range("stream", stream, 0, len(tracks) - 1, where=str(file))
-            yield container, tracks[stream]
+            yield tracks[stream]
     except av.FFmpegError as error:
         raise _unreadable(file, error) from error
 
 
-def _ffmpeg_blocks(file: Path, container: Any, track: Any) -> Iterator[Block]:
-    """Decoded blocks of any length, without the padding at an MP4 file's end."""
+def _ffmpeg_blocks(
+    sound: Any, file: Path, first: int, count: int | None, length: int
+) -> Iterator[Block]:
+    """As `_sndfile_blocks`."""
+    # Decoding always starts at the beginning. A decoder that starts in the middle lacks
+    # the frames before, so that its samples differ slightly (AAC even fills bands with
+    # random noise).
+    return _regrouped(_cut(_decoded(sound, file), first, count), length)
+
+
+def _n_samples(track: Any, file: Path) -> int:
+    if _is_mp4(track):  # the time stamps of the packets suffice: no decoding
+        packets = track.container.demux(track)
+        ends = [end for p in packets if (end := _packet_end(p, file)) is not None]
+        if ends:
+            return max(ends)
+        track.container.seek(0)
+    return sum(block.shape[1] for block in _decoded(track, file))
+
+
+def _decoded(track: Any, file: Path) -> Iterator[Block]:
+    """Blocks of any length, without the padding at an MP4 file's end."""
     import av
 
     to_float: Any = av.AudioResampler(format="fltp")
     position, end = 0, None
-    for packet in container.demux(track):
-        if _is_mp4(container):
-            end = _packet_end(file, packet, track) or end
+    for packet in track.container.demux(track):
+        if _is_mp4(track):
+            end = _packet_end(packet, file) or end
         for frame in packet.decode():
             for part in to_float.resample(frame):
                 room = None if end is None else max(end - position, 0)
                 block = part.to_ndarray()[:, :room]
                 position += block.shape[1]
                 yield block
+
+
+def _is_mp4(track: Any) -> bool:
+    return "mp4" in track.container.format.name.split(",")
+
+
+def _packet_end(packet: Any, file: Path) -> int | None:
+    """Samples from the start of the stream to the end of a packet; None if unknown."""
+    track = packet.stream
+    # Time stamps that are coarser than a sample (milliseconds) are not exact enough.
+    if packet.pts is None or track.time_base * track.rate > 1:
+        return None
+    duration = packet.duration or 0
+    # MUSDB18's own loader keeps the last frame whole. We return the same length, so
+    # that scores can be compared sample by sample.
+    if file.name.lower().endswith(".stem.mp4"):
+        duration = max(duration, track.codec_context.frame_size or 0)
+    ticks = packet.pts + duration - (track.start_time or 0)
+    return round(ticks * track.time_base * track.rate)
 
 
 def _cut(blocks: Iterable[Block], first: int, count: int | None) -> Iterator[Block]:
@@ -271,46 +274,11 @@ def _regrouped(blocks: Iterable[Block], length: int) -> Iterator[Block]:
         yield np.concatenate(waiting, axis=1)
 
 
-def _check_any(file: Path, start: float, blocks: Iterable[Block]) -> Iterator[Block]:
-    """The same blocks; raises an error if there is none."""
-    any_samples = False
-    for block in blocks:
-        any_samples = True
-        yield block
-    if any_samples:
-        return
-    if start == 0.0:
-        raise _no_samples(file)
-    raise InputError(
-        f"start_seconds = {start} is behind the end of {file}. Start earlier: "
-        "mssedu.audio.audio_info returns the length."
-    )
-
-
-def _is_mp4(container: Any) -> bool:
-    return "mp4" in container.format.name.split(",")
-
-
-def _packet_end(file: Path, packet: Any, track: Any) -> int | None:
-    """Samples from the start of the stream to the end of a packet; None if unknown."""
-    # Time stamps that are coarser than a sample (milliseconds) are not exact enough.
-    if packet.pts is None or track.time_base * track.rate > 1:
-        return None
-    duration = packet.duration or 0
-    # MUSDB18's own loader keeps the last frame whole. We return the same length, so
-    # that scores can be compared sample by sample.
-    if file.name.lower().endswith(".stem.mp4"):
-        duration = max(duration, track.codec_context.frame_size or 0)
-    ticks = packet.pts + duration - (track.start_time or 0)
-    return round(ticks * track.time_base * track.rate)
-
-
 def _no_samples(file: Path) -> AudioFileError:
     return AudioFileError(f"{file} holds no samples. Export the file again.")
 
 
 def _unreadable(file: Path, why: object) -> AudioFileError:
     return AudioFileError(
-        f"{file} cannot be read as audio: {why}. Test it in a player, or convert it to "
-        "wav."
+        f"{file} cannot be read as audio: {why}. Test it in a player, or convert it."
     )

@@ -26,11 +26,8 @@ _LONGEST = 200  # bytes; most file systems allow 255, with a suffix
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the same folder, which is renamed to `path` at the end.
 
-    The folder is created if it does not exist. After an error, the temporary file is
-    removed, and `path` is unchanged.
-
-    Raises:
-        OSError: the folder is read-only, or the disk is full.
+    The folder is created if it does not exist. After an error, such as an OSError of a
+    full disk, the temporary file is removed, and `path` is unchanged.
 
     Example:
         >>> import tempfile
@@ -56,23 +53,18 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file."""
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text in UTF-8 with "\\n" as line end, whole or not at all."""
+    """Write a text in UTF-8 with "\\n" as line end."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | os.PathLike[str], document: Any) -> None:
-    """Write JSON in UTF-8, whole or not at all.
-
-    Raises:
-        ValueError: a number is NaN or infinite; JSON has no such numbers.
-        TypeError: a value has a type that JSON does not know.
-    """
+    """Write JSON in UTF-8; NaN and infinite numbers are a ValueError."""
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     write_text(path, text)
 
@@ -108,14 +100,10 @@ def tupled(document: Any) -> Any:
 def file_name(name: str, *, marked: bool = False) -> str:
     """A name for the file of a song or system, which every file system accepts.
 
-    Almost every name stays as it is. A name is changed if it has characters that a file
-    name must not have, ends in a dot or a space, is reserved by Windows or too long:
-    then 8 digits of its hash are added, so that two names never share a file.
-
-    Args:
-        name: of any characters.
-        marked: add the hash in any case, for names that differ in upper and lower case
-            only: many file systems take them for one.
+    A name with characters that a file name must not have, with a dot or a space at the
+    end, reserved by Windows or too long is changed, and gets 8 digits of its hash, so
+    that two names never share a file. If `marked`, it gets them in any case: many file
+    systems take names that differ in upper and lower case only for one.
 
     Example:
         >>> file_name("Sodium"), file_name("AC/DC")

@@ -6,16 +6,15 @@
                             └──▶ Spool ──▶ the same blocks once more
 
 Each function returns the same samples as the function for whole files in
-`mssedu.audio.tensors`: the length of the blocks changes memory and speed only. `scan`
-measures a file before the work begins. `Spool` stores results on disk until all of them
-are known. Notebook: 12.
+`mssedu.audio.tensors`: the length of the blocks changes memory and speed only.
+Notebook: 12.
 """
 
-import contextlib
 import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -26,10 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mssedu.audio.containers import BLOCK, opened
+from mssedu.audio.containers import BLOCK, opened, probe
 from mssedu.audio.files import file_sha256
-from mssedu.audio.tensors import as_rows, audio_info, from_rows, resampled_length
-from mssedu.errors import AudioFileError, InputError, check_range
+from mssedu.audio.tensors import as_rows, from_rows, resampled_length
+from mssedu.audio.writer import disk_errors
+from mssedu.errors import InputError, check_range
 
 
 @dataclass(frozen=True)
@@ -53,37 +53,22 @@ def scan(
     duration_seconds: float | None = None,
     stream: int = 0,
 ) -> Scan:
-    """Measure an audio file, or a part of it, block by block.
-
-    Args:
-        path, start_seconds, duration_seconds, stream: as `mssedu.audio.load_audio`.
-
-    Raises:
-        AudioFileError, InputError: as `load_audio`.
-    """
+    """Measure an audio file, or a part of it; arguments and errors as `load_audio`."""
     samples, peak, n_nonfinite, first_nonfinite = 0, 0.0, 0, None
-    with opened(
-        path,
-        stream=stream,
-        start_seconds=start_seconds,
-        duration_seconds=duration_seconds,
-    ) as part:
+    with opened(path, start_seconds, duration_seconds, stream) as part:
         for block in part.blocks:
             finite = np.isfinite(block)
-            if not finite.all():
-                if first_nonfinite is None:
-                    first_nonfinite = samples + int(finite.all(axis=0).argmin())
-                n_nonfinite += int((~finite).sum())
+            if first_nonfinite is None and not finite.all():
+                first_nonfinite = samples + int(finite.all(axis=0).argmin())
+            n_nonfinite += int((~finite).sum())
             peak = max(peak, float(np.abs(np.where(finite, block, 0)).max()))
             samples += block.shape[1]
-    total = part.first + samples
-    if duration_seconds is not None:
-        total = audio_info(path, stream=stream).samples
+    to_end = duration_seconds is None
     return Scan(
         sample_rate=part.sample_rate,
         channels=part.channels,
         samples=samples,
-        total_samples=total,
+        total_samples=part.first + samples if to_end else probe(path, stream)[2],
         peak=peak,
         n_nonfinite=n_nonfinite,
         first_nonfinite=first_nonfinite,
@@ -105,43 +90,31 @@ def read_blocks(
     close the file earlier. Errors are raised when the first block is read.
 
     Args:
-        path, start_seconds, duration_seconds, stream: as `mssedu.audio.load_audio`.
+        path, start_seconds, duration_seconds, stream: as `load_audio`, also its errors.
         length: samples of a block.
 
     Returns:
-        float32 (channels, length), where the last block may be shorter. Concatenated,
-        the blocks are what `load_audio` returns.
-
-    Raises:
-        AudioFileError, InputError: as `load_audio`.
+        float32 (channels, length), where the last block may be shorter.
     """
-    with opened(
-        path,
-        stream=stream,
-        start_seconds=start_seconds,
-        duration_seconds=duration_seconds,
-        length=length,
-    ) as part:
+    with opened(path, start_seconds, duration_seconds, stream, length) as part:
         yield from map(torch.from_numpy, part.blocks)
 
 
 def resample_blocks(
     blocks: Iterable[Tensor], from_rate: int, to_rate: int, samples: int
 ) -> Iterator[Tensor]:
-    """Change the sample rate of audio that comes in blocks.
+    """Change the sample rate of audio that comes in blocks, as `mssedu.audio.resample`.
 
     Args:
-        blocks: float32 or float64 (…, n), all with the same leading axes.
+        blocks: (…, n), all with the same leading axes.
         from_rate, to_rate: Hz; if they are equal, the blocks are returned unchanged.
         samples: number of samples of all blocks together.
 
     Returns:
-        blocks (…, any number). Concatenated, they are what `mssedu.audio.resample`
-        returns for the whole.
+        blocks (…, any number).
 
     Raises:
-        InputError: a rate below 1 Hz, a type other than float32 and float64, or a
-            number of samples that is not the sum of the blocks.
+        InputError: as `resample`, or the blocks do not add up to `samples`.
     """
     check_range("from_rate", from_rate, 1)
     check_range("to_rate", to_rate, 1)
@@ -164,8 +137,7 @@ def resample_blocks(
         yield from_rows(resampled, block)
     if n_read != samples:
         raise InputError(
-            f"samples = {samples}, but the blocks hold {n_read} samples. Count the "
-            "samples of all blocks first."
+            f"samples = {samples}, but the blocks hold {n_read} samples together."
         )
     assert stream is not None
     resampled = stream.resample_chunk(rows[:0], last=True)
@@ -177,10 +149,7 @@ class Reader:
     """Read any chunk of audio that comes in blocks; the chunks must move forward.
 
     Samples that no later chunk needs are removed from memory. A tensor in memory can be
-    read in the same way and is not copied: `Reader([mixture])`.
-
-    Args:
-        blocks: (…, n), all with the same leading axes.
+    read in the same way and is not copied: `Reader([mixture])`. The blocks are (…, n).
 
     Example:
         >>> reader = Reader([torch.arange(5), torch.arange(5, 9)])
@@ -194,13 +163,10 @@ class Reader:
         self._first = 0  # the sample of the stream at which _buffer begins
 
     def read(self, start: int, end: int, keep_from: int | None = None) -> Tensor:
-        """The samples from `start` up to `end` (excluded), (…, end - start).
+        """The samples of the stream from `start` up to `end` (excluded).
 
-        Do not write to the result: it may be a view of a block.
-
-        Args:
-            start, end: samples from the beginning of the stream, not behind its end.
-            keep_from: no later chunk starts before this sample; `start` if None.
+        No later chunk starts before `keep_from` (None: `start`). Do not write to the
+        result, (…, end - start): it may be a view of a block.
         """
         keep_from = start if keep_from is None else min(keep_from, start)
         assert self._first <= keep_from, "a reader moves forward"
@@ -235,6 +201,9 @@ class Spool:
         folder: a folder with enough free space.
         axes: sizes of the axes before samples, e.g. (stems, channels).
 
+    Raises:
+        AudioFileError: the file cannot be written.
+
     Example:
         >>> with Spool(".", (4, 2)) as spool:
         ...     spool.write(torch.ones(4, 2, 1000))
@@ -246,36 +215,29 @@ class Spool:
     def __init__(self, folder: str | os.PathLike[str], axes: tuple[int, ...]) -> None:
         self.samples = 0  # written so far
         self._folder, self._axes, self._width = Path(folder), axes, math.prod(axes)
+        self._place = f"a temporary file in {self._folder.absolute()}"
 
     def __enter__(self) -> Self:
-        with self._disk_errors():
+        with disk_errors(self._place):
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # of a full disk; the data goes away anyway
+        with suppress(OSError):  # of a full disk; the data is not needed any more
             self._file.close()
 
     def write(self, block: Tensor) -> None:
-        """Append a float32 block (*axes, n).
-
-        Raises:
-            AudioFileError: the disk is full, or cannot be written.
-        """
+        """Append a float32 block (*axes, n)."""
         assert block.shape[:-1] == self._axes, "one shape for all blocks"
         assert block.dtype == torch.float32
-        with self._disk_errors():
+        with disk_errors(self._place):
             self._file.seek(0, os.SEEK_END)
             self._file.write(np.ascontiguousarray(as_rows(block)).data)
             self._file.flush()
         self.samples += block.shape[-1]
 
     def blocks(self, length: int = BLOCK) -> Iterator[Tensor]:
-        """All samples as blocks (*axes, length); the last block may be shorter.
-
-        Raises:
-            InputError: a length below 1.
-        """
+        """All samples as blocks (*axes, length); the last block may be shorter."""
         check_range("length", length, 1)
         for start in range(0, self.samples, length):
             n = min(length, self.samples - start)
@@ -283,13 +245,3 @@ class Spool:
             data = self._file.read(n * self._width * 4)
             columns = np.frombuffer(data, np.float32).reshape(n, *self._axes)
             yield torch.from_numpy(np.moveaxis(columns, 0, -1).copy(order="C"))
-
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise AudioFileError(
-                f"a temporary file in {self._folder.absolute()} cannot be written: "
-                f"{error}. Free space on that disk, or choose another folder."
-            ) from error

@@ -3,9 +3,8 @@
     file ──load_audio──▶ float32 (channels, samples), sample_rate ──save_audio──▶ file
 
 A file is loaded and saved as it is: only `resample` changes the sample rate, and only
-`match_channels` the number of channels; no function scales or clips. For every format,
-sample 0 of the tensor is sample 0 of the recording: the samples that an encoder added
-before and after the music (priming, padding) are removed. Notebook: 01.
+`match_channels` the number of channels; no function scales or clips. In every format,
+sample 0 of the tensor is sample 0 of the recording. Notebook: 01.
 """
 
 import math
@@ -46,15 +45,13 @@ def load_audio(
 ) -> tuple[Tensor, int]:
     """Read an audio file, or a part of it.
 
-    A part equals the same slice of the whole file, sample for sample. To make this
-    exact, compressed files are decoded from their beginning, which is slow: store music
-    for training as wav or flac.
+    A part equals the same slice of the whole file, sample for sample. So compressed
+    files are decoded from their beginning, which is slow: use wav or flac for training.
 
     Args:
         path: a file with one of `READABLE_SUFFIXES`, or in another format of FFmpeg.
         start_seconds: where the part begins, rounded to the nearest sample.
-        duration_seconds: length of the part; it stops at the end of the file. None: up
-            to the end.
+        duration_seconds: length of the part, at most up to the end; None: up to it.
         stream: number of the audio stream in a container; a MUSDB18 .stem.mp4 has five.
 
     Returns:
@@ -65,22 +62,12 @@ def load_audio(
         AudioFileError: the file does not exist or cannot be decoded.
         InputError: the part is outside the file, or there is no such stream.
     """
-    with opened(
-        path,
-        stream=stream,
-        start_seconds=start_seconds,
-        duration_seconds=duration_seconds,
-    ) as part:
-        audio = np.concatenate([*part.blocks], axis=1)
-        return torch.from_numpy(audio), part.sample_rate
+    with opened(path, start_seconds, duration_seconds, stream) as part:
+        return torch.from_numpy(np.concatenate([*part.blocks], 1)), part.sample_rate
 
 
 def audio_info(path: str | os.PathLike[str], *, stream: int = 0) -> AudioInfo:
-    """Sample rate, channels, exact length and codec of an audio file.
-
-    Raises:
-        AudioFileError, InputError: as `load_audio`.
-    """
+    """Sample rate, channels, exact length and codec; errors as `load_audio`."""
     return AudioInfo(*probe(path, stream))
 
 
@@ -94,10 +81,9 @@ def save_audio(
 ) -> None:
     """Write a waveform; the suffix picks the format: .wav, .flac, .ogg or .mp3.
 
-    The file is written whole or not at all. Samples are rounded to the nearest step.
-    16-bit files get triangular dither of ±1 step, which turns the rounding error into
-    steady noise. Samples that need no rounding (silence, or the content of a 16-bit
-    file) get no dither.
+    Samples are rounded to the nearest step. 16-bit files get triangular dither of ±1
+    step, which turns the rounding error into steady noise; samples that need no
+    rounding (silence, or the content of a 16-bit file) get none.
 
     Args:
         path: the file to write or to replace; its folder must exist.
@@ -118,13 +104,10 @@ def save_audio(
             f"audio has {audio.shape[0]} channels, and a file holds 64 at most. If its "
             "axes are (samples, channels), transpose it: audio.T."
         )
-    with AudioWriter(
-        path,
-        sample_rate,
-        *audio.shape,
-        subtype=subtype,
-        dither_seed=dither_seed,
-    ) as writer:
+    writer = AudioWriter(
+        path, sample_rate, *audio.shape, subtype=subtype, dither_seed=dither_seed
+    )
+    with writer:
         writer.write(audio)
 
 
@@ -133,15 +116,13 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
     Args:
         audio: float32 or float64 (…, samples).
-        from_rate: its sample rate, Hz.
-        to_rate: the new sample rate, Hz; if both are equal, `audio` itself is returned.
+        from_rate, to_rate: Hz; if they are equal, `audio` itself is returned.
 
     Returns:
         (…, round(samples · to_rate / from_rate)), the same type and device.
 
     Raises:
-        InputError: a rate below 1 Hz, no samples, or a type other than float32 and
-            float64.
+        InputError: a rate below 1 Hz, no samples, or another type.
 
     Example:
         >>> resample(torch.zeros(2, 44100), 44100, 48000).shape
@@ -152,24 +133,18 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     if from_rate == to_rate:
         return audio
     if not audio.numel():
-        raise InputError(
-            f"audio is empty: {tuple(audio.shape)}. Give one sample or more."
-        )
+        raise InputError(f"audio is empty: {tuple(audio.shape)}.")
     length = resampled_length(audio.shape[-1], from_rate, to_rate)
     rows = soxr.resample(as_rows(audio), from_rate, to_rate, quality="VHQ")[:length]
     return F.pad(from_rows(rows, audio), (0, length - len(rows)))
 
 
 def as_rows(audio: Tensor) -> NDArray[Any]:
-    """A waveform (…, samples) as the array (samples, channels) that soxr takes.
-
-    Raises:
-        InputError: a type other than float32 and float64.
-    """
+    """A waveform (…, samples) as the array (samples, channels) that soxr takes."""
     if audio.dtype not in (torch.float32, torch.float64):
         raise InputError(
             f"audio must be float32 or float64, got {audio.dtype} of shape "
-            f"{tuple(audio.shape)}. Convert it with audio.float()."
+            f"{tuple(audio.shape)}. Use audio.float()."
         )
     channels = math.prod(audio.shape[:-1])
     return audio.detach().cpu().reshape(channels, audio.shape[-1]).T.numpy()
@@ -198,9 +173,6 @@ def match_channels(audio: Tensor, channels: int) -> Tensor:
         audio: (…, channels, samples).
         channels: of the result; if `audio` has them already, it is returned as it is.
 
-    Returns:
-        (…, channels, samples).
-
     Raises:
         InputError: any other change, because only you know which channels to drop.
 
@@ -210,8 +182,7 @@ def match_channels(audio: Tensor, channels: int) -> Tensor:
     """
     if audio.ndim < 2:
         raise InputError(
-            "audio must be (…, channels, samples), got the shape "
-            f"{tuple(audio.shape)}. Add the axis channels: audio[None]."
+            f"audio of shape {tuple(audio.shape)} has no channel axis. Use audio[None]."
         )
     have = audio.shape[-2]
     if have == channels:
@@ -221,8 +192,8 @@ def match_channels(audio: Tensor, channels: int) -> Tensor:
     if (have, channels) == (2, 1):
         return audio.mean(dim=-2, keepdim=True)
     raise InputError(
-        f"audio has {have} channels, and {channels} are asked for. Only mono and "
-        "stereo can be converted. Choose channels yourself, e.g. audio[..., :2, :]."
+        f"audio has {have} channels, and {channels} are asked for. Choose channels "
+        "yourself, e.g. audio[..., :2, :]: only mono and stereo can be converted."
     )
 
 
@@ -247,10 +218,7 @@ def rms_db(audio: Tensor) -> float:
 
 
 def is_source(rest: Tensor, mixture: Tensor) -> bool:
-    """Whether a part of a mixture is a source, and not only what a codec changed.
-
-    Args:
-        rest, mixture: (…, samples).
+    """Whether a part (…, samples) of a mixture is more than what a codec changed.
 
     Example:
         >>> mixture = torch.ones(2, 100)
@@ -264,8 +232,7 @@ def loudness_lufs(audio: Tensor, sample_rate: int) -> float:
     """Integrated loudness as in broadcasting; -inf if all of it is below the gate.
 
     Args:
-        audio: (channels ≤ 5, samples), at least 0.4 s long, which is one block of the
-            measurement.
+        audio: (channels ≤ 5, samples), at least one block of the measurement, 0.4 s.
         sample_rate: Hz.
 
     Returns:

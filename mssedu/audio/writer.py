@@ -3,10 +3,10 @@
     block (channels, n) ──check──▶ dither, round ──▶ temporary file ──rename──▶ path
                                                          └──an error: removed
 
-The file gets its name when it is complete. After an error or Ctrl-C, no part of it is
-left. The file does not depend on how the audio was cut into blocks: each sample has its
-own random numbers for dither, and encoders receive blocks of one length. A .wav file of
-more than 4 GiB becomes RF64, whose header counts in 64 bits.
+After an error or Ctrl-C, no part of the file is left. The file does not depend on how
+the audio was cut into blocks: each sample has its own random numbers for dither, and
+encoders receive blocks of one length. A .wav file of more than 4 GiB becomes RF64,
+whose header counts in 64 bits.
 
 Source: Lipshitz, Wannamaker, Vanderkooy 1992, "Quantization and dither".
 Notebook: 01.
@@ -18,7 +18,6 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -49,15 +48,26 @@ _BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 RIFF_LIMIT = 2**32 - 2**16  # bytes of samples; a wav header counts in 32 bits
 _BLOCK = 65536  # samples written at once; libsndfile's Vorbis encoder fails with many
 
-# Bitrates of an mp3 file of constant bitrate in kbit/s, from this sample rate on. Lower
-# bitrates exist, but their frames are too small for the tag that says where the music
-# begins and ends.
+# Constant bitrates of an mp3 file in kbit/s, from this sample rate on. Lower bitrates
+# exist, but their frames are too small for the tag that says where the music is.
 _MP3_BITRATES = {
     32000: (64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
     16000: (64, 80, 96, 112, 128, 144, 160),  # MPEG-2
     1: (32, 40, 48, 56, 64),  # MPEG-2.5
 }
 _MP3_LOWEST = {32000: 32, 16000: 8, 1: 8}  # kbit/s that libsndfile calls level 1
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Errors of the disk and of libsndfile become ours."""
+    try:
+        yield
+    except (OSError, sf.SoundFileError) as error:
+        raise AudioFileError(
+            f"{what} cannot be written: {error}. Check the free space on the disk and "
+            "your rights."
+        ) from error
 
 
 class AudioWriter:
@@ -69,7 +79,7 @@ class AudioWriter:
         bitrate: constant bitrate of an mp3 file, kbit/s; None: variable, about 250.
 
     Raises:
-        InputError, AudioFileError: as `save_audio`. InputError also for a bitrate that
+        InputError, AudioFileError: as `save_audio`; InputError also for a bitrate that
             mp3 does not have, and if the blocks do not add up to `samples`.
 
     Example:
@@ -105,9 +115,7 @@ class AudioWriter:
         highest = 200_000 if self._code == "VORBIS" else math.inf
         check_range("sample_rate", sample_rate, 1, highest)
         if not self.path.parent.is_dir():
-            raise AudioFileError(
-                f"{self.path}: the folder does not exist. Create it first."
-            )
+            raise AudioFileError(f"{self.path}: the folder does not exist.")
         if self.path.is_dir():
             raise AudioFileError(f"{self.path} is a folder. Choose another name.")
         self._quality = _quality(self._kind, sample_rate, bitrate)
@@ -117,6 +125,7 @@ class AudioWriter:
         if dither_seed is not None and self._code == "PCM_16":
             check_range("dither_seed", dither_seed, 0)
             self._dither = np.random.default_rng(dither_seed)
+        self._place = f"{self.path} ({self._kind} at {sample_rate} Hz)"
         self._sample_rate = sample_rate
         self._channels, self._samples = channels, samples
         self._n_received = 0  # samples so far
@@ -124,7 +133,7 @@ class AudioWriter:
         self._waiting: NDArray[Any] = np.zeros((0, channels), stored)
 
     def __enter__(self) -> Self:
-        with self._disk_errors(), contextlib.ExitStack() as stack:
+        with disk_errors(self._place), contextlib.ExitStack() as stack:
             temporary = stack.enter_context(written_whole(self.path))
             self._sound = sf.SoundFile(
                 temporary,
@@ -140,60 +149,16 @@ class AudioWriter:
         return self
 
     def write(self, block: Tensor) -> None:
-        """Append a block (channels, n) of finite float samples.
-
-        Raises:
-            InputError: another shape, NaN or Inf, or a peak over 1 in a format other
-                than float32, which would clip it.
-            AudioFileError: the disk is full, or cannot be written.
-        """
-        self._check(block)
-        for piece in block.detach().cpu().split(_BLOCK, dim=1):
-            stored = _quantized(piece, self._code, self._dither)
-            self._waiting = np.concatenate([self._waiting, stored])
-            if len(self._waiting) >= _BLOCK:
-                with self._disk_errors():
-                    self._sound.write(self._waiting[:_BLOCK])
-                self._waiting = self._waiting[_BLOCK:]
-        self._n_received += block.shape[1]
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._exits.__exit__(kind, error, trace)
-            return
-        with self._disk_errors():
-            self._exits.close()
-
-    def _close(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Write the last samples and close the file; after an error, close it only."""
-        if error is not None:
-            with contextlib.suppress(OSError, sf.SoundFileError):
-                self._sound.close()
-            return
-        self._sound.write(self._waiting)
-        self._sound.close()
-        if self._n_received != self._samples:
-            raise InputError(
-                f"samples = {self._samples}, but the blocks hold {self._n_received} "
-                f"samples: {self.path} is not written. Count them before you write."
-            )
-
-    def _check(self, block: Tensor) -> None:
-        """Raise InputError for another shape, for NaN, and for a peak that clips."""
+        """Append a block (channels, n) of finite float samples."""
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise InputError(
                 f"audio must be ({self._channels} channels, samples), got the shape "
-                f"{tuple(block.shape)}. Index or transpose it."
+                f"{tuple(block.shape)}."
             )
         if not block.is_floating_point():
             raise InputError(
-                f"audio must be of a float type, got {block.dtype}. Convert it with "
-                "audio.float(); samples lie between -1 and 1."
+                f"audio must be of a float type, got {block.dtype}. Use "
+                "audio.float(), scaled to ±1."
             )
         first = self._n_received
         name = f"audio (block from sample {first})" if first else "audio"
@@ -202,21 +167,38 @@ class AudioWriter:
         if peak > 1.0 and self._code != "FLOAT":
             raise InputError(
                 f"{name} has a peak of {peak:.4g} ({20 * math.log10(peak):+.2f} dB), "
-                "and this format holds samples within ±1. Scale all stems of the song "
-                f"by the same factor, e.g. audio / {peak:.4g}, or save as wav with "
-                'subtype="float32".'
+                "and this format holds ±1 at most. Scale all stems of the song alike, "
+                f'e.g. audio / {peak:.4g}, or save as wav with subtype="float32".'
             )
+        for piece in block.detach().cpu().split(_BLOCK, dim=1):
+            stored = _quantized(piece, self._code, self._dither)
+            self._waiting = np.concatenate([self._waiting, stored])
+            if len(self._waiting) >= _BLOCK:
+                with disk_errors(self._place):
+                    self._sound.write(self._waiting[:_BLOCK])
+                self._waiting = self._waiting[_BLOCK:]
+        self._n_received += block.shape[1]
 
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sf.SoundFileError) as error:
-            raise AudioFileError(
-                f"{self.path} cannot be written as {self._kind} at {self._sample_rate} "
-                f"Hz: {error}. Check the free space on the disk, your rights, and that "
-                "the format has this sample rate."
-            ) from error
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is not None:  # an OSError of the `with` block is not of this disk
+            self._exits.__exit__(*error)
+            return
+        with disk_errors(self._place):
+            self._exits.close()
+
+    def _close(self, *error: Any) -> None:
+        """Write the last samples and close the file; after an error, close it only."""
+        if error[0] is not None:
+            with contextlib.suppress(OSError, sf.SoundFileError):
+                self._sound.close()
+            return
+        self._sound.write(self._waiting)
+        self._sound.close()
+        if self._n_received != self._samples:
+            raise InputError(
+                f"samples = {self._samples}, but the blocks hold {self._n_received} "
+                f"samples: {self.path} is not written."
+            )
 
 
 def _quality(kind: str, sample_rate: int, bitrate: int | None) -> dict[str, Any]:
@@ -228,9 +210,7 @@ def _quality(kind: str, sample_rate: int, bitrate: int | None) -> dict[str, Any]
     from_rate = next(rate for rate in _MP3_BITRATES if sample_rate >= rate)
     known, lowest = _MP3_BITRATES[from_rate], _MP3_LOWEST[from_rate]
     if kind != "MP3":
-        raise InputError(
-            f"bitrate = {bitrate} is for mp3 files only, not for {kind}. Use None."
-        )
+        raise InputError(f"bitrate = {bitrate} is for mp3 files only, not for {kind}.")
     if bitrate not in known:
         raise InputError(
             f"bitrate must be one of {', '.join(map(str, known))} kbit/s at "
@@ -255,9 +235,7 @@ def _quantized(
         triangular = uniform[..., 0] - uniform[..., 1]
         steps = np.where(steps == np.rint(steps), steps, steps + triangular)
     steps = np.rint(steps).clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    if bits == 16:
-        return steps.astype(np.int16)
-    return steps.astype(np.int32) << 8
+    return steps.astype(np.int16) if bits == 16 else steps.astype(np.int32) << 8
 
 
 def flac_bytes(audio: Tensor, sample_rate: int) -> bytes:

@@ -75,12 +75,6 @@ def test_files_of_one_sample(tmp_path, suffix, channels):
     assert block.equal(load_audio(path)[0])
 
 
-def test_float_files_keep_what_is_beyond_one(tmp_path):
-    audio = 6.35 * torch.randn(2, 100_000)
-    save_audio(tmp_path / "a.wav", audio, 44100, subtype="float32")
-    assert torch.cat(list(read_blocks(tmp_path / "a.wav")), 1).equal(audio)
-
-
 @pytest.mark.skipif(not Path("/proc").exists(), reason="open files are listed there")
 @FORMATS
 def test_closing_closes_the_file(tmp_path, suffix):
