@@ -19,7 +19,7 @@ _NAMES = {
     "track": ["StemFile", "Track", "data_sha256", "track_sha256"],
     "layouts": ["LAYOUTS", "Layout", "Song", "demo_data", "load_dataset", "load_track"],
     "check": ["check_mixtures", "check_parts", "check_track"],
-    "segments": ["RandomSegments", "describe_mixture"],
+    "segments": ["RandomSegments", "describe_mixture", "item_generator"],
     "augment": ["flip_channels", "flip_sign", "random_gain", "random_silence", "remix"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

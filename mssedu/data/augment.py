@@ -1,8 +1,9 @@
 """Augmentations: pure functions that make many training examples out of few songs.
 
 All functions take sources (…, stems, channels, samples) and return new sources of the
-same shape; the input does not change. All random numbers come from the generator in the
-arguments, so the same state of the generator gives the same result, on any device.
+same shape; the input does not change. InputError: there is no stem axis, or an argument
+is out of range. All random numbers come from the generator, so the same state of the
+generator gives the same result, on any device.
 
     random_gain     a new balance of the stems                  for each stem
     flip_channels   left becomes right                          for each stem
@@ -35,24 +36,14 @@ def random_gain(
 
     Args:
         sources: (…, stems, channels, samples).
-        low_db: smallest gain, dB.
-        high_db: largest gain, dB, at least low_db.
-
-    Returns:
-        the same shape.
-
-    Raises:
-        InputError: low_db above high_db, or no stem axis.
+        low_db, high_db: smallest and largest gain, dB.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> random_gain(torch.ones(4, 2, 9), -6, -6, generator=generator)[0, 0, 0]
         tensor(0.5012)
     """
-    if not low_db <= high_db:
-        raise InputError(
-            f"low_db = {low_db} is above high_db = {high_db}. Exchange the two."
-        )
+    check_range("high_db", high_db, low_db)
     share = _uniform(sources, generator)
     return sources * 10 ** ((low_db + (high_db - low_db) * share) / 20)
 
@@ -60,61 +51,26 @@ def random_gain(
 def flip_channels(
     sources: Tensor, probability: float = 0.5, *, generator: torch.Generator
 ) -> Tensor:
-    """Reverse the order of the channels of a stem (left ↔ right), at random.
-
-    Args:
-        sources: (…, stems, channels, samples); mono does not change.
-        probability: of a flip, 0 … 1.
-
-    Returns:
-        the same shape.
-
-    Raises:
-        InputError: a probability outside its range, or no stem axis.
-    """
-    check_range("probability", probability, 0, 1)
-    flip = _uniform(sources, generator) < probability
-    return torch.where(flip, sources.flip(-2), sources)
+    """Reverse the channels of a stem (left ↔ right) with a probability of 0 … 1."""
+    chosen = _chosen(sources, probability, generator)
+    return torch.where(chosen, sources.flip(-2), sources)
 
 
 def flip_sign(
     sources: Tensor, probability: float = 0.5, *, generator: torch.Generator
 ) -> Tensor:
-    """Multiply a stem by -1, at random: the stem sounds the same, the mixture differs.
+    """Multiply a stem by -1 with a probability of 0 … 1.
 
-    Args:
-        sources: (…, stems, channels, samples).
-        probability: of a flip, 0 … 1.
-
-    Returns:
-        the same shape.
-
-    Raises:
-        InputError: a probability outside its range, or no stem axis.
+    The stem sounds the same, but the mixture differs.
     """
-    check_range("probability", probability, 0, 1)
-    flip = _uniform(sources, generator) < probability
-    return torch.where(flip, -sources, sources)
+    return torch.where(_chosen(sources, probability, generator), -sources, sources)
 
 
 def random_silence(
     sources: Tensor, probability: float = 0.1, *, generator: torch.Generator
 ) -> Tensor:
-    """Silence a stem at random: in real songs, stems are often silent.
-
-    Args:
-        sources: (…, stems, channels, samples).
-        probability: of silence, 0 … 1.
-
-    Returns:
-        the same shape.
-
-    Raises:
-        InputError: a probability outside its range, or no stem axis.
-    """
-    check_range("probability", probability, 0, 1)
-    silent = _uniform(sources, generator) < probability
-    return sources.masked_fill(silent, 0.0)
+    """Silence a stem with a probability of 0 … 1, as stems often are in real songs."""
+    return sources.masked_fill(_chosen(sources, probability, generator), 0.0)
 
 
 def remix(
@@ -130,9 +86,6 @@ def remix(
     Returns:
         the same shape; every stem of the batch occurs exactly once.
 
-    Raises:
-        InputError: not four axes, or a batch that is not a multiple of group_size.
-
     Example:
         >>> sources = torch.arange(3.0).reshape(3, 1, 1, 1)
         >>> shuffled = remix(sources, generator=torch.Generator().manual_seed(0))
@@ -146,7 +99,7 @@ def remix(
         divisors = [str(n) for n in range(1, batch + 1) if batch % n == 0]
         raise InputError(
             f"group_size must divide the batch of {batch}, got {size}. Choose one of "
-            f"{', '.join(divisors)}, or another batch size."
+            f"{', '.join(divisors)}."
         )
     # The order of uniform random numbers is a random permutation per (group, stem).
     device = generator.device
@@ -156,16 +109,20 @@ def remix(
     return sources[order, torch.arange(stems, device=sources.device)]
 
 
+def _chosen(sources: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Whether each stem is chosen, shaped (…, stems, 1, 1)."""
+    check_range("probability", probability, 0, 1)
+    return _uniform(sources, generator) < probability
+
+
 def _uniform(sources: Tensor, generator: torch.Generator) -> Tensor:
     """One uniform number in [0, 1) per stem, shaped (…, stems, 1, 1)."""
     if sources.ndim < 3:
         raise InputError(
             "sources must be (…, stems, channels, samples), got the shape "
-            f"{tuple(sources.shape)}. Add the missing axes, e.g. audio[None] for a "
-            "single stem."
+            f"{tuple(sources.shape)}. Add the missing axes, e.g. audio[None]."
         )
     shape = (*sources.shape[:-2], 1, 1)
-    # The device of the generator makes the numbers, so a CPU generator also serves a
-    # batch on the GPU.
+    # On the device of the generator, so a CPU generator also serves a batch on the GPU.
     numbers = torch.rand(shape, generator=generator, device=generator.device)
     return numbers.to(sources.device, sources.dtype)

@@ -4,10 +4,8 @@ Headers: the files of one song differ in length, rate or channels, or the songs 
 data set in rate or channels. `mssedu.data.layouts` checks this for every song.
 
 Sound: a master, a karaoke version or a second mixture beside the stems would count as
-one more stem, and the mixture would hold everything twice. A file called mixture, mix
-or mixdown is the mixture (`layouts`); `check_parts` finds the sums with other names.
-And if a model is to estimate one stem, the mixture must hold something else, too.
-Notebook: 05.
+one more stem, and the mixture would hold everything twice. And if a model is to
+estimate one stem, the mixture must hold something else, too. Notebook: 05.
 """
 
 from collections import Counter
@@ -34,18 +32,12 @@ def check_stems_alike(
     path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
 ) -> None:
     """Raise DatasetError naming every file of a song that differs from the others."""
+    forms = [f"{info.sample_rate} Hz × {info.channels} channels" for info in infos]
+    remedy = "Convert them to one sample rate and number of channels."
     if on_length == "error":
-        forms = [
-            f"{i.samples} samples at {i.sample_rate} Hz × {i.channels} channels"
-            for i in infos
-        ]
-        remedy = (
-            "If the lengths differ, choose --on-length pad or cut (on_length in "
-            "Python). If the rate or the channels differ, convert the files."
-        )
-    else:
-        forms = [f"{info.sample_rate} Hz × {info.channels} channels" for info in infos]
-        remedy = "Convert them to one sample rate and number of channels."
+        pairs = zip(infos, forms, strict=True)
+        forms = [f"{info.samples} samples at {form}" for info, form in pairs]
+        remedy += " For lengths, there is --on-length pad or cut (Python: on_length)."
     usual, odd = _odd_ones([file.stem for file in files], forms)
     if odd:
         raise DatasetError(
@@ -66,21 +58,13 @@ def check_songs_alike(root: Path, tracks: list[Track]) -> None:
     usual, odd = _odd_ones([track.name for track in tracks], forms)
     if odd:
         fault = f"songs that are not {usual}, as most are"
-        remedy = "Convert them with mssedu.audio.resample and match_channels."
-        raise faulty_songs(root, fault, odd, remedy)
+        raise faulty_songs(root, fault, odd, "Convert them.")
 
 
 def faulty_songs(
     root: Path, fault: str, faults: list[str], remedy: str
 ) -> DatasetError:
-    """The error to raise, such as "ROOT: songs that occur twice: 7", with a list.
-
-    Args:
-        root: folder of the data set.
-        fault: what is wrong, such as "songs that occur twice".
-        faults: one line per faulty song.
-        remedy: what to do about it.
-    """
+    """The error to raise: "ROOT: songs that occur twice: 7. REMEDY", then a list."""
     listed = "".join(f"\n  - {line}" for line in faults[:LISTED])
     if len(faults) > LISTED:
         listed += f"\n  - and {len(faults) - LISTED} more"
@@ -101,11 +85,10 @@ def check_mixtures(tracks: Sequence[Track]) -> None:
         if track.mixture_is_sum:
             check_track(track)
     stems = tracks[0].stems
-    if len(stems) == 1 and not any(_holds_more(track) for track in tracks):
+    if len(stems) == 1 and not any(map(_holds_more, tracks)):
         raise DatasetError(
             f"the training songs hold {stems[0]!r} alone, so that a model would learn "
-            "to copy its input. Add the other stems, or a file called mixture, to each "
-            "song."
+            "to copy its input. Add the other stems, or a file called mixture."
         )
 
 
@@ -116,11 +99,7 @@ def _holds_more(track: Track) -> bool:
 
 
 def check_track(track: Track) -> None:
-    """Check the beginning of a song, or its middle if the beginning is silent.
-
-    Raises:
-        DatasetError: one of its stems is the sum of the others.
-    """
+    """`check_parts` of the beginning of a song, or of its middle if that is silent."""
     names = tuple(name for name in (*track.stems, *track.unselected) if name != REST)
     for start in (0.0, track.duration / 2):
         sources = [track.stem(name, start, SECONDS) for name in names]
@@ -130,15 +109,12 @@ def check_track(track: Track) -> None:
 
 
 def check_parts(where: str, names: Sequence[str], sources: Tensor) -> None:
-    """Check that no stem is the sum of the others, or of all others but one.
+    """Raise DatasetError if a stem is the sum of the others, or of all but one.
 
     Args:
         where: the song, for the error.
         names: of the stems.
         sources: (stems, channels, samples).
-
-    Raises:
-        DatasetError: a stem is such a sum.
     """
     total = sources.sum(0)
     energies = sources.double().square().sum((-2, -1)).tolist()
@@ -152,7 +128,6 @@ def check_parts(where: str, names: Sequence[str], sources: Tensor) -> None:
             if float(rest.double().square().sum()) < limit * energies[index]:
                 parts = " + ".join(names[i] for i in others if i != one)
                 raise DatasetError(
-                    f"{where}: {name} = {parts}, but a stem must be a part of the "
-                    f"mixture. Rename {name} to mixture if it is the mixture, or move "
-                    "it away."
+                    f"{where}: {name} = {parts}. Rename {name} to mixture if it is the "
+                    "mixture, or move it away."
                 )

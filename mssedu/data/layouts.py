@@ -10,12 +10,12 @@ A song is one of these:
 
 Stems are named after their files, so any set of names works. A file called mixture, mix
 or mixdown, in upper or lower case, is the mixture. Without such a file, the mixture is
-the sum of the stems. Loading a data set reads only the headers of the files. All faults
-are counted, and the first ones are listed; no song is left out without a message.
+the sum of the stems. Loading a data set reads only the headers of the files.
 
 To add a layout, write a function and add a row to `LAYOUTS`.
 """
 
+import itertools
 import os
 import unicodedata
 import warnings
@@ -81,17 +81,13 @@ class Layout:
 
 
 def _musdb18(root: Path) -> list[Song] | None:
-    if (root / "valid").is_dir():
-        return None
     songs = _splits(root)
-    if songs is None:
+    if songs is None or (root / "valid").is_dir():
         return None
-    return [
-        replace(song, split="valid")
-        if song.split == "train" and _song_name(song.path) in MUSDB_VALID
-        else song
-        for song in songs
-    ]
+    for number, song in enumerate(songs):
+        if song.split == "train" and _song_name(song.path) in MUSDB_VALID:
+            songs[number] = replace(song, split="valid")
+    return songs
 
 
 def _splits(root: Path) -> list[Song] | None:
@@ -109,17 +105,11 @@ def _songs(root: Path) -> list[Song] | None:
 LAYOUTS = (
     Layout(
         "musdb18",
-        "ROOT/train/SONG.stem.mp4 or ROOT/train/SONG/STEM.wav, the same in ROOT/test; "
-        "14 songs of train are the split valid",
+        "ROOT/{train,test}/SONG.stem.mp4 or SONG/STEM.wav; valid is 14 songs of train",
         _musdb18,
     ),
-    Layout(
-        "splits",
-        "ROOT/train/SONG.stem.mp4 or ROOT/train/SONG/STEM.wav, the same in ROOT/valid "
-        "and ROOT/test",
-        _splits,
-    ),
-    Layout("songs", "ROOT/SONG.stem.mp4 or ROOT/SONG/STEM.wav, without splits", _songs),
+    Layout("splits", "ROOT/{train,valid,test}/SONG.stem.mp4 or SONG/STEM.wav", _splits),
+    Layout("songs", "ROOT/SONG.stem.mp4 or SONG/STEM.wav, without splits", _songs),
 )
 
 
@@ -127,8 +117,7 @@ def _find_songs(root: Path) -> list[Song]:
     """The songs by the first layout that fits, sorted; empty if no layout fits."""
     order = (*SPLITS, None)
     for layout in LAYOUTS:
-        songs = layout.find(root)
-        if songs is not None:
+        if (songs := layout.find(root)) is not None:
             return sorted(songs, key=lambda song: order.index(song.split))
     return []
 
@@ -147,9 +136,8 @@ def _songs_in(folder: Path) -> list[Path]:
 def demo_data() -> Path:
     """The folder of the CC0 songs that are in the repository (see data/README.md).
 
-    It is the one that the environment variable MSSEDU_DATA names, else the one in the
-    repository that the package was installed from, else the one in the repository that
-    the current folder belongs to.
+    It is the one that the environment variable MSSEDU_DATA names, else the one of the
+    repository that the package was installed from or that the current folder is in.
 
     Raises:
         DatasetError: the songs are in none of these places.
@@ -165,11 +153,10 @@ def demo_data() -> Path:
     for folder in folders:
         if (folder / "test" / "Sodium").is_dir():
             return folder
+    above = "" if named else f", and in no folder data above {here}"
     raise DatasetError(
-        f"the demo songs are not in {folders[0]}"
-        f"{'' if named else f', and in no folder data above {here}'}. They come with "
-        "the repository, not with the package: clone it and work inside it, or set "
-        "the environment variable MSSEDU_DATA to its folder data."
+        f"the demo songs are not in {folders[0]}{above}. Clone the repository and work "
+        "inside it, or set the environment variable MSSEDU_DATA to its folder data."
     )
 
 
@@ -177,9 +164,8 @@ def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
     """Load one song: a folder with a file per stem, a .stem.mp4, or one audio file.
 
     Args:
-        path: the song. Its stems are named after their files; their order is vocals,
-            drums, bass, other, then by alphabet. One audio file is a mixture without
-            stems.
+        path: the song. The order of its stems is vocals, drums, bass, other, then by
+            alphabet. One audio file is a mixture without stems.
         on_length: as in `load_dataset`.
 
     Raises:
@@ -194,10 +180,7 @@ def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
     check_name("on_length", on_length, get_args(OnLength))
     path = Path(path)
     if not path.exists():
-        raise DatasetError(
-            f"{path.absolute()} does not exist. Check the spelling. A relative path "
-            "begins at the working folder."
-        )
+        raise DatasetError(f"{path.absolute()} does not exist. Check the spelling.")
     return _open_track(Song(path), on_length)
 
 
@@ -217,12 +200,10 @@ def load_dataset(
             folder, 14 songs of train are the split valid by convention.
         stems: the stems to select, in order, as in `mssedu.models.stems`. None: all
             stems of the chosen songs. The other stems stay in the mixture.
-        on_missing: what to do with a song that lacks one of the stems. "error";
-            "silence": the stem is silent (`Track.silent`); "skip": leave the song out,
-            with a warning.
-        on_length: what to do if the files of one song differ in length. "error";
-            "pad": add zeros at the end, up to the longest file; "cut": use the length
-            of the shortest file.
+        on_missing: for a song that lacks one of the stems: "error"; "silence": the stem
+            is silent (`Track.silent`); "skip": leave the song out, with a warning.
+        on_length: if the files of one song differ in length: "error"; "pad": add zeros
+            at the end, up to the longest file; "cut": use the length of the shortest.
 
     Raises:
         DatasetError: no songs, faulty songs (counted), or a song in two splits.
@@ -244,29 +225,19 @@ def load_dataset(
     splits = {song.split for song in songs}
     if split is not None and split not in splits:
         names = ", ".join(sorted(name for name in splits if name)) or "no splits"
-        raise DatasetError(
-            f"{root} has no split {split!r}, but {names}. Make {root / split}, or load "
-            "without a split."
-        )
-    chosen = [song for song in songs if split in (None, song.split)]
-    tracks = _open_songs(root, chosen, on_length)
-    check_songs_alike(root, tracks)
-    return _with_stems(root, tracks, stems, on_missing)
-
-
-def _open_songs(root: Path, songs: list[Song], on_length: OnLength) -> list[Track]:
-    """The tracks of all songs, or one error for all faulty songs."""
+        raise DatasetError(f"{root} has no split {split!r}, but {names}.")
     tracks, faults = [], []
     for song in songs:
-        try:
-            tracks.append(_open_track(song, on_length))
-        except MssEduError as error:
-            faults.append(str(error))
+        if split in (None, song.split):
+            try:
+                tracks.append(_open_track(song, on_length))
+            except MssEduError as error:
+                faults.append(str(error))
     if faults:
-        raise faulty_songs(
-            root, "songs that cannot be read", faults, "Fix or move them."
-        )
-    return tracks
+        remedy = "Fix or move them."
+        raise faulty_songs(root, "songs that cannot be read", faults, remedy)
+    check_songs_alike(root, tracks)
+    return _with_stems(root, tracks, stems, on_missing)
 
 
 def _open_track(song: Song, on_length: OnLength) -> Track:
@@ -298,7 +269,10 @@ def _stem_files(path: Path) -> Iterator[StemFile]:
     elif path.is_file():
         yield StemFile(MIXTURE, path)
     else:
-        files = {file: _stem_name(file) for file in _audio_files(path)}
+        files = {
+            file: MIXTURE if file.stem.casefold() in MIXTURE_FILES else file.stem
+            for file in _audio_files(path)
+        }
         if not files:
             raise DatasetError(
                 f"{path} holds no audio files, but {_first_entries(path)}. Put one "
@@ -308,8 +282,7 @@ def _stem_files(path: Path) -> Iterator[StemFile]:
         doubled = [file.name for file, stem in files.items() if names[stem] > 1]
         if doubled:
             raise DatasetError(
-                f"{path} has two files for one stem: {', '.join(doubled)}. Keep one "
-                "audio file per stem, named after the stem, and one mixture."
+                f"{path} has two files for one stem: {', '.join(doubled)}. Keep one."
             )
         for file, stem in files.items():
             yield StemFile(stem, file)
@@ -348,13 +321,9 @@ def _with_stems(
     rules = resolve(str(root), chosen, known)
     complete, faults = [], []
     for track in tracks:
-        needed = (
-            member
-            for rule in rules
-            if rule.name not in track.stems
-            for member in rule.members
-        )
-        absent = tuple(dict.fromkeys(m for m in needed if m not in track.stems))
+        needed = [r.members for r in rules if r.name not in track.stems]
+        members = dict.fromkeys(itertools.chain.from_iterable(needed))
+        absent = tuple(name for name in members if name not in track.stems)
         # A mixture without any stem has no silent stems: nothing is known about them.
         if absent and (on_missing != "silence" or not track.stems):
             folder = f"{track.split}/" if track.split else ""
@@ -364,7 +333,7 @@ def _with_stems(
         complete.append(filled.with_stems(chosen))
     if faults and (on_missing != "skip" or not complete):
         fault = f"songs that lack one of the stems {', '.join(chosen)}"
-        remedy = 'Add it, or choose on_missing="silence" or "skip", or other stems.'
+        remedy = 'Choose other stems, or on_missing="silence" or "skip".'
         raise faulty_songs(root, fault, faults, remedy)
     if faults:
         text = f"{root}: {len(faults)} of {len(tracks)} songs left out: "
@@ -382,9 +351,7 @@ def _no_songs(root: Path) -> DatasetError:
         below = (*sorted(root.glob("*")), *sorted(root.glob("*/*")))
         near = next((folder for folder in below if _find_songs(folder)), None)
         remedy = f"Did you mean {near}?" if near else "Give each song its own folder."
-    layouts = "".join(
-        f"\n  - {layout.name}: {layout.description}" for layout in LAYOUTS
-    )
+    layouts = "".join(f"\n  - {row.name}: {row.description}" for row in LAYOUTS)
     return DatasetError(
         f"{root.absolute()} holds no songs in a known layout, but "
         f"{_first_entries(root)}. {remedy} The layouts are:{layouts}"
@@ -396,9 +363,7 @@ def _no_songs(root: Path) -> DatasetError:
 
 def _entries(folder: Path) -> list[Path]:
     """Sorted entries of a folder without hidden files, such as macOS's ._vocals.wav."""
-    if not folder.is_dir():
-        return []
-    return sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    return sorted(folder.glob("[!.]*"))
 
 
 def _audio_files(folder: Path) -> list[Path]:
@@ -417,10 +382,6 @@ def _is_audio(path: Path) -> bool:
 
 def _is_stem_mp4(path: Path) -> bool:
     return path.name.lower().endswith(STEM_MP4) and path.is_file()
-
-
-def _stem_name(path: Path) -> str:
-    return MIXTURE if path.stem.casefold() in MIXTURE_FILES else path.stem
 
 
 def _stem_rank(stem: str) -> tuple[int, str]:

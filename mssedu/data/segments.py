@@ -11,12 +11,12 @@ estimates the vocals needs the band in its input. A part that a song does not ha
 silent.
 
 Item i depends on (seed, i) only: not on the order of reading, on the number of workers
-or on earlier items. So a run can resume at any item, and two machines give the same
-items. Use tracks `in_memory()` if they fit, because compressed files are decoded from
-their beginning for each read. Notebook: 05.
+or on earlier items. So a run can resume at any item. Use tracks `in_memory()` if they
+fit: compressed files are decoded from their beginning for each read. Notebook: 05.
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -31,72 +31,61 @@ from mssedu.errors import InputError, check_range
 SILENT_DB = -80.0  # RMS of a stem over a song; below this level it is only noise
 
 
+@dataclass(eq=False, repr=False)
 class RandomSegments(Dataset[Tensor]):
     """Map-style data set of n_items random segments, which can be pickled.
-
-    Args:
-        tracks: of one format, with all these stems. The probability of a track is in
-            proportion to its duration.
-        stems: the first parts of an item, in order, as in `mssedu.models.stems`.
-        segment: length of an item, seconds; zeros follow a track that is shorter.
-        n_items: items of one pass; batch size times steps for a whole training run.
-        seed: any whole number ≥ 0; another seed gives other items.
-        remix: choose track and position for each stem independently, not for all
-            together.
-        level_db: RMS, dB relative to full scale, to which each part of each song is
-            brought first. So a model does not learn from a few songs with loud bass
-            that everything is bass.
-        gain_db: smallest and largest random gain of a stem, dB; None: no gain.
-        channel_flip: probability that the channels of a stem are exchanged.
-        sign_flip: probability that a stem is multiplied by -1.
-        silence: probability that a stem is silent, as it often is in real songs.
-        min_active_db: choose again, at most `MAX_DRAWS` times, if the RMS of a stem is
-            below this level, dB relative to full scale.
 
     Raises:
         InputError: no tracks, an unknown stem, different formats, or a value out of
             range.
     """
 
+    tracks: Sequence[Track]  # of one format, chosen in proportion to their duration
+    stems: Sequence[str]  # the first parts of an item, as in `mssedu.models.stems`
+    segment: float  # length of an item, seconds; zeros follow a track that is shorter
+    n_items: int  # of one pass: batch size times steps for a whole training run
+    _: KW_ONLY
+    seed: int  # any whole number ≥ 0; another seed gives other items
+    remix: bool = True  # choose track and position for each stem independently
+    # RMS, dB relative to full scale, to which each part of each song is brought first,
+    # so that a model does not learn from a few songs that everything is bass
+    level_db: float | None = None
+    gain_db: tuple[float, float] | None = (-10.0, 6.0)  # limits of a stem's random gain
+    channel_flip: float = 0.5  # probability that the channels of a stem are exchanged
+    sign_flip: float = 0.5  # probability that a stem is multiplied by -1
+    silence: float = 0.0  # probability that a stem is silent, as often in real songs
+    # Choose again, at most `MAX_DRAWS` times, if the RMS of a stem is below this level,
+    # dB relative to full scale.
+    min_active_db: float | None = None
+
     MAX_DRAWS = 10  # some songs have no bass at all; each attempt costs one read
 
-    def __init__(
-        self,
-        tracks: Sequence[Track],
-        stems: Sequence[str],
-        segment: float,
-        n_items: int,
-        *,
-        seed: int,
-        remix: bool = True,
-        level_db: float | None = None,
-        gain_db: tuple[float, float] | None = (-10.0, 6.0),
-        channel_flip: float = 0.5,
-        sign_flip: float = 0.5,
-        silence: float = 0.0,
-        min_active_db: float | None = None,
-    ):
-        _check_tracks(tracks, stems)
-        self.tracks = tuple(track.with_stems(stems) for track in tracks)
+    def __post_init__(self) -> None:
+        if not self.tracks or not self.stems:
+            raise InputError(
+                "at least one track and one stem are needed, got "
+                f"{len(self.tracks)} tracks and {len(self.stems)} stems."
+            )
+        forms = sorted({(track.sample_rate, track.channels) for track in self.tracks})
+        if len(forms) > 1:
+            listed = ", ".join(f"{rate} Hz × {n} channels" for rate, n in forms)
+            raise InputError(
+                f"tracks differ in sample rate or number of channels: {listed}."
+            )
+        ((self.sample_rate, self.channels),) = forms
+        self.tracks = tuple(track.with_stems(self.stems) for track in self.tracks)
         self.stems = self.tracks[0].stems
         self.parts = (*self.stems, *_all_unselected(self.tracks))
-        check_range("n_items", n_items, 1)
-        check_range("seed", seed, 0)
-        check_range("channel_flip", channel_flip, 0, 1)
-        check_range("sign_flip", sign_flip, 0, 1)
-        check_range("silence", silence, 0, 1)
-        self.sample_rate = tracks[0].sample_rate
-        self.channels = tracks[0].channels
-        check_range("segment", segment, 1 / self.sample_rate)
-        if gain_db is not None:
-            check_range("gain_db[1]", gain_db[1], gain_db[0])
-        self.segment, self.n_items, self.seed = segment, n_items, seed
-        self.remix, self.gain_db, self.min_active_db = remix, gain_db, min_active_db
-        self.channel_flip, self.sign_flip = channel_flip, sign_flip
-        self.silence = silence
+        check_range("n_items", self.n_items, 1)
+        check_range("seed", self.seed, 0)
+        for name in ("channel_flip", "sign_flip", "silence"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_range("segment", self.segment, 1 / self.sample_rate)
+        if self.gain_db is not None:
+            check_range("gain_db[1]", self.gain_db[1], self.gain_db[0])
         self.leveling: dict[tuple[int, str], float] = {}  # (track, stem) -> factor
-        if level_db is not None:
-            self.leveling = _leveling(self.tracks, level_db)
+        if self.level_db is not None:
+            self.leveling = _leveling(self.tracks, self.level_db)
 
     def __len__(self) -> int:
         return self.n_items
@@ -104,10 +93,7 @@ class RandomSegments(Dataset[Tensor]):
     def __getitem__(self, item: int) -> Tensor:
         """Sources of one item, (parts, channels, samples); their sum is its mixture."""
         if not 0 <= item < self.n_items:  # ends `for sources in segments`
-            raise IndexError(
-                f"item must be from 0 to {self.n_items - 1}, got {item}. Raise n_items "
-                "for a longer run."
-            )
+            raise IndexError(f"item must be from 0 to {self.n_items - 1}, got {item}.")
         generator = item_generator(self.seed, item)
         if self.remix:
             sources = torch.cat([self._draw((p,), generator) for p in self.parts])
@@ -158,10 +144,8 @@ def describe_mixture(tracks: Sequence[Track]) -> str:
         'mixture: vocals + drums (not estimated)'
     """
     others = _all_unselected(tracks)
-    parts = " + ".join(tracks[0].stems)
-    return f"mixture: {parts}" + (
-        f" + {', '.join(others)} (not estimated)" if others else ""
-    )
+    more = f" + {', '.join(others)} (not estimated)" if others else ""
+    return f"mixture: {' + '.join(tracks[0].stems)}{more}"
 
 
 def _all_unselected(tracks: Sequence[Track]) -> tuple[str, ...]:
@@ -186,18 +170,15 @@ def item_generator(seed: int, item: int) -> torch.Generator:
 
 
 def _leveling(tracks: Sequence[Track], level_db: float) -> dict[tuple[int, str], float]:
-    """The factor that brings each part of each song to the level.
-
-    The factor is 1 for a silent part, and for a rest that is only what a codec changed.
-    """
+    """The factor that brings each part of each song to the level; 1 for silence."""
     factors = {}
     for number, track in enumerate(tracks):
         for part in (*track.stems, *track.unselected):
             audio = track.stem(part)
             level = _level_db(audio[None])
-            silent = level < SILENT_DB
+            # A rest may be only what a codec changed.
             from_codec = part == REST and not is_source(audio, track.mixture())
-            keep = silent or from_codec
+            keep = level < SILENT_DB or from_codec
             factors[number, part] = 1.0 if keep else 10 ** ((level_db - level) / 20)
     return factors
 
@@ -206,18 +187,3 @@ def _level_db(sources: Tensor) -> float:
     """RMS of the quietest stem, dB relative to full scale."""
     power = sources.square().mean((-2, -1)).min()
     return float(10 * torch.log10(power))
-
-
-def _check_tracks(tracks: Sequence[Track], stems: Sequence[str]) -> None:
-    if not tracks or not stems:
-        raise InputError(
-            f"at least one track and one stem are needed, got {len(tracks)} tracks and "
-            f"{len(stems)} stems. Load tracks with mssedu.load_dataset."
-        )
-    formats = {(track.sample_rate, track.channels) for track in tracks}
-    if len(formats) > 1:
-        listed = ", ".join(f"{rate} Hz × {n} channels" for rate, n in sorted(formats))
-        raise InputError(
-            f"tracks must have one sample rate and number of channels, got {listed}. "
-            "Convert the others with mssedu.audio.resample and match_channels."
-        )

@@ -99,8 +99,7 @@ class Track:
         if len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 2:
             raise InputError(
                 f"Track {name!r}: all sources and the mixture must have one shape "
-                f"(channels, samples), got {shapes}. Bring them to one length and "
-                "number of channels."
+                f"(channels, samples), got {shapes}."
             )
         channels, n_samples = next(iter(shapes.values()))
         stems = tuple(sources)
@@ -111,8 +110,7 @@ class Track:
         if without_audio:
             raise InputError(
                 f"Track {self.name!r}: there is no audio of the stems "
-                f"{', '.join(sorted(without_audio))}. A stem cannot be called "
-                f"{MIXTURE!r}. Make tracks with load_track or Track.from_audio."
+                f"{', '.join(sorted(without_audio))} (none can be called {MIXTURE!r})."
             )
 
     def __repr__(self) -> str:
@@ -135,15 +133,7 @@ class Track:
 
     @property
     def unselected(self) -> tuple[str, ...]:
-        """The other parts of the mixture: its other stems, then the rest if any.
-
-        Example:
-            >>> voice, band = torch.ones(2, 44100), torch.zeros(2, 44100)
-            >>> parts = {"vocals": voice, "band": band}
-            >>> track = Track.from_audio("Test", parts, 44100)
-            >>> track.with_stems(["vocals"]).unselected
-            ('band',)
-        """
+        """The other parts of the mixture: its other stems, then the rest if any."""
         others = tuple(name for name in self._named() if name not in self.stems)
         return others if self.mixture_is_sum or self.rest_in else (*others, REST)
 
@@ -154,8 +144,8 @@ class Track:
 
         Args:
             name: one of `stems` or of `unselected`.
-            start: first second, 0 up to the track's duration.
-            duration: seconds; it stops at the end of the track. None: up to the end.
+            start: seconds, 0 up to the track's duration (excluded).
+            duration: seconds, at most up to the end of the track. None: up to it.
 
         Raises:
             InputError: an unknown stem, or a position outside the track.
@@ -168,10 +158,7 @@ class Track:
     def sources(self, start: float = 0.0, duration: float | None = None) -> Tensor:
         """All stems in the order of `stems`, (stems, channels, samples); see `stem`."""
         if not self.stems:
-            raise InputError(
-                f"Track {self.name!r} has no stems. Use mixture(), or load a folder "
-                "with one file per stem."
-            )
+            raise InputError(f"Track {self.name!r} has no stems. Use mixture().")
         span = self._span(start, duration)
         return torch.stack([self._read(stem, *span) for stem in self.stems])
 
@@ -183,10 +170,7 @@ class Track:
         return torch.stack([self._read(part, *span) for part in self._parts()]).sum(0)
 
     def in_memory(self) -> "Track":
-        """The same track with its audio in memory, so that reading it is fast.
-
-        A minute of four stereo stems at 44.1 kHz takes 85 MB.
-        """
+        """The same track in memory: 85 MB for a minute of four stereo stems."""
         if self.audio is not None:
             return self
         audio = {part: self._read(part, 0, self.n_samples) for part in self._parts()}
@@ -206,7 +190,6 @@ class Track:
         """
         groups = self._groups(stems)
         rename = self._renaming(groups)
-        files = (replace(f, stem=rename.get(f.stem, f.stem)) for f in self.files)
         audio: dict[str, Tensor] = {}
         for part, samples in (self.audio or {}).items():
             new = rename.get(part, part)
@@ -216,13 +199,14 @@ class Track:
             for new, members in groups.items()
             if REST not in members and set(members) <= set(self.silent)
         )
-        owner = rename.get(self.rest_in or REST, self.rest_in)
         return replace(
             self,
             stems=tuple(groups),
-            files=tuple(files),
+            files=tuple(
+                replace(f, stem=rename.get(f.stem, f.stem)) for f in self.files
+            ),
             silent=tuple(silent),
-            rest_in=owner,
+            rest_in=rename.get(self.rest_in or REST, self.rest_in),
             audio=None if self.audio is None else audio,
         )
 
@@ -233,18 +217,16 @@ class Track:
         if isinstance(stems, Mapping):
             return {new: tuple(members) for new, members in stems.items()}
         where, groups = f"Track {self.name!r}", {}
-        known = tuple(dict.fromkeys((*self._named(), *self.silent)))
+        known = dict.fromkeys((*self._named(), *self.silent))
+        everything = [*known] if self.mixture_is_sum or self.rest_in else [*known, REST]
         for rule in resolve(where, stems, known):
             members = rule.members
             if rule.from_mixture:
-                left = (name for name in known if name not in rule.members)
-                has_rest = not (self.mixture_is_sum or self.rest_in)
-                members = (*left, REST) if has_rest else tuple(left)
+                members = tuple(name for name in everything if name not in rule.members)
             if not members:
                 left_out = ", ".join(rule.members)
                 raise InputError(
-                    f"{where}: {rule.name} is empty, because the mixture holds "
-                    f"{left_out} alone. Add the other stems."
+                    f"{where}: {rule.name} is empty: the mixture is {left_out} alone."
                 )
             groups[rule.name] = members
         return groups
@@ -260,28 +242,22 @@ class Track:
                     check_name("stem", stem, known, where=where)
                 if stem in rename:
                     raise InputError(
-                        f"{where}: {stem!r} is in {rename[stem]!r} and in {new!r}. Use "
-                        "it in one group only."
+                        f"{where}: {stem!r} is in {rename[stem]!r} and in {new!r}."
                     )
                 rename[stem] = new
         taken = sorted((known - rename.keys()) & groups.keys())
         if taken:
-            raise InputError(
-                f"{where}: other stems are called {', '.join(taken)}. Choose another "
-                "name."
-            )
+            raise InputError(f"{where}: other stems are called {', '.join(taken)}.")
         return rename
 
     def _parts(self) -> tuple[str, ...]:
         """Names of all parts with audio: stems, and the mixture if it has its own."""
-        if self.audio is not None:
-            return tuple(self.audio)
-        return tuple(dict.fromkeys(file.stem for file in self.files))
+        return tuple(dict.fromkeys(self.audio or [file.stem for file in self.files]))
 
     def _named(self) -> tuple[str, ...]:
         """Names of all stems with audio, selected or not."""
-        names = dict.fromkeys(part for part in self._parts() if part != MIXTURE)
-        return tuple(names | dict.fromkeys(filter(None, [self.rest_in])))
+        parts = (*self._parts(), self.rest_in or MIXTURE)
+        return tuple(dict.fromkeys(part for part in parts if part != MIXTURE))
 
     def _span(self, start: float, duration: float | None) -> tuple[int, int]:
         """First sample and number of samples of an excerpt in seconds."""
@@ -316,17 +292,14 @@ class Track:
         if known <= 0:
             return torch.zeros(self.channels, length)
         shape = (self.channels, min(known, length))
+        start, seconds = first / self.sample_rate, shape[1] / self.sample_rate
         audio, _ = load_audio(
-            file.path,
-            start_seconds=first / self.sample_rate,
-            duration_seconds=shape[1] / self.sample_rate,
-            stream=file.stream,
+            file.path, start_seconds=start, duration_seconds=seconds, stream=file.stream
         )
         if audio.shape != shape:
             raise AudioFileError(
                 f"{file.path}: from sample {first} on, (channels, samples) should be "
-                f"{shape}, got {tuple(audio.shape)}. The file is damaged or has "
-                "changed: load the data set again."
+                f"{shape}, got {tuple(audio.shape)}. Load the data set again."
             )
         return torch.nn.functional.pad(audio, (0, length - shape[1]))
 
@@ -334,9 +307,8 @@ class Track:
 def track_sha256(track: Track) -> str:
     """A quick hash of a song's content: of the sizes, and of three pieces of each file.
 
-    The name of the song does not count, so that a renamed copy has the same hash. The
-    hash may miss a change that keeps the size of a file; `mssedu.evaluate` hashes all
-    of it.
+    A renamed copy has the same hash. The hash may miss a change that keeps the size of
+    a file; `mssedu.evaluate` hashes all of it.
     """
     digest = hashlib.sha256(f"{track.sample_rate} {track.n_samples}".encode())
     for file in sorted(track.files, key=lambda file: (file.stem, file.stream)):

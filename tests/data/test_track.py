@@ -126,7 +126,7 @@ def test_groups_must_be_disjoint(ramps: dict) -> None:
         track.with_stems(["drums"])
     with pytest.raises(InputError, match="other stems are called bass"):
         track.with_stems({"bass": ["vocals"]})
-    with pytest.raises(InputError, match="cannot be called 'mixture'"):
+    with pytest.raises(InputError, match="none can be called 'mixture'"):
         track.with_stems({"mixture": ["vocals"]})
 
 
