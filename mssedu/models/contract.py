@@ -28,40 +28,24 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import (
-    InputError,
-    MssEduWarning,
-    SetupError,
-    check_name,
-    check_range,
-)
+from mssedu.errors import InputError, MssEduWarning, SetupError, check_name, check_range
 
 
 class ModelConfig(Protocol):
     """The part of a model's config that every model has."""
 
     @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the outputs, in order."""
-
+    def stems(self) -> tuple[str, ...]: ...  # names of the outputs, in order
     @property
-    def sample_rate(self) -> int:
-        """Rate of the mixture and of the estimate, Hz."""
-
+    def sample_rate(self) -> int: ...  # of the mixture and of the estimate, Hz
     @property
-    def channels(self) -> int:
-        """Number of channels of the mixture and of each stem."""
-
+    def channels(self) -> int: ...  # of the mixture and of each stem
     @property
-    def segment(self) -> float:
-        """Seconds of a chunk in inference, unless the user chooses another length."""
+    def segment(self) -> float: ...  # seconds of a chunk, if the user sets no other
 
 
 def check_config(config: ModelConfig) -> None:
-    """Raise InputError unless the fields that all models share make sense.
-
-    Stems must be a tuple of different, non-empty names; a single name is a tuple too.
-    """
+    """Raise InputError unless the fields that all models share make sense."""
     stems = config.stems
     is_names = isinstance(stems, tuple) and all(isinstance(s, str) and s for s in stems)
     if not is_names or not stems or len(set(stems)) < len(stems):
@@ -93,19 +77,14 @@ def check_odd(name: str, size: int) -> None:
 
 
 def config_of(model: nn.Module) -> ModelConfig:
-    """The model's config.
-
-    Raises:
-        InputError: the model has no config, or its config lacks a field.
-    """
+    """The model's config; InputError if it has none, or one that lacks a field."""
     config = getattr(model, "config", None)
     fields = ("stems", "sample_rate", "channels", "segment")
     lacking = [name for name in fields if not hasattr(config, name)]
     if lacking:
         raise InputError(
             f"the config of the model {type(model).__name__} lacks "
-            f"{', '.join(lacking)}. Give the model a frozen dataclass named config "
-            "that has them, as every model in mssedu.models does."
+            f"{', '.join(lacking)}. Give the model a frozen dataclass config with them."
         )
     return cast(ModelConfig, config)
 
@@ -118,8 +97,7 @@ def grouping_of(model: nn.Module) -> tuple[str, ...]:
         >>> grouping_of(create_model("spleeter", "tiny", stems=["band=-vocals"]))
         ('band=-vocals',)
     """
-    stems = tuple(config_of(model).stems)
-    return tuple(getattr(model, "grouping", stems))
+    return tuple(getattr(model, "grouping", config_of(model).stems))
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -138,19 +116,16 @@ def pick_device(name: str) -> torch.device:
         >>> pick_device("cpu")
         device(type='cpu')
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    available = {"cuda": cuda, "mps": mps, "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     kind = name.split(":")[0]  # of "cuda:1"
     check_name("device", kind, ["auto", *available])
     if not available[kind]:
         raise SetupError(
-            f"this machine has no {kind} device for torch. Run `mssedu doctor` to see "
-            "why, or use the device 'auto'."
+            f"torch has no {kind} device here. Run `mssedu doctor` to see why, or use "
+            "the device 'auto'."
         )
     return torch.device(name)
 
@@ -184,11 +159,8 @@ def chunk_seconds(
 
     Args:
         segment: seconds, > 0; None for the model's own segment.
-        strict: raise an error where the segment is above the limit; otherwise a
+        strict: raise InputError for a segment above the limit; otherwise a
             MssEduWarning says so, and the limit is returned.
-
-    Raises:
-        InputError: segment is not > 0, or `strict` and above the limit.
 
     Example:
         >>> from mssedu.models.registry import model_config
@@ -201,25 +173,15 @@ def chunk_seconds(
     limit = segment_limit(config)
     if limit is None or segment <= limit:
         return segment
-    too_long = (
-        f"segment is {segment:.1f} s, and this model was trained with "
-        f"at most {limit:.1f} s"
-    )
+    trained = f"this model was trained with at most {limit:.1f} s"
+    too_long = f"segment is {segment:.1f} s, and {trained}"
     if strict:
-        raise InputError(
-            f"{too_long}. Choose a shorter segment; overlapping chunks cover a song of "
-            "any length."
-        )
+        raise InputError(f"{too_long}. Overlapping chunks cover a song of any length.")
     warnings.warn(f"{too_long}; using {limit:.1f} s", MssEduWarning, stacklevel=3)
     return limit
 
 
 def prepare(model: nn.Module, excerpts: Iterable[Tensor]) -> None:
-    """Call the model's own `prepare` with training mixtures; most models have none.
-
-    Args:
-        excerpts: mixtures, (channels, samples) each; not read if the model has no
-            `prepare`.
-    """
+    """Call the model's `prepare`, if it has one, with mixtures (channels, samples)."""
     if hasattr(model, "prepare"):
         cast(Any, model).prepare(excerpts)

@@ -23,9 +23,8 @@ Paper: Luo, Mesgarani 2019, "Conv-TasNet: Surpassing Ideal Time-Frequency Magnit
     Masking for Speech Separation" (IEEE/ACM TASLP 27(8)).
 Origin: the version for stereo music of Défossez et al. 2019, in
     github.com/facebookresearch/demucs, release 2.0.3 (MIT; its tasnet.py is based on
-    code of Kaituo Xu, MIT). It has ReLU masks and no biases, and it lacks the paper's
-    skip path. With the same weights this file gives the same waveforms (tests/parity);
-    the origin's state dict fits as it is.
+    code of Kaituo Xu, MIT), with ReLU masks, without biases and the paper's skip path.
+    The same weights give the same waveforms (tests/parity); its state dict fits as is.
 Differences: the up to 9 samples after the last full frame are estimated too, with zeros
     after them; the origin returns zeros there. `causal` changes padding and norms.
 Left out: batch norm, as the origin's model for music does not use it.
@@ -68,9 +67,9 @@ class ConvTasNetConfig:
 
     def __post_init__(self) -> None:
         check_config(self)
-        for size in ("n_filters", "bottleneck", "hidden", "n_blocks", "n_repeats"):
-            check_range(size, getattr(self, size), 1)
-        check_range("filter_length", self.filter_length, 1)
+        sizes = ("n_filters", "filter_length", "bottleneck", "hidden", "n_blocks")
+        for name in (*sizes, "n_repeats"):
+            check_range(name, getattr(self, name), 1)
         check_range("hop_length", self.hop_length, 1, self.filter_length)
         check_name("mask", self.mask, MASKS)
         check_odd("kernel_size", self.kernel_size)
@@ -100,8 +99,8 @@ class Norm(nn.Module):
         channels: of the input.
         each_frame: whether every frame has its own mean and variance, so that it does
             not depend on the future. (The origin calls this cLN; that of the paper uses
-            all past frames.) Otherwise one mean and one variance are those of the whole
-            excerpt: the paper's global layer norm, gLN.
+            all past frames.) Otherwise they are those of the whole excerpt: the paper's
+            global layer norm, gLN.
     """
 
     def __init__(self, channels: int, *, each_frame: bool) -> None:
@@ -123,12 +122,9 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
+        length, stride = config.filter_length, config.hop_length
         self.conv1d_U = nn.Conv1d(
-            config.channels,
-            config.n_filters,
-            config.filter_length,
-            stride=config.hop_length,
-            bias=False,
+            config.channels, config.n_filters, length, stride, bias=False
         )
 
     def forward(self, mixture: Tensor) -> Tensor:
@@ -136,36 +132,22 @@ class Encoder(nn.Module):
         return F.relu(self.conv1d_U(mixture))
 
 
-class DropEnd(nn.Module):
-    """Drop the last frames: a convolution padded at both ends becomes causal."""
-
-    def __init__(self, frames: int) -> None:
-        super().__init__()
-        self.frames = frames
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames) -> (batch, channels, frames - self.frames)."""
-        return x[..., : x.shape[-1] - self.frames]
-
-
 class DepthwiseSeparable(nn.Module):
     """A convolution in two cheap steps: first along time, then across channels."""
 
     def __init__(self, config: ConvTasNetConfig, dilation: int) -> None:
         super().__init__()
-        hidden, reach = config.hidden, (config.kernel_size - 1) * dilation
+        hidden, size = config.hidden, config.kernel_size
+        reach = (size - 1) * dilation
+        padding = reach if config.causal else reach // 2
         depthwise = nn.Conv1d(
-            hidden,
-            hidden,
-            config.kernel_size,
-            padding=reach if config.causal else reach // 2,
-            dilation=dilation,
-            groups=hidden,
-            bias=False,
+            hidden, hidden, size, 1, padding, dilation, groups=hidden, bias=False
         )
+        # Padded at both ends; without the last frames it is causal.
+        drop_end = [nn.ConstantPad1d((0, -reach), 0.0)] if config.causal else []
         self.net = nn.Sequential(
             depthwise,
-            *([DropEnd(reach)] if config.causal else []),
+            *drop_end,
             nn.PReLU(),
             Norm(hidden, each_frame=config.causal),
             nn.Conv1d(hidden, config.bottleneck, 1, bias=False),
@@ -200,9 +182,8 @@ class Separator(nn.Module):
         super().__init__()
         n_filters, bottleneck = config.n_filters, config.bottleneck
         self.n_stems = len(config.stems)
-        dilations = [2**index for index in range(config.n_blocks)]
         repeats = [
-            nn.Sequential(*(Block(config, dilation) for dilation in dilations))
+            nn.Sequential(*(Block(config, 2**i) for i in range(config.n_blocks)))
             for _ in range(config.n_repeats)
         ]
         self.network = nn.Sequential(
@@ -231,16 +212,11 @@ class Decoder(nn.Module):
         """(batch, stems, filters, frames) -> (batch, stems, channels, samples)."""
         # b batch, s stem, m frame, d = channels · filter_length, c channel, t sample
         length, hop_length = self.config.filter_length, self.config.hop_length
-        batch, frames = code.shape[0], code.shape[-1]
-        pieces = self.basis_signals(code.mT)
+        pieces = rearrange(self.basis_signals(code.mT), "b s m d -> (b s) d m")
+        samples = (code.shape[-1] - 1) * hop_length + length
         # F.fold adds overlapping patches of a picture; ours is one line high.
-        added = F.fold(
-            rearrange(pieces, "b s m d -> (b s) d m"),
-            output_size=(1, (frames - 1) * hop_length + length),
-            kernel_size=(1, length),
-            stride=(1, hop_length),
-        )
-        return rearrange(added, "(b s) c 1 t -> b s c t", b=batch)
+        added = F.fold(pieces, (1, samples), (1, length), stride=(1, hop_length))
+        return rearrange(added, "(b s) c 1 t -> b s c t", b=len(code))
 
 
 class ConvTasNet(nn.Module):
@@ -254,8 +230,7 @@ class ConvTasNet(nn.Module):
         # A module, so that mssedu.inspect.inside has a name for it.
         self.mask = nn.ReLU() if config.mask == "relu" else nn.Softmax(dim=1)
         self.decoder = Decoder(config)
-        # As in the origin. This includes scale and shift of the norms, so the output of
-        # each of the 40 blocks is small at first.
+        # As in the origin, the norms' scales too, so blocks start near the identity.
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_normal_(parameter)

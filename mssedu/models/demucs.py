@@ -25,12 +25,11 @@ the detail; phase needs no treatment of its own.
 Paper: Défossez, Usunier, Bottou, Bach 2019, "Music Source Separation in the Waveform
     Domain" (arXiv 1911.13254).
 Origin: github.com/facebookresearch/demucs, release 2.0.3 (MIT); "paper" is its
-    `demucs`, "48" its `demucs48_hq`. With the same weights this file gives the same
-    waveforms (tests/parity); the origin's state dict fits as it is.
-Differences: `forward` pads to a valid length and cuts back itself, for which the origin
-    has `apply_model`. Beside a chunk of a song the origin puts the song's own samples;
-    here there are always zeros. A mixture of zeros gives zeros, where the biases of the
-    origin give a faint sound.
+    `demucs`, "48" its `demucs48_hq`. The same weights give the same waveforms
+    (tests/parity); its state dict fits as is.
+Differences: `forward` itself pads with zeros to a valid length and cuts back. In the
+    origin `apply_model` does so, and beside a chunk it puts the song's own samples. A
+    mixture of zeros gives zeros, where the biases of the origin give a faint sound.
 Left out: the quantized weights, because the license of DiffQ forbids commercial use,
     and layers without their 1×1 convolution, as no published model has them.
 Notebook: 09.
@@ -72,13 +71,10 @@ class DemucsConfig:
 
     def __post_init__(self) -> None:
         check_config(self)
-        check_range("width", self.width, 1)
-        check_range("growth", self.growth, 1)
-        check_range("depth", self.depth, 1)
-        check_range("stride", self.stride, 1)
+        for name in ("width", "growth", "depth", "stride", "context"):
+            check_range(name, getattr(self, name), 1)
         # Kernels leave no sample out, and have enough samples for a deviation.
         check_range("kernel_size", self.kernel_size, max(3, self.stride))
-        check_range("context", self.context, 1)
         check_range("lstm_layers", self.lstm_layers, 0)
         check_range("rescale", self.rescale, 0)
 
@@ -99,19 +95,11 @@ PRESETS = {
 
 
 def valid_length(config: DemucsConfig, samples: int) -> int:
-    """Input length that the convolutions need for at least `samples` of output.
+    """Smallest input length, in samples, that gives `samples` ≥ 1 of output or more.
 
-    It computes the length at every level of the encoder and of the decoder. No
+    This follows the length through every level of the encoder and of the decoder. No
     convolution pads, so each removes a few frames. In the encoder, lengths are rounded
     up so that the last kernel is full.
-
-    Args:
-        config: of a Demucs.
-        samples: of output, ≥ 1.
-
-    Returns:
-        The smallest valid length, in samples. Output beyond `samples` is cut off, half
-        of it at each end.
 
     Raises:
         InputError: samples is below 1.
@@ -136,9 +124,8 @@ class Resample(nn.Module):
     A sinc never ends; this one fades out at its 24th zero. Because the fade widens the
     transition, the cutoff is 5.5 % below the lower of the two Nyquist frequencies.
 
-    Source: J. O. Smith, "Digital audio resampling", ccrma.stanford.edu/~jos/resample.
-    The kernel is that of the package julius, and so are the ends, where the first and
-    the last sample are repeated.
+    Source: J. O. Smith, "Digital audio resampling", ccrma.stanford.edu/~jos/resample;
+    the kernel and the ends, which repeat the outer samples, are those of julius.
     """
 
     def __init__(self, old: int, new: int) -> None:
@@ -199,18 +186,11 @@ class Demucs(nn.Module):
         self.config = config
         widths, n_out = config.widths, len(config.stems) * config.channels
         self.upsample = Resample(1, 2) if config.resample else nn.Identity()
-        self.encoder = nn.ModuleList(
-            encoder_layer(config, *pair)
-            for pair in pairwise((config.channels, *widths))
-        )
-        self.lstm = (
-            BiLSTM(widths[-1], config.lstm_layers)
-            if config.lstm_layers
-            else nn.Identity()
-        )
-        decoder = [
-            decoder_layer(config, *pair) for pair in pairwise((*widths[::-1], n_out))
-        ]
+        down, up = (config.channels, *widths), (*widths[::-1], n_out)
+        self.encoder = nn.ModuleList(encoder_layer(config, *p) for p in pairwise(down))
+        n_lstms = config.lstm_layers
+        self.lstm = BiLSTM(widths[-1], n_lstms) if n_lstms else nn.Identity()
+        decoder = [decoder_layer(config, *pair) for pair in pairwise(up)]
         del decoder[-1][-1]  # no ReLU at the end: a waveform has negative samples
         self.decoder = nn.ModuleList(decoder)
         self.downsample = Resample(2, 1) if config.resample else nn.Identity()

@@ -28,18 +28,18 @@ again in the decoder. Each branch estimates all stems, and the two waveforms are
 
 Paper: Défossez 2021, "Hybrid spectrogram and waveform source separation" (MDX workshop
     at ISMIR).
-Origin: github.com/adefossez/demucs (MIT), releases 3.0.6 and 4.1.0, class HDemucs. With
-    the same weights this file gives the same waveforms (tests/parity); with
-    `from_torchaudio` it also gives those of torchaudio's bundles.
+Origin: github.com/adefossez/demucs (MIT), releases 3.0.6 and 4.1.0, class HDemucs. The
+    same weights give the same waveforms (tests/parity), with `from_torchaudio` also
+    those of torchaudio's bundles.
 Differences: a mono mixture of one sample gives numbers, not NaN.
 Left out: masks on the magnitude with a Wiener filter, separate weights for bands of
     frequency, and single branches, as only models of older ensembles have them.
 Notebook: 10.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -53,6 +53,8 @@ from mssedu.models.blocks.hybrid import (
     FirstConvolution,
     FrequencyEmbedding,
     LastConvolution,
+    climb,
+    descend,
     hybrid_istft,
     hybrid_stft,
     normalize,
@@ -86,8 +88,7 @@ class HDemucsConfig:
         check_config(self)
         if self.n_fft < 64 or 4 * STRIDE ** (self.n_apart + 1) != self.n_fft:
             raise InputError(
-                f"n_fft must be a power of 4 and at least 64, got {self.n_fft}. Choose "
-                "1024 or 4096."
+                f"n_fft must be a power of 4 and at least 64, got {self.n_fft}."
             )
         check_range("depth", self.depth, self.n_apart + 1)
         for name in ("dconv_depth", "dconv_init", "context_starts"):
@@ -98,19 +99,15 @@ class HDemucsConfig:
             self._check_level(level, width)
 
     def _check_level(self, level: int, width: int) -> None:
-        groups, narrow = self.norm_groups, int(width / self.dconv_compress)
+        compress = f"dconv_compress {self.dconv_compress:g}"
+        narrow = int(width / self.dconv_compress)
         # The last decoder layer with norms leads to the level above.
-        if level >= self.norm_starts - 1 and width % groups:
-            problem = f"norm_groups {groups} must divide it"
+        if level >= self.norm_starts - 1 and width % self.norm_groups:
+            problem = f"norm_groups {self.norm_groups} must divide it"
         elif level >= self.context_starts and narrow % HEADS:
-            problem = (
-                f"divided by dconv_compress {self.dconv_compress:g} it gives {narrow} "
-                f"channels, which {HEADS} heads cannot share"
-            )
+            problem = f"with {compress} it gives {narrow} channels for {HEADS} heads"
         elif narrow < 2:  # a norm over one channel and one frame would give 0
-            problem = (
-                f"it must be at least twice dconv_compress {self.dconv_compress:g}"
-            )
+            problem = f"it must be at least twice {compress}"
         else:
             return
         raise InputError(
@@ -139,11 +136,9 @@ PRESETS = {
 def layer_pair(
     config: HDemucsConfig, level: int, channels: int, **shape: Any
 ) -> tuple[EncoderLayer, DecoderLayer]:
-    """The encoder layer and the decoder layer of one level.
+    """The encoder layer and the decoder layer of one level, counted from 0.
 
     Args:
-        config: of the model.
-        level: counted from 0.
         channels: of the branch's input.
         **shape: freq, kernel_size, stride and pad of both layers.
     """
@@ -196,45 +191,27 @@ class HDemucs(nn.Module):
         spectrogram = hybrid_stft(mixture, self.config.n_fft)
         freq, (freq_mean, freq_std) = normalize(complex_as_channels(spectrogram))
         time, (time_mean, time_std) = normalize(mixture)
-        freq_levels, time_levels = self.encode_freq(freq), self.encode_time(time)
+        n = self.config.n_apart
+        first = self.freq_emb(self.encoder[0](freq))
+        freq_levels = [freq, *descend(self.encoder[1:n], first)]
+        time_levels = descend(self.tencoder[:-1], time)
         freq, time = self.merge(freq_levels[-1], time_levels[-1])
-        freq = self.decode_freq(freq, freq_levels)
-        time = self.decode_time(time, time_levels)
-        freq = self.split_stems(freq * freq_std + freq_mean)
-        time = self.split_stems(time * time_std + time_mean)
+        freq = climb(self.decoder[-n:], freq, freq_levels) * freq_std + freq_mean
+        time = climb(self.tdecoder[1:], time, time_levels) * time_std + time_mean
+        stems = (len(self.config.stems), -1)  # and the channels of each
+        freq, time = freq.unflatten(1, stems), time.unflatten(1, stems)
         return hybrid_istft(channels_as_complex(freq), mixture.shape[-1]) + time
-
-    def encode_freq(self, x: Tensor) -> list[Tensor]:
-        """(batch, 2 · channels, bins, frames) -> itself and each level's output."""
-        levels = [x]
-        for level, encode in enumerate(self.encoder[: self.config.n_apart]):
-            x = encode(x)
-            x = self.freq_emb(x) if level == 0 else x
-            levels.append(x)
-        return levels
-
-    def encode_time(self, x: Tensor) -> list[Tensor]:
-        """(batch, channels, samples) -> itself and each level's output."""
-        levels = [x]
-        for encode in self.tencoder[:-1]:
-            levels.append(encode(levels[-1]))
-        return levels
 
     def merge(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Add the branches, compute the shared levels, and split them again.
 
-        Args:
-            freq: (batch, width, 8 bins, frames), the last level of this branch alone.
-            time: (batch, width, 4 · frames), likewise.
-
-        Returns:
-            Input of the decoders of both branches, in the same shapes.
+        (batch, width, 8 bins, frames), (batch, width, 4 · frames), the last levels of
+        one branch alone -> the inputs of both decoders, in the same shapes.
         """
         n = self.config.n_apart
         merged = self.encoder[n](freq, self.tencoder[-1](time))
-        levels = [merged.squeeze(2)]  # (batch, 2 · width, frames), as one bin is left
-        for encode in self.encoder[n + 1 :]:
-            levels.append(encode(levels[-1]))
+        # One bin is left, so this is (batch, 2 · width, frames).
+        levels = descend(self.encoder[n + 1 :], merged.squeeze(2))
         # The decoder starts from zeros: all information comes through the skips.
         x = climb(self.decoder[: -n - 1], torch.zeros_like(levels[-1]), levels)
         part = cast(DecoderLayer, self.decoder[-n - 1])
@@ -242,56 +219,16 @@ class HDemucs(nn.Module):
         freq = part.grow(shared, freq.shape[2])
         return freq, self.tdecoder[0](shared.squeeze(2), time.shape[2])
 
-    def decode_freq(self, x: Tensor, levels: list[Tensor]) -> Tensor:
-        """From the last level to (batch, stems · 2 · channels, bins, frames)."""
-        return climb(self.decoder[-self.config.n_apart :], x, levels)
-
-    def decode_time(self, x: Tensor, levels: list[Tensor]) -> Tensor:
-        """From the last level to (batch, stems · channels, samples)."""
-        return climb(self.tdecoder[1:], x, levels)
-
-    def split_stems(self, x: Tensor) -> Tensor:
-        """(batch, stems · channels, …) -> (batch, stems, channels, …)."""
-        return x.unflatten(1, (len(self.config.stems), -1))
-
-
-def climb(layers: Iterable[nn.Module], x: Tensor, levels: list[Tensor]) -> Tensor:
-    """Apply decoder layers one after another.
-
-    Args:
-        layers: from the deepest level up.
-        x: input of the first of them.
-        levels: input and outputs of the encoder, from the top down. Each decoder layer
-            has one of them as its skip, and gives as many bins or samples as the one
-            above it has.
-    """
-    pairs = reversed([*pairwise(levels)])
-    for decode, (above, skip) in zip(layers, pairs, strict=True):
-        x = decode(x, above.shape[2], skip)
-    return x
-
 
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of torchaudio's HDemucs, e.g. of the bundle hdemucs_high.
+    """The state dict of torchaudio's HDemucs, such as hdemucs_high, with our names.
 
     torchaudio has a norm where the branches merge but does not use it; it is dropped.
-
-    Args:
-        state_dict: of torchaudio's model.
-
-    Returns:
-        A state dict for HDemucs.
     """
-    prefixes = {
-        "freq_encoder": "encoder",
-        "freq_decoder": "decoder",
-        "time_encoder": "tencoder",
-        "time_decoder": "tdecoder",
+    renamed = {
+        re.sub("^freq_(en|de)", r"\1", re.sub("^time_", "t", name)): value
+        for name, value in state_dict.items()
     }
-    renamed = {}
-    for name, value in state_dict.items():
-        part, _, rest = name.partition(".")
-        renamed[f"{prefixes.get(part, part)}.{rest}"] = value
     merge = max(int(n.split(".")[1]) for n in renamed if n.startswith("tencoder."))
     unused = f"tencoder.{merge}.norm1."
     return {n: value for n, value in renamed.items() if not n.startswith(unused)}

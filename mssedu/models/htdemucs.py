@@ -28,8 +28,7 @@ Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source sepa
     (ICASSP).
 Origin: github.com/adefossez/demucs (MIT), release 4.1.0, class HTDemucs. Preset "paper"
     is the published htdemucs (955717e8) and each model of htdemucs_ft; "6s" is
-    htdemucs_6s. With the same weights this file gives the same waveforms
-    (tests/parity).
+    htdemucs_6s. The same weights give the same waveforms (tests/parity).
 Differences: a mixture longer than `segment` is computed as it is, where the original
     fails; in training no length is stored in the model.
 Left out: masks with a Wiener filter, a branch that ends in a single bin, norms in the
@@ -38,6 +37,7 @@ Notebook: 11.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ from mssedu.models.blocks.hybrid import (
     EncoderLayer,
     FrequencyEmbedding,
     along_time,
+    climb,
+    descend,
     hybrid_istft,
     hybrid_stft,
     normalize,
@@ -77,36 +79,29 @@ class HTDemucsConfig:
     bottom_channels: int = 512  # width of the transformer; 0: that of the last level
     t_layers: int = 5
     t_heads: int = 8
-    t_hidden_scale: float = (
-        4.0  # width of the feed-forward parts, as a multiple of t_width
-    )
+    t_hidden_scale: float = 4.0  # width of the feed-forward parts / t_width
     dropout: float = 0.02  # in the transformer
 
     def __post_init__(self) -> None:
         check_config(self)
-        check_range("width", self.width, 1)
-        check_range("depth", self.depth, 1)
+        for name in ("width", "depth", "dconv_depth", "t_layers", "t_heads"):
+            check_range(name, getattr(self, name), 1)
         check_range("dconv_mode", self.dconv_mode, 0, 3)
-        check_range("dconv_depth", self.dconv_depth, 1)
         check_range("dconv_compress", self.dconv_compress, 1, self.width)
         check_range("bottom_channels", self.bottom_channels, 0)
-        check_range("t_layers", self.t_layers, 1)
-        check_range("t_heads", self.t_heads, 1)
         check_range("t_hidden_scale", self.t_hidden_scale, 0, low_open=True)
         check_range("dropout", self.dropout, 0, 1, high_open=True)
         unit = 2 * STRIDE**self.depth  # one bin after the last level
         if self.n_fft % unit or self.n_fft < 3 * unit:
             raise InputError(
                 f"n_fft must be a multiple of {unit} and at least {3 * unit}, got "
-                f"{self.n_fft}. Each of the {self.depth} levels divides the bins by "
-                f"{STRIDE}, and at least 3 must be left."
+                f"{self.n_fft}: {self.depth} levels divide the bins by {STRIDE} each."
             )
         if self.t_width % 4 or self.t_width % self.t_heads:
             name = "bottom_channels" if self.bottom_channels else "width"
             raise InputError(
-                f"{name} {getattr(self, name)} gives a transformer of width "
-                f"{self.t_width}, which must be a multiple of 4 and of t_heads "
-                f"{self.t_heads}."
+                f"{name} {getattr(self, name)} gives the transformer {self.t_width} "
+                f"features; they must be a multiple of 4 and of t_heads {self.t_heads}."
             )
 
     @property
@@ -128,8 +123,7 @@ class HTDemucsConfig:
 PRESETS = {
     "paper": HTDemucsConfig(),
     "6s": HTDemucsConfig(
-        stems=("drums", "bass", "other", "vocals", "guitar", "piano"),
-        bottom_channels=0,
+        stems=("drums", "bass", "other", "vocals", "guitar", "piano"), bottom_channels=0
     ),
     "tiny": HTDemucsConfig(
         segment=6.0,
@@ -153,8 +147,7 @@ class HTDemucs(nn.Module):
         # Real and imaginary parts are channels of the frequency branch.
         self.encoder, self.decoder = _branch(config, 2 * config.channels, freq=True)
         self.tencoder, self.tdecoder = _branch(config, config.channels, freq=False)
-        bins = config.n_fft // 2 // STRIDE
-        self.freq_emb = FrequencyEmbedding(bins, config.width)
+        self.freq_emb = FrequencyEmbedding(config.n_fft // 2 // STRIDE, config.width)
         rescale_(self, 0.1)
         width, t_width = config.widths[-1], config.t_width
         if config.bottom_channels:
@@ -162,30 +155,28 @@ class HTDemucs(nn.Module):
             self.channel_downsampler = nn.Conv1d(t_width, width, 1)
             self.channel_upsampler_t = nn.Conv1d(width, t_width, 1)
             self.channel_downsampler_t = nn.Conv1d(t_width, width, 1)
+        layers, heads, scale = config.t_layers, config.t_heads, config.t_hidden_scale
         self.crosstransformer = CrossDomainTransformer(
-            t_width,
-            config.t_layers,
-            config.t_heads,
-            config.t_hidden_scale,
-            config.dropout,
+            t_width, layers, heads, scale, config.dropout
         )
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         check_mixture(mixture, self.config.channels)
-        samples = mixture.shape[-1]
         padded = self.fill_segment(mixture)
         spectrogram = hybrid_stft(padded, self.config.n_fft)
-        freq, freq_level = normalize(complex_as_channels(spectrogram))
-        time, time_level = normalize(padded)
-        freq_skips, time_skips = self.encode_freq(freq), self.encode_time(time)
-        freq, time = self.relate(freq_skips[-1], time_skips[-1])
-        freq = self.decode_freq(freq, freq_skips)
-        time = self.decode_time(time, time_skips, padded.shape[-1])
-        freq, time = self.by_stem(freq, freq_level), self.by_stem(time, time_level)
-        spectrogram = channels_as_complex(freq)
-        estimate = hybrid_istft(spectrogram, padded.shape[-1]) + time
-        return estimate[..., :samples]
+        freq, (freq_mean, freq_std) = normalize(complex_as_channels(spectrogram))
+        time, (time_mean, time_std) = normalize(padded)
+        first = self.freq_emb(self.encoder[0](freq))
+        freq_levels = [freq, *descend(self.encoder[1:], first)]
+        time_levels = descend(self.tencoder, time)
+        freq, time = self.relate(freq_levels[-1], time_levels[-1])
+        freq = climb(self.decoder, freq, freq_levels) * freq_std + freq_mean
+        time = climb(self.tdecoder, time, time_levels) * time_std + time_mean
+        stems = (len(self.config.stems), -1)  # and the channels of each
+        freq, time = freq.unflatten(1, stems), time.unflatten(1, stems)
+        estimate = hybrid_istft(channels_as_complex(freq), padded.shape[-1]) + time
+        return estimate[..., : mixture.shape[-1]]
 
     def fill_segment(self, mixture: Tensor) -> Tensor:
         """In eval mode, add zeros at the end up to the length in training."""
@@ -193,23 +184,6 @@ class HTDemucs(nn.Module):
             return mixture
         length = round(self.config.segment * self.config.sample_rate)
         return F.pad(mixture, (0, max(length - mixture.shape[-1], 0)))
-
-    def encode_freq(self, x: Tensor) -> list[Tensor]:
-        """(batch, 2 · channels, bins, frames) -> the output of each level."""
-        levels: list[Tensor] = []
-        for encode in self.encoder:
-            x = encode(x)
-            x = x if levels else self.freq_emb(x)
-            levels.append(x)
-        return levels
-
-    def encode_time(self, x: Tensor) -> list[Tensor]:
-        """(batch, channels, samples) -> the output of each level."""
-        levels = []
-        for encode in self.tencoder:
-            x = encode(x)
-            levels.append(x)
-        return levels
 
     def relate(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the transformer to the last levels of both branches."""
@@ -221,26 +195,6 @@ class HTDemucs(nn.Module):
         freq = along_time(self.channel_downsampler, freq)
         return freq, self.channel_downsampler_t(time)
 
-    def decode_freq(self, x: Tensor, skips: list[Tensor]) -> Tensor:
-        """From the last level to (batch, stems · 2 · channels, bins, frames)."""
-        for decode, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = decode(x, STRIDE * x.shape[2], skip)
-        return x
-
-    def decode_time(self, x: Tensor, skips: list[Tensor], samples: int) -> Tensor:
-        """From the last level to (batch, stems · channels, samples)."""
-        lengths = [samples, *(skip.shape[-1] for skip in skips[:-1])]
-        back = zip(self.tdecoder, reversed(lengths), reversed(skips), strict=True)
-        for decode, length, skip in back:
-            x = decode(x, length, skip)
-        return x
-
-    def by_stem(self, x: Tensor, level: tuple[Tensor, Tensor]) -> Tensor:
-        """To (batch, stems, channels, …), with the mixture's mean and deviation."""
-        mean, std = (value.unsqueeze(1) for value in level)
-        x = x.unflatten(1, (len(self.config.stems), -1))
-        return x * std + mean
-
 
 def _branch(
     config: HTDemucsConfig, channels: int, freq: bool
@@ -251,17 +205,14 @@ def _branch(
         "depth": config.dconv_depth,
         "init": 1e-3,
     }
-    down = dconv if config.dconv_mode & 1 else None
-    up = dconv if config.dconv_mode & 2 else None
-    widths = config.widths
-    widths_in = (channels, *widths[:-1])  # of the encoder levels
-    widths_out = (len(config.stems) * channels, *widths[:-1])  # of the decoder levels
-    encoder = (
-        EncoderLayer(width_in, width, freq, dconv=down)
-        for width_in, width in zip(widths_in, widths, strict=True)
-    )
-    decoder = (
-        DecoderLayer(width, width_out, freq, dconv=up, last=level == 0)
-        for level, (width, width_out) in enumerate(zip(widths, widths_out, strict=True))
-    )
-    return nn.ModuleList(encoder), nn.ModuleList(reversed(list(decoder)))
+    down, up = (dconv if config.dconv_mode & bit else None for bit in (1, 2))
+    encoder = [
+        EncoderLayer(n_in, width, freq, dconv=down)
+        for n_in, width in pairwise((channels, *config.widths))
+    ]
+    n_out = len(config.stems) * channels
+    decoder = [
+        DecoderLayer(width, above, freq, dconv=up, last=level == 0)
+        for level, (above, width) in enumerate(pairwise((n_out, *config.widths)))
+    ]
+    return nn.ModuleList(encoder), nn.ModuleList(reversed(decoder))

@@ -20,33 +20,27 @@ multichannel Wiener filter then makes their estimates consistent with the mixtur
 
 Paper: Stöter, Uhlich, Liutkus, Mitsufuji 2019, "Open-Unmix - A reference implementation
     for music source separation" (JOSS).
-Origin: github.com/sigsep/open-unmix-pytorch (MIT), configuration "umxhq". With the same
-    weights this file gives the same waveforms (tests/parity); `load_official` reads the
-    published ones.
+Origin: github.com/sigsep/open-unmix-pytorch (MIT), configuration "umxhq". The same
+    weights give the same waveforms (tests/parity); the published: `mssedu.load_model`.
 Differences: all stems are in one model and can be trained jointly. Training mode has no
     Wiener filter, as the authors train the networks alone. A single stem is filtered
     against a residual that is not returned; the original raises an error there. Zeros
     follow a mixture that is too short for reflection.
-Left out: the soft masks before the filter and the filterbanks of asteroid, as the
-    published models use neither.
+Left out: soft masks before the filter and asteroid's filterbanks: no published model
+    has them.
 Notebook: 08.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import (
-    CheckpointError,
-    InputError,
-    check_mixture,
-    check_name,
-    check_range,
-)
+from mssedu.errors import InputError, check_mixture, check_range
 from mssedu.masks import wiener
 from mssedu.models.contract import check_config, check_stft
 from mssedu.spectral import istft, stft
@@ -81,8 +75,8 @@ class OpenUnmixConfig:
         check_range("wiener_frames", self.wiener_frames, 1)
         if self.hidden < 2 or self.hidden % 2:
             raise InputError(
-                f"hidden must be even and at least 2, got {self.hidden}."
-                " Each direction of the LSTM has half of it."
+                f"hidden must be even and at least 2, got {self.hidden}: each direction"
+                " of the LSTM has half of it."
             )
 
     @property
@@ -140,10 +134,6 @@ class StemNetwork(nn.Module):
         # A module, so that mssedu.inspect.inside has a name for it.
         self.mask = nn.ReLU()
 
-    def has_new_input(self) -> bool:
-        """Whether shift and scale of the input have their first values, 0 and 1."""
-        return bool((self.input_mean == 0).all() and (self.input_scale == 1).all())
-
     def forward(self, magnitude: Tensor) -> Tensor:
         """(batch, channels, frames, bins) -> the same shape."""
         # b batch, c channel, m frame, f bin, d feature
@@ -187,7 +177,7 @@ class OpenUnmix(nn.Module):
         """Set shift and scale so that every input bin has mean 0 and deviation 1.
 
         This changes new networks only. A network whose shift and scale differ from
-        their first values was trained or loaded, and keeps them.
+        their first values, 0 and 1, was trained or loaded, and keeps them.
 
         Args:
             excerpts: mixtures, (channels, samples) each, of the training set.
@@ -195,14 +185,12 @@ class OpenUnmix(nn.Module):
         config = self.config
         new = [
             network
-            for network in self.networks
-            if isinstance(network, StemNetwork) and network.has_new_input()
+            for network in cast(Iterable[StemNetwork], self.networks)
+            if not network.input_mean.any() and (network.input_scale == 1).all()
         ]
         if not new:
             return
-        magnitudes = [
-            stft(excerpt, config.n_fft, config.hop_length).abs() for excerpt in excerpts
-        ]
+        magnitudes = [stft(x, config.n_fft, config.hop_length).abs() for x in excerpts]
         frames = torch.cat(magnitudes, dim=-1)[:, : config.input_bins].mean(0)
         deviation, mean = torch.std_mean(frames, dim=-1)
         # The limit keeps the scale of a bin that is almost always empty finite.
@@ -222,42 +210,7 @@ class OpenUnmix(nn.Module):
         residual = self.config.residual or n_stems == 1
         n_iterations = 0 if self.training else self.config.wiener_iterations
         windows = zip(
-            magnitude.split(size, dim=-1), spectrogram.split(size, dim=-1), strict=True
+            magnitude.split(size, -1), spectrogram.split(size, -1), strict=True
         )
         filtered = [wiener(*w, n_iterations, residual=residual) for w in windows]
         return torch.cat(filtered, dim=-1)[:, :n_stems]
-
-
-def load_official(
-    model: OpenUnmix, state_dicts: Mapping[str, Mapping[str, Tensor]]
-) -> None:
-    """Load the published weights, one state dict per target, into `model`.
-
-    Args:
-        model: with the configuration of these weights.
-        state_dicts: target -> state dict, e.g. of "vocals-b62c91ce.pth". Targets that
-            are no stem of the model are ignored, and so are the STFT windows and the
-            sample rate that some files hold.
-
-    Raises:
-        InputError: a stem of the model has no state dict.
-        CheckpointError: the weights belong to another configuration.
-    """
-    for stem, network in zip(model.config.stems, model.networks, strict=True):
-        check_name("target", stem, state_dicts)
-        try:
-            network.load_state_dict(weights_of(state_dicts[stem]))
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"the weights of {stem!r} do not fit {model.config}: {error}. Create "
-                "the model with the configuration of these weights."
-            ) from error
-
-
-def weights_of(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict without the STFT windows and the rate of some files."""
-    return {
-        name: value
-        for name, value in state_dict.items()
-        if name != "sample_rate" and not name.endswith(".window")
-    }

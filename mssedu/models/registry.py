@@ -12,35 +12,25 @@ from mssedu.errors import InputError, check_name
 from mssedu.models import MODELS
 from mssedu.models.stems import stem_names
 
-DEFAULT_PRESET = "paper"
-
 
 def presets_of(name: str) -> Mapping[str, Any]:
     """The configurations of a model by preset name.
-
-    Raises:
-        InputError: an unknown model.
 
     Example:
         >>> sorted(presets_of("spleeter"))
         ['paper', 'paper_2stems', 'paper_5stems', 'tiny']
     """
-    presets: Mapping[str, Any] = _file_of(name).PRESETS
-    return presets
+    return cast(Mapping[str, Any], _file_of(name).PRESETS)
 
 
 def class_of(name: str) -> type[nn.Module]:
     """The class of a model.
 
-    Raises:
-        InputError: an unknown model.
-
     Example:
         >>> class_of("htdemucs").__name__
         'HTDemucs'
     """
-    model: type[nn.Module] = getattr(_file_of(name), MODELS[name])
-    return model
+    return cast(type[nn.Module], getattr(_file_of(name), MODELS[name]))
 
 
 def _file_of(name: str) -> ModuleType:
@@ -79,8 +69,14 @@ def model_config(
     if isinstance(stems, str):
         config_changes["stems"] = stems  # an error, which the config's own check raises
     elif stems is not None:
-        config_changes["stems"] = stem_names(stems)
-        _check_preset(name, preset, config_changes["stems"])
+        config_changes["stems"] = names = stem_names(stems)
+        published = config.stems
+        if len(published) != len(names) and published != presets["paper"].stems:
+            raise InputError(
+                f"the preset {preset!r} of {name} has {len(published)} stems "
+                f"({', '.join(published)}), got {len(names)} ({', '.join(names)}). "
+                "Name as many, or choose the preset 'paper'."
+            )
     return dataclasses.replace(config, **config_changes)
 
 
@@ -117,17 +113,3 @@ def create_model(
     if stems is not None:
         cast(Any, model).grouping = tuple(stems)
     return model
-
-
-def _check_preset(name: str, preset: str, stems: tuple[str, ...]) -> None:
-    """Raise InputError if the preset was published for another number of stems."""
-    presets = presets_of(name)
-    published = presets[preset].stems
-    is_default = published == presets[DEFAULT_PRESET].stems
-    if is_default or len(published) == len(stems):
-        return
-    raise InputError(
-        f"the preset {preset!r} of {name} has {len(published)} stems "
-        f"({', '.join(published)}), got {len(stems)} ({', '.join(stems)}). Name "
-        f"{len(published)} stems, or choose the preset {DEFAULT_PRESET!r}."
-    )

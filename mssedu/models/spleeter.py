@@ -26,19 +26,18 @@ Origin: github.com/deezer/spleeter (MIT). With the same weights this file gives 
     waveforms (tests/parity); `load_official` reads the published ones.
 Parameters: 9,823,749 per stem, as published: kernels, biases, and scale and shift of 12
     batch norms. 1,024 of them belong to the deepest batch norm, whose output is not
-    used; it is there, frozen, so that published weights fit. The running means and
-    variances, another 3,010 numbers per stem, are not counted.
+    used; it is there, frozen, so that published weights fit.
 Left out: the multichannel Wiener filter, which the original applies only on request
     (see `mssedu.masks.wiener`), and the variant up to 16 kHz, which is the same network
     with bins=1536.
 Notebook: 06.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -90,17 +89,14 @@ class SpleeterConfig:
         check_range("bins", self.bins, 1, self.n_fft // 2 + 1)
         # A block must be longer than the zeros at both ends of the mixture.
         check_range("frames", self.frames, 2 + self.n_fft // self.hop_length)
-        for name in ("bins", "frames"):
-            self._check_size(name, getattr(self, name))
-        check_config(self)
-
-    def _check_size(self, name: str, size: int) -> None:
         step = 2 ** len(self.filters)
-        if size % step:
-            raise InputError(
-                f"{name} must be a multiple of {step}, got {size}. Each of the "
-                f"{len(self.filters)} levels halves it."
-            )
+        for name, size in (("bins", self.bins), ("frames", self.frames)):
+            if size % step:
+                raise InputError(
+                    f"{name} must be a multiple of {step}, got {size}: "
+                    f"{len(self.filters)} levels halve it."
+                )
+        check_config(self)
 
     @property
     def segment(self) -> float:
@@ -159,16 +155,14 @@ class UNet(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """(batch, channels, bins, frames) -> logits of the same shape."""
-        shortcuts: list[Tensor] = []
-        x = magnitude
+        x, shortcuts = magnitude, []
         for convolution, norm in zip(self.encoder, self.encoder_norms, strict=True):
             # One zero before and two after, as TensorFlow pads with "same".
             shortcuts.append(convolution(F.pad(x, (1, 2, 1, 2))))
             x = self.encoder_activation(norm(shortcuts[-1]))
         x = shortcuts.pop()  # the deepest level has no norm and no activation
-        for level, (convolution, norm) in enumerate(
-            zip(self.decoder, self.decoder_norms, strict=True)
-        ):
+        layers = zip(self.decoder, self.decoder_norms, strict=True)
+        for level, (convolution, norm) in enumerate(layers):
             x = norm(self.decoder_activation(convolution(x)[..., :-1, :-1]))
             x = self.dropout(x) if level < 3 else x
             x = torch.cat([shortcuts.pop(), x], dim=1) if shortcuts else x
@@ -202,16 +196,15 @@ class Spleeter(nn.Module):
     def split(self, magnitude: Tensor) -> Tensor:
         """The lowest bins, in blocks of equal width; zeros fill the last block."""
         # b batch, c channel, f bin, m frame of a block
-        missing = -magnitude.shape[-1] % self.config.frames
+        frames, missing = self.config.frames, -magnitude.shape[-1] % self.config.frames
         padded = F.pad(magnitude[..., : self.config.bins, :], (0, missing))
-        pattern = "b c f (block m) -> (b block) c f m"
-        return rearrange(padded, pattern, m=self.config.frames)
+        return rearrange(padded, "b c f (block m) -> (b block) c f m", m=frames)
 
     def join(self, mask: Tensor, spectrogram: Tensor) -> Tensor:
         """The blocks one after another, cut to the frames of the spectrogram."""
         # b batch, s stem, c channel, f bin, m frame of a block
-        pattern = "(b block) s c f m -> b s c f (block m)"
-        whole = rearrange(mask, pattern, b=spectrogram.shape[0])
+        batch = len(spectrogram)
+        whole = rearrange(mask, "(b block) s c f m -> b s c f (block m)", b=batch)
         return whole[..., : spectrogram.shape[-1]]
 
     def stem_magnitudes(self, blocks: Tensor) -> Tensor:
@@ -257,16 +250,12 @@ def load_official(model: Spleeter, variables: Mapping[str, Any]) -> None:
     scales = {"gamma": "weight", "beta": "bias"}
     statistics = {"moving_mean": "running_mean", "moving_variance": "running_var"}
     named: list[tuple[str, Tensor]] = []
-    for index, network in enumerate(model.networks):
-        assert isinstance(network, UNet), type(network)
+    for index, network in enumerate(cast(Iterable[UNet], model.networks)):
+        norms = (*network.encoder_norms, *network.decoder_norms)
         for kind, layers, names in (
             ("conv2d", (*network.encoder, network.output), weights),
             ("conv2d_transpose", (*network.decoder,), weights),
-            (
-                "batch_normalization",
-                (*network.encoder_norms, *network.decoder_norms),
-                scales | statistics,
-            ),
+            ("batch_normalization", norms, scales | statistics),
         ):
             for number, layer in enumerate(layers, start=index * len(layers)):
                 prefix = f"{kind}_{number}" if number else kind

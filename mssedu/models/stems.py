@@ -36,9 +36,9 @@ class StemRule:
         """The name, and in brackets the members, unless the name alone says them."""
         if self.from_mixture:
             return f"{self.name} (mixture − {' − '.join(self.members)})"
-        return (
-            f"{self.name} ({' + '.join(self.members)})" if self.explicit else self.name
-        )
+        if self.explicit:
+            return f"{self.name} ({' + '.join(self.members)})"
+        return self.name
 
 
 def parse_stem(text: str) -> StemRule:
@@ -57,7 +57,7 @@ def parse_stem(text: str) -> StemRule:
     if not name or (equals and not _FORM.fullmatch(members)):
         raise InputError(
             f"stems: cannot read {text!r}. Write NAME, NAME=STEM+STEM or NAME=-STEM, "
-            "for example band=drums+bass or instrumental=-vocals."
+            "such as instrumental=-vocals."
         )
     if not equals:
         return StemRule(name, (name,))
@@ -85,12 +85,12 @@ def stem_names(stems: Sequence[str]) -> tuple[str, ...]:
 
 
 def resolve(where: str, stems: Sequence[str], known: Iterable[str]) -> list[StemRule]:
-    """What each stem consists of in a song that has these stems.
+    """What each stem consists of in a song that has the stems `known`.
 
     Args:
         where: the song, for messages.
         stems: as the user wrote them.
-        known: the stems that the song has.
+        known: names.
 
     Raises:
         InputError: the song lacks a stem, and no other stems give it.
@@ -108,8 +108,6 @@ def _resolve_one(
     where: str, rule: StemRule, known: set[str], by_name: Mapping[str, StemRule]
 ) -> StemRule:
     name = rule.name
-    if name in known and not rule.explicit:
-        return rule
     if rule.explicit:
         # Many test sets have a file of the sum, but no files of its parts.
         if name in known and not known.issuperset(rule.members):
@@ -117,16 +115,15 @@ def _resolve_one(
         for member in rule.members:
             check_name("stem", member, known, where=where)
         return rule
+    if name in known:
+        return rule
     base = name.removeprefix(WITHOUT)
     if base != name and base in known:
         return StemRule(name, (base,), from_mixture=True)
-    if base != name and base in by_name:
-        return _complement(name, _resolve_one(where, by_name[base], known, {}))
+    if base != name and base in by_name:  # all that is not in that stem
+        rest = _resolve_one(where, by_name[base], known, {})
+        return StemRule(name, rest.members, not rest.from_mixture, explicit=True)
     if name in CUSTOMARY and known.issuperset(CUSTOMARY[name]):
         return StemRule(name, CUSTOMARY[name], from_mixture=True)
-    return StemRule(check_name("stem", name, known, where=where), (name,))
-
-
-def _complement(name: str, rule: StemRule) -> StemRule:
-    """The rest of the mixture: all that is not in the stem of `rule`."""
-    return StemRule(name, rule.members, not rule.from_mixture, explicit=True)
+    check_name("stem", name, known, where=where)
+    return rule

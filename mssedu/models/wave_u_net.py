@@ -31,14 +31,14 @@ Differences: a single stem has no others to subtract, so it is predicted. `forwa
     cut excerpts with their context and call `WaveUNet.valid`, as the origin trains. As
     in the origin, the last stem is clipped to -1…1 in eval mode; only then may the
     stems not sum to the mixture. Audio should be within -1…1, the range of tanh.
-Left out: the zero padding of M1 and M2, and the learned interpolation of M5, as M6 has
-    neither.
+Left out: zero padding (M1, M2) and learned interpolation (M5), as M6 has neither.
 Notebook: 09.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -86,17 +86,10 @@ PRESETS = {
 
 
 def valid_lengths(config: WaveUNetConfig, samples: int) -> tuple[int, int]:
-    """Input and output length of the convolutions, for at least `samples` of output.
+    """Smallest input and output length for at least `samples` ≥ 1 of output.
 
     Only some lengths fit the downsampling of every level. Output lengths are a multiple
     of 2 ** n_levels apart. Input lengths are longer by the context, a constant.
-
-    Args:
-        config: of a Wave-U-Net.
-        samples: of output, ≥ 1.
-
-    Returns:
-        The smallest input length and output length that suffice.
 
     Raises:
         InputError: samples is below 1.
@@ -124,10 +117,8 @@ class WaveUNet(nn.Module):
         self.config = config
         channels, kernel, merge = config.channels, config.kernel, config.merge_kernel
         widths = [config.filters * level for level in range(1, config.n_levels + 2)]
-        above = [channels, *widths[:-2]]  # channels into each level
         self.encoder = nn.ModuleList(
-            _filter(n_in, n_out, kernel)
-            for n_in, n_out in zip(above, widths[:-1], strict=True)
+            _filter(*pair, kernel) for pair in pairwise([channels, *widths[:-1]])
         )
         self.bottleneck = _filter(widths[-2], widths[-1], kernel)
         self.decoder = nn.ModuleList(
@@ -138,9 +129,8 @@ class WaveUNet(nn.Module):
         self.output = nn.Conv1d(config.filters + channels, n_out, 1)
         for part in self.modules():
             if isinstance(part, nn.Conv1d):  # the first weights of TensorFlow
-                assert part.bias is not None, "every convolution here has a bias"
                 nn.init.xavier_uniform_(part.weight)
-                nn.init.zeros_(part.bias)
+                nn.init.zeros_(cast(Tensor, part.bias))
         for rows in self.output.weight.data.split(channels):  # one layer per stem
             nn.init.xavier_uniform_(rows)
 
@@ -150,26 +140,28 @@ class WaveUNet(nn.Module):
         samples = mixture.shape[-1]
         input_length, output_length = valid_lengths(self.config, samples)
         context = (input_length - output_length) // 2
-        missing = output_length - samples
-        excerpt = F.pad(mixture, (context, context + missing))
+        excerpt = F.pad(mixture, (context, context + output_length - samples))
         return self.valid(excerpt)[..., :samples]
 
     def valid(self, excerpt: Tensor) -> Tensor:
         """Separate the middle of an excerpt; the rest of it is the context.
 
-        Args:
-            excerpt: (batch, channels, input length of `valid_lengths`).
-
-        Returns:
-            (batch, stems, channels, output length); its first sample is the excerpt's
-            at index (input length - output length) / 2.
+        (batch, channels, input length) -> (batch, stems, channels, output length), both
+        lengths as of `valid_lengths`; the context is the same at both ends.
 
         Raises:
             InputError: a length that `valid_lengths` never returns.
         """
         # b batch, s stem, c channel, t sample
-        check_mixture(excerpt, self.config.channels)
-        _check_length(self.config, excerpt.shape[-1])
+        channels = self.config.channels
+        check_mixture(excerpt, channels)
+        samples, step = excerpt.shape[-1], 2**self.config.n_levels
+        shortest, _ = valid_lengths(self.config, 1)
+        if samples < shortest or (samples - shortest) % step:
+            raise InputError(
+                f"excerpt must have {shortest} + n · {step} samples, got {samples}. "
+                "valid_lengths(config, samples) returns a length that fits."
+            )
         x, skips = excerpt, []
         for level in self.encoder:
             x = level(x)
@@ -177,21 +169,16 @@ class WaveUNet(nn.Module):
             x = x[..., ::2]
         x = self.bottleneck(x)
         for level in self.decoder:
-            x = _double_rate(x)
+            size = 2 * x.shape[-1] - 1  # one more sample halfway between any two
+            x = F.interpolate(x, size, mode="linear", align_corners=True)
             x = level(torch.cat([_middle(skips.pop(), x.shape[-1]), x], dim=1))
         mixture = _middle(excerpt, x.shape[-1])
         predicted = torch.tanh(self.output(torch.cat([mixture, x], dim=1)))
-        channels = self.config.channels
         estimate = rearrange(predicted, "b (s c) t -> b s c t", c=channels)
-        return self._with_rest(estimate, mixture)
-
-    def _with_rest(self, estimate: Tensor, mixture: Tensor) -> Tensor:
-        """Append the last stem, if it is the mixture minus all others."""
         if self.config.n_predicted == len(self.config.stems):
             return estimate
         rest = mixture - estimate.sum(dim=1)
-        if not self.training:
-            rest = rest.clamp(-1, 1)
+        rest = rest if self.training else rest.clamp(-1, 1)
         return torch.cat([estimate, rest[:, None]], dim=1)
 
 
@@ -200,29 +187,11 @@ def _filter(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv1d(n_in, n_out, kernel), nn.LeakyReLU(0.2))
 
 
-def _double_rate(x: Tensor) -> Tensor:
-    """Insert a sample halfway between any two: n samples -> 2n - 1."""
-    size = 2 * x.shape[-1] - 1
-    return F.interpolate(x, size, mode="linear", align_corners=True)
-
-
 def _middle(x: Tensor, samples: int) -> Tensor:
     """The middle `samples` of the last axis."""
-    extra = x.shape[-1] - samples
-    assert extra >= 0, "the decoder has no more samples than the encoder"
-    assert extra % 2 == 0, "odd kernels give odd lengths in encoder and decoder"
-    return x[..., extra // 2 : extra // 2 + samples]
-
-
-def _check_length(config: WaveUNetConfig, samples: int) -> None:
-    input_length, _ = valid_lengths(config, 1)
-    step = 2**config.n_levels
-    n_steps, odd = divmod(samples - input_length, step)
-    if n_steps < 0 or odd:
-        raise InputError(
-            f"excerpt must have {input_length} + n · {step} samples, got {samples}. "
-            "valid_lengths(config, samples) returns a length that fits."
-        )
+    start, odd = divmod(x.shape[-1] - samples, 2)
+    assert not odd, "odd kernels give odd lengths in encoder and decoder"
+    return x[..., start : start + samples]
 
 
 def load_official(model: WaveUNet, variables: Mapping[str, Any]) -> None:
@@ -233,8 +202,8 @@ def load_official(model: WaveUNet, variables: Mapping[str, Any]) -> None:
 
     Args:
         model: of the published configuration, with its stems in the published order.
-        variables: name, e.g. "separator/conv1d_3/kernel", -> array or tensor; others,
-            such as those of the optimizer, are ignored.
+        variables: name, e.g. "separator/conv1d_3/kernel", -> array or tensor; those of
+            the optimizer are ignored.
 
     Raises:
         CheckpointError: a variable is missing or has another shape.
@@ -242,8 +211,8 @@ def load_official(model: WaveUNet, variables: Mapping[str, Any]) -> None:
     blocks = [*model.encoder, model.bottleneck, *model.decoder]
     places = [(block[0].weight, block[0].bias) for block in blocks]
     last, rows = model.output, model.config.channels  # one layer for all stems
-    assert last.bias is not None, "every convolution here has a bias"
-    places += zip(last.weight.split(rows), last.bias.split(rows), strict=True)
+    bias = cast(Tensor, last.bias)
+    places += zip(last.weight.split(rows), bias.split(rows), strict=True)
     named: list[tuple[str, Tensor]] = []
     for number, (weight, bias) in enumerate(places):
         prefix = "separator/conv1d" + (f"_{number}" if number else "")

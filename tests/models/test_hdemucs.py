@@ -5,6 +5,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.inspect.inside import look_inside
+from mssedu.models.blocks.hybrid import descend
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.models.registry import create_model, model_config
 from tests.models.noise import noise
@@ -27,9 +28,9 @@ def test_published_parameter_count():
 @pytest.mark.parametrize("samples", [1, 255, 256, 257, 4096])
 def test_branches_meet_with_one_step_a_frame(samples):
     model = tiny_model().eval()
-    time = model.encode_time(noise(2, 2, samples))
+    time = descend(model.tencoder[:-1], noise(2, 2, samples))
     frames = -(-samples // 256)  # the hop
-    freq = model.encode_freq(noise(2, 4, 512, frames))
+    freq = descend(model.encoder[:3], noise(2, 4, 512, frames))
     assert [level.shape[2] for level in freq] == [512, 128, 32, 8]
     assert [level.shape[2] for level in time] == [
         -(-samples // 4**level) for level in range(4)

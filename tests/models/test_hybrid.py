@@ -57,7 +57,7 @@ def test_freq_layers_work_on_bins_alone():
     changed[..., 3] = 0
     same = [0, 1, 2, 4]
     torch.testing.assert_close(encoder(changed)[..., same], y[..., same])
-    decoder = DecoderLayer(8, 2, freq=True, context=0)
+    decoder = DecoderLayer(8, 2, freq=True)
     assert decoder(y, 32, y).shape == x.shape
 
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from mssedu.errors import CheckpointError, InputError
+from mssedu.errors import InputError
 from mssedu.masks import expectation_maximization, wiener
-from mssedu.models.open_unmix import load_official
 from mssedu.models.registry import create_model, model_config
 from mssedu.spectral import stft
 from tests.models.noise import noise
@@ -58,34 +57,6 @@ def test_one_directional_network_is_causal():
     before = slice(0, 15_000 - model.config.n_fft)
     torch.testing.assert_close(model(mixture)[..., before], model(changed)[..., before])
     assert not torch.allclose(model(mixture), model(changed))
-
-
-def official_weights(model):
-    return {
-        stem: {**network.state_dict(), "stft.window": torch.ones(4), "sample_rate": 1}
-        for stem, network in zip(model.config.stems, model.networks, strict=True)
-    }
-
-
-def test_official_weights_find_their_stem():
-    model = tiny_model()
-    weights = official_weights(model)
-    other = tiny_model(stems=("bass", "vocals"))
-    load_official(other, weights)
-    for network, stem in zip(other.networks, ("bass", "vocals"), strict=True):
-        for name, value in network.state_dict().items():
-            assert torch.equal(value, weights[stem][name])
-
-
-def test_official_weights_that_do_not_fit_are_named():
-    weights = official_weights(tiny_model())
-    with pytest.raises(InputError, match=r"'dizi'.*bass, drums, other"):
-        load_official(tiny_model(stems=("dizi",)), weights)
-    with pytest.raises(CheckpointError, match=r"(?s)'vocals'.*size mismatch"):
-        load_official(create_model("open_unmix", "tiny"), weights)
-    del weights["drums"]["fc1.weight"]
-    with pytest.raises(CheckpointError, match=r"(?s)'drums'.*fc1.weight"):
-        load_official(tiny_model(), weights)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +170,8 @@ def input_of(model):
 def test_prepare_leaves_what_is_learned_alone():
     trained = tiny_model()
     trained.prepare([torch.randn(2, 44100)])
-    loaded = tiny_model()  # as published weights are loaded
-    load_official(loaded, official_weights(trained))
+    loaded = tiny_model()
+    loaded.load_state_dict(trained.state_dict())
     before = input_of(trained)
     for model in (trained, loaded):
         model.prepare(iter(()))  # the excerpts are not even read

@@ -28,6 +28,8 @@ _NAMES = {
         "FrequencyEmbedding",
         "LastConvolution",
         "along_time",
+        "climb",
+        "descend",
         "hybrid_istft",
         "hybrid_stft",
         "normalize",

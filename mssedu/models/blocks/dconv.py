@@ -32,7 +32,7 @@ class BiLSTM(nn.Module):
 
     Args:
         width: features of a frame, in and out.
-        n_layers: LSTM layers.
+        n_layers: of the LSTM.
         max_frames: a longer input is cut into half overlapping spans of this length, a
             multiple of 4; each output frame is from the span whose ends are farthest.
         skip: whether to add the input to the output.
@@ -56,18 +56,16 @@ class BiLSTM(nn.Module):
         """(batch, width, frames) -> the same shape."""
         # b batch (or batch · spans), d feature, m frame
         frames = x.shape[-1]
-        spans = x
-        if self.max_frames and frames > self.max_frames:
-            spans = cut(x, self.max_frames)
+        length = self.max_frames or frames
+        spans = cut(x, length) if frames > length else x
         y = self.linear(self.lstm(rearrange(spans, "b d m -> m b d"))[0])
         y = rearrange(y, "m b d -> b d m")
-        if spans is not x:
-            y = join(y, len(x))[..., :frames]
+        y = join(y, len(x))[..., :frames] if frames > length else y
         return x + y if self.skip else y
 
 
 def cut(x: Tensor, length: int) -> Tensor:
-    """Half overlapping spans: (batch, width, frames) -> (batch · spans, width, length).
+    """(batch, width, frames) -> half overlapping spans (batch · spans, width, length).
 
     Zeros fill the last spans.
     """
@@ -83,13 +81,9 @@ def join(spans: Tensor, batch: int) -> Tensor:
     # b batch, n span, d feature, m frame
     spans = rearrange(spans, "(b n) d m -> b n d m", b=batch)
     quarter = spans.shape[-1] // 4
-    middle = spans[:, 1:-1, :, quarter:-quarter]
-    parts = (
-        spans[:, 0, :, :-quarter],
-        rearrange(middle, "b n d m -> b d (n m)"),
-        spans[:, -1, :, quarter:],
-    )
-    return torch.cat(parts, dim=-1)
+    middle = rearrange(spans[:, 1:-1, :, quarter:-quarter], "b n d m -> b d (n m)")
+    first, last = spans[:, 0, :, :-quarter], spans[:, -1, :, quarter:]
+    return torch.cat([first, middle, last], dim=-1)
 
 
 class LocalAttention(nn.Module):
@@ -155,7 +149,7 @@ class DConv(nn.Module):
 
     Args:
         width: channels in and out.
-        compress: the branch has width // compress channels.
+        compress: a branch has this many times fewer channels.
         depth: number of branches; the dilation doubles from one to the next.
         init: first value of the LayerScale.
         lstm: whether each branch has a BiLSTM.
@@ -197,8 +191,7 @@ class DConv(nn.Module):
 def rescale_(module: nn.Module, reference: float) -> None:
     """Scale the weights of new convolutions so that their deviations are more alike.
 
-    Weights of standard deviation s, and their bias, are divided by sqrt(s / reference),
-    in place.
+    Weights of deviation s, and their bias, are divided by sqrt(s / reference) in place.
     """
     kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)
     for part in module.modules():

@@ -17,6 +17,8 @@ Left out: several bands with weights of their own, as no published HDemucs has t
 Notebook: 10.
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,6 +30,10 @@ from mssedu.models.blocks.dconv import DConv
 from mssedu.spectral import istft, stft
 
 
+def _norm(n_groups: int, width: int) -> nn.Module:
+    return nn.GroupNorm(n_groups, width) if n_groups else nn.Identity()
+
+
 class FirstConvolution(nn.Module):
     """The convolution of an encoder layer; used alone where the branches merge.
 
@@ -37,7 +43,7 @@ class FirstConvolution(nn.Module):
         freq: whether it works along bins; otherwise along time.
         kernel_size: bins or samples.
         stride: bins or samples.
-        pad: whether zeros, a quarter of the kernel, are added on both sides. Without
+        pad: whether zeros, a quarter of the kernel, are added at both ends; without
             them the kernel covers the whole axis.
     """
 
@@ -68,16 +74,11 @@ class FirstConvolution(nn.Module):
 
 
 class EncoderLayer(FirstConvolution):
-    """One level down; see above.
+    """One level down; see above. Other arguments are those of FirstConvolution.
 
     Args:
-        width_in: channels in.
-        width: channels out.
-        freq: whether it works along bins; otherwise along time.
         n_groups: groups of the group norms; 0 for no norms.
-        context: bins and frames on either side that the second convolution reads.
         dconv: arguments of DConv; None for no DConv.
-        **convolution: kernel_size, stride and pad of FirstConvolution.
     """
 
     def __init__(
@@ -86,24 +87,18 @@ class EncoderLayer(FirstConvolution):
         width: int,
         freq: bool,
         n_groups: int = 0,
-        context: int = 0,
         dconv: dict[str, Any] | None = None,
         **convolution: Any,
     ) -> None:
         super().__init__(width_in, width, freq, **convolution)
         self.norm1 = _norm(n_groups, width)
         self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
-        self.rewrite = _same_size(width, 2 * width, freq, context)
+        self.rewrite = (nn.Conv2d if freq else nn.Conv1d)(width, 2 * width, 1)
         self.norm2 = _norm(n_groups, 2 * width)
         self.glu = nn.GLU(1)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """One level down.
-
-        Args:
-            x: (batch, width_in, …).
-            other: output of the time branch, to add after the convolution; or None.
-        """
+        """As above; `other`, of the time branch, is added after the convolution."""
         x = super().forward(x)
         if other is not None:
             x = x + other.reshape(x.shape)
@@ -120,9 +115,7 @@ class LastConvolution(nn.Module):
         freq: whether it works along bins; otherwise along time.
         last: whether it gives the model's output; then no GELU follows.
         n_groups: groups of the group norm; 0 for no norm.
-        kernel_size: as in the encoder layer of the same level.
-        stride: likewise.
-        pad: likewise.
+        kernel_size: as in the encoder layer of the same level; so are stride and pad.
     """
 
     def __init__(
@@ -149,8 +142,7 @@ class LastConvolution(nn.Module):
 
     def grow(self, x: Tensor, length: int) -> Tensor:
         """The axis becomes longer by the stride, then is cut to `length`."""
-        x = self.norm2(self.conv_tr(x))
-        x = x.narrow(2, self.cut, length)
+        x = self.norm2(self.conv_tr(x)).narrow(2, self.cut, length)
         return x if self.last else F.gelu(x)
 
     def forward(self, x: Tensor, length: int) -> Tensor:
@@ -159,16 +151,10 @@ class LastConvolution(nn.Module):
 
 
 class DecoderLayer(LastConvolution):
-    """One level up; see above.
+    """One level up; see above. Other arguments are those of LastConvolution.
 
     Args:
-        width: channels in.
-        width_out: channels out.
-        freq: whether it works along bins; otherwise along time.
-        n_groups: groups of the group norms; 0 for no norms.
-        context: bins and frames on either side that the first convolution reads.
         dconv: arguments of DConv; None for no DConv.
-        **convolution: last, kernel_size, stride and pad of LastConvolution.
     """
 
     def __init__(
@@ -177,20 +163,19 @@ class DecoderLayer(LastConvolution):
         width_out: int,
         freq: bool,
         n_groups: int = 0,
-        context: int = 1,
         dconv: dict[str, Any] | None = None,
         **convolution: Any,
     ) -> None:
         super().__init__(width, width_out, freq, n_groups=n_groups, **convolution)
-        self.rewrite = _same_size(width, 2 * width, freq, context)
+        kind = nn.Conv2d if freq else nn.Conv1d
+        self.rewrite = kind(width, 2 * width, 3, padding=1)
         self.norm1 = _norm(n_groups, 2 * width)
         self.glu = nn.GLU(1)
         self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
 
     def gather(self, x: Tensor, skip: Tensor) -> Tensor:
         """All before the transposed convolution: (batch, width, …), same shape."""
-        x = self.glu(self.norm1(self.rewrite(x + skip)))
-        return along_time(self.dconv, x)
+        return along_time(self.dconv, self.glu(self.norm1(self.rewrite(x + skip))))
 
     def forward(self, x: Tensor, length: int, skip: Tensor) -> Tensor:  # type: ignore[override]
         """One level up, to `length` bins or samples; `skip` is the encoder's output."""
@@ -201,8 +186,7 @@ class FrequencyEmbedding(nn.Module):
     """A learned vector for each bin, because a convolution over bins ignores position.
 
     The first values are a random walk, so neighboring bins start with similar vectors.
-    The weights are small and multiplied by SCALE, so that they learn faster than those
-    of other layers.
+    Small weights that are multiplied by SCALE learn faster than those of other layers.
     """
 
     SCALE, STRENGTH = 10.0, 0.2
@@ -225,17 +209,31 @@ def along_time(layer: nn.Module, x: Tensor) -> Tensor:
     # b batch, c channel, f bin, m frame
     if x.ndim == 3 or isinstance(layer, nn.Identity):
         return layer(x)
-    bins = x.shape[2]
     y = layer(rearrange(x, "b c f m -> (b f) c m"))
-    return rearrange(y, "(b f) c m -> b c f m", f=bins)
+    return rearrange(y, "(b f) c m -> b c f m", f=x.shape[2])
+
+
+def descend(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """Apply encoder layers, from the top down: x and the output of each layer."""
+    levels = [x]
+    for encode in layers:
+        levels.append(encode(levels[-1]))
+    return levels
+
+
+def climb(layers: Iterable[nn.Module], x: Tensor, levels: list[Tensor]) -> Tensor:
+    """Apply decoder layers, from the bottom up, each with a level of `descend` as skip.
+
+    A layer gives as many bins or samples as the level above its skip has.
+    """
+    pairs = reversed([*pairwise(levels)])
+    for decode, (above, skip) in zip(layers, pairs, strict=True):
+        x = decode(x, above.shape[2], skip)
+    return x
 
 
 def normalize(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Each item of a batch with mean 0 and deviation 1.
-
-    Returns:
-        The normalized batch, and (mean, deviation), with which to undo it.
-    """
+    """Each item of a batch with mean 0 and deviation 1; also (mean, deviation)."""
     axes = tuple(range(1, x.ndim))
     correction = min(1, x[0].numel() - 1)  # a single number has no deviation
     std, mean = torch.std_mean(x, dim=axes, correction=correction, keepdim=True)
@@ -250,7 +248,7 @@ def hybrid_stft(mixture: Tensor, n_fft: int) -> Tensor:
     hop, samples = n_fft // 4, mixture.shape[-1]
     before, after = _margins(samples, hop)
     # Reflection needs more samples than it adds; zeros make up for those missing.
-    missing = max(max(before, after) + 1 - samples, 0)
+    missing = max(after + 1 - samples, 0)
     padded = F.pad(mixture, (0, missing))
     padded = F.pad(padded, (before, after - missing), mode="reflect")
     spectrogram = stft(padded, n_fft, hop, pad_mode="reflect", normalized=True)
@@ -261,8 +259,7 @@ def hybrid_istft(spectrogram: Tensor, length: int) -> Tensor:
     """The inverse of `hybrid_stft`, (…, length); the highest bin becomes zero."""
     hop = spectrogram.shape[-2] // 2
     before, after = _margins(length, hop)
-    padded = F.pad(spectrogram, (2, 2, 0, 1))
-    samples = before + length + after
+    padded, samples = F.pad(spectrogram, (2, 2, 0, 1)), before + length + after
     audio = istft(padded, hop, length=samples, normalized=True)
     return audio[..., before : before + length]
 
@@ -271,13 +268,3 @@ def _margins(samples: int, hop: int) -> tuple[int, int]:
     """Samples to add before and after, so that frame m starts at sample m · hop."""
     margin = 3 * hop // 2
     return margin, margin + -samples % hop
-
-
-def _norm(n_groups: int, width: int) -> nn.Module:
-    return nn.GroupNorm(n_groups, width) if n_groups else nn.Identity()
-
-
-def _same_size(width_in: int, width: int, freq: bool, context: int) -> nn.Module:
-    """A convolution that keeps the length of all axes."""
-    kind = nn.Conv2d if freq else nn.Conv1d
-    return kind(width_in, width, 1 + 2 * context, padding=context)

@@ -20,25 +20,23 @@ def copy_variables(
 
     Args:
         places: pairs of the name of a variable and the parameter or buffer for it.
-        variables: name -> array or tensor; names that `places` lacks are ignored.
+        variables: name -> array or tensor; others than in `places` are ignored.
 
     Raises:
         CheckpointError: a variable is missing or has another shape.
     """
-    pairs = [(into, _value_for(into, name, variables)) for name, into in places]
+    remedy = "Create the model with the configuration of these weights."
+    pairs = []
+    for name, into in places:
+        if name not in variables:
+            raise CheckpointError(f"the checkpoint has no variable {name}. {remedy}")
+        value = torch.as_tensor(variables[name])
+        value = value.permute(*reversed(range(value.ndim)))
+        if value.shape != into.shape:
+            raise CheckpointError(
+                f"the variable {name} has the shape {tuple(value.shape)} (in PyTorch's "
+                f"order of axes), and the model needs {tuple(into.shape)}. {remedy}"
+            )
+        pairs.append((into, value))
     for into, value in pairs:  # only now, so that an error leaves the model unchanged
         into.data.copy_(value)
-
-
-def _value_for(into: Tensor, name: str, variables: Mapping[str, Any]) -> Tensor:
-    remedy = "Create the model with the configuration of these weights."
-    if name not in variables:
-        raise CheckpointError(f"the checkpoint has no variable {name}. {remedy}")
-    value = torch.as_tensor(variables[name])
-    value = value.permute(*reversed(range(value.ndim)))
-    if value.shape != into.shape:
-        raise CheckpointError(
-            f"the variable {name} has the shape {tuple(value.shape)}, and the model "
-            f"needs {tuple(into.shape)} (axes in PyTorch's order). {remedy}"
-        )
-    return value

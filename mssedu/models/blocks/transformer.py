@@ -83,7 +83,7 @@ class Attention(nn.Module):
 
     Args:
         width: features of a position, a multiple of `n_heads`.
-        n_heads: number of heads; each works on width / n_heads features.
+        n_heads: each head works on width / n_heads features.
         dropout: share of the attention weights that are set to zero in training.
     """
 
@@ -119,8 +119,7 @@ class Attention(nn.Module):
     def inside(self, query: Tensor, key_value: Tensor) -> dict[str, Tensor]:
         """The attention weights, (batch, heads, queries, keys), with sum 1 over keys.
 
-        `forward` never has them all in memory: scaled_dot_product_attention computes
-        and uses them piece by piece.
+        `forward` computes and uses them piece by piece, so it never holds all of them.
         """
         q, k, _ = self.project(query, key_value)
         scores = q @ k.mT / math.sqrt(q.shape[-1])
@@ -219,14 +218,9 @@ class CrossDomainTransformer(nn.Module):
         self.layers_t = stack()
 
     def forward(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply self-attention and cross-attention to both branches in turn.
+        """(batch, width, bins, frames), (batch, width, frames) -> the same shapes.
 
-        Args:
-            freq: (batch, width, bins, frames).
-            time: (batch, width, frames), whose frames differ in number.
-
-        Returns:
-            Both branches, in the same shapes.
+        The frames of the two branches differ in number.
         """
         # b batch, d feature, f bin, m frame
         width, bins, frames = freq.shape[1:]
@@ -234,14 +228,11 @@ class CrossDomainTransformer(nn.Module):
         x = x + sines_2d(bins, frames, width).flatten(0, 1).to(x)
         y = self.norm_in_t(rearrange(time, "b d m -> b m d"))
         y = y + sines_1d(y.shape[1], width).to(y)
-        for index, (layer, layer_t) in enumerate(
-            zip(self.layers, self.layers_t, strict=True)
-        ):
+        layers = zip(self.layers, self.layers_t, strict=True)
+        for index, (layer, layer_t) in enumerate(layers):
             if index % 2:
                 x, y = layer(x, y), layer_t(y, x)
             else:
                 x, y = layer(x), layer_t(y)
-        return (
-            rearrange(x, "b (m f) d -> b d f m", f=bins),
-            rearrange(y, "b m d -> b d m"),
-        )
+        x = rearrange(x, "b (m f) d -> b d f m", f=bins)
+        return x, rearrange(y, "b m d -> b d m")
