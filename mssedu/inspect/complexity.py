@@ -8,19 +8,17 @@ These conventions make two tables comparable:
 * All costs are per second of audio, for one segment in inference without overlap. An
   overlap of 0.25 makes a song cost a third more. Attention costs more per second in a
   longer segment, so the segment is a part of the result.
-* Memory is that of all tensors that exist at the same time, including the weights. On a
-  GPU it includes the workspace of kernels; on a CPU it does not, and neither on a CPU
-  nor on a GPU does it include Python itself.
+* Memory is that of all tensors that exist at the same time, including the weights but
+  not Python itself. On a GPU it includes the workspace of kernels.
 
 PyTorch's FlopCounterMode counts fused LSTMs and attention on CPUs as 0, without a
-warning, so this file adds their formulas. Other counters leave out more: see notebook
-11.
+warning, so this file adds their formulas.
 """
 
 import statistics
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -41,7 +39,7 @@ TIMED_SECONDS = 1.0  # short runs are repeated until they take this long togethe
 
 @dataclass(frozen=True)
 class Complexity:
-    """The measured costs of a model; the conventions are above."""
+    """The measured costs of a model."""
 
     n_parameters: int  # all parameters, as papers count
     n_trainable: int  # parameters that training changes
@@ -68,10 +66,9 @@ class Complexity:
 
     @property
     def latency_seconds(self) -> float:
-        """Seconds of input after a sample that its output needs.
+        """Seconds of input after a sample that its output needs, at most a segment.
 
-        This is the latency on an infinitely fast computer. A model whose output depends
-        on all of its input needs a whole segment.
+        An infinitely fast computer would have this latency.
         """
         future = self.field.future
         return self.segment if future is None else future / self.sample_rate
@@ -103,14 +100,15 @@ def measure(model: nn.Module, segment: float | None = None) -> Complexity:
     check_range("segment", segment, 0, low_open=True)
     samples = max(1, round(segment * config.sample_rate))
     segment = samples / config.sample_rate
-    weights = [*model.parameters(), *model.buffers()]
-    device = weights[0].device if weights else torch.device("cpu")
+    parameters = [*model.parameters()]
+    weights = [*parameters, *model.buffers()]
+    like = weights[0] if weights else torch.empty(0)
+    device = like.device
     mixture = 0.1 * torch.randn(1, config.channels, samples, device=device)
-    mixture = mixture.to(weights[0].dtype) if weights else mixture
+    mixture = mixture.to(like.dtype)
     with peak_memory(device) as peak:
         flops = count_flops(model, mixture)
     seconds = time_forward(model, mixture)
-    parameters = [*model.parameters()]
     return Complexity(
         n_parameters=sum(p.numel() for p in parameters),
         n_trainable=sum(p.numel() for p in parameters if p.requires_grad),
@@ -130,48 +128,37 @@ def measure(model: nn.Module, segment: float | None = None) -> Complexity:
 
 
 def count_flops(model: nn.Module, mixture: Tensor) -> int:
-    """FLOPs of one forward in eval mode, by the conventions above.
-
-    Args:
-        model: any module.
-        mixture: its input.
+    """FLOPs of one forward of any module in eval mode, by the conventions above.
 
     Example:
         >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(7, 3))  # 2 · 7 · 3 · 5
         210
     """
     counter = FlopCounterMode(display=False, custom_mapping=_MORE_FORMULAS)
-    with _unfused_attention(), eval_mode(model), torch.no_grad(), counter:
-        model(mixture)
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # its parts cannot be counted
+    try:
+        with eval_mode(model), torch.no_grad(), counter:
+            model(mixture)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
     return counter.get_total_flops()
 
 
-@contextmanager
-def _unfused_attention() -> Iterator[None]:
-    """Turn off the fused nn.MultiheadAttention, whose parts cannot be counted."""
-    was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_enabled)
+# Arguments of these formulas are shapes.
 
 
-def _lstm_flops(steps: Sequence[int], weights: Sequence[Sequence[int]]) -> int:
+def _lstm_on_cuda(steps: Any, weights: Iterable[Any], *_: Any, **__: Any) -> int:
     """Each weight matrix, (4 · hidden, …), is applied to one vector per time step."""
     n_steps = prod(steps[:-1])  # (batch, frames, features) or (frames, batch, features)
     return 2 * n_steps * sum(prod(shape) for shape in weights if len(shape) == 2)
 
 
-def _lstm_on_cpu(steps: Any, *weights: Any, **rest: Any) -> int:
-    return _lstm_flops(steps, weights[:2])  # of one layer and direction; no biases
+def _lstm_on_cpu(steps: Any, inputs: Any, states: Any, *_: Any, **__: Any) -> int:
+    return _lstm_on_cuda(steps, [inputs, states])  # of one layer and direction
 
 
-def _lstm_on_cuda(steps: Any, weights: Any, *rest: Any, **more: Any) -> int:
-    return _lstm_flops(steps, weights)
-
-
-def _attention_on_cpu(query: Any, key: Any, value: Any, *rest: Any, **more: Any) -> int:
+def _attention_on_cpu(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(query, key, value)
 
 
@@ -190,9 +177,7 @@ _MORE_FORMULAS = {
 def time_forward(model: nn.Module, mixture: Tensor) -> float:
     """Seconds of one forward in eval mode; a short one is repeated, for the median.
 
-    Args:
-        model: any module; run it once before, so that caches are warm.
-        mixture: its input.
+    Run the model once before, so that caches are warm.
     """
     times: list[float] = []
     with eval_mode(model):
@@ -206,7 +191,6 @@ def time_forward(model: nn.Module, mixture: Tensor) -> float:
 
 
 def _wait(device: torch.device) -> None:
-    """Wait until the GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -218,9 +202,6 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
     """Watch which tensors exist; yields a function that returns the peak in bytes.
 
     Tensors that exist before, such as weights, are not counted.
-
-    Args:
-        device: where the tensors are.
 
     Example:
         >>> with peak_memory(torch.device("cpu")) as peak:
@@ -237,11 +218,9 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
             yield lambda: alive.peak
 
 
+# PyTorch has max_memory_allocated for GPUs only.
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations create, until they are freed.
-
-    PyTorch has max_memory_allocated for GPUs only.
-    """
+    """Counts the bytes of the tensors that operations create, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """See what the layers of a model compute, by name and without a change to its code.
 
 PyTorch calls a "forward hook" with the output of a module as soon as it is computed.
-`look_inside` adds a hook to every part of the model, runs the model once, keeps copies
-of the tensors that you name, and removes the hooks; the model is not changed.
+`look_inside` adds a hook to every part of the model, runs the model once, copies the
+tensors that you name, and removes the hooks.
 
     inside = look_inside(model, mixture, ["encoder.*", "lstm.cell"])
     inside["encoder.0"]           the output of model.encoder[0]: the skip tensor
@@ -20,9 +20,11 @@ Functions such as torch.tanh are no modules and have no name. Notebooks: 06 to 1
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +34,6 @@ from mssedu.errors import InputError
 from mssedu.models.contract import config_of, eval_mode
 
 Visit = Callable[[str, Tensor], None]  # is called with a name and its tensor
-IsNeeded = Callable[[str], bool]  # whether any name below a path is needed
 
 
 def look_inside(
@@ -57,23 +58,24 @@ def look_inside(
         >>> look_inside(model, torch.zeros(1, 2, 44100), "*.lstm.cell").keys()
         dict_keys(['networks.0.lstm.cell'])
     """
-    names = [names] if isinstance(names, str) else list(names)
+    patterns = [names] if isinstance(names, str) else list(names)
     tensors: dict[str, Tensor] = {}
     all_names: list[str] = []
 
     def visit(name: str, value: Tensor) -> None:
         all_names.append(name)
-        if any(_matches(name, pattern) for pattern in names):
+        if any(_matches(name, pattern) for pattern in patterns):
             tensors[name] = value.detach().clone()  # the model may change its own copy
 
-    def is_needed(path: str) -> bool:
-        return any(_may_match_below(path, pattern) for pattern in names)
-
-    with eval_mode(model), torch.no_grad(), _hooks(model, visit, is_needed):
-        model(mixture)
-    for pattern in names:
+    _run(model, mixture, patterns, visit)
+    for pattern in patterns:
         if not any(_matches(name, pattern) for name in all_names):
-            raise _unknown(model, pattern, all_names)
+            near = difflib.get_close_matches(pattern, all_names, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{type(model).__name__} computes nothing that matches {pattern!r}."
+                f"{hint} mssedu.inspect.inside_names(model) returns all names."
+            )
     return tensors
 
 
@@ -101,61 +103,53 @@ def inside_names(
     def visit(name: str, value: Tensor) -> None:
         shapes[name] = tuple(value.shape)
 
-    with eval_mode(model), torch.no_grad(), _hooks(model, visit, lambda path: True):
-        model(mixture)
+    _run(model, mixture, ["*"], visit)
     return shapes
 
 
-@contextmanager
-def _hooks(model: nn.Module, visit: Visit, is_needed: IsNeeded) -> Iterator[None]:
-    """Call `visit` with every value that the model's parts compute."""
-    n_calls: dict[str, int] = {}
+def _run(
+    model: nn.Module, mixture: Tensor, patterns: Sequence[str], visit: Visit
+) -> None:
+    """Run the model and call `visit` with every tensor that its parts compute."""
+    n_calls: Counter[str] = Counter()
     busy = False  # while `inside` calls modules again
 
-    def hook_for(path: str) -> Callable[..., None]:
-        def hook(part: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            nonlocal busy
-            if busy:
-                return
-            n_calls[path] = n_calls.get(path, 0) + 1
-            again = f"#{n_calls[path]}" if n_calls[path] > 1 else ""
-            busy = True
-            try:
-                for name, value in _values(part, path, args, kwargs, output, is_needed):
-                    visit(name + again, value)
-            finally:
-                busy = False
+    def hook(path: str, part: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        nonlocal busy
+        if busy:
+            return
+        n_calls[path] += 1
+        again = f"#{n_calls[path]}" if n_calls[path] > 1 else ""
+        busy = True
+        try:
+            values = _outputs(part, args, output)
+            look: Any = getattr(part, "inside", None)
+            if look and any(_may_match_below(path, pattern) for pattern in patterns):
+                more = look(*args, **kwargs)
+                values |= {f".{key}": value for key, value in more.items()}
+            for suffix, value in values.items():
+                if isinstance(value, Tensor):
+                    visit(path + suffix + again, value)
+        finally:
+            busy = False
 
-        return hook
-
-    with ExitStack() as stack:
+    with eval_mode(model), torch.no_grad(), ExitStack() as stack:
         for path, part in model.named_modules():
-            hook = hook_for(path or "estimate")
-            stack.callback(part.register_forward_hook(hook, with_kwargs=True).remove)
-        yield
+            call = partial(hook, path or "estimate")
+            stack.callback(part.register_forward_hook(call, with_kwargs=True).remove)
+        model(mixture)
 
 
-def _values(
-    part: nn.Module, path: str, args: Any, kwargs: Any, output: Any, is_needed: IsNeeded
-) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of one call of a module."""
+def _outputs(part: nn.Module, args: Any, output: Any) -> dict[str, Any]:
+    """What is added to the path of a module -> value, for one call of the module."""
     if isinstance(part, nn.LSTM):
         sequence, (hidden, cell) = output
-        output = {"": sequence, ".hidden": hidden, ".cell": cell}
-    elif isinstance(part, nn.GLU):
-        gate = args[0].chunk(2, dim=part.dim)[1].sigmoid()
-        output = {"": output, ".gate": gate}
-    elif isinstance(output, tuple | list):
-        output = {f"[{index}]": value for index, value in enumerate(output)}
-    elif not isinstance(output, Mapping):
-        output = {"": output}
-    look: Any = getattr(part, "inside", None)
-    if look is not None and is_needed(path):
-        more = look(*args, **kwargs)
-        output = output | {f".{key}": value for key, value in more.items()}
-    for suffix, value in output.items():
-        if isinstance(value, Tensor):
-            yield path + suffix, value
+        return {"": sequence, ".hidden": hidden, ".cell": cell}
+    if isinstance(part, nn.GLU):
+        return {"": output, ".gate": args[0].chunk(2, dim=part.dim)[1].sigmoid()}
+    if isinstance(output, tuple | list):
+        return {f"[{index}]": value for index, value in enumerate(output)}
+    return dict(output) if isinstance(output, Mapping) else {"": output}
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -167,12 +161,3 @@ def _may_match_below(path: str, pattern: str) -> bool:
     """Whether the pattern may match PATH.anything; it saves needless attention maps."""
     fixed = re.split(r"[*?]", pattern)[0]
     return f"{path}.".startswith(fixed) or fixed.startswith(f"{path}.")
-
-
-def _unknown(model: nn.Module, pattern: str, names: list[str]) -> InputError:
-    near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return InputError(
-        f"{type(model).__name__} computes nothing that matches {pattern!r}.{hint} "
-        "mssedu.inspect.inside_names(model) returns all names."
-    )
