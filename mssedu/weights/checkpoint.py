@@ -42,7 +42,7 @@ EXTRA = "extra/"  # prefix of the tensors that are not weights of the model
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint, read and verified."""
+    """The content of a checkpoint."""
 
     model: str  # registry name
     config: dict[str, Any]  # all fields of the model's config
@@ -77,10 +77,7 @@ def save_checkpoint(
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise InputError(
-            f"path must end in .safetensors, got {path.name}. Save to "
-            f"{path.name}.safetensors."
-        )
+        raise InputError(f"path must end in .safetensors, got {path.name}.")
     extra = {EXTRA + name: tensor for name, tensor in (tensors or {}).items()}
     # Cloned, because safetensors refuses tensors that share memory (tied weights).
     copies = {
@@ -99,7 +96,13 @@ def save_checkpoint(
         "sha256": hashlib.sha256(content).hexdigest(),
         "facts": dict(facts or {}),
     }
-    text = _to_json(document)
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"facts must hold values that JSON has ({error}). Turn tensors into floats "
+            "and NaN into None."
+        ) from error
     # The contexts end from right to left: the tensors get their name before the JSON,
     # which makes the new version valid.
     with (
@@ -130,15 +133,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except safetensors.SafetensorError as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}), although its hash is "
-            "right: it was damaged before it was saved. Train or download it again."
+            "right: it was damaged before it was saved."
         ) from error
+    weights = {n: t for n, t in tensors.items() if not n.startswith(EXTRA)}
+    extra = {n.removeprefix(EXTRA): t for n, t in tensors.items() if n not in weights}
     return Checkpoint(
         model=document["model"],
         config=tupled(document["config"]),
-        weights={n: t for n, t in tensors.items() if not n.startswith(EXTRA)},
-        tensors={
-            n.removeprefix(EXTRA): t for n, t in tensors.items() if n.startswith(EXTRA)
-        },
+        weights=weights,
+        tensors=extra,
         facts=document["facts"],
         # Files of version 0.1 have no grouping: their stems are those of the songs.
         grouping=tuple(document.get("grouping", document["config"]["stems"])),
@@ -148,8 +151,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def load_checkpoint(path: str | Path) -> nn.Module:
     """Rebuild a saved model, in eval mode on the CPU; see `mssedu.load_model` too.
 
-    Args:
-        path: the .safetensors, the .json, or a run folder (its best, else its last).
+    `path` is as in `read_checkpoint`.
 
     Raises:
         CheckpointError: nothing there, damaged, or weights that do not fit the config.
@@ -165,14 +167,9 @@ def load_checkpoint(path: str | Path) -> nn.Module:
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Copy a state dict into a model, if all names and shapes are the model's own.
 
-    Args:
-        model: changed in place.
-        weights: the state dict.
-        where: the origin of the weights, for the message.
-
     Raises:
         CheckpointError: missing, unexpected or misshapen tensors, counted by part of
-            the model.
+            the model; it begins with `where`, the origin of the weights.
     """
     own = model.state_dict()
     shared = own.keys() & weights.keys()
@@ -192,10 +189,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
 
 
 def model_name(model: nn.Module) -> str:
-    """Registry name of a model.
-
-    Raises:
-        InputError: its class is not in the registry.
+    """Registry name of a model; an InputError if its class is not in the registry.
 
     Example:
         >>> model_name(create_model("spleeter", "tiny"))
@@ -263,10 +257,9 @@ def _keep_previous(path: Path) -> None:
     json_path = path.with_suffix(".json")
     if not (path.exists() and json_path.exists()):
         return
-    if file_sha256(path) not in json_path.read_text("utf-8"):
-        return
-    write_bytes(previous(json_path), json_path.read_bytes())
-    path.replace(previous(path))
+    if file_sha256(path) in json_path.read_text("utf-8"):
+        write_bytes(previous(json_path), json_path.read_bytes())
+        path.replace(previous(path))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -280,16 +273,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _to_json(document: dict[str, Any]) -> str:
-    try:
-        return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"facts must hold values that JSON has ({error}). Turn tensors into floats "
-            "and NaN into None."
-        ) from error
-
-
 def _resolve(path: Path) -> Path:
     """The .safetensors file that a file name or a run folder means."""
     if not path.is_dir():
@@ -298,27 +281,26 @@ def _resolve(path: Path) -> Path:
         if (path / f"{name}.json").exists():
             return path / f"{name}.safetensors"
     raise CheckpointError(
-        f"{path.absolute()} has neither best.json nor last.json. Give the folder of a "
-        "training run."
+        f"{path.absolute()} is no folder of a run: it has no best.json nor last.json."
     )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    remedy = "Copy both files of the checkpoint, .safetensors and .json."
+    where, remedy = path.absolute(), "Copy both files, .safetensors and .json."
     if not path.exists():
-        raise CheckpointError(f"there is no file {path.absolute()}. {remedy}")
+        raise CheckpointError(f"there is no file {where}. {remedy}")
     try:
         document = json.loads(path.read_text("utf-8"))
         version = document["format"]
     except (ValueError, TypeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(
-            f"{path.absolute()} is not the JSON of a checkpoint "
-            f"({type(error).__name__}: {error}). {remedy}"
+            f"{where} is not the JSON of a checkpoint ({reason}). {remedy}"
         ) from error
     if version != FORMAT:
         raise CheckpointError(
-            f"{path.absolute()} has the checkpoint format {version}, and this version "
-            f"of mssedu reads format {FORMAT}. Update mssedu."
+            f"{where} has the checkpoint format {version}, and this version of mssedu "
+            f"reads format {FORMAT}. Update mssedu."
         )
     return document
 
@@ -326,12 +308,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _matching_content(path: Path, digest: str) -> bytes:
     """The tensors that belong to a JSON: of two files, the one with the right hash."""
     digests = []
-    for candidate in (path, previous(path)):
-        if candidate.exists():
-            content = candidate.read_bytes()
-            digests.append(hashlib.sha256(content).hexdigest())
-            if digests[-1] == digest:
-                return content
+    for candidate in filter(Path.exists, (path, previous(path))):
+        content = candidate.read_bytes()
+        digests.append(hashlib.sha256(content).hexdigest())
+        if digests[-1] == digest:
+            return content
     if not digests:
         raise CheckpointError(f"there is no file {path.absolute()}. Copy it again.")
     remedy = "Copy the file again from its source."
@@ -346,5 +327,4 @@ def _matching_content(path: Path, digest: str) -> bytes:
 def _by_part(names: set[str]) -> str:
     """Count names by their first part: '14 (encoder: 12, output: 2)'."""
     counts = Counter(name.split(".")[0] for name in sorted(names))
-    parts = ", ".join(f"{part}: {n}" for part, n in counts.items())
-    return f"{len(names)} ({parts})"
+    return f"{len(names)} ({', '.join(f'{part}: {n}' for part, n in counts.items())})"

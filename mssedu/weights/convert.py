@@ -11,17 +11,17 @@ network than the one they were trained in would still run, and sound wrong. What
 no trace in the tensors (strides, attention heads, seconds) is taken as published.
 """
 
+import itertools
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from mssedu.errors import CheckpointError
 from mssedu.models.hdemucs import from_torchaudio
-from mssedu.models.open_unmix import weights_of
 from mssedu.weights.foreign import Weights
 
 State = Mapping[str, Tensor]
@@ -85,46 +85,39 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
     Raises:
         CheckpointError: no model of ours has this class, argument or these tensors.
     """
-    klass, arguments, state = weights.klass, weights.arguments, weights.state
-    if klass is None:
-        klass, arguments, n_stems, state = recognize(state, where)
-        arguments = {"sources": _stem_names(n_stems, stems, where), **arguments}
-    if klass not in ORIGINS:
+    sources = {}
+    if weights.klass is None:
+        weights, n_stems = recognize(weights.state, where)
+        names = tuple(stems) if stems else STEMS.get(n_stems, ())
+        if len(names) != n_stems:
+            got = f"got {', '.join(names)}" if stems else "the file does not name them"
+            raise CheckpointError(
+                f"{where}: the {n_stems} outputs of these weights need a name each, "
+                f"{got}. Give the names in order: load_model(path, stems=(…))."
+            )
+        sources = {"sources": names}
+    origin = ORIGINS.get(weights.klass or "")
+    if origin is None:
         raise CheckpointError(
-            f"{where} holds a model of the class {klass}, which mssedu does not have. "
-            f"It has {', '.join(sorted(ORIGINS))}."
+            f"{where} holds a model of the class {weights.klass}. mssedu has only "
+            f"{', '.join(sorted(ORIGINS))}."
         )
-    origin = ORIGINS[klass]
-    return Ported(origin.model, _config(origin, arguments, where), state)
-
-
-def _stem_names(
-    n_stems: int, stems: Sequence[str] | None, where: str
-) -> tuple[str, ...]:
-    """Names for the outputs of a file that has none."""
-    names = tuple(stems) if stems else STEMS.get(n_stems, ())
-    if len(names) != n_stems:
-        got = f"got {', '.join(names)}" if stems else "the file does not name them"
-        raise CheckpointError(
-            f"{where}: the {n_stems} outputs of these weights need a name each, {got}. "
-            "Give the names in the order of the outputs: load_model(path, stems=(…))."
-        )
-    return names
+    config = _config(origin, sources | weights.arguments, where)
+    return Ported(origin.model, config, weights.state)
 
 
 def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Our config for the arguments of an original constructor."""
     if "sources" not in arguments:
         raise CheckpointError(
-            f"{where} does not name its stems: the argument sources is missing. Get "
-            "the weights again from their source."
+            f"{where} does not name its stems: the argument sources is missing."
         )
     known = {*ALWAYS, *origin.fields, *origin.fixed, *origin.unused}
-    wrong = [
-        f"{name}={value!r}"
-        for name, value in arguments.items()
-        if name not in known or _differs(value, origin.fixed.get(name, value))
-    ]
+    wrong = []
+    for name, value in arguments.items():
+        wanted = origin.fixed.get(name, value)
+        is_other = value != wanted and bool(value or wanted)  # None, 0, [] mean "none"
+        if name not in known or is_other:
+            wrong.append(f"{name}={value!r}")
     if wrong:
         raise CheckpointError(
             f"{where}: the weights are of a variant of {origin.model} that mssedu does "
@@ -139,11 +132,6 @@ def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[st
     if origin.model == "conv_tasnet":  # the original derives it
         config["hop_length"] = config["filter_length"] // 2
     return {"stems": tuple(arguments["sources"]), **config}
-
-
-def _differs(value: Any, wanted: Any) -> bool:
-    """Whether two values mean different things; None, 0 and [] all mean "none"."""
-    return value != wanted and bool(value or wanted)
 
 
 def port_open_unmix(
@@ -191,10 +179,11 @@ def port_open_unmix(
             hz for hz in bandwidths if int(hz * n_fft / rate) + 1 == input_bins
         ),
     }
-    state = {
+    state = {  # some files hold the rate and the STFT windows too
         f"networks.{i}.{name}": value
         for i, weights in enumerate(states.values())
-        for name, value in weights_of(weights).items()
+        for name, value in weights.items()
+        if name != "sample_rate" and not name.endswith(".window")
     }
     return Ported("open_unmix", config, state)
 
@@ -202,34 +191,25 @@ def port_open_unmix(
 # ---- tensors -> original class and its arguments ------------------------------------
 
 
-class Network(NamedTuple):
-    """The original network that a state dict belongs to."""
-
-    klass: str  # full name of the original class
-    arguments: dict[str, Any]  # of its constructor, without the names of the stems
-    n_stems: int
-    state: dict[str, Tensor]  # with the names of Demucs
-
-
-def recognize(state: State, where: str) -> Network:
+def recognize(state: State, where: str) -> tuple[Weights, int]:
     """Recognize a model of the Demucs family or torchaudio's Hybrid Demucs.
 
     The names of the tensors show the architecture, their shapes its sizes, and their
     number its depth.
 
-    Args:
-        state: bare state dict.
-        where: the file, for messages.
+    Returns:
+        the weights with the names of Demucs, with class and arguments, but for the
+        names of the stems; and the number of the stems.
 
     Raises:
-        CheckpointError: tensors of some other network.
+        CheckpointError: tensors of some other network; it begins with `where`.
     """
     if TORCHAUDIO in state:
         state = from_torchaudio(state)
     for sign, klass, read in KINDS:
         if sign in state:
             arguments, n_stems = read(state)
-            return Network(klass, arguments, n_stems, dict(state))
+            return Weights(dict(state), klass, arguments), n_stems
     raise CheckpointError(
         f"{where} holds tensors named {', '.join(list(state)[:4])} …, which are not of "
         "Open-Unmix, Demucs, HDemucs, HTDemucs or ConvTasNet. Give a file that holds "
@@ -268,12 +248,8 @@ def _hybrid(state: State) -> tuple[dict[str, Any], int]:
     first, time = state["encoder.0.conv.weight"], state["tencoder.0.conv.weight"]
     depth = _count(state, "encoder.{}.conv.weight")
     channels, audio_channels = first.shape[0], time.shape[1]
-    inner = state.get("encoder.0.dconv.layers.0.0.weight")
-    inner = state["decoder.0.dconv.layers.0.0.weight"] if inner is None else inner
-    branches = (
-        "encoder.0.dconv.layers.0.0.weight",
-        "decoder.0.dconv.layers.0.0.weight",
-    )
+    branches = [f"{side}.0.dconv.layers.0.0.weight" for side in ("encoder", "decoder")]
+    inner = next(state[name] for name in branches if name in state)
     arguments = {
         "audio_channels": audio_channels,
         "channels": channels,
@@ -330,9 +306,8 @@ def _tasnet(state: State) -> tuple[dict[str, Any], int]:
 
 
 Reader = Callable[[State], tuple[dict[str, Any], int]]
-KINDS: tuple[
-    tuple[str, str, Reader], ...
-] = (  # a tensor that only it has, class, reader
+Kind = tuple[str, str, Reader]  # a tensor that only it has, its class, its reader
+KINDS: tuple[Kind, ...] = (
     ("crosstransformer.norm_in.weight", "demucs.htdemucs.HTDemucs", _htdemucs),
     ("tencoder.0.conv.weight", "demucs.hdemucs.HDemucs", _hdemucs),
     ("encoder.0.2.weight", "demucs.model.Demucs", _demucs),
@@ -342,19 +317,12 @@ KINDS: tuple[
 
 def _count(state: State, pattern: str) -> int:
     """How many names there are with 0, 1, 2 … in the place of {}."""
-    number = 0
-    while pattern.format(number) in state:
-        number += 1
-    return number
+    return next(n for n in itertools.count() if pattern.format(n) not in state)
 
 
 def _first(state: State, part: str, depth: int) -> int:
     """The first layer of the encoder that has such a part; `depth` if none has."""
-    return next(
-        (
-            i
-            for i in range(depth)
-            if any(name.startswith(f"encoder.{i}.") and part in name for name in state)
-        ),
-        depth,
-    )
+    for i in range(depth):
+        if any(name.startswith(f"encoder.{i}.") and part in name for name in state):
+            return i
+    return depth

@@ -39,7 +39,7 @@ def fetch(
     sha256: str | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Download the file at `address` to `path`, unless it is there already.
+    """Download a file, unless it is there already.
 
     Args:
         address: https://…
@@ -63,14 +63,21 @@ def fetch(
         return digest
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    reason: object = None
+    cause = None
     try:
         done, total = _fetch(address, part, progress)
+        if total is not None and done < total:
+            reason = f"only {done} of {total} bytes arrived"
     except (OSError, http.client.HTTPException) as error:  # OSError: HTTP's codes too
-        reason = getattr(error, "reason", None) or error
-        raise _unreachable(address, path, sha256, reason) from error
-    if total is not None and done < total:
-        reason = f"only {done} of {total} bytes arrived"
-        raise _unreachable(address, path, sha256, reason)
+        reason, cause = getattr(error, "reason", None) or error, error
+    if reason:
+        known = f"sha256 {sha256}…" if sha256 else "sha256 not published"
+        raise CheckpointError(
+            f"{address} cannot be downloaded: {reason}. Try again (the download goes "
+            f"on where it stopped), or download the file ({known}) on another machine "
+            f"and copy it to {path.absolute()}."
+        ) from cause
     digest = file_sha256(part)
     if not digest.startswith(sha256 or ""):
         part.unlink()
@@ -110,14 +117,3 @@ def _fetch(
                 if progress:
                     progress(done, total)
     return done, total
-
-
-def _unreachable(
-    address: str, path: Path, sha256: str | None, reason: object
-) -> CheckpointError:
-    known = f"sha256 {sha256}…" if sha256 else "sha256 not published"
-    return CheckpointError(
-        f"{address} cannot be downloaded: {reason}. Try again (the download goes on "
-        f"where it stopped), or download the file ({known}) on another machine and "
-        f"copy it to {path.absolute()}."
-    )

@@ -60,7 +60,7 @@ class Bag(nn.Module):
     ) -> None:
         super().__init__()
         configs = [config_of(model) for model in models]
-        _check_alike(configs)
+        rate, channels = _common_format(configs)
         names = configs[0].stems if stems is None else tuple(stems)
         for stem in names:
             for config in configs:
@@ -72,8 +72,8 @@ class Bag(nn.Module):
         limits = [segment_limit(config) for config in configs]
         self.config = BagConfig(
             stems=names,
-            sample_rate=configs[0].sample_rate,
-            channels=configs[0].channels,
+            sample_rate=rate,
+            channels=channels,
             segment=min(config.segment for config in configs),
             segment_limit=min((x for x in limits if x is not None), default=None),
         )
@@ -97,37 +97,31 @@ class Bag(nn.Module):
         """A bag for some of the stems, with the models that contribute to them."""
         for stem in stems:
             check_name("stem", stem, self.config.stems)
-        columns = [self.config.stems.index(stem) for stem in stems]
-        used = [
-            (model, weights[columns].tolist())
-            for model, weights in zip(self.models, self.weights, strict=True)
-            if weights[columns].any()
-        ]
-        models, weights = zip(*used, strict=True)
-        return Bag(models, weights, stems).train(self.training)
+        shares = self.weights[:, [self.config.stems.index(stem) for stem in stems]]
+        used = shares.any(1).nonzero().flatten().tolist()
+        models = [self.models[i] for i in used]
+        return Bag(models, shares[used].tolist(), stems).train(self.training)
 
 
-def _check_alike(configs: Sequence[ModelConfig]) -> None:
-    """Raise InputError unless there are models, all of one rate and channels."""
-    formats = {(config.sample_rate, config.channels) for config in configs}
+def _common_format(configs: Sequence[ModelConfig]) -> tuple[int, int]:
+    """The sample rate and channels that all models have, or an InputError."""
+    formats = sorted({(config.sample_rate, config.channels) for config in configs})
     if not formats:
         raise InputError("models is empty. Give at least one model.")
     if len(formats) > 1:
-        texts = [
-            f"{rate} Hz, {channels} channels" for rate, channels in sorted(formats)
-        ]
+        texts = (f"{rate} Hz, {channels} channels" for rate, channels in formats)
         raise InputError(
             "models must have one sample rate and number of channels, got "
             f"{'; '.join(texts)}. Leave out those that differ."
         )
+    return formats[0]
 
 
 def _check_weights(weights: Tensor, n_models: int, stems: Sequence[str]) -> None:
-    """Raise InputError unless weights are (models, stems) ≥ 0, some > 0 for each."""
     if weights.shape != (n_models, len(stems)):
         raise InputError(
             f"weights must be ({n_models} models, {len(stems)} stems), got the shape "
-            f"{tuple(weights.shape)}. Give a row per model with a number per stem."
+            f"{tuple(weights.shape)}."
         )
     silent = [stem for i, stem in enumerate(stems) if not weights[:, i].sum() > 0]
     if silent or weights.min() < 0:

@@ -28,6 +28,7 @@ CLASSES = (
     "demucs.model.Demucs",  # demucs 2
     "demucs.tasnet.ConvTasNet",  # demucs 2
 )
+ARGUMENTS = ("args", "kwargs")  # metadata keys of demucs 4.1, JSON each
 OWN = "mssedu"  # metadata key of our own files, which need the JSON beside them
 DAMAGED = "The file is damaged. Copy or download it again."
 
@@ -44,8 +45,7 @@ class Weights:
 def read_weights(path: Path) -> Weights:
     """Read a state dict or a Demucs package, from safetensors or from a pickle.
 
-    Args:
-        path: .safetensors; any other suffix means a file of torch.save.
+    Any suffix but .safetensors means a file of torch.save.
 
     Raises:
         CheckpointError: no such file, damaged, quantized, or more than plain values.
@@ -59,9 +59,8 @@ def read_weights(path: Path) -> Weights:
         content = dict(zip(("klass", "args", "kwargs", "state"), content, strict=True))
     if isinstance(content, Mapping) and "klass" in content:
         klass = getattr(content["klass"], "original", str(content["klass"]))
-        return _package(
-            path, klass, content["args"], content["kwargs"], content["state"]
-        )
+        arguments = _named(content["args"], content["kwargs"])
+        return Weights(_state(path, content["state"]), klass, arguments)
     if isinstance(content, Mapping):  # the state dict, or all that a training saved
         content = content.get("state_dict", content)
     return Weights(_state(path, content))
@@ -112,10 +111,8 @@ def _read_safetensors(path: Path) -> Weights:
         return Weights(_state(path, state))
     if "structure" in facts:
         _refuse_quantized(path)
-    args, kwargs = (
-        json.loads(facts[k], object_hook=_decode) for k in ("args", "kwargs")
-    )
-    return _package(path, facts["klass"], args, kwargs, state)
+    args, kwargs = (json.loads(facts[k], object_hook=_decode) for k in ARGUMENTS)
+    return Weights(_state(path, state), facts["klass"], _named(args, kwargs))
 
 
 def _decode(value: dict[str, Any]) -> Any:
@@ -125,29 +122,20 @@ def _decode(value: dict[str, Any]) -> Any:
     return value
 
 
-def _package(
-    path: Path, klass: str, args: Any, kwargs: dict[str, Any], state: Any
-) -> Weights:
-    """Weights with the arguments of their model, all by name."""
-    if isinstance(state, Mapping) and {"__quantized", "compressed"} & state.keys():
-        _refuse_quantized(path)
-    named = dict(zip(("sources",), args, strict=True)) if args else {}
-    return Weights(_state(path, state), klass, {**named, **kwargs})
+def _named(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a Demucs model by name; only the first may have none."""
+    return dict(zip(("sources",), args, strict=True) if args else (), **kwargs)
 
 
 def _state(path: Path, content: Any) -> dict[str, Tensor]:
     """The tensors of a state dict; half precision becomes single."""
-    if isinstance(content, Mapping) and {"__quantized", "compressed"} & content.keys():
-        _refuse_quantized(path)
-    tensors = (
-        isinstance(content, Mapping)
-        and content
-        and all(isinstance(value, Tensor) for value in content.values())
-    )
-    if not tensors:
-        kind = type(content).__name__
-        if isinstance(content, Mapping):
-            kind = f"dict with {', '.join(map(repr, list(content)[:5]))} …"
+    kind, values = type(content).__name__, []
+    if isinstance(content, Mapping):
+        if {"__quantized", "compressed"} & content.keys():
+            _refuse_quantized(path)
+        kind = f"dict with {', '.join(map(repr, list(content)[:5]))} …"
+        values = list(content.values())
+    if not values or not all(isinstance(value, Tensor) for value in values):
         raise CheckpointError(
             f"{path} holds no state dict, but a {kind}. Give a file with the state "
             "dict of a model: tensors by name."

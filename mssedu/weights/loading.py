@@ -88,8 +88,13 @@ def load_model(
             f"{', '.join(list_pretrained())}. Give the file alone, as the source."
         )
     path = Path(source)
+    if not path.exists() and (os.sep in name or path.suffix):  # it looks like a path
+        raise InputError(
+            f"there is no file or folder {name!r}. Check the path, or choose a "
+            f"published name: {', '.join(list_pretrained())}."
+        )
     if not path.exists():
-        _check_known(name)
+        check_name("file, run folder or published name", name, list_pretrained())
     if path.is_dir() and (path / "separator.json").exists():
         return _build(_open_unmix_folder(path, stems), name)
     has_json = path.suffix == ".safetensors" and path.with_suffix(".json").exists()
@@ -116,10 +121,8 @@ def _load_published(
     if log:
         log(f"{name}: license {entry.license}")
     if entry.model == "open_unmix":
-        states = {
-            stem: read_weights(path).state
-            for stem, path in zip(entry.stems, paths, strict=True)
-        }
+        files = zip(entry.stems, paths, strict=True)
+        states = {stem: read_weights(path).state for stem, path in files}
         return _build(port_open_unmix(states, name, **entry.config), name)
     models = []
     for path in paths:
@@ -136,7 +139,6 @@ def _load_published(
 
 
 def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list[Path]:
-    """The files of a checkpoint, from the cache or downloaded."""
     paths = []
     for file in entry.files:
         path = cache_folder() / "weights" / file.name
@@ -152,7 +154,6 @@ def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list
 
 
 def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:
-    """Weights of a single file, with our config and names."""
     weights = read_weights(path)
     if weights.klass is None and weights.state.keys() >= OPEN_UNMIX:
         # One stem, which names the file: vocals-b62c91ce.pth, vocals.pth
@@ -185,13 +186,3 @@ def _build(ported: Ported, where: str) -> nn.Module:
     model = create_model(ported.model, **ported.config)
     load_weights(model, ported.state, where)
     return model.eval()
-
-
-def _check_known(name: str) -> None:
-    """Raise InputError for what is neither a file nor a published name."""
-    if os.sep in name or Path(name).suffix:  # looks like a path
-        raise InputError(
-            f"there is no file or folder {name!r}. Check the path, or choose a "
-            f"published name: {', '.join(list_pretrained())}."
-        )
-    check_name("file, run folder or published name", name, list_pretrained())

@@ -43,9 +43,8 @@ class Published:
     trained_on: str
     score: str | None = None  # with its definition and source
     segment_limit: float | None = None  # seconds
-    weights: tuple[tuple[float, ...], ...] | None = (
-        None  # of an ensemble (files, stems)
-    )
+    # Of an ensemble, (files, stems)
+    weights: tuple[tuple[float, ...], ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)  # what the files do not say
     refused: str | None = None  # why no model of ours can hold the weights
 
@@ -53,28 +52,18 @@ class Published:
 def _read() -> dict[str, Published]:
     text = Path(__file__).with_suffix(".toml").read_text("utf-8")
     document = tupled(tomllib.loads(text))
-    return {
-        name: _published(entry, document["licenses"], document["refused"])
-        for name, entry in document["models"].items()
-    }
-
-
-def _published(
-    entry: dict[str, Any], licenses: Mapping[str, str], reasons: Mapping[str, str]
-) -> Published:
-    """A table [models.NAME], with the texts of its keys."""
-    folder, files = entry.pop("folder"), entry.pop("files")
-    license_text = licenses[entry.pop("license")]
-    reason = entry.pop("refused", None)
-    return Published(
-        files=tuple(
+    published = {}
+    for name, entry in document["models"].items():
+        folder = entry.pop("folder")
+        entry["files"] = tuple(
             WeightFile(folder + file["name"], file.get("sha256"), file.get("size"))
-            for file in files
-        ),
-        license=license_text,
-        refused=None if reason is None else reasons[reason],
-        **entry,
-    )
+            for file in entry["files"]
+        )
+        entry["license"] = document["licenses"][entry["license"]]
+        if "refused" in entry:
+            entry["refused"] = document["refused"][entry["refused"]]
+        published[name] = Published(**entry)
+    return published
 
 
 PUBLISHED: Mapping[str, Published] = _read()
