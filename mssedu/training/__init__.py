@@ -1,18 +1,18 @@
 """Training: the visible loop and what it needs.
 
-config       `TrainConfig`: every setting of a run; fields of the model from --set
+config       `TrainConfig`: every setting of a run, on the command line and on the disk
 loop         `fit`: the loop itself
 losses       the losses, by name
 validation   checks before the first step, and scores of the validation songs
-state        what a run needs to go on exactly, and the signals that stop it
+state        what a run needs to go on exactly
 record       the files that a run writes into its folder
-resume       config.json of a run, and what may differ when the run goes on
+signals      Ctrl-C and SIGTERM, which stop a run between two steps
 """
 
 import lazy_loader
 
 _NAMES = {
-    "config": ["TrainConfig", "parse_fields"],
+    "config": ["TrainConfig", "config_of_run", "parse_fields", "read_run"],
     "loop": ["FitResult", "batch_loss", "fit", "learning_rate_at", "train_step"],
     "losses": [
         "LOSSES",
@@ -27,6 +27,5 @@ _NAMES = {
     "validation": ["do_nothing_scores", "validate"],
     "state": ["TrainState"],
     "record": ["RunRecord"],
-    "resume": ["config_of_run", "read_run"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,22 +1,32 @@
-"""Settings of a training run and of its model, and how the command line sets them.
+"""Settings of a training run: as a dataclass, on the command line, and on the disk.
 
     TrainConfig    one frozen dataclass: each field is a flag, its comment is the help
     parse_fields   --set channels=1 n_fft=2048: fields of the model's config
+    read_run       config.json of a run folder, from which a run goes on
 
-This file needs no torch, so that `mssedu train --help` starts at once. Every checkpoint
-has the `TrainConfig` it was trained with, and a recipe is the difference from the
-defaults.
+A run that goes on may differ from before, in
+
+    nothing     model, preset, stems and their order; fewer steps than are done
+    if allowed  settings that change a number, the kind of device, the songs
+    always      n_workers, save_every, and a device of the same kind
+
+This file needs no torch: `mssedu train --help` starts at once, and `mssedu train
+--resume RUN` finds mistakes before it loads anything.
 """
 
 import dataclasses
+import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from mssedu.errors import InputError, check_name, check_range
+from mssedu.audio.files import as_json, tupled
+from mssedu.errors import CheckpointError, InputError, check_name, check_range
 from mssedu.models.stems import stem_names
 
 SCHEDULES = ("constant", "cosine")
@@ -25,6 +35,10 @@ PRECISIONS = ("float32", "bfloat16")
 WORDS = {"true": True, "yes": True, "false": False, "no": False}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 EXAMPLES = {int: "2", float: "0.5", bool: "true", str: "relu"}
+
+RUN_FILE = "config.json"
+NEVER = ("model", "preset", "stems")  # the fields that never change within a run
+ALWAYS = {"n_workers", "save_every", "device"}  # the device's kind is compared instead
 
 Stems = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="STEM [STEM …]")]
 
@@ -137,12 +151,11 @@ def parse_fields(config: Any, settings: Sequence[str]) -> dict[str, Any]:
     false, a word, or several of these with commas.
 
     Args:
-        config: of the model's preset, with all fields and their types.
+        config: of the model's preset.
         settings: "FIELD=VALUE" each; the last value of a field counts.
 
     Raises:
-        InputError: no "=", an unknown field (with the nearest match), or a value that
-            its type does not allow.
+        InputError: no "=", an unknown field, or a value that its type does not allow.
 
     Example:
         >>> from mssedu.models.registry import model_config
@@ -167,7 +180,6 @@ def parse_fields(config: Any, settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse(name: str, kind: Any, text: str) -> Any:
-    """The value of a field of this type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
         parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -179,11 +191,108 @@ def _parse(name: str, kind: Any, text: str) -> Any:
     if kind is str and text:
         return text
     if kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            pass
     raise InputError(
         f"{name} must be {KINDS[kind]}, got {text!r}. Write for example "
         f"{name}={EXAMPLES[kind]}."
     )
+
+
+# ---- a run that goes on --------------------------------------------------------------
+
+
+def goes_on(run_dir: Path, resume: bool | str) -> bool:
+    """Whether `fit` resumes a run; an InputError if a new one would replace it."""
+    if resume not in (True, False, "auto"):
+        raise InputError(
+            f"resume must be True, False or 'auto', got {resume!r}. Give the folder of "
+            "the run as run_dir."
+        )
+    if has_state(run_dir) and not resume:
+        raise InputError(
+            f"{run_dir.absolute()} already holds a run. Choose another folder with "
+            "--run-dir, or go on with --resume (resume=True in Python)."
+        )
+    return has_state(run_dir) if resume == "auto" else bool(resume)
+
+
+def has_state(run_dir: Path) -> bool:
+    """Whether the folder holds a run that can go on."""
+    return (run_dir / "last.json").exists()
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """Read config.json of a run.
+
+    Raises:
+        InputError: no run there.
+        CheckpointError: a file that cannot be read.
+    """
+    path = run_dir / RUN_FILE
+    if not path.exists():
+        raise InputError(
+            f"{run_dir.absolute()} is not the folder of a run: it has no {RUN_FILE}. "
+            "Give the folder after --resume, or put --resume last and use --run-dir."
+        )
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        document["train_config"]["model"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path.absolute()} does not hold the settings of a run "
+            f"({type(error).__name__}: {error}). Restore it from a copy."
+        ) from error
+    return document
+
+
+def config_of_run(document: Mapping[str, Any]) -> TrainConfig:
+    """The settings in config.json, which are those of the newest start.
+
+    Raises:
+        InputError: a setting that this version does not have, or a wrong value.
+    """
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in document["train_config"]:
+        check_name("setting", name, known, where=RUN_FILE)
+    return TrainConfig(**tupled(document["train_config"]))
+
+
+def command_of_run(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The command of the newest start; empty if Python started the run."""
+    phases = document.get("phases") or [{}]
+    return dict(phases[-1].get("command") or {})
+
+
+def config_changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], without: Iterable[str] = ()
+) -> str:
+    """The fields that differ, but for `without`, in words; empty if none do.
+
+    Example:
+        >>> config_changes({"seed": 0, "steps": 10}, {"seed": 1, "steps": 10})
+        'seed: 0 -> 1'
+    """
+    before, after = as_json(old), as_json(new)
+    return ", ".join(
+        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
+        for name in sorted((before.keys() | after.keys()) - {*without})
+        if before.get(name) != after.get(name)
+    )
+
+
+def check_same_model(
+    where: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    """Raise CheckpointError unless two training configs are of one model.
+
+    Stems in another order would fit the weights and swap the estimates.
+    """
+    others = (old.keys() | new.keys()) - {*NEVER}
+    changes = config_changes(old, new, without=others)
+    if changes:
+        raise CheckpointError(
+            f"{where}: {changes}. Model, preset and stems (and their order) never "
+            "change within a run. Train in another folder with --run-dir (run_dir in "
+            "Python)."
+        )

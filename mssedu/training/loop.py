@@ -18,11 +18,11 @@ folder:
 Notebook: 05.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,37 +31,25 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mssedu.data.segments import RandomSegments, describe_mixture
-from mssedu.data.track import Track
+from mssedu.data.track import Track, data_sha256
 from mssedu.errors import InputError, check_name
 from mssedu.models.contract import config_of, pick_device, prepare
 from mssedu.separation.fast import reuse_memory
-from mssedu.training.config import TrainConfig
+from mssedu.separation.tensors import separate
+from mssedu.training.config import TrainConfig, goes_on
 from mssedu.training.losses import LOSSES
-from mssedu.training.record import RunRecord, describe_run, start
-from mssedu.training.resume import Allowed, goes_on
-from mssedu.training.state import (
-    StopSignals,
-    TrainState,
-    leave_signals,
-    signals_wait,
-    stop_signals,
-)
+from mssedu.training.record import LAST, RunRecord, describe_run
+from mssedu.training.signals import StopSignals, leave_signals, signals_wait
+from mssedu.training.state import TrainState
 from mssedu.training.validation import (
-    Songs,
     do_nothing_scores,
     enough_memory,
-    rehearse,
+    select_songs,
     validate,
     with_stems_of,
 )
 
-__all__ = ["FitResult", "TrainConfig", "fit", "learning_rate_at", "train_step"]
-
 MAX_SKIPPED = 10  # steps in a row without a finite gradient; the next stops the run
-NO_BETTER = (
-    "validation did not improve on outputting the mixture or silence. Train longer, or "
-    "check that the model overfits one track."
-)
 N_PREPARE = 64  # training examples for the statistics that some models start from
 
 Loss = Callable[..., Tensor]  # takes estimate and reference, see mssedu.training.losses
@@ -130,14 +118,7 @@ def batch_loss(
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then constant, or half a cosine down to 0.
-
-    Args:
-        step: steps done before, from 0.
-        config: gives the schedule.
-
-    Returns:
-        the learning rate of this step.
+    """Learning rate of a step, from 0: a linear rise, then constant or half a cosine.
 
     Example:
         >>> config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
@@ -189,120 +170,127 @@ def fit(
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM; the state is saved first.
     """
     log, run_dir = log or (lambda sentence: None), Path(run_dir)
-    allowed = Allowed(config=allow_config_change, data=allow_data_change)
     resumes = goes_on(run_dir, resume)
     config = with_stems_of(model, config)
     loss = LOSSES[check_name("loss", config.loss, LOSSES)]
-    songs = Songs.of(model, train_tracks, valid_tracks, config)
-    log(describe_mixture(songs.train))
-    segments = _segments(songs.train, config)
-    _prepare(model, segments, songs.valid, config, loss, is_new=not resumes)
-    baselines = do_nothing_scores(songs.valid, config_of(model).stems)
+    train, valid = select_songs(model, train_tracks, valid_tracks)
+    log(describe_mixture(train))
+    segments = _segments(train, config)
+    reuse_memory()
+    with enough_memory(config):
+        if not resumes:
+            n = min(N_PREPARE, len(segments))
+            prepare(model, (segments[item].sum(0) for item in range(n)))
+        model.to(pick_device(config.device))
+        rehearse(model, segments, valid, config, loss)
+    baselines = do_nothing_scores(valid, config_of(model).stems)
     torch.manual_seed(config.seed)
-    state = TrainState(model, config, songs.fingerprints())
-    with stop_signals() as signals:
-        describe = partial(describe_run, run_dir, state, songs, baselines, command)
-        start(run_dir, state, allowed if resumes else None, describe, log)
-        with RunRecord(run_dir, state, log) as record:
-            run = _Run(state, segments, songs.valid, loss, record, signals)
-            _until_stopped(run, progress)
+    valid_data = None if valid is None else data_sha256(valid)
+    data = {"train": data_sha256(train), "valid": valid_data}
+    state = TrainState(model, config, data)
+    with StopSignals() as signals:
+        if resumes:
+            sentence = state.restore(
+                run_dir / LAST,
+                allow_config=allow_config_change,
+                allow_data=allow_data_change,
+            )
+            log(sentence)
+        log(describe_run(run_dir, state, train, valid, baselines, command))
+        if not resumes or allow_config_change or allow_data_change:
+            # A full disk is an error now, and a change is accepted only once.
+            state.save(run_dir / LAST)
+        with RunRecord(run_dir, state, log) as record, record.kept_if_stopped(signals):
+            _loop(state, segments, valid, loss, record, signals, progress)
     if baselines and state.best_score <= max(baselines.values()):
-        log(NO_BETTER)
-    return _result(state, run_dir, baselines)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """All that the loop needs."""
-
-    state: TrainState
-    segments: RandomSegments
-    valid_tracks: Sequence[Track] | None
-    loss: Loss
-    record: RunRecord
-    signals: StopSignals
-
-
-def _loop(run: _Run, progress: Progress | None) -> None:
-    """All remaining steps, with a validation after every `valid_every`."""
-    state = run.state
-    with run.signals.finish_first():  # from here on the run can be stopped
-        state.model.train()
-    if state.validation_due:  # the run was stopped before or during it
-        _validate(run)
-    then = time.perf_counter()
-    for sources in _batches(run.segments, state):
-        waited = time.perf_counter() - then
-        with run.signals.finish_first():
-            value = _step(run, sources, waited)
-            run.record.keep_state_if_due()
-        if state.validation_due:
-            _validate(run)
-        if progress:
-            score = state.history[-1]["usdr"] if state.history else None
-            progress(state.step, state.config.steps, value, score)
-        then = time.perf_counter()
-
-
-def _step(run: _Run, sources: Tensor, waited: float) -> float:
-    """Do and record one step; returns its loss, NaN if it was skipped."""
-    state, config = run.state, run.state.config
-    began = time.perf_counter()
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate_at(state.step, config)
-    sources = sources.to(state.device)
-    value = train_step(state.model, sources, state.optimizer, config, run.loss)
-    state.step += 1
-    if math.isfinite(value):
-        state.skipped_in_a_row = 0
-        state.update_average()
-    else:
-        _note_skipped(run)
-    run.record.step(value, waited, time.perf_counter() - began)
-    is_last = state.step == config.steps
-    state.validation_due = is_last or state.step % config.valid_every == 0
-    return value
-
-
-def _validate(run: _Run) -> None:
-    """Score whole songs, if there are any, and save the weights."""
-    scores = None
-    if run.valid_tracks is not None:
-        stems = config_of(run.state.model).stems
-        try:
-            scores = validate(run.state.evaluated, run.valid_tracks, stems)
-        except InputError as error:  # the songs are finite, see do_nothing_scores
-            raise run.record.diverged("NaN or Inf in a validation") from error
-    with run.signals.finish_first():
-        run.record.validation(scores)
-
-
-def _until_stopped(run: _Run, progress: Progress | None) -> None:
-    """The loop; Ctrl-C and SIGTERM leave a state from which the run goes on."""
-    try:
-        _loop(run, progress)
-    except (KeyboardInterrupt, SystemExit):
-        run.record.keep_stopped(run.signals)
-        raise
-    except RuntimeError as error:
-        # The signal may have ended the processes that read data, too.
-        if run.signals.received is None or "DataLoader worker" not in str(error):
-            raise
-        run.record.keep_stopped(run.signals)
-        run.signals.stop()
-
-
-def _result(state: TrainState, run_dir: Path, baselines: dict[str, float]) -> FitResult:
-    """The result with the best weights, or without scores with the last ones."""
+        log(
+            "validation did not improve on outputting the mixture or silence. Train "
+            "longer, or check that the model overfits one track."
+        )
     scored = bool(baselines) and math.isfinite(state.best_score)
     return FitResult(
-        checkpoint=run_dir / f"{'best' if scored else 'last'}.safetensors",
+        checkpoint=run_dir / ("best.safetensors" if scored else LAST),
         score=state.best_score if scored else None,
         step=state.best_step if scored else state.step,
         n_skipped=state.n_skipped,
         baselines=baselines,
         history=state.history,
     )
+
+
+def _loop(
+    state: TrainState,
+    segments: RandomSegments,
+    valid_tracks: Sequence[Track] | None,
+    loss: Loss,
+    record: RunRecord,
+    signals: StopSignals,
+    progress: Progress | None,
+) -> None:
+    """All remaining steps, with a validation after every `valid_every`."""
+    with signals.finish_first():  # from here on the run can be stopped
+        state.model.train()
+    if state.validation_due:  # the run was stopped before or during it
+        _validate(state, valid_tracks, record, signals)
+    then = time.perf_counter()
+    for sources in _batches(segments, state):
+        began = time.perf_counter()
+        with signals.finish_first():
+            value = _step(state, sources, loss, record.log)
+            if state.skipped_in_a_row > MAX_SKIPPED:
+                n = state.skipped_in_a_row
+                raise record.diverged(f"{n} steps in a row with NaN or Inf")
+            record.step(value, began - then, time.perf_counter() - began)
+            record.keep_state_if_due()
+        if state.validation_due:
+            _validate(state, valid_tracks, record, signals)
+        if progress:
+            score = state.history[-1]["usdr"] if state.history else None
+            progress(state.step, state.config.steps, value, score)
+        then = time.perf_counter()
+
+
+def _step(
+    state: TrainState, sources: Tensor, loss: Loss, log: Callable[[str], None]
+) -> float:
+    """Do one step of the run; returns its loss, NaN if it was skipped."""
+    config = state.config
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate_at(state.step, config)
+    sources = sources.to(state.device)
+    value = train_step(state.model, sources, state.optimizer, config, loss)
+    state.step += 1
+    if math.isfinite(value):
+        state.skipped_in_a_row = 0
+        state.update_average()
+    else:
+        state.n_skipped += 1
+        state.skipped_in_a_row += 1
+        first, end = (n * config.batch_size for n in (state.step - 1, state.step))
+        log(
+            f"step {state.step} skipped: NaN or Inf in loss or gradient (items {first} "
+            f"… {end - 1} of RandomSegments with seed {config.seed})"
+        )
+    is_last = state.step == config.steps
+    state.validation_due = is_last or state.step % config.valid_every == 0
+    return value
+
+
+def _validate(
+    state: TrainState,
+    tracks: Sequence[Track] | None,
+    record: RunRecord,
+    signals: StopSignals,
+) -> None:
+    """Score whole songs, if there are any, and save the weights."""
+    scores = None
+    if tracks is not None:
+        try:
+            scores = validate(state.evaluated, tracks, config_of(state.model).stems)
+        except InputError as error:  # the songs are finite, see do_nothing_scores
+            raise record.diverged("NaN or Inf in a validation") from error
+    with signals.finish_first():
+        record.validation(scores)
 
 
 def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
@@ -339,40 +327,28 @@ def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Tensor]:
         return iter(loader)
 
 
-def _prepare(
+def rehearse(
     model: nn.Module,
     segments: RandomSegments,
     valid_tracks: Sequence[Track] | None,
     config: TrainConfig,
     loss: Loss,
-    *,
-    is_new: bool,
 ) -> None:
-    """Move the model to its device, prepare a new one with examples, and rehearse."""
-    reuse_memory()
-    with enough_memory(config):
-        if is_new:
-            n = min(N_PREPARE, len(segments))
-            prepare(model, (segments[item].sum(0) for item in range(n)))
-        model.to(pick_device(config.device))
-        rehearse(
-            model,
-            segments,
-            valid_tracks,
-            config,
-            lambda model, sources: batch_loss(model, sources, config, loss),
+    """Run one step and one short separation on a copy: they would fail later, too.
+
+    An InputError if the loss or the gradient is not finite.
+    """
+    model = copy.deepcopy(model).train()
+    sources = torch.stack([segments[item] for item in range(config.batch_size)])
+    sources = sources.to(next(model.parameters()).device)
+    value = batch_loss(model, sources, config, loss)
+    value.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
+    if not (value.isfinite() and norm.isfinite()):
+        raise InputError(
+            f"the first batch gives the loss {value.item():.3g} and the gradient norm "
+            f"{norm.item():.3g}, and both must be finite. Look for NaN in the data and "
+            "in the weights of the model."
         )
-
-
-def _note_skipped(run: _Run) -> None:
-    """Count a step without a finite gradient; too many in a row end the run."""
-    state, record = run.state, run.record
-    state.n_skipped += 1
-    state.skipped_in_a_row += 1
-    size = state.config.batch_size
-    items = f"items {(state.step - 1) * size} … {state.step * size - 1}"
-    what = f"step {state.step} skipped: NaN or Inf in loss or gradient ({items} of "
-    record.log(what + f"RandomSegments with seed {state.config.seed})")
-    if state.skipped_in_a_row > MAX_SKIPPED:
-        n = state.skipped_in_a_row
-        raise record.diverged(f"{n} steps in a row with NaN or Inf")
+    if valid_tracks:
+        separate(model, valid_tracks[0].mixture(0.0, config.segment))

@@ -1,8 +1,8 @@
 """Training losses: how far an estimate is from its reference, as one number.
 
-All take `estimate` and `reference` by keyword, (batch, stems, channels, samples), and
-return a scalar whose gradient is finite on silence, too. `LOSSES` lists them by the
-name that the config and the command line use.
+All take `estimate` and `reference` by keyword, and return a scalar whose gradient is
+finite on silence, too. Shapes that differ are an InputError. `LOSSES` lists the losses
+by the name that the config and the command line use.
 
     name                    compares                        known for
     waveform_l1             samples                         Demucs
@@ -32,14 +32,10 @@ def waveform_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
     """Mean absolute difference of the samples.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
+        estimate, reference: (batch, stems, channels, samples).
 
     Returns:
         scalar ≥ 0, in units of amplitude.
-
-    Raises:
-        InputError: the shapes differ.
 
     Example:
         >>> zeros = torch.zeros(1, 4, 2, 100)
@@ -54,14 +50,10 @@ def waveform_mse(*, estimate: Tensor, reference: Tensor) -> Tensor:
     """Mean squared difference of the samples.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
+        estimate, reference: (batch, stems, channels, samples).
 
     Returns:
         scalar ≥ 0, in units of power.
-
-    Raises:
-        InputError: the shapes differ.
     """
     check_pair(reference, estimate, AXES)
     return (estimate - reference).square().mean()
@@ -74,14 +66,10 @@ def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
     undefined, a floor of -80 dB makes the loss push the estimate towards silence.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
+        estimate, reference: (batch, stems, channels, samples).
 
     Returns:
         scalar, dB; the lower the better.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing ideal time-frequency
     magnitude masking for speech separation".
@@ -106,17 +94,13 @@ def spectrogram_l1(
     """Mean absolute difference of the spectrograms.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
+        estimate, reference: (batch, stems, channels, samples).
         n_fft: window length, samples, even.
         hop_length: samples between frames.
         magnitude: compare magnitudes; otherwise real and imaginary parts, so phase too.
 
     Returns:
         scalar ≥ 0; the STFT keeps energy, so window lengths compare.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Luo and Yu 2023, "Music source separation with band-split RNN".
     """
@@ -132,11 +116,7 @@ def magnitude_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
     """`spectrogram_l1` of the magnitudes: blind to phase, as masking models are.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
-
-    Returns:
-        scalar ≥ 0.
+        estimate, reference: (batch, stems, channels, samples).
 
     Source: Hennequin, Khlif, Voituret, Moussallam 2020, "Spleeter: a fast and efficient
     music source separation tool with pre-trained models".
@@ -155,15 +135,8 @@ def multi_resolution_stft(
     Long windows resolve pitch, short windows resolve attacks; no window resolves both.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape.
+        estimate, reference: (batch, stems, channels, samples).
         n_ffts: window lengths, samples, even; each with a hop of a quarter.
-
-    Returns:
-        scalar ≥ 0.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Lu, Wang, Kong, Hung 2023, "Music source separation with band-split RoPE
     transformer".
@@ -186,8 +159,8 @@ def thresholded_snr(
     threshold count by their energy, so that a quiet or silent stem stays quiet.
 
     Args:
-        estimate: (batch, stems, channels, samples).
-        reference: the same shape; its stems add up to the mixture x.
+        estimate, reference: (batch, stems, channels, samples); the stems of the
+            reference add up to the mixture x.
         threshold_db: SNR at which the one changes into the other; the source uses 30.
 
     Returns:

@@ -1,11 +1,18 @@
-"""The folder of a run: config.json, curves, history, best and last weights."""
+"""The folder of a run: config.json, curves, history, best and last weights.
+
+config.json says what was trained, on what, by which version, in which phases. A phase
+is a start of the run whose settings, songs, versions or device differ from before:
+steps 0 … 999 on one machine, then more with a lower learning rate.
+"""
 
 import dataclasses
+import json
 import math
 import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +20,13 @@ import torch
 from torch import Tensor
 
 import mssedu
+from mssedu.audio.files import as_json, write_text
+from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.contract import config_of
-from mssedu.training.resume import Allowed, start_folder, write_run
-from mssedu.training.state import StopSignals, TrainState, Window, number_or_none
-from mssedu.training.validation import Songs
+from mssedu.training.config import RUN_FILE, read_run
+from mssedu.training.signals import StopSignals
+from mssedu.training.state import TrainState, Window, number_or_none
 from mssedu.weights.checkpoint import (
     config_fields,
     git_commit,
@@ -44,9 +53,8 @@ class RunRecord:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         self.run_dir, self.state, self.log = run_dir, state, log
-        curves = str(run_dir / "tensorboard")
         # Purging drops the points that a killed run wrote after its last checkpoint.
-        self.curves = SummaryWriter(curves, purge_step=state.step + 1)
+        self.curves = SummaryWriter(run_dir / "tensorboard", purge_step=state.step + 1)
         # What last.safetensors holds: its step, and whether a validation is due in it
         self.saved = (state.step, state.validation_due)
         self.saved_at = time.monotonic()
@@ -57,13 +65,11 @@ class RunRecord:
     def __exit__(self, *error: object) -> None:
         self.curves.close()
 
-    def step(
-        self, loss: float, waiting_seconds: float, computing_seconds: float
-    ) -> None:
-        """Note one step: its loss (NaN if it was skipped) and where the time went."""
+    def step(self, loss: float, waiting: float, computing: float) -> None:
+        """Note one step: its loss (NaN if it was skipped), and seconds."""
         window = self.state.window
-        window.waiting_seconds += waiting_seconds
-        window.computing_seconds += computing_seconds
+        window.waiting_seconds += waiting
+        window.computing_seconds += computing
         if math.isfinite(loss):
             window.loss_sum += loss
             window.n_losses += 1
@@ -83,9 +89,8 @@ class RunRecord:
         if score is not None and score > state.best_score:
             state.best_score, state.best_step = score, state.step
             facts = {**state.facts(), "metric": "usdr", "scores": entry}
-            save_checkpoint(
-                self.run_dir / "best.safetensors", state.evaluated, facts=facts
-            )
+            path = self.run_dir / "best.safetensors"
+            save_checkpoint(path, state.evaluated, facts=facts)
         sentence = self._sentence(entry)
         state.history.append(entry)
         state.window, state.validation_due = Window(), False
@@ -106,8 +111,7 @@ class RunRecord:
     def keep_state(self) -> None:
         """Save what a resume needs, and the history so far; nothing if all is saved.
 
-        Raises:
-            MssEduError: NaN or Inf in the weights; the older state stays.
+        A MssEduError if weights are NaN or Inf; then the older state stays.
         """
         now = (self.state.step, self.state.validation_due)
         if now == self.saved:
@@ -116,44 +120,56 @@ class RunRecord:
             raise self.diverged("weights with NaN or Inf")
         self.curves.flush()  # a curve never ends before the state
         self.state.save(self.run_dir / LAST)
-        self.state.write_history(self.run_dir / "history.jsonl")
+        entries = [json.dumps(e, allow_nan=False) + "\n" for e in self.state.history]
+        write_text(self.run_dir / "history.jsonl", "".join(entries))
         self.saved, self.saved_at = now, time.monotonic()
 
-    def keep_stopped(self, signals: StopSignals) -> None:
-        """Save the state, unless a signal broke off a step; log how to go on."""
-        folder = shlex.quote(str(self.run_dir))
-        go_on = f"to go on: mssedu train --resume {folder}"
-        if signals.is_whole:
-            signals.is_whole = False  # the next signal is the second one
-            self.keep_state()
-            self.log(f"stopped after step {self.state.step}, state saved; {go_on}")
-        else:
-            self.log(f"stopped at once; the state is of step {self.saved[0]}; {go_on}")
+    @contextmanager
+    def kept_if_stopped(self, signals: StopSignals) -> Iterator[None]:
+        """Where Ctrl-C or SIGTERM ends the block, save the state from which to go on.
+
+        The older state stays if a second signal has broken off a step.
+        """
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, RuntimeError) as error:
+            # The signal may have ended the processes that read data, too.
+            lost_worker = "DataLoader worker" in str(error) and signals.received
+            if isinstance(error, RuntimeError) and not lost_worker:
+                raise
+            what = f"stopped at once; the state is of step {self.saved[0]}"
+            if signals.is_whole:
+                signals.is_whole = False  # the next signal is the second one
+                self.keep_state()
+                what = f"stopped after step {self.state.step}, state saved"
+            folder = shlex.quote(str(self.run_dir))
+            self.log(f"{what}; to go on: mssedu train --resume {folder}")
+            if isinstance(error, RuntimeError):
+                signals.stop()
+            raise
 
     def diverged(self, reason: str) -> MssEduError:
         """The error for a run whose numbers are no longer finite."""
-        return MssEduError(
-            f"training diverged with {reason}, at step {self.state.step}. Lower "
-            f"--learning-rate (learning_rate in Python); {self._finite()}."
-        )
-
-    def _finite(self) -> str:
-        """Which weights had a finite output, in words."""
-        history = self.state.history
-        validated = history[-1]["step"] if history else 0
-        best = self.run_dir / "best.safetensors"
+        state, best = self.state, self.run_dir / "best.safetensors"
+        validated = state.history[-1]["step"] if state.history else 0
         if self.saved == (validated, False):
             last = self.run_dir / LAST
-            return f"the last state with finite output is {last} (step {validated})"
-        if best.exists():
-            return f"the best weights are {best} (step {self.state.best_step})"
-        return "no state with finite output is saved: start again in another --run-dir"
+            finite = f"the last state with finite output is {last} (step {validated})"
+        elif best.exists():
+            finite = f"the best weights are {best} (step {state.best_step})"
+        else:
+            finite = "no state with finite output is saved: start again in another "
+            finite += "--run-dir"
+        return MssEduError(
+            f"training diverged with {reason}, at step {state.step}. Lower "
+            f"--learning-rate (learning_rate in Python); {finite}."
+        )
 
     def _entry(self, scores: Tensor | None) -> dict[str, Any]:
         """The line of history.jsonl; None stands for what is not a finite number."""
-        window = self.state.window
+        step, window = self.state.step, self.state.window
         entry: dict[str, Any] = {
-            "step": self.state.step,
+            "step": step,
             "loss": window.loss_sum / window.n_losses if window.n_losses else None,
             "usdr": None,
             "stems": {},
@@ -164,15 +180,13 @@ class RunRecord:
         }
         if scores is None:
             return entry
-        stems = config_of(self.state.model).stems
-        means = {
-            stem: float(s.nanmean()) for stem, s in zip(stems, scores.T, strict=True)
-        }
-        for stem, mean in means.items():
-            self.curves.add_scalar(f"valid/usdr_{stem}", mean, self.state.step)
-        self.curves.add_scalar("valid/usdr", float(scores.nanmean()), self.state.step)
-        entry["usdr"] = number_or_none(float(scores.nanmean()))
-        entry["stems"] = {stem: number_or_none(mean) for stem, mean in means.items()}
+        for i, stem in enumerate(config_of(self.state.model).stems):
+            mean = float(scores[:, i].nanmean())
+            self.curves.add_scalar(f"valid/usdr_{stem}", mean, step)
+            entry["stems"][stem] = number_or_none(mean)
+        mean = float(scores.nanmean())
+        self.curves.add_scalar("valid/usdr", mean, step)
+        entry["usdr"] = number_or_none(mean)
         entry["n_silent"] = int(scores.isnan().sum())  # left out of the means
         return entry
 
@@ -190,48 +204,17 @@ class RunRecord:
         return text
 
 
-def start(
-    run_dir: Path,
-    state: TrainState,
-    allowed: Allowed | None,
-    describe: Callable[[], str],
-    log: Callable[[str], None],
-) -> None:
-    """Begin a run, or go on with it.
-
-    Args:
-        run_dir: folder of the run.
-        state: of the run; a resumed run restores it.
-        allowed: which differences the user accepts; None for a new run.
-        describe: writes config.json, from the step at which the run goes on.
-        log: is called with a sentence on what was done.
-    """
-    if allowed is None:
-        start_folder(run_dir)
-        log(describe())
-        state.save(run_dir / LAST)  # fails now if the disk is full, not hours later
-        return
-    log(state.restore(run_dir / LAST, allowed))
-    if allowed != Allowed():
-        state.save(run_dir / LAST)  # a change is accepted once, not at every resume
-    log(describe())
-
-
 def describe_run(
     run_dir: Path,
     state: TrainState,
-    songs: Songs,
+    train_tracks: Sequence[Track],
+    valid_tracks: Sequence[Track] | None,
     baselines: dict[str, float],
     command: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write config.json; returns the same in a sentence.
+    """Write config.json, at the step from which the run goes on, and say it in words.
 
-    Args:
-        run_dir: folder of the run.
-        state: at the step from which the run goes on.
-        songs: of the run.
-        baselines: usdr without a model, of "mixture" and "silence", in dB.
-        command: what the command line needs to start the run again.
+    `baselines` holds the usdr of the mixture and of silence, in dB.
     """
     model, config = state.model, state.config
     n_parameters = sum(p.numel() for p in model.parameters())
@@ -240,46 +223,56 @@ def describe_run(
         "model": model_name(model),
         "model_config": config_fields(model),
         "n_parameters": n_parameters,
-        "train_tracks": [track.name for track in songs.train],
-        "valid_tracks": [track.name for track in songs.valid or ()],
+        "train_tracks": [track.name for track in train_tracks],
+        "valid_tracks": [track.name for track in valid_tracks or ()],
         "usdr_without_model": baselines,
         "device": str(state.device),
         "mssedu": mssedu.__version__,
         "commit": git_commit(),
         "torch": torch.__version__,
+        "phases": _phases(run_dir, state, command),
     }
-    write_run(run_dir, document, _phase(state, command))
-    minutes = sum(track.duration for track in songs.train) / 60
-    without = ", ".join(
-        f"{name} {decibels(score)}" for name, score in baselines.items()
-    )
-    end = f"; usdr without a model: {without}" if without else ""
-    if songs.valid is None:
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    write_text(run_dir / RUN_FILE, text + "\n")
+    minutes = sum(track.duration for track in train_tracks) / 60
+    scores = ", ".join(f"{name} {decibels(db)}" for name, db in baselines.items())
+    end = f"; usdr without a model: {scores}" if scores else ""
+    if valid_tracks is None:
         end = "; no validation, so the weights of the last step are the result"
     return (
         f"{model_name(model)}, {n_parameters:,} parameters, on {state.device}: "
         f"{config.steps} steps of {config.batch_size} × {config.segment:g} s from "
-        f"{len(songs.train)} tracks ({minutes:.1f} min){end}"
+        f"{len(train_tracks)} tracks ({minutes:.1f} min){end}"
     )
 
 
-def _phase(state: TrainState, command: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The entry of this start of the run in config.json."""
-    return {
+def _phases(
+    run_dir: Path, state: TrainState, command: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """The phases that have left steps in the run, and this start, if it differs."""
+    versions = {"mssedu": mssedu.__version__, "torch": torch.__version__}
+    phase = {
         "from_step": state.step,
         "train_config": dataclasses.asdict(state.config),
         "model_config": config_fields(state.model),
         "data": state.data.get("train"),
         "valid_data": state.data.get("valid"),
         "command": None if command is None else dict(command),
-        "versions": {
-            "mssedu": mssedu.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions | {"python": platform.python_version()},
         "commit": git_commit(),
         "device": str(state.device),
     }
+    phases: list[dict[str, Any]] = []
+    if state.step and (run_dir / RUN_FILE).exists():
+        document = read_run(run_dir)
+        names = ("train_config", "commit", "device")
+        first = {"from_step": 0} | {name: document.get(name) for name in names}
+        first["versions"] = {name: document.get(name) for name in ("mssedu", "torch")}
+        # Version 0.1 wrote no phases: its run is one.
+        phases = document.get("phases") or [first]
+        phases = [phase for phase in phases if phase["from_step"] < state.step]
+    same = phases and as_json(phase) == phases[-1] | {"from_step": state.step}
+    return phases if same else [*phases, phase]
 
 
 def decibels(value: float | None) -> str:

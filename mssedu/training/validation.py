@@ -1,6 +1,6 @@
 """Checks before the first step, and scores while a model trains.
 
-    songs, model, config ─▶ Songs.of ─▶ rehearse ─▶ do_nothing_scores ─▶ step 1 …
+    songs, model, config ─▶ select_songs ─▶ do_nothing_scores ─▶ step 1 …
     model, validation songs ─▶ validate, every few hundred steps
 
 Each mistake that the checks find would otherwise cost the run. The score is usdr of
@@ -8,21 +8,19 @@ whole validation tracks; the weights with the best score are saved.
 `mssedu.evaluate` makes full reports, with more definitions and confidence intervals.
 """
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mssedu.data.check import check_mixtures
-from mssedu.data.segments import RandomSegments
-from mssedu.data.track import Track, data_sha256, track_sha256
+from mssedu.data.track import Track, track_sha256
 from mssedu.errors import DatasetError, InputError, SetupError, check_finite
 from mssedu.metrics.ratios import usdr
-from mssedu.models.contract import ModelConfig, config_of, grouping_of, pick_device
+from mssedu.models.contract import config_of, grouping_of, pick_device
 from mssedu.separation.tensors import is_out_of_memory, separate
 from mssedu.training.config import TrainConfig
 from mssedu.weights.checkpoint import model_name
@@ -33,49 +31,17 @@ NO_VALID = "--no-valid (valid_tracks=None in Python)"
 # ---- songs, model and config --------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Songs:
-    """The songs of a run, with the stems of its model selected."""
-
-    train: list[Track]
-    valid: list[Track] | None  # None: no validation
-
-    @classmethod
-    def of(
-        cls,
-        model: nn.Module,
-        train_tracks: Sequence[Track],
-        valid_tracks: Sequence[Track] | None,
-        config: TrainConfig,
-    ) -> "Songs":
-        """Select the stems, and check names and files.
-
-        Raises:
-            InputError, DatasetError: a song without one of the stems, or what
-                `check_run` and `check_apart` find.
-        """
-        stems = grouping_of(model)
-        train, valid = [track.with_stems(stems) for track in train_tracks], None
-        if valid_tracks is not None:
-            valid = [track.with_stems(stems) for track in valid_tracks]
-        check_run(model, train, valid, config)
-        check_mixtures(train)
-        check_apart(train, valid or [])
-        return cls(train, valid)
-
-    def fingerprints(self) -> dict[str, str | None]:
-        """Hashes of the songs, by which a resumed run checks that they are the same."""
-        valid = None if self.valid is None else data_sha256(self.valid)
-        return {"train": data_sha256(self.train), "valid": valid}
-
-
 def with_stems_of(model: nn.Module, config: TrainConfig) -> TrainConfig:
     """The config with the model's stems and what each is made of.
 
-    Raises:
-        InputError: the config has other stems, or the same in another order.
+    An InputError if it has another architecture, other stems or another order of them.
     """
-    stems = grouping_of(model)
+    name, stems = model_name(model), grouping_of(model)
+    if name != config.model:
+        raise InputError(
+            f"the config is for {config.model!r}, and the model is a {name!r}. Set "
+            f"TrainConfig(model={name!r}): every checkpoint states it."
+        )
     if config.stems is not None and tuple(config.stems) != stems:
         raise InputError(
             f"the config has the stems {', '.join(config.stems)}, and the model "
@@ -85,26 +51,16 @@ def with_stems_of(model: nn.Module, config: TrainConfig) -> TrainConfig:
     return replace(config, stems=stems)
 
 
-def check_run(
+def select_songs(
     model: nn.Module,
     train_tracks: Sequence[Track],
     valid_tracks: Sequence[Track] | None,
-    config: TrainConfig,
-) -> None:
-    """Check that model, tracks and config have the same stems and formats.
+) -> tuple[list[Track], list[Track] | None]:
+    """The songs with the stems of the model, after all checks.
 
-    Raises:
-        InputError: model and config differ in architecture or stems.
-        DatasetError: no tracks, or a track of another format or without a stem.
+    An InputError if a song has no such stem, a DatasetError if there are no songs, if
+    their format is not the model's, or what `check_mixtures` and `check_apart` find.
     """
-    model_config = config_of(model)
-    if model_name(model) != config.model:
-        raise InputError(
-            f"the config is for {config.model!r}, and the model is a "
-            f"{model_name(model)!r}. Set TrainConfig(model={model_name(model)!r}): "
-            "every checkpoint states it."
-        )
-    with_stems_of(model, config)
     if not train_tracks:
         raise DatasetError("train_tracks is empty. Check the path of the data set.")
     if valid_tracks is not None and not valid_tracks:
@@ -112,35 +68,28 @@ def check_run(
             "valid_tracks is empty. Add songs, or train without validation: "
             f"{NO_VALID}."
         )
-    for track in (*train_tracks, *(valid_tracks or ())):
-        _check_track(track, model_config)
-
-
-def _check_track(track: Track, model_config: ModelConfig) -> None:
-    missing = [stem for stem in model_config.stems if stem not in track.stems]
-    if missing:
-        raise DatasetError(
-            f"track {track.name!r} has no stem {', '.join(missing)}; it has "
-            f"{', '.join(track.stems)}. Group or rename stems with Track.with_stems."
-        )
-    wanted_format = (model_config.sample_rate, model_config.channels)
-    if (track.sample_rate, track.channels) != wanted_format:
-        values = f"sample_rate={track.sample_rate} channels={track.channels}"
-        raise DatasetError(
-            f"track {track.name!r} has {track.sample_rate} Hz and {track.channels} "
-            f"channels, the model {model_config.sample_rate} Hz and "
-            f"{model_config.channels} channels. Give the model the format of the songs "
-            f"with --set {values} (fields of create_model in Python), or convert the "
-            "songs."
-        )
+    stems, wanted = grouping_of(model), config_of(model)
+    train = [track.with_stems(stems) for track in train_tracks]
+    valid = [track.with_stems(stems) for track in valid_tracks or ()]
+    for track in (*train, *valid):
+        rate, channels = track.sample_rate, track.channels
+        if (rate, channels) != (wanted.sample_rate, wanted.channels):
+            raise DatasetError(
+                f"track {track.name!r} has {rate} Hz and {channels} channels, the "
+                f"model {wanted.sample_rate} Hz and {wanted.channels} channels. Give "
+                f"the model the format of the songs with --set sample_rate={rate} "
+                f"channels={channels} (fields of create_model in Python), or convert "
+                "the songs."
+            )
+    check_mixtures(train)
+    check_apart(train, valid)
+    return train, None if valid_tracks is None else valid
 
 
 def check_apart(train_tracks: Sequence[Track], valid_tracks: Sequence[Track]) -> None:
-    """Check that no song is in training and in validation, whatever its name is.
+    """Raise DatasetError if a validation song is also in training, under any name.
 
-    Raises:
-        DatasetError: a validation song with a file of a training song (links are
-            followed), or with the same content.
+    It is if it has a file of a training song (links are followed) or the same content.
     """
     owners = {path: track.name for track in train_tracks for path in _files(track)}
     contents = {track_sha256(track): track.name for track in train_tracks}
@@ -162,16 +111,9 @@ def _files(track: Track) -> set[Path]:
     return {file.path.resolve() for file in track.files}
 
 
-# ---- the first step, tried on a copy -------------------------------------------------
-
-
 @contextmanager
 def enough_memory(config: TrainConfig) -> Iterator[None]:
-    """While open, an error of too little memory says what to change.
-
-    Raises:
-        SetupError: no memory left on the device or, for the examples, on the CPU.
-    """
+    """While open, a lack of memory on any device is a SetupError with the way out."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -183,44 +125,6 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
             "--segment, or use --precision bfloat16 (batch_size, segment, precision in "
             "Python)."
         ) from error
-
-
-def rehearse(
-    model: nn.Module,
-    segments: RandomSegments,
-    valid_tracks: Sequence[Track] | None,
-    config: TrainConfig,
-    error_of: Callable[[nn.Module, Tensor], Tensor],
-) -> None:
-    """Run one step and one separation on a copy: they would fail later, too.
-
-    Args:
-        model: on the device where it will train; it is not changed.
-        segments: training examples.
-        valid_tracks: the first one is separated, one segment long.
-        config: gives the size of the batch.
-        error_of: model and sources -> loss, as in the steps.
-
-    Raises:
-        InputError: a loss or gradient that is not finite.
-    """
-    model = copy.deepcopy(model).train()
-    device = next(model.parameters()).device
-    sources = torch.stack([segments[item] for item in range(config.batch_size)])
-    value = error_of(model, sources.to(device))
-    value.backward()
-    norm = nn.utils.get_total_norm(
-        [p.grad for p in model.parameters() if p.grad is not None]
-    )
-    if not (value.isfinite() and norm.isfinite()):
-        raise InputError(
-            f"the first batch gives the loss {value.item():.3g} and the gradient norm "
-            f"{norm.item():.3g}, and both must be finite. Look for NaN in the data and "
-            "in the weights of the model."
-        )
-    if valid_tracks:
-        excerpt = valid_tracks[0].mixture(0.0, config.segment)
-        separate(model, excerpt)
 
 
 # ---- scores -------------------------------------------------------------------------
@@ -263,22 +167,18 @@ def do_nothing_scores(
     """
     if tracks is None:
         return {}
-    scores = torch.stack([_without_model(track, stems) for track in tracks])
-    mixture, silence = scores.unbind(1)
-    if mixture.isnan().all():
+    scores = []
+    for track in tracks:
+        mixture = track.mixture()
+        check_finite(f"validation track {track.name!r}", mixture, track.sample_rate)
+        reference = torch.stack([track.stem(stem) for stem in stems])
+        estimates = (mixture.expand_as(reference), torch.zeros_like(reference))
+        scores.append([usdr(reference=reference, estimate=e) for e in estimates])
+    mixed, silent = (torch.stack(rows) for rows in zip(*scores, strict=True))
+    if mixed.isnan().all():
         raise DatasetError(
             "all stems of the validation songs are silent, so they have no score. "
             "Choose other songs with --valid-data, or train without validation: "
             f"{NO_VALID}."
         )
-    return {"mixture": float(mixture.nanmean()), "silence": float(silence.nanmean())}
-
-
-def _without_model(track: Track, stems: Sequence[str]) -> Tensor:
-    """(2, stems) dB of one track: the mixture as every estimate, and silence."""
-    mixture = track.mixture()
-    where = f"validation track {track.name!r}"
-    check_finite(where, mixture, track.sample_rate)
-    reference = torch.stack([track.stem(stem) for stem in stems])
-    estimates = (mixture.expand_as(reference), torch.zeros_like(reference))
-    return torch.stack([usdr(reference=reference, estimate=e) for e in estimates])
+    return {"mixture": float(mixed.nanmean()), "silence": float(silent.nanmean())}

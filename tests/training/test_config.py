@@ -1,14 +1,23 @@
-"""Every check of a training config; fields of a model from words; no torch needed."""
+"""Every check of a training config; fields of a model; config.json; no torch needed."""
 
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 
-from mssedu.errors import InputError
+from mssedu.errors import CheckpointError, InputError
 from mssedu.models import MODELS
 from mssedu.models.registry import create_model, model_config, presets_of
-from mssedu.training.config import TrainConfig, parse_fields
+from mssedu.training.config import (
+    TrainConfig,
+    check_same_model,
+    config_changes,
+    config_of_run,
+    goes_on,
+    parse_fields,
+    read_run,
+)
 from mssedu.training.losses import LOSSES
 
 WRONG = {
@@ -120,3 +129,63 @@ def test_mistakes_are_named(word, text):
 def test_a_word_outside_the_choice_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'softmax'"):
         parse_fields(TASNET, ["mask=soft"])
+
+
+# ---- a run that goes on --------------------------------------------------------------
+
+
+def test_no_document_and_a_damaged_one(tmp_path):
+    with pytest.raises(InputError, match=r"no config\.json"):
+        read_run(tmp_path)
+    for text in ("{", "[]", '{"train_config": 3}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(CheckpointError, match="the settings of a run"):
+            read_run(tmp_path)
+
+
+def test_a_setting_of_another_version_is_named():
+    with pytest.raises(
+        InputError, match=r"config\.json.*'stepps'\. Did you mean 'steps'"
+    ):
+        config_of_run({"train_config": {"stepps": 1}})
+
+
+def test_what_resume_means(tmp_path):
+    assert goes_on(tmp_path, True)
+    assert not goes_on(tmp_path, False)
+    assert not goes_on(tmp_path, "auto")
+    (tmp_path / "last.json").touch()
+    assert goes_on(tmp_path, "auto")
+    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
+        goes_on(tmp_path, False)
+    with pytest.raises(InputError, match="got 'yes'"):
+        goes_on(tmp_path, "yes")
+
+
+DUO = TrainConfig(stems=("dizi", "pipa"))
+
+
+def test_fields_that_came_or_went_are_named():
+    changes = config_changes({"a": 1, "b": 2, "d": (1,)}, {"b": 2, "c": 3, "d": [1]})
+    assert changes == "a: 1 -> None, c: None -> 3"
+    assert config_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, without=["a"]) == (
+        "b: 2 -> 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stems": ("pipa", "dizi")},
+        {"stems": ("dizi",)},
+        {"stems": ("dizi", "pipa=-dizi")},
+        {"model": "open_unmix"},
+        {"preset": "tiny"},
+    ],
+    ids=str,
+)
+def test_another_model_is_never_taken(change):
+    old = asdict(DUO)
+    check_same_model("run", old, asdict(replace(DUO, seed=5)))
+    with pytest.raises(CheckpointError, match=r"never change within a run.*--run-dir"):
+        check_same_model("run", old, asdict(replace(DUO, **change)))

@@ -1,14 +1,17 @@
-"""Examples hold the whole mixture, and batches go on at any step."""
+"""Examples hold the whole mixture; batches go on at any step; the first is tried."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
 from mssedu.data.track import Track
+from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import _batches, _segments
+from mssedu.training.loop import _batches, _segments, rehearse
+from mssedu.training.losses import waveform_l1
 from mssedu.training.state import TrainState
 
 RATE = 8000
@@ -52,3 +55,20 @@ def test_batches_go_on_at_the_step(n_workers):
     left = list(_batches(segments, state))
     assert len(left) == 2
     assert torch.equal(left[0], torch.stack([segments[8], segments[9]]))
+
+
+def test_a_rehearsal_changes_nothing_and_finds_nan():
+    model = create_model("spleeter", "tiny", CONFIG.stems, sample_rate=RATE)
+    before = copy.deepcopy(model.state_dict())
+    segments = _segments([song()], CONFIG)
+    rehearse(model, segments, [song()], CONFIG, waveform_l1)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    with pytest.raises(InputError, match="first batch"):
+        rehearse(
+            model,
+            segments,
+            None,
+            CONFIG,
+            lambda **pair: waveform_l1(**pair) * torch.nan,
+        )

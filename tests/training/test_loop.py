@@ -4,7 +4,6 @@ Three synthetic songs in memory (a low hum against noise, 8 kHz) and a Spleeter 
 thousand parameters with dropout, so that the random state matters too.
 """
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -24,7 +23,8 @@ from mssedu.errors import (
 from mssedu.models.contract import grouping_of
 from mssedu.models.registry import create_model
 from mssedu.training import loop as train
-from mssedu.training.loop import TrainConfig, fit, learning_rate_at, train_step
+from mssedu.training.config import TrainConfig
+from mssedu.training.loop import fit, learning_rate_at, train_step
 from mssedu.training.losses import waveform_l1
 from mssedu.training.validation import validate
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
@@ -462,15 +462,13 @@ def test_dead_workers_after_a_signal_are_a_stop_and_else_an_error(
         return batches
 
     signals = []
-    catch = train.stop_signals
 
-    @contextlib.contextmanager
-    def kept():
-        with catch() as caught:
-            signals.append(caught)
-            yield caught
+    class Kept(train.StopSignals):
+        def __enter__(self):
+            signals.append(self)
+            return super().__enter__()
 
-    monkeypatch.setattr(train, "stop_signals", kept)
+    monkeypatch.setattr(train, "StopSignals", Kept)
     monkeypatch.setattr(train, "_batches", dies(sent=False))
     with pytest.raises(RuntimeError, match="pid 5"):
         run(tmp_path / "a")

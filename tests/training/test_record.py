@@ -13,10 +13,14 @@ from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.registry import create_model
 from mssedu.training import record as module
-from mssedu.training.config import TrainConfig
+from mssedu.training.config import (
+    TrainConfig,
+    command_of_run,
+    config_of_run,
+    read_run,
+)
 from mssedu.training.record import RunRecord, describe_run
 from mssedu.training.state import TrainState
-from mssedu.training.validation import Songs
 from mssedu.weights.checkpoint import read_checkpoint
 
 STEMS = ("hum", "hiss")
@@ -60,6 +64,7 @@ def test_an_entry_sums_up_the_steps_since_the_last_one(record, lines, tmp_path):
     assert (second["loss"], second["usdr"], second["stems"]) == (7.0, None, {})
     text = (tmp_path / "history.jsonl").read_text("utf-8")
     assert [json.loads(line) for line in text.splitlines()] == [first, second]
+    assert not [*tmp_path.glob(".*")]  # written whole, without temporary files
     assert lines == [
         "step 3: loss 2, usdr 3.00 dB (hum 2.00 dB, hiss 5.00 dB)",
         "step 4: loss 7",
@@ -172,10 +177,23 @@ def test_a_state_that_no_validation_has_seen_is_not_called_finite(record):
     assert "best.safetensors (step 1)" in str(record.diverged("NaN"))
 
 
-def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
+# ---- config.json --------------------------------------------------------------------
+
+
+def described(folder, state, valid=None, baselines=None, command=None):
     track = Track.from_audio("雨天", {"hum": torch.ones(2, 88200)}, 44100)
-    text = describe_run(tmp_path, state, Songs([track], []), {"mixture": -1.0})
-    document = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    text = describe_run(folder, state, [track], valid, baselines or {}, command)
+    return text, read_run(folder)
+
+
+def phases(folder, state, from_step, device="cpu"):
+    state.step, state.device = from_step, device
+    _, document = described(folder, state)
+    return [(p["from_step"], p["device"]) for p in document["phases"]]
+
+
+def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
+    text, document = described(tmp_path, state, [], {"mixture": -1.0})
     assert document["train_tracks"] == ["雨天"]
     assert document["valid_tracks"] == []
     assert document["train_config"]["stems"] == ["hum", "hiss"]
@@ -184,8 +202,36 @@ def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
     assert text.endswith(
         "from 1 tracks (0.0 min); usdr without a model: mixture -1.00 dB"
     )
-    alone = describe_run(tmp_path, state, Songs([track], None), {}, {"data": "songs"})
+    alone, document = described(tmp_path, state, command={"data": "songs"})
     assert "no validation, so the weights of the last step" in alone
-    phase = json.loads((tmp_path / "config.json").read_text("utf-8"))["phases"][-1]
-    assert phase["command"] == {"data": "songs"}
-    assert phase["versions"]["torch"] == torch.__version__
+    assert document["phases"][-1]["versions"]["torch"] == torch.__version__
+
+
+def test_settings_and_command_come_back_as_they_were(tmp_path, state):
+    _, document = described(tmp_path, state, command={"data": "songs"})
+    assert config_of_run(document) == state.config
+    assert command_of_run(document) == {"data": "songs"}
+    assert command_of_run(described(tmp_path, state)[1]) == {}
+
+
+def test_only_what_differs_is_a_phase(tmp_path, state):
+    assert phases(tmp_path, state, 0) == [(0, "cpu")]
+    assert phases(tmp_path, state, 3) == [(0, "cpu")]
+    assert phases(tmp_path, state, 5, "cuda:0") == [(0, "cpu"), (5, "cuda:0")]
+
+
+def test_a_phase_without_steps_is_replaced(tmp_path, state):
+    phases(tmp_path, state, 0)
+    phases(tmp_path, state, 5, "cuda:0")  # killed before the first save
+    assert phases(tmp_path, state, 5, "cuda:1") == [(0, "cpu"), (5, "cuda:1")]
+    assert phases(tmp_path, state, 0, "mps") == [(0, "mps")]
+
+
+def test_a_document_without_phases_was_one_phase(tmp_path, state):
+    config = dataclasses.asdict(state.config)
+    old = {"train_config": config, "torch": "2.0", "device": "cpu"}
+    (tmp_path / "config.json").write_text(json.dumps(old), "utf-8")
+    assert phases(tmp_path, state, 4) == [(0, "cpu"), (4, "cpu")]
+    first = read_run(tmp_path)["phases"][0]
+    assert first["versions"]["torch"] == "2.0"
+    assert first["train_config"]["stems"] == ["hum", "hiss"]

@@ -8,14 +8,14 @@ import threading
 
 import pytest
 
-from mssedu.training.state import STOPS, signals_wait, stop_signals
+from mssedu.training.signals import STOPS, StopSignals, signals_wait
 
 ENDS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 
 
 def work(done, *numbers, is_step):
     """Signals arrive between two pieces of work, in a step or elsewhere."""
-    with stop_signals() as signals:
+    with StopSignals() as signals:
         done.append(signals)
         with signals.finish_first():
             pass  # the run has begun
@@ -53,7 +53,7 @@ def test_the_second_signal_acts_at_once_and_leaves_the_state_in_doubt():
 
 
 def test_an_error_in_a_step_leaves_the_state_in_doubt():
-    with stop_signals() as signals:
+    with StopSignals() as signals:
         with signals.finish_first():
             pass
         with pytest.raises(ZeroDivisionError), signals.finish_first():
@@ -65,7 +65,7 @@ def test_a_signal_waits_until_the_run_has_begun():
     done = []
 
     def begin():
-        with stop_signals() as signals:
+        with StopSignals() as signals:
             signal.raise_signal(signal.SIGINT)
             done.append("begun")
             with signals.finish_first():
@@ -85,10 +85,10 @@ def test_sigterm_has_the_exit_code_of_shells():
 
 def test_handlers_come_back():
     before = [signal.getsignal(number) for number in STOPS]
-    with stop_signals():
+    with StopSignals():
         assert [signal.getsignal(number) for number in STOPS] != before
     assert [signal.getsignal(number) for number in STOPS] == before
-    with pytest.raises(ZeroDivisionError), stop_signals():
+    with pytest.raises(ZeroDivisionError), StopSignals():
         raise ZeroDivisionError
     assert [signal.getsignal(number) for number in STOPS] == before
 
@@ -96,7 +96,7 @@ def test_handlers_come_back():
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stop_signals() as signals:
+        with StopSignals() as signals:
             signal.raise_signal(signal.SIGINT)
         assert signals.received is None
     finally:
@@ -107,7 +107,7 @@ def test_other_threads_leave_the_handlers_alone():
     before, seen = signal.getsignal(signal.SIGINT), []
 
     def work():
-        with stop_signals() as signals, signals.finish_first():
+        with StopSignals() as signals, signals.finish_first():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -136,7 +136,7 @@ def test_signals_wait_while_processes_start():
 def test_a_process_that_reads_data_says_nothing(number, lines):
     program = (
         "import signal\n"
-        "from mssedu.training.state import leave_signals, signals_wait\n"
+        "from mssedu.training.signals import leave_signals, signals_wait\n"
         "with signals_wait():\n"
         "    leave_signals(0)\n"
         "    print('a', flush=True)\n"

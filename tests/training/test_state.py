@@ -13,8 +13,7 @@ import torch
 from mssedu.errors import CheckpointError, InputError
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
-from mssedu.training.resume import Allowed
-from mssedu.training.state import TrainState, Window
+from mssedu.training.state import TrainState, Window, data_changes
 
 CONFIG = TrainConfig(stems=("hum", "hiss"), ema_decay=0.9)
 
@@ -102,18 +101,18 @@ def test_everything_comes_back(path):
 def test_another_model_is_refused(path):
     state().save(path)
     other = state(config=dataclasses.replace(CONFIG, stems=("hiss", "hum")))
-    for allowed in (Allowed(), Allowed(config=True, data=True)):
+    for allowed in (False, True):
         with pytest.raises(CheckpointError, match="never change within a run"):
-            other.restore(path, allowed)
+            other.restore(path, allow_config=allowed, allow_data=allowed)
 
 
 def test_fields_of_the_model_are_settings_too(path):
     state().save(path)
     with pytest.raises(CheckpointError, match=r"in the model dropout: 0\.0 -> 0\.1"):
         state(dropout=0.1).restore(path)
-    state(dropout=0.1).restore(path, Allowed(config=True))
+    state(dropout=0.1).restore(path, allow_config=True)
     with pytest.raises(CheckpointError, match=r"misshapen \d+ \(networks"):
-        state(filters=(2, 8)).restore(path, Allowed(config=True))
+        state(filters=(2, 8)).restore(path, allow_config=True)
 
 
 def test_settings_that_change_no_number_are_free(path):
@@ -129,16 +128,19 @@ def test_another_kind_of_device_is_a_change(path, monkeypatch):
     run.save(path)
     with pytest.raises(CheckpointError, match="device: 'mps' -> 'cpu'"):
         state().restore(path)
-    assert "'mps' -> 'cpu'" in state().restore(path, Allowed(config=True))
+    assert "'mps' -> 'cpu'" in state().restore(path, allow_config=True)
 
 
 def test_other_songs_are_refused_unless_allowed(path):
     state(data={"train": "a", "valid": "b"}).save(path)
     state(data={"train": "a", "valid": "b"}).restore(path)
     other = state(data={"train": "c", "valid": "b"})
-    with pytest.raises(CheckpointError, match=r"other training.*--allow-data-change"):
-        other.restore(path, Allowed(config=True))
-    sentence = other.restore(path, Allowed(data=True))
+    with pytest.raises(
+        CheckpointError,
+        match=r"other training.*--allow-data-change \(allow_data_change=True in Python",
+    ):
+        other.restore(path, allow_config=True)
+    sentence = other.restore(path, allow_data=True)
     assert sentence.endswith("with other data: other training songs")
 
 
@@ -148,7 +150,7 @@ def test_scores_of_other_validation_songs_are_not_compared(path):
     run.save(path)
     for valid, best in (("b", 9.0), (None, 9.0), ("c", -math.inf)):
         other = state(data={"train": "d", "valid": valid})
-        other.restore(path, Allowed(data=True))
+        other.restore(path, allow_data=True)
         assert other.best_score == best
 
 
@@ -156,7 +158,7 @@ def test_fewer_steps_than_done_are_refused(path):
     trained(3).save(path)
     short = dataclasses.replace(CONFIG, steps=2)
     with pytest.raises(InputError, match=r"steps is 2, .* 3 steps"):
-        state(config=short).restore(path, Allowed(config=True))
+        state(config=short).restore(path, allow_config=True)
 
 
 def test_a_state_of_version_0_1_comes_back(path):
@@ -183,9 +185,10 @@ def test_another_config_is_refused_with_the_difference(path):
     state().save(path)
     other = state(config=dataclasses.replace(CONFIG, seed=1, gain_db=(0.0, 0.0)))
     text = r"gain_db: \[-10.0, 6.0\] -> \[0.0, 0.0\], seed: 0 -> 1\. Restore"
+    text += r".*--allow-config-change \(allow_config_change=True in Python"
     with pytest.raises(CheckpointError, match=text):
         other.restore(path)
-    assert "seed: 0 -> 1" in other.restore(path, Allowed(config=True))
+    assert "seed: 0 -> 1" in other.restore(path, allow_config=True)
 
 
 def test_nothing_to_restore_is_an_error(path):
@@ -209,9 +212,17 @@ def test_damage_falls_back_to_the_version_before_if_there_is_one(path):
     assert other.step == 1
 
 
-def test_history_is_written_as_a_whole(tmp_path):
-    run = state()
-    for run.history in ([{"step": 1}], [{"step": 1}, {"step": 2}]):
-        run.write_history(tmp_path / "history.jsonl")
-    assert (tmp_path / "history.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
-    assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (None, ("a", "b"), ""),
+        (("a", "b"), ("a", "b"), ""),
+        (("a", None), ("a", "b"), "validation songs"),
+        (("a", "b"), ("a", "c"), "other validation songs"),
+        (("a", "b"), ("c", None), "other training songs, no validation"),
+    ],
+)
+def test_which_songs_differ(old, new, text):
+    names = ("train", "valid")
+    before = old and dict(zip(names, old, strict=True))
+    assert data_changes(before, dict(zip(names, new, strict=True))) == text

@@ -1,5 +1,6 @@
-"""Scores of whole tracks, with models whose score is known beforehand."""
+"""Checks before the first step, and scores that are known beforehand."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -7,9 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.data.track import Track
-from mssedu.errors import DatasetError, InputError
-from mssedu.training.validation import do_nothing_scores, validate
+from mssedu.audio.tensors import save_audio
+from mssedu.data.layouts import load_track
+from mssedu.data.track import Track, data_sha256
+from mssedu.errors import DatasetError, InputError, SetupError
+from mssedu.models.registry import create_model
+from mssedu.training.config import TrainConfig
+from mssedu.training.validation import (
+    check_apart,
+    do_nothing_scores,
+    enough_memory,
+    select_songs,
+    validate,
+    with_stems_of,
+)
 
 STEMS, RATE = ("hum", "hiss"), 8000
 
@@ -91,3 +103,116 @@ def test_the_model_is_set_back_to_train_mode():
     model = Share(1.0).train()
     validate(model, [song(0)], STEMS)
     assert model.training
+
+
+# ---- before the first step -----------------------------------------------------------
+
+CONFIG = TrainConfig(stems=STEMS, batch_size=2, segment=0.3, device="cpu")
+MODEL = create_model("spleeter", "tiny", STEMS, sample_rate=RATE)
+
+
+def noise(name="Noise", stems=STEMS, channels=2, rate=RATE):
+    audio = {stem: torch.rand(channels, 800) - 0.5 for stem in stems}
+    return Track.from_audio(name, audio, rate)
+
+
+GOOD, OTHER = [noise()], [noise("Other")]
+
+
+def test_songs_have_the_stems_of_the_model_and_keep_the_others():
+    select_songs(MODEL, GOOD, OTHER)
+    model = create_model("spleeter", "tiny", ("band=hum+hiss",), sample_rate=RATE)
+    train, valid = select_songs(model, [noise(stems=(*STEMS, "rain"))], None)
+    assert train[0].stems == ("band",)
+    assert train[0].unselected == ("rain",)
+    assert valid is None
+    others, valid = select_songs(model, [noise(stems=(*STEMS, "wind"))], OTHER)
+    assert valid[0].stems == ("band",)
+    assert data_sha256(others) != data_sha256(train)
+
+
+@pytest.mark.parametrize(
+    ("train_tracks", "valid_tracks", "error", "text"),
+    [
+        ([], GOOD, DatasetError, "train_tracks is empty"),
+        (GOOD, [], DatasetError, "valid_tracks is empty.*valid_tracks=None"),
+        ([noise(stems=("hum", "rain"))], GOOD, InputError, "'Noise'.* 'hiss'"),
+        (
+            GOOD,
+            [noise(channels=1)],
+            DatasetError,
+            "Hz and 1 channels, .* 8000 Hz and 2",
+        ),
+        (
+            [noise(rate=44100)],
+            None,
+            DatasetError,
+            "44100 Hz and 2 channels, .* 8000 Hz and 2",
+        ),
+    ],
+)
+def test_tracks_that_cannot_work_are_named(train_tracks, valid_tracks, error, text):
+    with pytest.raises(error, match=text):
+        select_songs(MODEL, train_tracks, valid_tracks)
+
+
+def test_the_config_takes_the_stems_of_the_model():
+    stems = ("band=hum+hiss",)
+    model = create_model("spleeter", "tiny", stems, sample_rate=RATE)
+    assert with_stems_of(model, TrainConfig()).stems == stems
+    assert with_stems_of(model, TrainConfig(stems=stems)).stems == stems
+    with pytest.raises(InputError, match=r"stems hum, hiss, .*hum\+hiss"):
+        with_stems_of(model, CONFIG)
+
+
+def test_model_and_config_must_be_of_one_architecture_and_order_of_stems():
+    for changes, text in (
+        ({"stems": ("hiss", "hum")}, r"stems hiss, hum, .* hum, hiss"),
+        ({"model": "open_unmix"}, r"'open_unmix', .*'spleeter'"),
+    ):
+        with pytest.raises(InputError, match=text):
+            with_stems_of(MODEL, dataclasses.replace(CONFIG, **changes))
+
+
+def test_a_copy_of_a_training_song_is_no_validation():
+    train, other = noise("Train"), noise("Other")
+    check_apart([train], [other])
+    copy = dataclasses.replace(train, name="Renamed")
+    with pytest.raises(DatasetError, match=r"Renamed = Train\. .*--no-valid"):
+        check_apart([train], [other, copy])
+
+
+def test_a_link_to_a_file_of_a_training_song_is_no_validation(tmp_path):
+    tracks = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        for stem in STEMS:
+            save_audio(tmp_path / name / f"{stem}.wav", torch.rand(2, 800) - 0.5, RATE)
+    (tmp_path / "c" / "hum.wav").unlink()
+    (tmp_path / "c" / "hum.wav").symlink_to(tmp_path / "a" / "hum.wav")
+    tracks = [load_track(tmp_path / name) for name in ("a", "b", "c")]
+    check_apart(tracks[:1], tracks[1:2])
+    with pytest.raises(DatasetError, match=r"1 validation songs .*: c = a\."):
+        check_apart(tracks[:1], tracks[1:])
+    with pytest.raises(DatasetError, match=r"6 validation songs .* and 1 more"):
+        check_apart(tracks[:1], tracks[:1] * 6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_names_the_flags(error):
+    text = r"memory of cpu .* 2 × 0\.3 s.*--batch-size or --segment"
+    with pytest.raises(SetupError, match=text), enough_memory(CONFIG):
+        raise error
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory(CONFIG):
+        raise RuntimeError("shapes differ")
