@@ -12,8 +12,8 @@ estimate that is used. Without context both are equal; a chunk at the end of the
 that is shorter than the others is moved to the middle of a full one, with music before
 it and zeros after it. Demucs does the same, so the same weights give the same estimate
 here and there. With context the input range is longer on both sides, as far as the song
-goes, and there are no zeros: a model whose receptive field is within the context
-gives the estimate that it would give for the whole song at once.
+goes, and there are no zeros: a model whose receptive field is within the context gives
+the estimate that it would give for the whole song at once.
 
     result = Σ weight · process(chunk) / Σ weight
 
@@ -26,6 +26,7 @@ needs the memory of a few chunks only. Notebook: 12.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +38,8 @@ from mssedu.separation.config import SeparateConfig
 
 SHIFT_SECONDS = 0.5  # the largest move of a pass of `shifts`, as in Demucs
 
-Progress = Callable[[int, int], None]  # its arguments: chunks done, chunks in all
-Process = Callable[[Tensor], Tensor]  # (batch, channels, n) -> (batch, …, n)
-Read = Callable[[int, int], Tensor]  # (begin, end) -> (channels, end - begin)
+Progress = Callable[[int, int], None]
+Read = Callable[[int, int], Tensor]
 
 
 # ---- where the chunks are -----------------------------------------------------------
@@ -61,10 +61,7 @@ class Chunks:
         return max(start, 0), min(start + self.length, self.samples)
 
     def input_range(self, start: int) -> tuple[int, int]:
-        """First sample that the model reads for a chunk, and the one after the last.
-
-        Where the range goes beyond the song, there are zeros.
-        """
+        """The same of the range that the model reads; beyond the song it is zeros."""
         begin, end = self.output_range(start)
         if self.context:
             return max(begin - self.context, 0), min(end + self.context, self.samples)
@@ -84,15 +81,12 @@ class Chunks:
 def plan_chunks(
     model_config: ModelConfig, samples: int, config: SeparateConfig
 ) -> Chunks:
-    """Where the chunks of a song are.
+    """Where the chunks of a song with `samples` samples are.
 
-    Args:
-        samples: length of the song.
-        config: options, as `with_segment` returns them.
+    The segment of `config` must be in seconds, as `with_segment` returns it.
     """
     rate, limit = model_config.sample_rate, segment_limit(model_config)
     length = max(1, round((config.segment or 0) * rate))
-    context = 0 if limit else round(config.context * rate)
     offsets = random_offsets(config.shifts, rate, config.seed)
     return Chunks(
         samples=samples,
@@ -101,7 +95,7 @@ def plan_chunks(
         weight=chunk_weight(length, config.window),
         # A model with a limit pads to it anyway: music is better than zeros.
         width=round(limit * rate) if limit else length,
-        context=context,
+        context=0 if limit else round(config.context * rate),
     )
 
 
@@ -114,8 +108,8 @@ def with_segment(
     allows less than the user chose.
 
     Raises:
-        InputError: a segment too long where `strict_segment`, or a context that leaves
-            no room for a chunk.
+        InputError: a segment that is too long, with `strict_segment`, or a context that
+            leaves no room for a chunk.
     """
     seconds = chunk_seconds(model_config, config.segment, strict=config.strict_segment)
     limit = segment_limit(model_config)
@@ -134,11 +128,11 @@ def with_segment(
 def chunk_starts(
     samples: int, length: int, overlap: float, offsets: Sequence[int] = (0,)
 ) -> list[int]:
-    """First sample of each chunk; the last one may be shorter than the others.
+    """First sample of each chunk, in order; the last chunk may be shorter.
 
     Args:
         offsets: one pass over the song for each, which begins this number of samples
-            before the song. The chunks of all passes are returned in order.
+            before the song.
 
     Example:
         >>> chunk_starts(samples=10, length=4, overlap=0.25)
@@ -158,11 +152,9 @@ def chunk_starts(
 
 
 def random_offsets(shifts: int, sample_rate: int, seed: int) -> list[int]:
-    """How far before the song each pass begins: 0 … 0.5 s, in samples.
+    """How far before the song each pass begins: 0 … 0.5 s, in samples at a rate in Hz.
 
-    Args:
-        shifts: number of passes; 0 gives a single one that is not moved.
-        sample_rate: Hz.
+    For 0 shifts there is a single pass, which is not moved.
 
     Example:
         >>> random_offsets(0, 44100, seed=0)
@@ -178,8 +170,7 @@ def random_offsets(shifts: int, sample_rate: int, seed: int) -> list[int]:
 def chunk_weight(length: int, window: str = "triangle") -> Tensor:
     """Weight of each sample of a chunk, (length,): largest in the middle, never 0.
 
-    Args:
-        window: "triangle", "hann", or "rectangle", which does not fade.
+    The window is "triangle", "hann", or "rectangle", which does not fade.
 
     Example:
         >>> chunk_weight(4)
@@ -200,7 +191,7 @@ def chunk_weight(length: int, window: str = "triangle") -> Tensor:
 
 
 def overlap_add(
-    process: Process,
+    process: Callable[[Tensor], Tensor],
     read: Read,
     chunks: Chunks,
     sample_rate: int,
@@ -212,12 +203,12 @@ def overlap_add(
     """Process a song in overlapping chunks and fade the results into one another.
 
     Args:
-        process: what is done to a chunk; the result has the chunk's length.
-        read: returns the samples of the song from begin to end.
+        process: (batch, channels, n) -> (batch, …, n); n is the length of a chunk.
+        read: (begin, end) -> (channels, end - begin), samples of the song.
         chunks: of the song.
         sample_rate: Hz, for messages.
         batch_size: number of chunks that are processed at once.
-        progress: is called after each batch.
+        progress: is called after each batch with the chunks done and the chunks in all.
         where: name of the model, for messages.
 
     Yields:
@@ -226,8 +217,7 @@ def overlap_add(
     Raises:
         InputError: NaN or Inf in the result of `process`.
     """
-    position, total, weights = 0, torch.zeros(0), torch.zeros(0)
-    done = 0
+    position, done, total, weights = 0, 0, torch.zeros(0), torch.zeros(0)
     for batch in _batches(chunks, batch_size):
         results = process(torch.stack([_input(read, chunks, start) for start in batch]))
         for start, result in zip(batch, results, strict=True):
@@ -244,7 +234,7 @@ def overlap_add(
             total, weights = F.pad(total, (0, missing)), F.pad(weights, (0, missing))
             offset = begin - chunks.input_range(start)[0]
             part = result[..., offset : offset + end - begin]
-            _check_finite_result(where, part, begin, sample_rate)
+            _check_finite(where, part, begin, sample_rate)
             weight = chunks.weight[begin - start : end - start].to(result)
             total[..., : end - begin] += weight * part
             weights[: end - begin] += weight
@@ -267,13 +257,15 @@ def whole(blocks: Iterable[Tensor], samples: int) -> Tensor:
 
 def _batches(chunks: Chunks, batch_size: int) -> Iterator[list[int]]:
     """Chunks in order, up to `batch_size` together if their inputs are equally long."""
-    batch: list[int] = []
-    for start in chunks.starts:
-        if batch and (len(batch) == batch_size or not _alike(chunks, batch[0], start)):
-            yield batch
-            batch = []
-        batch.append(start)
-    yield batch
+
+    def width(start: int) -> int:
+        begin, end = chunks.input_range(start)
+        return end - begin
+
+    for _, group in groupby(chunks.starts, width):
+        starts = list(group)
+        for first in range(0, len(starts), batch_size):
+            yield starts[first : first + batch_size]
 
 
 def _input(read: Read, chunks: Chunks, start: int) -> Tensor:
@@ -283,19 +275,12 @@ def _input(read: Read, chunks: Chunks, start: int) -> Tensor:
     return F.pad(inside, (max(-begin, 0), max(end - chunks.samples, 0)))
 
 
-def _alike(chunks: Chunks, first: int, second: int) -> bool:
-    widths = {end - begin for begin, end in map(chunks.input_range, (first, second))}
-    return len(widths) == 1
-
-
 def _mean(total: Tensor, weights: Tensor) -> Tensor:
     assert weights.min() > 0, "every sample is in at least one chunk"
     return total / weights
 
 
-def _check_finite_result(
-    where: str, result: Tensor, begin: int, sample_rate: int
-) -> None:
+def _check_finite(where: str, result: Tensor, begin: int, sample_rate: int) -> None:
     if result.isfinite().all():
         return
     first, last = begin / sample_rate, (begin + result.shape[-1]) / sample_rate

@@ -67,21 +67,6 @@ class QualityOptions:
     # seed of the random shifts, and of the dither in files
     seed: int = 0
 
-    def check(self) -> None:
-        """Raise InputError for a value out of its range."""
-        if self.segment is not None:
-            check_range("segment", self.segment, 0, low_open=True)
-        check_range("overlap", self.overlap, 0, 1, high_open=True)
-        for name in ("context", "shifts", "wiener", "seed"):
-            check_range(name, getattr(self, name), 0)
-        if self.stems:
-            stem_names(self.stems)  # an InputError for a stem without sense, or twice
-        if self.stems and self.two_stems:
-            raise InputError(
-                f"stems {self.stems} and two_stems {self.two_stems!r} exclude each "
-                "other: two_stems already chooses what is returned. Leave one out."
-            )
-
 
 @dataclass(frozen=True)
 class SpeedOptions:
@@ -93,10 +78,6 @@ class SpeedOptions:
     precision: Precision = "float32"
     # compile the model with torch.compile, which takes minutes and needs a C++ compiler
     compile: bool = False
-
-    def check(self) -> None:
-        """Raise InputError for a value out of its range."""
-        check_range("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)
@@ -113,8 +94,19 @@ class SeparateConfig(SpeedOptions, QualityOptions):  # fields: quality, then spe
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        QualityOptions.check(self)
-        SpeedOptions.check(self)
+        if self.segment is not None:
+            check_range("segment", self.segment, 0, low_open=True)
+        check_range("overlap", self.overlap, 0, 1, high_open=True)
+        for name in ("context", "shifts", "wiener", "seed"):
+            check_range(name, getattr(self, name), 0)
+        if self.stems:
+            stem_names(self.stems)  # an InputError for a stem without sense, or twice
+        if self.stems and self.two_stems:
+            raise InputError(
+                f"stems {self.stems} and two_stems {self.two_stems!r} exclude each "
+                "other: two_stems already chooses what is returned. Leave one out."
+            )
+        check_range("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)
@@ -131,12 +123,6 @@ class InputOptions:
     downmix: bool = False
     # NaN and Inf in the song: "refuse" the song, or replace them by "zero"
     nonfinite: Nonfinite = "refuse"
-
-    def check(self) -> None:
-        """Raise InputError for a value out of its range."""
-        check_range("start_seconds", self.start_seconds, 0)
-        if self.duration_seconds is not None:
-            check_range("duration_seconds", self.duration_seconds, 0, low_open=True)
 
 
 @dataclass(frozen=True)
@@ -166,16 +152,6 @@ class OutputOptions:
     # sample rate of the stems: that of the "input" song, or that of the "model"
     out_rate: Rate = "input"
 
-    def check(self) -> None:
-        """Raise InputError for a value out of its range."""
-        if self.subtype == "float32" and self.ext != "wav":
-            raise InputError(
-                f"subtype float32 is for wav files only, and ext is {self.ext}. Choose "
-                "ext wav, or another subtype."
-            )
-        if self.bitrate is not None:
-            check_range("bitrate", self.bitrate, 1)
-
 
 @dataclass(frozen=True)
 class FileConfig(OutputOptions, InputOptions):  # fields: input, then output
@@ -191,8 +167,16 @@ class FileConfig(OutputOptions, InputOptions):  # fields: input, then output
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        InputOptions.check(self)
-        OutputOptions.check(self)
+        check_range("start_seconds", self.start_seconds, 0)
+        if self.duration_seconds is not None:
+            check_range("duration_seconds", self.duration_seconds, 0, low_open=True)
+        if self.subtype == "float32" and self.ext != "wav":
+            raise InputError(
+                f"subtype float32 is for wav files only, and ext is {self.ext}. Choose "
+                "ext wav, or another subtype."
+            )
+        if self.bitrate is not None:
+            check_range("bitrate", self.bitrate, 1)
 
 
 def _check_choices(options: Any) -> None:

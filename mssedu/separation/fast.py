@@ -13,8 +13,8 @@ the Fourier transform and the sums of residual connections stay in float32. bflo
 the range of float32 with 8 binary digits; float16 has 11 digits and a smaller range.
 `python benchmarks/separation.py` measures what each step gives.
 
-The plain layers of `mssedu.models` are for reading and training. `pack` computes the
-same numbers in another order, with all channels of a moment side by side in memory:
+The layers of `mssedu.models` are for reading and training. `pack` computes the same
+numbers with all channels of a moment side by side in memory:
 
     plain    (batch, channels, time)    a channel is a row
     packed   (batch, time, channels)    a moment is a row: every convolution is a matrix
@@ -30,8 +30,7 @@ It saves more, with no change but rounding:
   computes the 4 new ones beside each other.
 - Matrix products of the transformer run as convolutions with a kernel of 1: on some
   processors torch's library for convolutions is faster than the one for matrices.
-
-The weights are copied when a layer is packed. Notebook: 12.
+Notebook: 12.
 """
 
 import contextlib
@@ -42,7 +41,8 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -60,16 +60,11 @@ from mssedu.models.blocks.hybrid import (
 )
 from mssedu.models.blocks.transformer import Attention
 from mssedu.models.contract import device_of, eval_mode
+from mssedu.separation.config import Precision
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 COMPILERS = ("c++", "g++", "clang++", "cl")
-Forward = Callable[[Tensor], Tensor]
-Methods = dict[str, Callable[..., Any]]  # of a module, by name
 Step = Callable[[Tensor], Tensor]
+Methods = dict[str, Callable[..., Any]]  # of a module, by name
 
 # Values of environment variables that limit torch to instructions of older processors,
 # which have no fast bfloat16
@@ -81,7 +76,7 @@ OLD_ONEDNN |= {"AVX512_CORE", "AVX512_CORE_VNNI"}
 @contextmanager
 def ready(
     model: nn.Module, *, precision: str = "float32", compile: bool = False
-) -> Iterator[Forward]:
+) -> Iterator[Step]:
     """Make a model ready to separate; at the end it is as it was before.
 
     Args:
@@ -102,19 +97,19 @@ def ready(
         ...     forward(torch.zeros(1, 2, 8)).requires_grad
         False
     """
-    dtype = PRECISIONS[check_name("precision", precision, PRECISIONS)]
+    dtype = getattr(torch, check_name("precision", precision, get_args(Precision)))
     device = device_of(model)
-    _check_precision(dtype, device)
-    if compile:
-        _check_compiler(device)
-    on_cpu = device.type == "cpu"
-    packs = on_cpu and not compile and torch.backends.mkldnn.is_available()
-    without_lstm = on_cpu and dtype is torch.bfloat16 and not _has_bfloat16_lstm()
+    on_cpu, rounded = device.type == "cpu", dtype is not torch.float32
     if on_cpu:
+        _check_cpu(dtype, compile)
         reuse_memory()
+    packs = on_cpu and not compile and torch.backends.mkldnn.is_available()
+    # torch chooses oneDNN for an LSTM whose input is in float32 and rounds the input
+    # afterwards. On processors without AVX-512, oneDNN then fails.
+    onednn_fails = on_cpu and rounded and _onednn_has_bfloat16() is False
 
     def methods(module: nn.Module) -> Methods:
-        if without_lstm and isinstance(module, nn.LSTM):
+        if onednn_fails and isinstance(module, nn.LSTM):
             return {"forward": _in_float32(module)}
         return pack(module, dtype) if packs else {}
 
@@ -122,7 +117,6 @@ def ready(
         run = torch.compile(model) if compile else model
 
         def forward(mixture: Tensor) -> Tensor:
-            rounded = dtype is not torch.float32
             with torch.inference_mode(), torch.autocast(device.type, dtype, rounded):
                 return run(mixture).float()
 
@@ -133,19 +127,13 @@ def reuse_memory() -> None:
     """Make the process keep the memory of its large tensors from one step to the next.
 
     Otherwise the allocator of Linux returns it to the system each time and fetches it
-    again page by page, which takes a third of a training step on the CPU. On other
-    systems this does nothing.
+    again page by page, which takes a third of a training step on the CPU.
     """
     with contextlib.suppress(OSError, AttributeError):  # no glibc, or another system
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for option, value in (_NO_MMAP, _NEVER_TRIM, _GROW):
+        # Options in malloc.h: no mmap, never trim, bytes that are requested at once
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):
             mallopt(option, value)
-
-
-# Options of glibc's mallopt (malloc.h), each with its value
-_NO_MMAP = (-4, 0)
-_NEVER_TRIM = (-1, 2**31 - 1)
-_GROW = (-2, 2**28)  # bytes that the process requests at once
 
 
 def has_fast_bfloat16() -> bool:
@@ -172,15 +160,6 @@ def _onednn_has_bfloat16() -> bool | None:
     return None if answer is None else answer()
 
 
-def _has_bfloat16_lstm() -> bool:
-    """Whether autocast may round an LSTM whose input is in float32.
-
-    torch chooses oneDNN for such an input and rounds it afterwards. On processors
-    without AVX-512, oneDNN then fails for an LSTM, but not for convolutions.
-    """
-    return _onednn_has_bfloat16() is not False
-
-
 def _in_float32(module: nn.LSTM) -> Callable[..., Any]:
     def forward(x: Tensor, *states: Any) -> Any:
         with torch.autocast(x.device.type, enabled=False):
@@ -194,37 +173,31 @@ def _replaced(
     model: nn.Module, methods: Callable[[nn.Module], Methods]
 ) -> Iterator[None]:
     """Replace methods of the model's parts, and restore them at the end."""
-    before: list[tuple[nn.Module, str, Any]] = []
+    with torch.no_grad():
+        changes = [(vars(module), methods(module)) for module in model.modules()]
+    # A part has replaced methods already if `ready` is entered twice.
+    before = [{name: own[name] for name in new if name in own} for own, new in changes]
+    for own, new in changes:
+        own.update(new)
     try:
-        with torch.no_grad():
-            for module in model.modules():
-                for name, other in methods(module).items():
-                    # It has one already if `ready` is entered twice.
-                    before.append((module, name, module.__dict__.get(name)))
-                    module.__dict__[name] = other
         yield
     finally:
-        for module, name, method in reversed(before):
-            if method is None:
-                del module.__dict__[name]  # the method of its class is used again
-            else:
-                module.__dict__[name] = method
+        for (own, new), old in zip(changes, before, strict=True):
+            for name in new:
+                del own[name]  # the method of its class is used again
+            own.update(old)
 
 
-def _check_precision(dtype: torch.dtype, device: torch.device) -> None:
-    if device.type != "cpu" or dtype is torch.float32:
-        return
+def _check_cpu(dtype: torch.dtype, compile: bool) -> None:
+    """Raise an error for what this CPU or machine lacks."""
     if dtype is torch.float16:
         raise InputError(
             "precision float16 needs a GPU. On the CPU, use bfloat16 or float32."
         )
-    if not has_fast_bfloat16():
+    if dtype is torch.bfloat16 and not has_fast_bfloat16():
         text = "precision bfloat16 is slow here: this CPU has no instructions for it"
         warnings.warn(text, MssEduWarning, stacklevel=4)
-
-
-def _check_compiler(device: torch.device) -> None:
-    if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
+    if compile and not any(shutil.which(name) for name in COMPILERS):
         raise SetupError(
             "compile needs a C++ compiler, and there is none. Install one (Debian: "
             "apt-get install g++), or leave compile off."
@@ -234,32 +207,38 @@ def _check_compiler(device: torch.device) -> None:
 # ---- packed layers ------------------------------------------------------------------
 
 
-def pack(module: nn.Module, dtype: torch.dtype) -> dict[str, Callable[..., Tensor]]:
+def pack(module: nn.Module, dtype: torch.dtype) -> Methods:
     """The methods of a module that have a faster form, by name; empty if none has.
 
     Args:
-        module: on the CPU, in eval mode, with its final weights.
+        module: on the CPU, in eval mode, with its final weights, which are copied.
         dtype: of matrix products and convolutions, and of their results.
     """
     if isinstance(module, DConv):
         return {"forward": _dconv(module, dtype)}
-    if isinstance(module, EncoderLayer) and _has_no_norm(module):
+    if isinstance(module, EncoderLayer) and isinstance(module.norm1, nn.Identity):
         return {"forward": _encoder(module, dtype)}
-    if isinstance(module, DecoderLayer) and _has_no_norm(module):
-        return {"gather": _gather(module, dtype), "grow": _grow(module, dtype)}
     if isinstance(module, LastConvolution):
-        return {"grow": _grow(module, dtype)}
+        methods: Methods = {"grow": _grow(module, dtype)}
+        if isinstance(module, DecoderLayer) and isinstance(module.norm1, nn.Identity):
+            gated = _gated(module.rewrite, dtype)
+            methods["gather"] = lambda x, skip: along_time(
+                module.dconv, gated(x + skip)
+            )
+        return methods
     if isinstance(module, Attention):
         return {"forward": _attention(module, dtype)}
     if isinstance(module, FrequencyEmbedding):
-        return {"forward": _embedding(module, dtype)}
+        vectors = FrequencyEmbedding.forward(module, torch.zeros(1, 1, 1, 1)).detach()
+        return {"forward": partial(torch.add, vectors.to(dtype))}
     if type(module) is nn.Linear:
-        return {"forward": _rows(module.weight, module.bias, dtype)}
+        weight = module.weight[:, :, None]
+        return {"forward": _rows(_convolution(weight, module.bias, dtype))}
     return {}
 
 
-def _has_no_norm(module: EncoderLayer | DecoderLayer) -> bool:
-    return isinstance(module.norm1, nn.Identity)
+def _packed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _convolution(
@@ -272,33 +251,31 @@ def _convolution(
 ) -> Step:
     """A convolution over time, or over bins and time, with a packed result."""
     flat = weight.ndim == 3  # over time only: an image of one bin
-    kernel = weight.unsqueeze(2) if flat else weight
-    kernel = kernel.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    kernel = _packed((weight.unsqueeze(2) if flat else weight).detach(), dtype)
     offset = None if bias is None else bias.detach().to(dtype)
     if flat:
         stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
 
     def run(x: Tensor) -> Tensor:
-        x = x.unsqueeze(2) if flat else x
-        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        x = _packed(x.unsqueeze(2) if flat else x, dtype)
         y = F.conv2d(x, kernel, offset, stride, padding, dilation)
         return y.squeeze(2) if flat else y
 
     return run
 
 
-def _of(layer: Any, dtype: torch.dtype) -> Step:
-    sizes = (layer.stride, layer.padding, layer.dilation)
-    return _convolution(layer.weight, layer.bias, dtype, *sizes)
+def _parts(
+    n: int, weight: Tensor, bias: Tensor, dtype: torch.dtype, *sizes: tuple[int, ...]
+) -> list[Step]:
+    """A convolution as n, each with a share of the channels out."""
+    shares = zip(weight.chunk(n), bias.chunk(n), strict=True)
+    return [_convolution(share, offset, dtype, *sizes) for share, offset in shares]
 
 
 def _gated(layer: Any, dtype: torch.dtype) -> Step:
     """A convolution and GLU."""
     sizes = (layer.stride, layer.padding, layer.dilation)
-    value, gate = (
-        _convolution(weight, bias, dtype, *sizes)
-        for weight, bias in zip(layer.weight.chunk(2), layer.bias.chunk(2), strict=True)
-    )
+    value, gate = _parts(2, layer.weight, layer.bias, dtype, *sizes)
 
     def run(x: Tensor) -> Tensor:
         x = x.to(dtype)
@@ -307,9 +284,8 @@ def _gated(layer: Any, dtype: torch.dtype) -> Step:
     return run
 
 
-def _rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Step:
-    """A linear layer: (…, width) -> (…, width_out)."""
-    convolve = _convolution(weight[:, :, None], bias, dtype)
+def _rows(convolve: Step) -> Step:
+    """A convolution with a kernel of 1, as a linear layer: (…, in) -> (…, out)."""
 
     def run(x: Tensor) -> Tensor:
         y = convolve(x.reshape(1, -1, x.shape[-1]).mT).mT
@@ -337,17 +313,13 @@ def _branch(layer: Any, dtype: torch.dtype) -> Step:
     are g / std, 1 / std and mean / std.
     """
     narrow, norm, gelu, *inner, wide, norm_out, _, scale = layer
-    convolve = _of(narrow, dtype)
+    sizes = (narrow.stride, narrow.padding, narrow.dilation)
+    convolve = _convolution(narrow.weight, narrow.bias, dtype, *sizes)
     weight, bias = wide.weight.detach()[:, :, 0], wide.bias.detach()
     factor = torch.cat([scale.scale, torch.ones_like(scale.scale)]).detach()
     gain, shift = norm_out.weight * factor, norm_out.bias * factor
     columns = [weight * gain[:, None], (bias * gain)[:, None], -gain[:, None]]
-    value, gate = (
-        _convolution(part[:, :, None], offset, dtype)
-        for part, offset in zip(
-            torch.cat(columns, dim=1).chunk(2), shift.chunk(2), strict=True
-        )
-    )
+    value, gate = _parts(2, torch.cat(columns, dim=1)[:, :, None], shift, dtype)
     squares = weight.T @ weight
 
     def run(x: Tensor) -> Tensor:
@@ -374,8 +346,10 @@ def _branch(layer: Any, dtype: torch.dtype) -> Step:
 
 
 def _encoder(module: EncoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
-    convolve, gated = _of(module.conv, dtype), _gated(module.rewrite, dtype)
-    gelu_ = torch.ops.aten.gelu_
+    conv: Any = module.conv
+    sizes = (conv.stride, conv.padding, conv.dilation)
+    convolve = _convolution(conv.weight, conv.bias, dtype, *sizes)
+    gated = _gated(module.rewrite, dtype)
 
     def forward(x: Tensor, other: Tensor | None = None) -> Tensor:
         if not module.freq:
@@ -384,18 +358,9 @@ def _encoder(module: EncoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
         x = convolve(x)
         if other is not None:
             x = x + other.reshape(x.shape)
-        return gated(along_time(module.dconv, gelu_(x)))
+        return gated(along_time(module.dconv, torch.ops.aten.gelu_(x)))
 
     return forward
-
-
-def _gather(module: DecoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
-    gated = _gated(module.rewrite, dtype)
-
-    def gather(x: Tensor, skip: Tensor) -> Tensor:
-        return along_time(module.dconv, gated(x + skip))
-
-    return gather
 
 
 def _grow(module: LastConvolution, dtype: torch.dtype) -> Callable[..., Tensor]:
@@ -410,15 +375,8 @@ def _grow(module: LastConvolution, dtype: torch.dtype) -> Callable[..., Tensor]:
 
 
 def _transposed_2d(layer: Any, dtype: torch.dtype) -> Step:
-    packed = torch.channels_last
-    kernel = layer.weight.detach().to(dtype).contiguous(memory_format=packed)
-    bias = layer.bias.detach().to(dtype)
-
-    def run(x: Tensor) -> Tensor:
-        x = x.to(dtype).contiguous(memory_format=packed)
-        return F.conv_transpose2d(x, kernel, bias, layer.stride)
-
-    return run
+    kernel, bias = _packed(layer.weight.detach(), dtype), layer.bias.detach().to(dtype)
+    return lambda x: F.conv_transpose2d(_packed(x, dtype), kernel, bias, layer.stride)
 
 
 def _transposed_1d(layer: Any, dtype: torch.dtype) -> Step:
@@ -430,29 +388,13 @@ def _transposed_1d(layer: Any, dtype: torch.dtype) -> Step:
     halves = torch.stack([layer.weight[..., stride:], layer.weight[..., :stride]])
     kernel = rearrange(halves, "half c out new -> (new out) c half")
     convolve = _convolution(kernel, layer.bias.repeat(stride), dtype, padding=(1,))
-
-    def run(x: Tensor) -> Tensor:
-        return rearrange(convolve(x), "b (new c) m -> b c (m new)", new=stride)
-
-    return run
-
-
-def _embedding(module: FrequencyEmbedding, dtype: torch.dtype) -> Step:
-    zeros = torch.zeros(1, 1, 1, 1)
-    vectors = FrequencyEmbedding.forward(module, zeros).detach().to(dtype)
-
-    def forward(x: Tensor) -> Tensor:
-        return x + vectors
-
-    return forward
+    return lambda x: rearrange(convolve(x), "b (new c) m -> b c (m new)", new=stride)
 
 
 def _attention(module: Attention, dtype: torch.dtype) -> Callable[..., Tensor]:
-    parts = zip(
-        module.in_proj_weight.chunk(3), module.in_proj_bias.chunk(3), strict=True
-    )
-    to_q, to_k, to_v = (_rows(weight, bias, dtype) for weight, bias in parts)
-    width = len(module.in_proj_bias) // 3 // module.n_heads
+    weight, bias = module.in_proj_weight[:, :, None], module.in_proj_bias
+    to_q, to_k, to_v = map(_rows, _parts(3, weight, bias, dtype))
+    width = len(bias) // 3 // module.n_heads
 
     def heads(x: Tensor) -> Tensor:
         return rearrange(x, "b m (h d) -> b h m d", d=width).contiguous()

@@ -16,20 +16,21 @@ then the blocks wait in a temporary file. Notebook: 12.
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from mssedu.audio.files import write_json
 from mssedu.audio.stream import Reader, Spool, resample_blocks
 from mssedu.audio.tensors import match_channels
 from mssedu.audio.writer import AudioWriter
 from mssedu.errors import MssEduWarning
-from mssedu.models.contract import ModelConfig, config_of, device_of, stem_bandwidth_hz
-from mssedu.separation.chunks import Progress, plan_chunks, with_segment
+from mssedu.models.contract import config_of, device_of, stem_bandwidth_hz
+from mssedu.separation.chunks import Progress, plan_chunks
 from mssedu.separation.config import (
     Clip,
     Consistency,
@@ -46,12 +47,9 @@ from mssedu.separation.config import (
     Window,
 )
 from mssedu.separation.record import LevelMeter, SeamMeter, Separation, peak_memory_mb
-from mssedu.separation.refine import output_names
-from mssedu.separation.song import Song, fill, is_finished, track_name
+from mssedu.separation.song import Song
 from mssedu.separation.tensors import estimate_blocks, with_fallback
 from mssedu.weights.checkpoint import weights_sha256
-
-ZEROS = 2**16  # samples of a block of silence
 
 
 def separate_file(
@@ -180,141 +178,101 @@ def separate_file(
         precision=precision,
         compile=compile,
     )
-    job = Job.of(model, Path(path), Path(out_dir), files, config, track)
-    return run_job(model, job, device=device, progress=progress)
+    song = Song(model, Path(path), Path(out_dir), files, config, track)
+    return separate_song(model, song, device=device, progress=progress)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One song to separate, and where its stems are written."""
-
-    track: str
-    path: Path
-    out_dir: Path
-    files: FileConfig
-    config: SeparateConfig
-    outputs: dict[str, Path]  # stem -> file
-    report: Path
-
-    @classmethod
-    def of(
-        cls,
-        model: nn.Module,
-        path: Path,
-        out_dir: Path,
-        files: FileConfig,
-        config: SeparateConfig,
-        track: str | None = None,
-    ) -> "Job":
-        """The job for a file; an InputError for a template that is no path.
-
-        Args:
-            track: name for the template; None: the file's name without suffix.
-        """
-        track = track or track_name(path)
-        names = {"track": track, "trackext": path.suffix[1:]}
-        names["model"] = type(model).__name__.lower()
-        stems = output_names(config, tuple(config_of(model).stems))
-
-        def place(stem: str, ext: str) -> Path:
-            return out_dir / fill(files.template, stem=stem, ext=ext, **names)
-
-        outputs = {stem: place(stem, files.ext) for stem in stems}
-        report = place("separation", "json")
-        return cls(track, path, out_dir, files, config, outputs, report)
-
-    def is_finished(self) -> bool:
-        """Whether to skip it; an AudioFileError if output exists that must stay."""
-        return is_finished([*self.outputs.values(), self.report], self.files.exists)
-
-    def open(self, model_config: ModelConfig) -> tuple[Song, SeparateConfig]:
-        """The song, checked, and the config with its own seed and chunk length."""
-        song = Song.open(self.path, self.files)
-        samples = song.length(model_config.sample_rate)
-        return song, with_segment(song.seeded(self.config), model_config, samples)
-
-
-def run_job(
+def separate_song(
     model: nn.Module,
-    job: Job,
+    song: Song,
     *,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Separation | None:
-    """Do the work of `separate_file`, with all options in a job."""
+    """Do the work of `separate_file`, with all options in a song."""
     started = time.perf_counter()
     if device is not None:
         model.to(device)
-    if job.is_finished():
+    if song.is_finished():
         return None
-    song, config = job.open(config_of(model))
     if song.scan.peak == 0:
-        warnings.warn(f"{job.path}: the input is silent", MssEduWarning, stacklevel=3)
-    job.report.unlink(missing_ok=True)  # it is the sign that all stems are complete
+        warnings.warn(f"{song.path}: the input is silent", MssEduWarning, stacklevel=3)
+    song.record.unlink(missing_ok=True)  # it is the sign that all stems are complete
 
-    def run(config: SeparateConfig) -> _Done:
-        return _separate(model, song, job, config, progress)
+    def run(config: SeparateConfig) -> Separation:
+        return _separate(model, song, config, progress, started)
 
-    done = with_fallback(run, model, config)
-    report = _report(model, song, job, done, time.perf_counter() - started)
-    report.save(job.report)
-    return report
-
-
-@dataclass
-class _Done:
-    """Measurements of a separation, complete when the stems are written."""
-
-    config: SeparateConfig  # as used in the end
-    sample_rate: int
-    channels: int
-    seams: SeamMeter
-    levels: LevelMeter = field(default_factory=LevelMeter)
-    gain: float = 1.0
+    record = with_fallback(run, model, song.settings())
+    write_json(song.record, asdict(record))
+    return record
 
 
 def _separate(
     model: nn.Module,
     song: Song,
-    job: Job,
     config: SeparateConfig,
     progress: Progress | None,
-) -> _Done:
+    started: float,
+) -> Separation:
     """Separate a song and write its stems, all of them or none."""
-    model_config, files = config_of(model), job.files
-    rate = song.scan.sample_rate
-    if files.out_rate == "model":
-        rate = model_config.sample_rate
-    channels = song.channels
-    if files.keep_stereo:
-        channels = max(channels, model_config.channels)
+    model_config, scan = config_of(model), song.scan
     chunks = plan_chunks(model_config, song.length(model_config.sample_rate), config)
-    done = _Done(config, rate, channels, SeamMeter(chunks.seams))
-    if song.scan.peak == 0:
-        blocks = _silence(song.length(rate), len(job.outputs), channels)
-    else:
-        blocks = _estimates(model, song, done, progress)
-    blocks = _completed(blocks, song, done, len(job.outputs))
-    _write(blocks, song.length(rate), job, done)
-    return done
-
-
-def _silence(samples: int, n_stems: int, channels: int) -> Iterator[Tensor]:
-    for start in range(0, samples, ZEROS):
-        yield torch.zeros(n_stems, channels, min(ZEROS, samples - start))
+    seams, levels = SeamMeter(chunks.seams), LevelMeter()
+    blocks = _estimates(model, song, config, seams, progress)
+    if scan.peak == 0:
+        silence = song.blocks(song.sample_rate, song.channels)
+        blocks = (block.expand(len(song.outputs), -1, -1) for block in silence)
+    gain = _write(_completed(blocks, song, levels), song, config.seed, levels)
+    samples, device = song.length(song.sample_rate), device_of(model)
+    paths = song.outputs.items()
+    settings = asdict(config) | asdict(song.files)
+    seconds = samples / song.sample_rate
+    return Separation(
+        track=song.track,
+        input=str(song.path),
+        input_sha256=scan.sha256,
+        model=type(model).__name__,
+        weights_sha256=weights_sha256(model),
+        stems={stem: path.relative_to(song.out_dir).as_posix() for stem, path in paths},
+        sample_rate=song.sample_rate,
+        channels=song.channels,
+        samples=samples,
+        song_seconds=round(scan.total_samples / scan.sample_rate, 3),
+        segment=settings.pop("segment") or 0.0,
+        seed=settings.pop("seed"),
+        settings=settings,
+        device=str(device),
+        gain_db=round(20 * math.log10(gain), 3),
+        input_peak=scan.peak,
+        peak=levels.peak,
+        n_clipped=levels.n_over if song.files.clip in ("clamp", "tanh") else 0,
+        sum_residual_db=None if config.stems else levels.residual_db,
+        seam_db=seams.db,
+        bandwidth_hz=min(stem_bandwidth_hz(model_config), song.sample_rate / 2),
+        speed=round(seconds / (time.perf_counter() - started), 2),
+        peak_memory_mb=peak_memory_mb(device),
+    )
 
 
 def _estimates(
-    model: nn.Module, song: Song, done: _Done, progress: Progress | None
+    model: nn.Module,
+    song: Song,
+    config: SeparateConfig,
+    seams: SeamMeter,
+    progress: Progress | None,
 ) -> Iterator[Tensor]:
     """The model's stems, at the rate and channels of the output files."""
-    model_config, left = config_of(model), song.length(done.sample_rate)
+    model_config, left = config_of(model), song.length(song.sample_rate)
     rate, samples = model_config.sample_rate, song.length(model_config.sample_rate)
-    read = Reader(song.blocks(rate, model_config.channels)).read
-    blocks = estimate_blocks(model, read, samples, done.config, progress)
-    watched = _watched(blocks, done.seams.add)
-    for block in resample_blocks(watched, rate, done.sample_rate, samples):
-        part = match_channels(block, done.channels)[..., :left]
+
+    def measured() -> Iterator[Tensor]:
+        read = Reader(song.blocks(rate, model_config.channels)).read
+        for block in estimate_blocks(model, read, samples, config, progress):
+            seams.add(block)
+            yield block
+
+    for block in resample_blocks(measured(), rate, song.sample_rate, samples):
+        part = match_channels(block, song.channels)[..., :left]
         left -= part.shape[-1]
         if part.shape[-1]:
             yield part
@@ -322,103 +280,58 @@ def _estimates(
         yield torch.zeros(*part.shape[:-1], left)
 
 
-def _watched(
-    blocks: Iterable[Tensor], watch: Callable[[Tensor], None]
-) -> Iterator[Tensor]:
-    for block in blocks:
-        watch(block)
-        yield block
-
-
 def _completed(
-    blocks: Iterable[Tensor], song: Song, done: _Done, n_stems: int
+    blocks: Iterable[Tensor], song: Song, levels: LevelMeter
 ) -> Iterator[Tensor]:
     """The blocks, measured; with two_stems, mixture - stem is added as the second."""
-    mixture = Reader(song.blocks(done.sample_rate, done.channels))
+    mixture = Reader(song.blocks(song.sample_rate, song.channels))
     position = 0
     for block in blocks:
         end = position + block.shape[-1]
         original = mixture.read(position, end)
-        if len(block) < n_stems:
+        if len(block) < len(song.outputs):
             block = torch.cat([block, original - block])
-        done.levels.add(block, original)
+        levels.add(block, original)
         yield block
         position = end
 
 
-def _write(blocks: Iterable[Tensor], samples: int, job: Job, done: _Done) -> None:
-    """Write the stems, all with one gain if an integer format needs it."""
-    files, divisor = job.files, 1.0
+def _write(
+    blocks: Iterable[Tensor], song: Song, seed: int, levels: LevelMeter
+) -> float:
+    """Write the stems, and return their gain: below 1 if an integer format needs it."""
+    files, samples = song.files, song.length(song.sample_rate)
     writers = []  # opened before the long work: they check what the format can hold
-    for number, path in enumerate(job.outputs.values()):
+    for number, path in enumerate(song.outputs.values()):
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = AudioWriter(
             path,
-            done.sample_rate,
-            done.channels,
+            song.sample_rate,
+            song.channels,
             samples,
             subtype=files.subtype,
             bitrate=files.bitrate,
             # Each stem has noise of its own; equal noise would add up in their sum.
-            dither_seed=done.config.seed + number if files.dither else None,
+            dither_seed=seed + number if files.dither else None,
         )
         writers.append(writer)
-    job.report.parent.mkdir(parents=True, exist_ok=True)
+    song.record.parent.mkdir(parents=True, exist_ok=True)
+    divisor = 1.0
     with ExitStack() as stack:
         if files.clip == "rescale" and files.subtype != "float32":
-            axes = (len(job.outputs), done.channels)
-            spool = stack.enter_context(Spool(job.report.parent, axes))
+            axes = (len(song.outputs), song.channels)
+            spool = stack.enter_context(Spool(song.record.parent, axes))
             for block in blocks:
                 spool.write(block)
-            blocks, divisor = spool.blocks(), max(done.levels.peak, 1.0)
-        done.gain = 1 / divisor
+            blocks, divisor = spool.blocks(), max(levels.peak, 1.0)
         for writer in writers:
             stack.enter_context(writer)
         for block in blocks:
-            block = _clipped(block / divisor, files.clip)
+            block = block / divisor
+            if files.clip == "clamp":
+                block = block.clamp(-1, 1)
+            elif files.clip == "tanh":
+                block = block.tanh()
             for writer, stem in zip(writers, block, strict=True):
                 writer.write(stem)
-
-
-def _clipped(block: Tensor, clip: str) -> Tensor:
-    if clip == "clamp":
-        return block.clamp(-1, 1)
-    return block.tanh() if clip == "tanh" else block
-
-
-def _report(
-    model: nn.Module, song: Song, job: Job, done: _Done, seconds: float
-) -> Separation:
-    config, files, scan = done.config, job.files, song.scan
-    samples = song.length(done.sample_rate)
-    settings = asdict(config) | asdict(files)
-    device = device_of(model)
-    clips = files.clip in ("clamp", "tanh")
-    return Separation(
-        track=job.track,
-        input=str(song.path),
-        input_sha256=scan.sha256,
-        model=type(model).__name__,
-        weights_sha256=weights_sha256(model),
-        stems={
-            stem: path.relative_to(job.out_dir).as_posix()
-            for stem, path in job.outputs.items()
-        },
-        sample_rate=done.sample_rate,
-        channels=done.channels,
-        samples=samples,
-        song_seconds=round(scan.total_samples / scan.sample_rate, 3),
-        segment=config.segment or 0.0,
-        settings={k: v for k, v in settings.items() if k not in ("segment", "seed")},
-        device=str(device),
-        gain_db=round(20 * math.log10(done.gain), 3),
-        input_peak=scan.peak,
-        peak=done.levels.peak,
-        n_clipped=done.levels.n_over if clips else 0,
-        sum_residual_db=None if config.stems else done.levels.residual_db,
-        seam_db=done.seams.db,
-        bandwidth_hz=min(stem_bandwidth_hz(config_of(model)), done.sample_rate / 2),
-        speed=round(samples / done.sample_rate / seconds, 2),
-        peak_memory_mb=peak_memory_mb(device),
-        seed=config.seed,
-    )
+    return 1 / divisor

@@ -1,21 +1,19 @@
 """separation.json, and the meters that fill it while the blocks pass.
 
-The file is written last, beside the stems: it is the sign that they are complete. Its
-content can be checked, and with its seed the separation can be repeated. The meters
-keep no more than a moment of the song.
+The file is written last, beside the stems: it is the sign that they are complete. With
+its seed the separation can be repeated. The meters keep no more than a moment of the
+song.
 """
 
 import math
 import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import mssedu
-from mssedu.audio.files import write_json
 
 SEAM_WIDTH = 256  # samples before and after a seam, with which it is compared
 
@@ -52,10 +50,6 @@ class Separation:
     seed: int  # of shifts and dither: the option, mixed with the file's content
     mssedu: str = mssedu.__version__
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
-        write_json(path, asdict(self))
-
 
 @dataclass
 class LevelMeter:
@@ -67,12 +61,7 @@ class LevelMeter:
     residual_energy: float = 0.0
 
     def add(self, estimate: Tensor, mixture: Tensor) -> None:
-        """Measure a block.
-
-        Args:
-            estimate: (stems, channels, n).
-            mixture: (channels, n).
-        """
+        """Measure a block: (stems, channels, n), and the same of the mixture."""
         size = estimate.abs()
         self.peak = max(self.peak, float(size.max()))
         self.n_over += int((size > 1).sum())
@@ -85,8 +74,7 @@ class LevelMeter:
         """Energy of mixture - sum of stems over the mixture's, dB; None: silence."""
         if self.mixture_energy == 0:
             return None
-        share = self.residual_energy / self.mixture_energy
-        return round(10 * math.log10(max(share, 1e-30)), 2)
+        return _db(self.residual_energy / self.mixture_energy)
 
 
 @dataclass
@@ -112,24 +100,21 @@ class SeamMeter:
             first = self.seams.pop(0) - SEAM_WIDTH - 2
             if first >= begin:
                 piece = self.tail[..., first - begin :][..., : 2 * SEAM_WIDTH + 2]
-                self._compare(piece)
+                rough = piece.double().diff(n=2).square().flatten(0, -2).mean(0)
+                before, seam, after = rough.split([SEAM_WIDTH, 2, SEAM_WIDTH - 2])
+                around = torch.cat([before, after]).mean()
+                if around > 0:
+                    self.ratios.append(float(seam.mean() / around))
         self.tail = self.tail[..., -(2 * SEAM_WIDTH + 2) :].clone()
-
-    def _compare(self, piece: Tensor) -> None:
-        rough = piece.double().diff(n=2).square().flatten(0, -2).mean(0)
-        seam = rough[SEAM_WIDTH : SEAM_WIDTH + 2].mean()
-        around = torch.cat([rough[:SEAM_WIDTH], rough[SEAM_WIDTH + 2 :]]).mean()
-        if around > 0:
-            self.ratios.append(float(seam / around))
 
     @property
     def db(self) -> float | None:
         """Mean over the seams, dB: 0 if they are like the rest; None: no seams."""
-        if not self.ratios:
-            return None
-        return round(
-            10 * math.log10(max(sum(self.ratios) / len(self.ratios), 1e-30)), 2
-        )
+        return _db(sum(self.ratios) / len(self.ratios)) if self.ratios else None
+
+
+def _db(ratio: float) -> float:
+    return round(10 * math.log10(max(ratio, 1e-30)), 2)
 
 
 def peak_memory_mb(device: torch.device) -> float | None:

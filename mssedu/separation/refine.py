@@ -12,7 +12,7 @@ All steps work on one chunk: they need the memory of a chunk, and the result is 
 for a song in memory and a song on disk. Notebook: 12.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from torch import Tensor
 from mssedu.errors import InputError, check_name
 from mssedu.masks import expectation_maximization, soft_masks
 from mssedu.models.contract import ModelConfig, stem_bandwidth_hz
-from mssedu.models.stems import WITHOUT, StemRule, resolve, stem_names
+from mssedu.models.stems import WITHOUT, resolve, stem_names
 from mssedu.separation.config import SeparateConfig
 from mssedu.spectral import istft, stft
 
@@ -31,12 +31,7 @@ N_FFT = 4096  # of the filters; their hop length is a quarter of it
 def refined(
     forward: Forward, config: SeparateConfig, model_config: ModelConfig
 ) -> Forward:
-    """The model, followed by all steps that `config` asks for.
-
-    Args:
-        forward: (batch, channels, samples) -> (batch, stems, channels, samples).
-        config: the options.
-        model_config: of the model, with stems, sample rate and bandwidth.
+    """The model `forward`, followed by all steps that `config` asks for.
 
     Returns:
         (batch, channels, samples) -> (batch, outputs, channels, samples): all stems, or
@@ -67,8 +62,17 @@ def refined(
         if config.consistency != "none":
             estimate = consistent(estimate, mixture, config.consistency)
         if config.two_stems:
-            return _two_stems(estimate, stems.index(config.two_stems), config.other)
-        return _grouped(estimate, mixture, rules, stems)
+            index = stems.index(config.two_stems)
+            one = estimate[:, index : index + 1]
+            if config.other == "minus":  # computed later, in full precision
+                return one
+            return torch.cat([one, estimate.sum(dim=1, keepdim=True) - one], dim=1)
+        outputs = []
+        for rule in rules:
+            members = [stems.index(member) for member in rule.members]
+            total = estimate[:, members].sum(dim=1)
+            outputs.append(mixture - total if rule.from_mixture else total)
+        return torch.stack(outputs, dim=1)
 
     return process
 
@@ -78,10 +82,6 @@ def augmented(forward: Forward, mixture: Tensor) -> Tensor:
 
     Swapping or inverting a mixture does the same to its sources, so each run is another
     estimate of them, and errors that the runs do not share average out.
-
-    Args:
-        forward: (batch, channels, samples) -> (batch, stems, channels, samples).
-        mixture: (batch, channels, samples); mono has no channels to swap: two runs.
     """
     estimates = [forward(mixture), -forward(-mixture)]
     if mixture.shape[1] > 1:
@@ -89,11 +89,7 @@ def augmented(forward: Forward, mixture: Tensor) -> Tensor:
     return torch.stack(estimates).mean(0)
 
 
-def wiener_filter(
-    estimate: Tensor,
-    mixture: Tensor,
-    n_iterations: int = 1,
-) -> Tensor:
+def wiener_filter(estimate: Tensor, mixture: Tensor, n_iterations: int = 1) -> Tensor:
     """Divide the mixture's spectrogram among the stems by the power of the estimates.
 
     A waveform model may add sound to a stem that the mixture does not have; after this
@@ -147,15 +143,9 @@ def filled_highs(
     """Add to each stem a share of the mixture above the model's bandwidth.
 
     Args:
-        estimate: (batch, stems, channels, samples), empty above the cutoff; for a
-            single stem, the remainder of the mixture is the second one.
-        mixture: (batch, channels, samples).
         cutoff: bandwidth over sample rate, 0 … 0.5.
         share: "average": in each frame the mean of the stem's mask below the cutoff;
             "mix_ratio": the stem's share of the magnitude of the whole chunk.
-
-    Returns:
-        the shape of `estimate`.
 
     Source: "average" is the mask extension of Spleeter (Hennequin et al. 2020).
     """
@@ -202,23 +192,3 @@ def _with_remainder(estimate: Tensor, mixture: Tensor) -> Tensor:
     if estimate.shape[1] > 1:
         return estimate
     return torch.cat([estimate, mixture[:, None] - estimate], dim=1)
-
-
-def _two_stems(estimate: Tensor, index: int, other: str) -> Tensor:
-    """One stem, and with other="add" the sum of the others."""
-    one = estimate[:, index : index + 1]
-    if other == "minus":  # computed later from the mixture, in full precision
-        return one
-    return torch.cat([one, estimate.sum(dim=1, keepdim=True) - one], dim=1)
-
-
-def _grouped(
-    estimate: Tensor, mixture: Tensor, rules: Sequence[StemRule], stems: tuple[str, ...]
-) -> Tensor:
-    """Sums of stems, or the mixture without some stems, as the rules say."""
-    outputs = []
-    for rule in rules:
-        members = [stems.index(member) for member in rule.members]
-        total = estimate[:, members].sum(dim=1)
-        outputs.append(mixture - total if rule.from_mixture else total)
-    return torch.stack(outputs, dim=1)

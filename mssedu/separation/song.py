@@ -11,19 +11,21 @@ Notebook: 12.
 import glob
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mssedu.audio.containers import READABLE_SUFFIXES
 from mssedu.audio.stream import Scan, read_blocks, resample_blocks, scan
 from mssedu.audio.tensors import match_channels, resampled_length
 from mssedu.errors import AudioFileError, InputError, check_range
+from mssedu.models.contract import config_of
+from mssedu.separation.chunks import with_segment
 from mssedu.separation.config import FileConfig, SeparateConfig
+from mssedu.separation.refine import output_names
 
-FIELDS = ("track", "stem", "ext", "trackext", "model")  # of a template
 LAYOUTS = {  # what the channels of a wav file usually are, counted from 0
     3: "left, right, center",
     4: "left, right, back left, back right",
@@ -39,31 +41,28 @@ def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
     """Music files behind names, folders and patterns, each once, and what is missing.
 
     Folders are searched with all their subfolders; patterns (*, ?, [..]) are expanded
-    here too, because the Windows shell does not.
-
-    Returns:
-        files in the order of `paths` (sorted within a folder), and names without a
-        file.
+    here too, because the Windows shell does not. The files are in the order of `paths`,
+    and sorted within a folder.
     """
+
+    def is_music(path: Path) -> bool:
+        return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+
     files: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
     missing = []
     for name in map(Path, paths):
         if name.is_dir():
-            hits = sorted(p for p in name.rglob("*") if _is_music(p))
+            hits = sorted(filter(is_music, name.rglob("*")))
         elif name.exists():
             hits = [name]
         else:
             names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
-            hits = [path for path in map(Path, sorted(names)) if _is_music(path)]
+            hits = [path for path in map(Path, sorted(names)) if is_music(path)]
         if not hits:
             missing.append(name)
         for hit in hits:
             files.setdefault(hit.resolve(), hit)
     return list(files.values()), missing
-
-
-def _is_music(path: Path) -> bool:
-    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
 
 
 def track_names(files: Iterable[Path]) -> dict[Path, str]:
@@ -97,17 +96,12 @@ def track_name(path: Path) -> str:
 def fill(template: str, **names: str) -> Path:
     """Path of a stem below the output folder.
 
-    Args:
-        template: with {stem}, and any other of `FIELDS`.
-        **names: a value for each of `FIELDS`.
-
     Raises:
         InputError: no {stem}, an unknown {name}, or not a relative path.
 
     Example:
-        >>> names = {"track": "song", "trackext": "mp3", "model": "htdemucs"}
-        >>> fill("{track} {stem}.{ext}", stem="bass", ext="wav", **names).as_posix()
-        'song bass.wav'
+        >>> fill("{track} {stem}.{ext}", track="a", stem="bass", ext="wav").as_posix()
+        'a bass.wav'
     """
     try:
         path = Path(template.format(**names))
@@ -122,69 +116,110 @@ def fill(template: str, **names: str) -> Path:
     return path
 
 
-def is_finished(outputs: Iterable[Path], exists: str) -> bool:
-    """Whether a track needs no work, because all its output exists.
-
-    Args:
-        outputs: the files of a track with separation.json, which is written last.
-        exists: "refuse", "skip" or "overwrite".
-
-    Raises:
-        AudioFileError: output exists, and `exists` is "refuse".
-    """
-    outputs = list(outputs)
-    present = [path for path in outputs if path.exists()]
-    if exists == "skip":
-        return len(present) == len(outputs)
-    if present and exists == "refuse":
-        raise AudioFileError(
-            f"{present[0]} exists. Choose another folder, or --exists overwrite or "
-            "--exists skip."
-        )
-    return False
-
-
 # ---- one song -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Song:
-    """A file, or a part of it: its format is checked, and its samples stay on disk."""
+    """A file to separate, and where its stems are written; its samples stay on disk.
 
-    path: Path
-    files: FileConfig
-    scan: Scan
-    channels: int  # after `files.channels` and `files.downmix`
+    The file is read and checked when `scan` is first used.
 
-    @classmethod
-    def open(cls, path: Path, files: FileConfig) -> Self:
-        """Read a file once from start to end, and check it.
+    Args:
+        track: name for the template; None: the file's name without suffix.
+
+    Raises:
+        InputError: a stem that the model lacks, or a template that is no path.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        path: Path,
+        out_dir: Path,
+        files: FileConfig,
+        config: SeparateConfig,
+        track: str | None = None,
+    ) -> None:
+        self.path, self.out_dir, self.files, self.config = path, out_dir, files, config
+        self.track = track or track_name(path)
+        self.model_config = config_of(model)
+        names = {"track": self.track, "trackext": path.suffix[1:]}
+        names["model"] = type(model).__name__.lower()
+
+        def place(stem: str, ext: str) -> Path:
+            return out_dir / fill(files.template, stem=stem, ext=ext, **names)
+
+        stems = output_names(config, tuple(self.model_config.stems))
+        self.outputs = {stem: place(stem, files.ext) for stem in stems}
+        self.record = place("separation", "json")
+
+    def is_finished(self) -> bool:
+        """Whether to skip the song; an AudioFileError for output that must stay."""
+        outputs = [*self.outputs.values(), self.record]
+        present = [path for path in outputs if path.exists()]
+        if present and self.files.exists == "refuse":
+            raise AudioFileError(
+                f"{present[0]} exists. Choose another folder, or --exists overwrite or "
+                "--exists skip."
+            )
+        return self.files.exists == "skip" and present == outputs
+
+    @cached_property
+    def scan(self) -> Scan:
+        """Length, peak and hash of the file.
 
         Raises:
             AudioFileError: the file is missing, or cannot be decoded.
             InputError: NaN or Inf in it, or more channels than a model can have.
         """
+        files = self.files
         measured = scan(
-            path,
+            self.path,
             start_seconds=files.start_seconds,
             duration_seconds=files.duration_seconds,
         )
-        if measured.first_nonfinite is not None and files.nonfinite == "refuse":
-            first = measured.first_nonfinite
+        first = measured.first_nonfinite
+        if first is not None and files.nonfinite == "refuse":
             raise InputError(
-                f"{path} has {measured.n_nonfinite} NaN or Inf values, the first at "
-                f"sample {first} ({first / measured.sample_rate:.3f} s). Find out "
+                f"{self.path} has {measured.n_nonfinite} NaN or Inf values, the first "
+                f"at sample {first} ({first / measured.sample_rate:.3f} s). Find out "
                 "where they come from, or replace them by zeros with nonfinite='zero'."
             )
-        return cls(path, files, measured, _channels(path, measured.channels, files))
+        for channel in files.channels:
+            highest = measured.channels - 1
+            check_range("channels", channel, 0, highest, where=str(self.path))
+        channels = len(files.channels) or measured.channels
+        if channels > 2 and not files.downmix:
+            layout = f" (usually {LAYOUTS[channels]})" if channels in LAYOUTS else ""
+            raise InputError(
+                f"{self.path} has {channels} channels{layout}, but a model needs mono "
+                "or stereo. Choose two of them with channels=(0, 1), or their mean "
+                "with downmix."
+            )
+        return measured
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the stems."""
+        files = self.files
+        used = 1 if files.downmix else len(files.channels) or self.scan.channels
+        return max(used, self.model_config.channels) if files.keep_stereo else used
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the stems, Hz."""
+        of_model = self.files.out_rate == "model"
+        return self.model_config.sample_rate if of_model else self.scan.sample_rate
 
     def length(self, sample_rate: int) -> int:
-        """Number of samples at another rate."""
+        """Number of samples at a sample rate in Hz."""
         return resampled_length(self.scan.samples, self.scan.sample_rate, sample_rate)
 
-    def seeded(self, config: SeparateConfig) -> SeparateConfig:
-        """The config with the song's own seed, so that songs get different shifts."""
-        return replace(config, seed=config.seed ^ int(self.scan.sha256[:8], 16))
+    def settings(self) -> SeparateConfig:
+        """The config with the chunk length, and a seed that differs between songs."""
+        seed = self.config.seed ^ int(self.scan.sha256[:8], 16)
+        samples = self.length(self.model_config.sample_rate)
+        return with_segment(replace(self.config, seed=seed), self.model_config, samples)
 
     def blocks(self, sample_rate: int, channels: int) -> Iterator[Tensor]:
         """The song in blocks (channels, n), at a sample rate in Hz."""
@@ -195,7 +230,7 @@ class Song:
         )
         matched = (match_channels(self._select(block), channels) for block in blocks)
         rate, samples = self.scan.sample_rate, self.scan.samples
-        yield from resample_blocks(matched, rate, sample_rate, samples)
+        return resample_blocks(matched, rate, sample_rate, samples)
 
     def _select(self, block: Tensor) -> Tensor:
         """The chosen channels of a block, or their mean."""
@@ -204,20 +239,3 @@ class Song:
         if self.files.channels:
             block = block[list(self.files.channels)]
         return block.mean(0, keepdim=True) if self.files.downmix else block
-
-
-def _channels(path: Path, channels: int, files: FileConfig) -> int:
-    """How many of the file's channels are used; an InputError if too many."""
-    for channel in files.channels:
-        check_range("channels", channel, 0, channels - 1, where=str(path))
-    if files.downmix:
-        return 1
-    channels = len(files.channels) or channels
-    if channels > 2:
-        layout = f" (usually {LAYOUTS[channels]})" if channels in LAYOUTS else ""
-        raise InputError(
-            f"{path} has {channels} channels{layout}, but a model needs mono or "
-            "stereo. Choose two of them with channels=(0, 1), or their mean with "
-            "downmix."
-        )
-    return channels

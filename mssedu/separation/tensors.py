@@ -7,11 +7,6 @@
 files, and never holds more than a few chunks. Both take their blocks from
 `estimate_blocks`, so both give the same numbers.
 
-    chunks    where the chunks are, and how the results are joined
-    fast      runs the model without gradients, and on the CPU in a faster form
-    refine    steps after the model: averages, Wiener filter, consistency
-    below     what happens if memory runs out
-
 If the device has too little memory, the batch is halved down to 1, then the chunk down
 to 1 s, then the model moves to the CPU; it also moves to the CPU if Apple's GPU lacks
 an operation. A warning announces each step, because it changes the speed; a shorter
@@ -21,10 +16,10 @@ the other steps start the song again. Notebook: 12.
 
 import gc
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -52,13 +47,11 @@ from mssedu.separation.fast import ready
 from mssedu.separation.refine import needed, output_names, refined
 from mssedu.weights.ensemble import Bag
 
-_NO_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
+_NO_MEMORY = re.compile(
+    "(out of|can't allocate|cannot allocate|not enough) memory", re.I
 )
 SHORTEST_SECONDS = 1.0  # a chunk is not made shorter than this
+Option = TypeVar("Option")
 Result = TypeVar("Result")
 
 
@@ -189,62 +182,44 @@ def estimate_blocks(
     """Separate a mixture block by block.
 
     Args:
-        model: as in `separate`.
         read: (begin, end) -> (channels, end - begin) of the mixture; begin never falls.
         samples: length of the mixture.
         config: options, as `with_segment` returns them.
 
     Yields:
-        blocks (outputs, channels, n), one after another. With two_stems and the
-        remainder mixture - stem, the one stem is the only output.
+        blocks (outputs, channels, n). With two_stems and the remainder mixture - stem,
+        the one stem is the only output.
     """
-    model_config = config_of(model)
-    names = needed(config, tuple(model_config.stems))
+    names = needed(config, tuple(config_of(model).stems))
     if names and isinstance(model, Bag):
         model = model.only(*names)
     with ready(model, precision=config.precision, compile=config.compile) as forward:
-        forward = _exact_if_not_finite(forward, model, config)
-        process = refined(forward, config, config_of(model))
+
+        def finite(chunks: Tensor) -> Tensor:
+            """A chunk that overflows in a low precision is computed in float32."""
+            estimate = forward(chunks)
+            if config.precision == "float32" or estimate.isfinite().all():
+                return estimate
+            text = f"NaN or Inf in {config.precision}: a chunk is computed in float32"
+            warnings.warn(text, MssEduWarning, stacklevel=2)
+            with ready(model) as exact:
+                return exact(chunks)
+
+        process = refined(finite, config, config_of(model))
+
+        def on_the_models_device(chunks: Tensor) -> Tensor:
+            parameter: Tensor = next(model.parameters(), chunks)
+            return process(chunks.to(parameter.device, parameter.dtype)).to(chunks)
+
         yield from overlap_add(
-            in_smaller_batches(_on_the_models_device(process, model)),
+            in_smaller_batches(on_the_models_device),
             read,
-            plan_chunks(model_config, samples, config),
-            model_config.sample_rate,
+            plan_chunks(config_of(model), samples, config),
+            config_of(model).sample_rate,
             batch_size=config.batch_size,
             progress=progress,
             where=type(model).__name__,
         )
-
-
-def _on_the_models_device(
-    process: Callable[[Tensor], Tensor], model: nn.Module
-) -> Callable[[Tensor], Tensor]:
-    """The process on the model's device; its input and results stay on their own."""
-
-    def run(chunks: Tensor) -> Tensor:
-        parameter: Tensor = next(model.parameters(), chunks)
-        return process(chunks.to(parameter.device, parameter.dtype)).to(chunks)
-
-    return run
-
-
-def _exact_if_not_finite(
-    forward: Callable[[Tensor], Tensor], model: nn.Module, config: SeparateConfig
-) -> Callable[[Tensor], Tensor]:
-    """A chunk that overflows in a low precision is computed once more in float32."""
-    if config.precision == "float32":
-        return forward
-
-    def run(chunks: Tensor) -> Tensor:
-        estimate = forward(chunks)
-        if estimate.isfinite().all():
-            return estimate
-        text = f"NaN or Inf in {config.precision}: a chunk is computed in float32"
-        warnings.warn(text, MssEduWarning, stacklevel=2)
-        with ready(model) as exact:
-            return exact(chunks)
-
-    return run
 
 
 # ---- if the device has too little memory --------------------------------------------
@@ -254,10 +229,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch or Python says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in _NO_MEMORY
-    )
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
 
 
 def is_unsupported(error: BaseException) -> bool:
@@ -266,18 +238,18 @@ def is_unsupported(error: BaseException) -> bool:
 
 
 def in_smaller_batches(process: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """The process; after a batch that is too large, it computes half as many at once.
-
-    Args:
-        process: (batch, …) -> (batch, …), each item independent of the others.
-    """
+    """The process; where a batch is too large, it computes half as many at once."""
     largest: float = math.inf
 
     def run(batch: Tensor) -> Tensor:
         nonlocal largest
+
+        def in_parts(size: int) -> Tensor:
+            return torch.cat([process(part) for part in batch.split(size)])
+
         while True:
             size = int(min(largest, len(batch)))
-            result = _attempt(partial(_in_parts, process, batch, size))
+            result = _attempt(in_parts, size)
             if isinstance(result, Tensor):
                 return result
             if size == 1 or not is_out_of_memory(result):
@@ -295,43 +267,35 @@ def with_fallback(
 
     Args:
         run: separates a whole song with the options of its argument.
-        model: is moved to the CPU if a chunk of one second is still too long for the
-            device. A model with a segment limit always computes its full length, so it
-            is moved at once.
+        model: is moved to the CPU if a chunk of one second is still too long.
         config: options of the first attempt, as `with_segment` returns them.
 
     Raises:
         the error of `run`: no step helped, or its reason was another one.
     """
+    # A model with a segment limit always computes its full length.
     fixed = segment_limit(config_of(model)) is not None
     while True:
-        result = _attempt(partial(run, config))
+        result = _attempt(run, config)
         if not isinstance(result, BaseException):
             return result
-        seconds = (config.segment or 0) / 2
-        device = device_of(model)
-        memory = is_out_of_memory(result)
-        why = "out of memory" if memory else str(result)
-        if memory and seconds >= SHORTEST_SECONDS and not fixed:
-            _announce(
-                f"{why}: segment {2 * seconds:g} to {seconds:g} s, from the start"
-            )
-            config = replace(config, segment=seconds)
-        elif device.type != "cpu":
-            _announce(f"{why}: {device.type} to cpu, from the start")
+        why = "out of memory" if is_out_of_memory(result) else str(result)
+        seconds, device = config.segment or 0, device_of(model).type
+        half = seconds / 2
+        if is_out_of_memory(result) and half >= SHORTEST_SECONDS and not fixed:
+            _announce(f"{why}: segment {seconds:g} to {half:g} s, from the start")
+            config = replace(config, segment=half)
+        elif device != "cpu":
+            _announce(f"{why}: {device} to cpu, from the start")
             model.to("cpu")
         else:
             raise result
 
 
-def _in_parts(process: Callable[[Tensor], Tensor], batch: Tensor, size: int) -> Tensor:
-    return torch.cat([process(part) for part in batch.split(size)])
-
-
-def _attempt(run: Callable[[], Result]) -> Result | BaseException:
+def _attempt(run: Callable[[Option], Result], option: Option) -> Result | BaseException:
     """The result, or the error of a device that fails, after its memory was freed."""
     try:
-        return run()
+        return run(option)
     except (MemoryError, RuntimeError) as error:  # NotImplementedError is one of them
         if not (is_out_of_memory(error) or is_unsupported(error)):
             raise

@@ -1,12 +1,11 @@
 """A short spin for waiting threads of OpenMP, so that other processes can run.
 
-torch shares the work of one operation among threads. A thread that is done waits for
-the others and spins: it checks in a loop whether they are done. On an idle machine this
-saves the time to wake up. On a busy machine it takes time from other processes, and
-from the threads for which it waits. After a short spin a thread sleeps instead.
-`python benchmarks/load.py` measures both.
-
-OpenMP reads the environment once, when torch is loaded. This file imports no torch.
+A thread of torch that is done with its share of an operation waits for the others and
+spins: it checks in a loop whether they are done. On an idle machine this saves the time
+to wake up; on a busy one it takes time from other processes, and from the threads for
+which it waits. After a short spin a thread sleeps instead; `python benchmarks/load.py`
+measures both. OpenMP reads the environment once, when torch is loaded, so this file
+imports no torch.
 """
 
 import os
@@ -25,18 +24,11 @@ def short_spin(environment: MutableMapping[str, str] = os.environ) -> None:
 
     Call it before torch is loaded. Child processes inherit it.
 
-    Args:
-        environment: of this process, or of one that will be started.
-
     Example:
         >>> environment = {}
         >>> short_spin(environment)
         >>> environment["GOMP_SPINCOUNT"]
         '1000'
-        >>> chosen = {"OMP_WAIT_POLICY": "active"}
-        >>> short_spin(chosen)
-        >>> chosen
-        {'OMP_WAIT_POLICY': 'active'}
     """
     if not any(name in environment for name in SETTINGS):
         environment.update(SHORT)

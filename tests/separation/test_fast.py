@@ -288,7 +288,7 @@ def noise(*shape):
         ),
         (EncoderLayer(4, 8, freq=True, dconv=DCONV), "forward", (noise(2, 4, 32, 9),)),
         (EncoderLayer(4, 8, freq=False, dconv=DCONV), "forward", (noise(2, 4, 35),)),
-        (EncoderLayer(4, 8, freq=True, context=1), "forward", (noise(1, 4, 32, 9),)),
+        (EncoderLayer(4, 8, freq=True), "forward", (noise(1, 4, 32, 9),)),
         (
             EncoderLayer(4, 8, freq=True, pad=False),
             "forward",

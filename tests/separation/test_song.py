@@ -1,15 +1,26 @@
 """Songs on disk: which files they are, their names, and one song in blocks."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
-from mssedu.separation.config import FileConfig
-from mssedu.separation.song import Song, fill, find_files, is_finished, track_names
+from mssedu.separation.config import FileConfig, SeparateConfig
+from mssedu.separation.song import Song, fill, find_files, track_names
+
+
+def song_of(path, **options):
+    model = nn.Identity()
+    model.config = SimpleNamespace(
+        stems=("bass",), sample_rate=44100, channels=2, segment=1.0
+    )
+    files = FileConfig(template="{stem}.{ext}", **options)
+    return Song(model, path, path.parent, files, SeparateConfig())
 
 
 def whole(song, sample_rate, channels):
@@ -27,7 +38,7 @@ def surround(tmp_path):
 def test_rate_and_channels_as_the_model_wants_them(tmp_path):
     path = tmp_path / "a.wav"
     save_audio(path, torch.rand(1, 30000) - 0.5, 48000, subtype="float32")
-    song = Song.open(path, FileConfig())
+    song = song_of(path)
     audio = whole(song, 44100, 2)
     assert audio.shape == (2, song.length(44100))
     assert torch.equal(audio[0], audio[1])
@@ -37,17 +48,17 @@ def test_rate_and_channels_as_the_model_wants_them(tmp_path):
 def test_more_than_stereo_is_refused_with_its_layout(surround):
     text = r"6 channels .*left, right, center, low frequencies.*channels=\(0, 1\)"
     with pytest.raises(InputError, match=text):
-        Song.open(surround, FileConfig())
+        _ = song_of(surround).scan
 
 
 def test_channels_are_picked_or_mixed_down(surround):
-    song = Song.open(surround, FileConfig(channels=(4, 1)))
+    song = song_of(surround, channels=(4, 1))
     torch.testing.assert_close(whole(song, 48000, 2)[:, 0], torch.tensor([0.5, 0.2]))
-    song = Song.open(surround, FileConfig(downmix=True))
+    song = song_of(surround, downmix=True)
     torch.testing.assert_close(whole(song, 48000, 2)[:, 0], torch.tensor([0.35, 0.35]))
     assert song.channels == 1
     with pytest.raises(InputError, match=r"channels must be from 0 to 5, got 6"):
-        Song.open(surround, FileConfig(channels=(6,)))
+        _ = song_of(surround, channels=(6,)).scan
 
 
 def test_nan_in_a_file_is_named_or_made_zero(tmp_path):
@@ -58,8 +69,8 @@ def test_nan_in_a_file_is_named_or_made_zero(tmp_path):
     soundfile.write(path, audio.numpy(), 44100, subtype="FLOAT")
     text = r"nan.wav has 2 NaN or Inf values, the first at sample 441 \(0.010 s\)"
     with pytest.raises(InputError, match=text):
-        Song.open(path, FileConfig())
-    song = Song.open(path, FileConfig(nonfinite="zero"))
+        _ = song_of(path).scan
+    song = song_of(path, nonfinite="zero")
     read = whole(song, 44100, 1)[0]
     assert read[441] == read[1000] == 0
     assert int((read == 0.25).sum()) == 4408
@@ -70,7 +81,7 @@ def test_empty_and_missing_files(tmp_path):
     soundfile.write(tmp_path / "none.wav", torch.zeros(0, 2).numpy(), 44100)
     for name in ("empty.wav", "none.wav", "missing.wav"):
         with pytest.raises(AudioFileError, match=name):
-            Song.open(tmp_path / name, FileConfig())
+            _ = song_of(tmp_path / name).scan
 
 
 # ---- files and names ----------------------------------------------------------------
@@ -122,13 +133,17 @@ def test_bad_templates(template):
 
 
 def test_what_is_finished(tmp_path):
-    stem, report = tmp_path / "bass.wav", tmp_path / "separation.json"
-    for exists in ("refuse", "skip", "overwrite"):
-        assert not is_finished([stem, report], exists)
-    stem.touch()
-    assert not is_finished([stem, report], "skip")  # the mark of completeness lacks
+    refuse, skip, overwrite = (
+        song_of(tmp_path / "a.wav", exists=exists)
+        for exists in ("refuse", "skip", "overwrite")
+    )
+    assert not any(song.is_finished() for song in (refuse, skip, overwrite))
+    refuse.outputs["bass"].touch()
+    assert (
+        not skip.is_finished()
+    )  # separation.json, the sign of completeness, is missing
     with pytest.raises(AudioFileError, match=r"bass.wav exists"):
-        is_finished([stem, report], "refuse")
-    report.touch()
-    assert is_finished([stem, report], "skip")
-    assert not is_finished([stem, report], "overwrite")
+        refuse.is_finished()
+    refuse.record.touch()
+    assert skip.is_finished()
+    assert not overwrite.is_finished()
