@@ -55,10 +55,7 @@ class Bleed:
         return Bleed(*(ours + theirs for ours, theirs in pairs))
 
     def of_sources(self) -> Tensor:
-        """Where each source goes: its parts relative to the source, (stems, stems) dB.
-
-        NaN for a source that is silent.
-        """
+        """Parts of each source, relative to it, (stems, stems) dB; NaN for silence."""
         return _db(self.parts, self.sources[:, None])
 
     def of_errors(self) -> Tensor:
@@ -106,14 +103,7 @@ def bleed_matrix(
 def find_bleed(
     *, references: Tensor, estimates: Tensor, sample_rate: int = 44100
 ) -> Bleed:
-    """All energies behind `bleed_matrix`, with the lost parts and the artifacts.
-
-    Args:
-        references, estimates, sample_rate: as in `bleed_matrix`.
-
-    Raises:
-        InputError: as `bleed_matrix`.
-    """
+    """All energies behind `bleed_matrix`, of the same arguments."""
     names = ("references", "estimates")
     check_pair(references, estimates, ("stems", "channels", "samples"), names)
     check_finite("references", references, sample_rate)
@@ -129,10 +119,7 @@ def find_bleed(
 
 
 def _project(reference: Tensor, estimate: Tensor, sample_rate: int) -> Tensor:
-    """Energies in one stretch of time: parts, lost, artifacts, sources.
-
-    Two (stems, channels, samples) -> (stems + 3, stems).
-    """
+    """The fields of `Bleed` for one stretch of time, as rows: (stems + 3, stems)."""
     s, e = (stft(audio, N_FFT).permute(1, 2, 0, 3) for audio in (reference, estimate))
     gram = _in_bands((s @ s.mH).real, sample_rate)  # (channels, bands, stems, stems)
     cross = _in_bands((s @ e.mH).real, sample_rate)

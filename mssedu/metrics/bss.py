@@ -9,23 +9,21 @@
     estimates  ─┘                                       └────▶ filters of one stem
     one frame, filters ─▶ target, P₁, P, estimate ─▶ energies of their differences
 
-The algebra. Delayed copies of every channel of every reference are the columns of a
-matrix A; the filters c that bring A c closest to an estimate e solve AᵀA c = Aᵀe. An
-inner product of two delayed copies depends only on the difference of their delays, so
-AᵀA is made of Toeplitz blocks: 1023 correlations each instead of 512 × 512. They come
-from FFTs of short blocks, whose products are added in the frequency domain and
-transformed back once, so that memory does not grow with the song. AᵀA does not depend
-on the estimate: one Cholesky factor serves all estimates, and the matrix of one stem
-alone is a block on its diagonal. The filters are transformed once; a frame then costs
-one FFT per channel and two inverse ones, for P and P₁ of all stems. SDR needs no
-filters: the sum of the parts is always the error. All is float64, on the device of the
-audio.
+Delayed copies of every channel of every reference are the columns of a matrix A; the
+filters c that bring A c closest to an estimate e solve AᵀA c = Aᵀe. An inner product of
+two delayed copies depends only on the difference of their delays, so AᵀA is made of
+Toeplitz blocks: 1023 correlations each instead of 512 × 512. They are summed over the
+FFTs of short blocks, so that memory does not grow with the song. One Cholesky factor of
+AᵀA serves all estimates, and the matrix of one stem alone is a block on its diagonal.
+The filters are transformed once; a frame then costs one FFT per channel and two inverse
+ones, for P and P₁ of all stems. SDR needs no filters: the sum of the parts is always
+the error. All is float64, on the device of the audio.
 
 If AᵀA has no inverse (a stem that is mono on two channels, or given twice), the filters
 of least norm are used. Music that was ever compressed is close to this case, as it has
-nothing above 16 kHz: there museval's ISR, SIR and SAR depend on rounding errors and
-change by up to some decibels with the order of the stems; ours do not. On sound with a
-noise floor, such as any file of 16 bit, both agree to 1e-6 dB.
+nothing above 16 kHz: there museval's ISR, SIR and SAR change by some decibels with the
+order of the stems; ours do not. On sound with a noise floor, such as any file of 16
+bit, both agree to 1e-6 dB.
 
 Papers: Vincent, Gribonval, Févotte 2006, "Performance measurement in blind audio source
 separation"; Vincent et al. 2012 (images); Stöter, Liutkus, Ito 2018, "The 2018 signal
@@ -56,9 +54,8 @@ REFINEMENTS = 5  # steps that remove the effect of the ridge from the solution
 class BSSEval:
     """Scores in dB, (stems, frames) float64 each.
 
-    NaN in frames in which the reference is silent, because no ratio is defined there.
-    With `museval=True`, NaN for all stems in frames in which any stem, true or
-    estimated, is silent. Infinite for a perfect estimate; a silent one has SDR 0.
+    NaN in frames in which the reference is silent, or with `museval=True` any stem,
+    true or estimated. Infinite for a perfect estimate; a silent one has SDR 0.
     """
 
     sdr: Tensor  # target against everything else
@@ -101,8 +98,7 @@ def bss_eval(
     n_stems, samples = len(references), references.shape[-1]
     check_range("filter_length", filter_length, 1)
     frames = list(_frames(samples, window_length, hop_length))
-    orders = permutations(range(n_stems)) if permute else [tuple(range(n_stems))]
-    candidates = list(orders)
+    candidates = list(permutations(range(n_stems))) if permute else [(*range(n_stems),)]
     pairs = sorted({pair for order in candidates for pair in enumerate(order)})
     stems, taken = (torch.tensor(side) for side in zip(*pairs, strict=True))
     result = references.new_full((4, n_stems, n_stems, len(frames)), torch.nan).double()
@@ -112,13 +108,17 @@ def bss_eval(
         if museval and (_cancels(reference).any() or _cancels(estimate).any()):
             continue
         if filters is None or framewise:
-            sounds = (reference, estimate) if framewise else (references, estimates)
+            fit = (reference, estimate) if framewise else (references, estimates)
             length = reference.shape[-1]
-            filters = find_filters(*sounds, filter_length, stems, taken, length)
-        energies = energies_of_parts(reference, estimate, filters, filtered_target)
-        ratios = _decibels(energies, filtered_target)
+            filters = find_filters(*fit, filter_length, stems, taken, length)
+        target, error, spatial, alone, interference, projected, artifacts = (
+            energies_of_parts(reference, estimate, filters, filtered_target)
+        )
+        isr = target / (torch.nan if filtered_target else spatial)
+        ratios = (target / error, isr, alone / interference, projected / artifacts)
+        decibels = 10 * torch.stack(ratios).log10()  # SDR, ISR, SIR, SAR: (4, pairs)
         silent = ~reference.any(-1).any(-1)[stems]
-        result[:, stems, taken, number] = torch.where(silent, torch.nan, ratios)
+        result[:, stems, taken, number] = torch.where(silent, torch.nan, decibels)
     order = _best_order(result[2], candidates, framewise)
     chosen = order.expand(4, n_stems, len(frames))[:, :, None]
     sdr, isr, sir, sar = result.gather(2, chosen)[:, :, 0]
@@ -159,8 +159,7 @@ def _check_sounds(references: Tensor, estimates: Tensor, museval: bool) -> None:
             stem, channel, sample = (~finite).nonzero()[0].tolist()
             raise InputError(
                 f"{name} have {int((~finite).sum())} NaN or Inf values, the first in "
-                f"stem {stem}, channel {channel}, at sample {sample}. Find out where "
-                "they come from, or replace them with torch.nan_to_num(audio)."
+                f"stem {stem}, channel {channel}, at sample {sample}."
             )
         silent = _cancels(audio).nonzero().flatten().tolist() if museval else []
         if silent:
@@ -185,22 +184,12 @@ def _frames(samples: int, window: int | None, hop: int | None) -> Iterator[slice
         yield slice(start, min(start + window, samples))
 
 
-def _decibels(energies: Tensor, filtered_target: bool) -> Tensor:
-    """SDR, ISR, SIR, SAR, (4, pairs)."""
-    target, error, spatial, alone, interference, projected, artifacts = energies
-    isr = torch.full_like(target, torch.nan) if filtered_target else target / spatial
-    ratios = (target / error, isr, alone / interference, projected / artifacts)
-    return 10 * torch.stack(ratios).log10()
-
-
 def _best_order(
     sir: Tensor, candidates: list[tuple[int, ...]], framewise: bool
 ) -> Tensor:
     """(stems, frames): the estimate of each stem, by the highest mean SIR."""
     n_stems, _, n_frames = sir.shape
     orders = torch.tensor(candidates, device=sir.device)
-    if len(orders) == 1:
-        return orders[0][:, None].expand(n_stems, n_frames)
     means = sir[torch.arange(n_stems, device=sir.device), orders].nanmean(1)
     if not framewise:
         means = means.nanmean(-1, keepdim=True)
@@ -231,13 +220,10 @@ def find_filters(
     taken: Tensor,
     samples: int,
 ) -> Filters:
-    """The filters that bring the references closest to the estimates.
+    """The filters of the references that come closest to the estimates.
 
-    Args:
-        references, estimates: (stems, channels, samples).
-        taps: of each filter.
-        stems, taken: (pairs), the stem and the estimate of each pair.
-        samples: of the frames to be filtered.
+    Pair i is the stem stems[i] and the estimate taken[i]; the filters are prepared for
+    frames of so many samples.
     """
     n_stems, channels, _ = references.shape
     n = n_stems * channels
@@ -251,15 +237,16 @@ def find_filters(
     gram.diagonal().add_(RIDGE)
     right = correlation[:, n:, taps - 1 :].transpose(1, 2).reshape(n * taps, -1)
     scale = scale.repeat_interleave(taps)[:, None]
-    parts = [slice(None)]  # of the matrix: the whole, then each stem's own block
+
+    def solved(part: slice) -> Tensor:
+        """The filters of a part of the sources, from its block on the diagonal."""
+        taps_of_all = scale[part] * least_squares(gram[part, part], right[part])
+        # -> channels in, estimates, channels out, taps
+        return taps_of_all.view(-1, taps, n_stems, channels).permute(0, 2, 3, 1)
+
     size = channels * taps
-    parts += [slice(start, start + size) for start in range(0, len(gram), size)]
-    every, *own = (
-        (scale[part] * least_squares(gram[part, part], right[part]))
-        .view(-1, taps, n_stems, channels)
-        .permute(0, 2, 3, 1)  # channels in, estimates, channels out, taps
-        for part in parts
-    )
+    every = solved(slice(None))
+    own = [solved(slice(at, at + size)) for at in range(0, len(gram), size)]
     pairs = torch.stack(own, 1)[:, stems, taken]
     length = min(PROJECTION_BLOCK, samples + taps - 1)
     n_fft = next_fast_len(length + taps - 1, real=True)
@@ -299,12 +286,9 @@ def toeplitz(correlation: Tensor, taps: int) -> Tensor:
 def least_squares(ridged: Tensor, right: Tensor) -> Tensor:
     """The solution of gram · x = right, or that of least norm if there are many.
 
-    A ridge as large as the rounding errors keeps the factor finite; each refinement
-    removes its effect again in the directions that the matrix itself determines.
-
-    Args:
-        ridged: gram + RIDGE on its diagonal, (n, n).
-        right: (n, columns).
+    `ridged` is gram + RIDGE on its diagonal. A ridge as large as the rounding errors
+    keeps the factor finite; each refinement removes its effect again in the directions
+    that the matrix itself determines.
     """
     factor = torch.linalg.cholesky(ridged)
     solution = torch.zeros_like(right)
@@ -324,11 +308,8 @@ def energies_of_parts(
 ) -> Tensor:
     """Target, error, spatial error, P₁, interference, P, artifacts: (7, pairs).
 
-    Computed in blocks; a filtered block needs `reach` samples before it.
-
-    Args:
-        reference, estimate: (stems, channels, samples), one frame.
-        filtered_target: use P₁ as the target, so that filtering is no error.
+    Of one frame, in blocks; a filtered block needs `reach` samples before it. With
+    `filtered_target`, P₁ is the target, so that filtering is no error.
     """
     stems, taken = filters.stems, filters.taken
     reach, length = filters.reach, filters.length
@@ -348,15 +329,8 @@ def energies_of_parts(
         alone = filtered(filters.own, spectra[stems].transpose(0, 1)[:, :, None])
         image, whole = block[stems, :, reach:], _excerpt(estimate, start, length)[taken]
         target = alone if filtered_target else image
-        parts = (
-            target,
-            whole - target,
-            alone - image,
-            alone,
-            projected - alone,
-            projected,
-            whole - projected,
-        )
+        parts = [target, whole - target, alone - image, alone]
+        parts += [projected - alone, projected, whole - projected]
         total += torch.stack([part.square().sum((-2, -1)) for part in parts])
     return total
 

@@ -9,34 +9,34 @@ from mssedu.errors import InputError
 
 RANK = 1e-10  # sources that differ by less of their energy count as one
 ANY = "…"  # first axis of a check: any number of leading axes
+AXES = (ANY, "channels", "samples")
 
 
 def check_pair(
     reference: Tensor,
     estimate: Tensor,
-    axes: Sequence[str] = (ANY, "channels", "samples"),
+    axes: Sequence[str] = AXES,
     names: tuple[str, str] = ("reference", "estimate"),
 ) -> None:
-    """Raise InputError unless two tensors are sounds of one shape that is not empty.
+    """Raise InputError unless two float tensors have one shape, with these axes.
 
     Args:
-        reference, estimate: float, with these axes.
+        reference, estimate: sounds of at least one sample.
         axes: what each axis means; `ANY` stands for any number of leading axes.
-        names: of the arguments, for the message.
+        names: of the arguments, for the error.
 
     Example:
         >>> check_pair(torch.ones(2, 100), torch.ones(2, 99))
         Traceback (most recent call last):
         mssedu.errors.InputError: reference and estimate must have one shape (…,
-        channels, samples), got (2, 100) and (2, 99). ...
+        channels, samples), got (2, 100) and (2, 99).
     """
     shapes = f"{tuple(reference.shape)} and {tuple(estimate.shape)}"
     both, n_axes = " and ".join(names), len(axes) - (axes[0] == ANY)
     has_axes = reference.ndim == n_axes or (axes[0] == ANY and reference.ndim > n_axes)
     if reference.shape != estimate.shape or not has_axes:
         raise InputError(
-            f"{both} must have one shape ({', '.join(axes)}), got {shapes}. Bring both "
-            f"to the same {', '.join(axes[-n_axes:])}."
+            f"{both} must have one shape ({', '.join(axes)}), got {shapes}."
         )
     if 0 in reference.shape[-n_axes:]:
         raise InputError(f"{both} are empty: {shapes}. Give at least one sample.")
@@ -58,8 +58,8 @@ def fit_sources(gram: Tensor, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         cross: inner products of sources and estimates, (…, sources, estimates).
 
     Returns:
-        gains of the scaled sources, and their inner products with the estimates, both
-        as `cross`; the inverse of their Gram matrix, as `gram`.
+        gains of the scaled sources, their inner products with the estimates, and the
+        inverse of their Gram matrix.
     """
     energy = gram.diagonal(dim1=-2, dim2=-1)
     unit = torch.where(energy > 0, energy.rsqrt(), 0.0)

@@ -1,7 +1,8 @@
 """Scores of an estimate against its reference, each named by its exact definition.
 
-All of them take `reference` and `estimate` by name, (…, channels, samples), return one
-number per leading index and run on any device. The last three are in `spectral.py`.
+All of them take `reference` (the true source) and `estimate` by name, (…, channels,
+samples), return one number per leading index, run on any device, and raise InputError
+if the two shapes differ. The last three are in `spectral.py`.
 
     name                range          a silent reference   known for
     usdr                -inf … 100 dB  NaN: undefined       one number per track (BSRNN)
@@ -23,9 +24,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mssedu.metrics.pairs import ANY, check_pair, fit_sources
+from mssedu.metrics.pairs import ANY, AXES, check_pair, fit_sources
 
-AXES = (ANY, "channels", "samples")
 STEMS = (ANY, "stems", "channels", "samples")  # axes for scores of all stems together
 CAP_DB = 100.0  # score of a perfect estimate; float32 resolves about 140 dB
 FLOOR = 1e-12  # added to energies in `pes`, whose lowest value is -120 dB
@@ -82,9 +82,6 @@ def csdr(
     Returns:
         (…) dB float64, at most 100; NaN where no frame has a score.
 
-    Raises:
-        InputError: the shapes differ, or have no stems with `museval`.
-
     Source: Stöter, Liutkus, Ito 2018, "The 2018 signal separation evaluation campaign".
     """
     check_pair(reference, estimate, STEMS if museval else AXES)
@@ -107,14 +104,10 @@ def nsdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     tables.
 
     Args:
-        reference: true source, (…, channels, samples).
-        estimate: the same shape.
+        reference, estimate: (…, channels, samples).
 
     Returns:
         (…) dB.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Défossez 2021, "Hybrid spectrogram and waveform source separation", 4.2.
     """
@@ -129,14 +122,10 @@ def snr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     On one channel it is usdr. On two, the quiet channel counts as much as the loud one.
 
     Args:
-        reference: true source, (…, channels, samples).
-        estimate: the same shape.
+        reference, estimate: (…, channels, samples).
 
     Returns:
         (…) dB, at most 100; NaN where the reference is silent.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: the usual definition in speech separation, as in torchmetrics.
     """
@@ -155,15 +144,11 @@ def si_sdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     channels counts as distortion.
 
     Args:
-        reference: true source, (…, channels, samples).
-        estimate: the same shape.
+        reference, estimate: (…, channels, samples).
 
     Returns:
         (…) dB, at most 100; NaN where the reference is silent, -inf where the estimate
         is silent or orthogonal to the reference.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Le Roux, Wisdom, Erdogan, Hershey 2019, "SDR – half-baked or well done?",
     eq. 3.
@@ -172,23 +157,16 @@ def si_sdr(*, reference: Tensor, estimate: Tensor) -> Tensor:
     energy = reference.square().sum((-2, -1), keepdim=True)
     scale = (reference * estimate).sum((-2, -1), keepdim=True) / energy
     target = scale * reference
-    distortion = _energy(target - estimate)
-    return _ratio_db(_energy(target), distortion, energy[..., 0, 0])
+    return _ratio_db(_energy(target), _energy(target - estimate), energy[..., 0, 0])
 
 
 def si_sir(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """The part of the error in `si_sdr` that the other stems explain: interference.
-
-    Takes the same arguments as `si_sir_and_sar`, and returns the first of its results.
-    """
+    """The first result of `si_sir_and_sar`: interference, the error by other stems."""
     return si_sir_and_sar(reference=reference, estimate=estimate)[0]
 
 
 def si_sar(*, reference: Tensor, estimate: Tensor) -> Tensor:
-    """The part of the error in `si_sdr` that no stem explains: artifacts.
-
-    Takes the same arguments as `si_sir_and_sar`, and returns the second of its results.
-    """
+    """The second result of `si_sir_and_sar`: artifacts, the error by no stem."""
     return si_sir_and_sar(reference=reference, estimate=estimate)[1]
 
 
@@ -207,9 +185,6 @@ def si_sir_and_sar(*, reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tens
         SIR and SAR, (…, stems) dB each, at most 100: no interference, no artifacts. NaN
         where the reference is silent, -inf where the estimate is silent.
 
-    Raises:
-        InputError: the shapes differ, or there is no axis of stems.
-
     Example:
         >>> s = torch.randn(2, 1, 8000)
         >>> sir, sar = si_sir_and_sar(reference=s, estimate=s + 0.1 * s.flip(0))
@@ -222,8 +197,8 @@ def si_sir_and_sar(*, reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tens
     # Inner products are enough: ‖P ŝ‖² = dᵀ G⁻¹ d, where G has the products of the
     # stems with each other, and d those of the stems with ŝ.
     gram = cross = total = reference.new_zeros((), dtype=torch.float64)
-    parts = reference.split(BLOCK, -1), estimate.split(BLOCK, -1)
-    for s, e in zip(*parts, strict=True):
+    blocks = reference.split(BLOCK, -1), estimate.split(BLOCK, -1)
+    for s, e in zip(*blocks, strict=True):
         s, e = s.double().flatten(-2), e.double().flatten(-2)
         gram = gram + s @ s.mT
         cross = cross + s @ e.mT
@@ -234,11 +209,9 @@ def si_sir_and_sar(*, reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tens
     target = cross.diagonal(dim1=-2, dim2=-1).square()
     interference = (explained - target).clamp_min(0)
     artifacts = (total - explained).clamp_min(0)
-    errors = (interference, artifacts)
-    sir, sar = (
-        _ratio_db(target, error, energy).to(reference.dtype) for error in errors
-    )
-    return sir, sar
+    sir = _ratio_db(target, interference, energy)
+    sar = _ratio_db(target, artifacts, energy)
+    return sir.to(reference.dtype), sar.to(reference.dtype)
 
 
 # ---- silence ------------------------------------------------------------------------
@@ -258,9 +231,6 @@ def pes(*, reference: Tensor, estimate: Tensor, sample_rate: int = 44100) -> Ten
     Returns:
         (…) dB float64, the lower the better, -120 for silence; NaN where no frame of
         the stem is silent.
-
-    Raises:
-        InputError: the shapes differ.
 
     Source: Schulze-Forster et al. 2019, "Weakly informed audio source separation".
     """

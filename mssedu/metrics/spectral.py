@@ -5,12 +5,13 @@
     bleedless, fullness    mel bands: how much too loud, how much too soft
 
 Each is the formula of one published program: compare only numbers of one definition.
-None of them replaces a listening test. Notebook: 04.
+None of them replaces a listening test. Arguments are those of `ratios`, with the same
+errors. Notebook: 04.
 """
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from scipy.fft import next_fast_len
@@ -45,9 +46,6 @@ def log_wmse(
         (…), 73.7 at most, the higher the better; 20 dB less error is 18.4 more. Finite
         for a silent reference, which is its purpose.
 
-    Raises:
-        InputError: the shapes differ.
-
     Source: Jordal 2023, github.com/nomonosound/log-wmse-audio-quality; with the edges
     and without the tolerance, as torch-log-wmse 1.1.
     """
@@ -55,8 +53,7 @@ def log_wmse(
     if mixture.shape[-2:] != reference.shape[-2:]:
         raise InputError(
             "mixture and reference must have the same channels and samples, got "
-            f"{tuple(mixture.shape)} and {tuple(reference.shape)}. Give the whole "
-            "mixture that was separated."
+            f"{tuple(mixture.shape)} and {tuple(reference.shape)}."
         )
     samples = reference.shape[-1]
     n_fft = next_fast_len(samples + sample_rate // 10, real=True)  # room for the decay
@@ -81,13 +78,10 @@ def hearing_weight(n_fft: int, sample_rate: int) -> Tensor:
 
     Args:
         n_fft: samples of the FFT whose bins are weighted.
-        sample_rate: Hz, above 20000.
+        sample_rate: Hz, above 20000; otherwise an InputError.
 
     Returns:
         (bins) float64 factors of power.
-
-    Raises:
-        InputError: the sample rate is too low for the filter at 10 kHz.
 
     Source: the filters that log-wmse-audio-quality's impulse response was made of, in
     the formulas of Bristow-Johnson's "Audio EQ Cookbook".
@@ -144,31 +138,20 @@ def mrstft(*, reference: Tensor, estimate: Tensor) -> Tensor:
     Returns:
         (…), the lower the better, 0 at best; NaN where the reference is silent.
 
-    Raises:
-        InputError: the shapes differ.
-
     Source: Yamamoto, Song, Kim 2020, "Parallel WaveGAN", eq. 4–6; as in auraloss.
     """
-    check_pair(reference, estimate)
-    shape = reference.shape[-2:]
-    items = zip(
-        reference.reshape(-1, *shape), estimate.reshape(-1, *shape), strict=True
-    )
-    distances = [_stft_distance(s, e) for s, e in items]
-    distance = torch.stack(distances).view(reference.shape[:-2])
+    distance = _each(_stft_distance, reference, estimate)
     return torch.where((reference != 0).any(-1).any(-1), distance, torch.nan)
 
 
 def _stft_distance(reference: Tensor, estimate: Tensor) -> Tensor:
-    """The distance of two (channels, samples); one channel at a time saves memory."""
+    """Of two (channels, samples); one channel at a time saves memory."""
     total = reference.new_zeros(())
     for n_fft in N_FFTS:
         error, energy, log_error = reference.new_zeros(3)
         for channel in zip(reference, estimate, strict=True):
-            magnitude, estimated = (
-                stft(audio, n_fft, n_fft // 4).abs().clamp_min(MAGNITUDE_FLOOR)
-                for audio in channel
-            )
+            spectra = (stft(audio, n_fft, n_fft // 4).abs() for audio in channel)
+            magnitude, estimated = (s.clamp_min(MAGNITUDE_FLOOR) for s in spectra)
             error += (magnitude - estimated).square().sum()
             energy += magnitude.square().sum()
             log_difference = (magnitude.log() - estimated.log()).abs()
@@ -193,51 +176,44 @@ def bleedless(
     Returns:
         (…), 0 … 100, the higher the better; finite for silence.
 
-    Raises:
-        InputError: the shapes differ.
-
     Source: utils/metrics.py of github.com/ZFTurbo/Music-Source-Separation-Training.
     """
-    return _closeness(reference, estimate, sample_rate, 1)
+    return _closeness(reference, estimate, sample_rate, sign=1)
 
 
 def fullness(
     *, reference: Tensor, estimate: Tensor, sample_rate: int = 44100
 ) -> Tensor:
-    """How little of the reference is missing in the estimate; belongs to `bleedless`.
+    """How little of the reference is missing in the estimate: `bleedless`, reversed.
 
     100 / (1 + mean deficit): the deficit in dB, over all mel bands and frames in which
-    the estimate is softer. An estimate with more of everything has a higher fullness
-    and a lower bleedless: report both.
-
-    Args:
-        reference, estimate: (…, channels, samples); the level matters.
-        sample_rate: Hz.
-
-    Returns:
-        (…), 0 … 100, the higher the better; 100 for a silent reference.
-
-    Raises:
-        InputError: the shapes differ.
-
-    Source: utils/metrics.py of github.com/ZFTurbo/Music-Source-Separation-Training.
+    the estimate is softer; 100 for a silent reference. An estimate with more of
+    everything has a higher fullness and a lower bleedless: report both.
     """
-    return _closeness(reference, estimate, sample_rate, -1)
+    return _closeness(reference, estimate, sample_rate, sign=-1)
 
 
 def _closeness(
     reference: Tensor, estimate: Tensor, sample_rate: int, sign: int
 ) -> Tensor:
     """100 / (1 + mean of the differences in dB that have this sign)."""
-    check_pair(reference, estimate)
-    shape, scores = reference.shape[-2:], []
-    items = zip(
-        reference.reshape(-1, *shape), estimate.reshape(-1, *shape), strict=True
-    )
-    for s, e in items:
+
+    def closeness(s: Tensor, e: Tensor) -> Tensor:
         excess = sign * (_mel_db(e, sample_rate) - _mel_db(s, sample_rate))
         mean = excess[excess > 0].mean().nan_to_num(0.0)  # NaN if there is no such band
-        scores.append(100 / (1 + mean))
+        return 100 / (1 + mean)
+
+    return _each(closeness, reference, estimate)
+
+
+def _each(
+    score: Callable[[Tensor, Tensor], Tensor], reference: Tensor, estimate: Tensor
+) -> Tensor:
+    """The score of every (channels, samples), in the shape of the leading axes."""
+    check_pair(reference, estimate)
+    shape = reference.shape[-2:]
+    items = (audio.reshape(-1, *shape) for audio in (reference, estimate))
+    scores = [score(s, e) for s, e in zip(*items, strict=True)]
     return torch.stack(scores).view(reference.shape[:-2])
 
 

@@ -3,9 +3,8 @@
     Sounds (references, estimates, mixture) ──METRICS[name]──▶ (stems) numbers
 
 The definition and the version of each score are stored with its results, so that scores
-of two definitions are never compared. Formulas and sources are in `ratios`, `spectral`
-and `bss`. To add a score, write its function and a row in `METRICS`; to change the
-numbers of a score, raise its version. Notebook: 04.
+of two definitions are never compared. To add a score, write its function and a row in
+`METRICS`; to change the numbers of a score, raise its version. Notebook: 04.
 """
 
 import inspect
@@ -27,7 +26,7 @@ CAP = ratios.CAP_DB  # infinite ratios are stored as ± this, and counted
 
 @dataclass(frozen=True)
 class Sounds:
-    """The sounds to score: some stems of one track, and its mixture."""
+    """Some stems of one track to score, and its mixture."""
 
     references: Tensor  # (stems, channels, samples)
     estimates: Tensor  # the same shape
@@ -36,19 +35,16 @@ class Sounds:
 
     @cached_property
     def accompaniment(self) -> Tensor:
-        """The rest of the mixture, (1, channels, samples); (0, …) if there is none.
+        """The rest of the mixture, (1, channels, samples).
 
-        A rest that is only the error of a codec is no source, as in other programs.
+        (0, …) if it is only the error of a codec, which is no source.
         """
         rest = self.mixture - self.references.sum(0)
         return rest[None] if is_source(rest, self.mixture) else rest[None][:0]
 
     @property
     def pair(self) -> dict[str, Tensor]:
-        """All sources of the mixture, and as many estimates, for joint metrics.
-
-        The accompaniment is its own estimate, and gets no score.
-        """
+        """With the accompaniment, which is its own estimate, for joint metrics."""
         return {
             "reference": torch.cat([self.references, self.accompaniment]),
             "estimate": torch.cat([self.estimates, self.accompaniment]),
@@ -61,7 +57,6 @@ class Sounds:
             references=self.pair["reference"],
             estimates=self.pair["estimate"],
             window_length=self.sample_rate,
-            hop_length=self.sample_rate,
         )
 
 
@@ -80,21 +75,11 @@ class Metric:
 
     def describe(self) -> dict[str, Any]:
         """All but the function, in types that JSON knows."""
-        return {
-            "definition": self.definition,
-            "unit": self.unit,
-            "higher_is_better": self.higher_is_better,
-            "joint": self.joint,
-            "version": self.version,
-        }
+        return {name: x for name, x in vars(self).items() if name != "function"}
 
 
 def score(names: Sequence[str], sounds: Sounds) -> dict[str, list[float]]:
-    """Scores by name, a number for each stem; NaN where there is none.
-
-    Args:
-        names: of METRICS.
-        sounds: to score.
+    """Scores by name of METRICS, a number for each stem; NaN where there is none.
 
     Raises:
         InputError: an unknown name.
@@ -105,26 +90,21 @@ def score(names: Sequence[str], sounds: Sounds) -> dict[str, list[float]]:
         >>> [round(usdr) for usdr in score(["usdr"], sounds)["usdr"]]
         [20, 20]
     """
-    check_metrics(names)
+    for name in names:
+        check_name("metric", name, METRICS)
     n_stems = len(sounds.references)
     return {name: _call(METRICS[name], sounds)[:n_stems].tolist() for name in names}
 
 
-def check_metrics(names: Sequence[str]) -> None:
-    """Raise InputError for a name that is not in METRICS."""
-    for name in names:
-        check_name("metric", name, METRICS)
-
-
 def _call(metric: Metric, sounds: Sounds) -> Tensor:
     """Call the function of a metric with those of the sounds that it takes."""
-    takes = inspect.signature(metric.function).parameters
     pair = {"reference": sounds.references, "estimate": sounds.estimates}
-    if metric.joint:
-        pair = sounds.pair
-    arguments: dict[str, Any] = {n: audio for n, audio in pair.items() if n in takes}
-    for name in ("mixture", "sample_rate", "bss"):
-        if name in takes:
+    pair = sounds.pair if metric.joint else pair
+    arguments: dict[str, Any] = {}
+    for name in inspect.signature(metric.function).parameters:
+        if name in pair:
+            arguments[name] = pair[name]
+        elif name in ("mixture", "sample_rate", "bss"):
             arguments[name] = getattr(sounds, name)
     return metric.function(**arguments)
 
@@ -162,10 +142,7 @@ METRICS = {
         "10 log10((Σ s² + 1e-7) / (Σ (s - ŝ)² + 1e-7)) over the whole track and all "
         "channels; silent stems count (Défossez 2021)",
     ),
-    "snr": Metric(
-        ratios.snr,
-        "usdr of each channel, mean of the channels that sound",
-    ),
+    "snr": Metric(ratios.snr, "usdr of each channel, mean of the channels that sound"),
     "si_sdr": Metric(
         ratios.si_sdr,
         "10 log10(‖α s‖² / ‖α s - ŝ‖²), α = ⟨s, ŝ⟩ / ‖s‖² for all channels together, "
@@ -220,13 +197,9 @@ METRICS = {
         higher_is_better=False,
     ),
     "bleedless": Metric(
-        spectral.bleedless,
-        "100 / (1 + mean excess in dB of 512 mel bands)",
-        unit="",
+        spectral.bleedless, "100 / (1 + mean excess in dB of 512 mel bands)", unit=""
     ),
     "fullness": Metric(
-        spectral.fullness,
-        "100 / (1 + mean lack in dB of 512 mel bands)",
-        unit="",
+        spectral.fullness, "100 / (1 + mean lack in dB of 512 mel bands)", unit=""
     ),
 }
