@@ -10,8 +10,8 @@ tracks in which both runs have a score count.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
-from typing import Any
 
 from pandas import DataFrame
 
@@ -61,27 +61,24 @@ def compare(
         check_name("row", ROW, run.rows, where=name)
         _check_comparable((base_name, base), (name, run), metric, common)
     stems = [s for s in base.stems if all(s in run.stems for run in runs.values())]
-    pairs = []
-    for name, run in list(runs.items())[1:]:
-        for stem in stems:
-            old, new = (e.by_track(metric, ROW, stem) for e in (base, run))
-            tracks = [track for track in old if track in new]
-            if tracks:
-                pairs.append((name, stem, [(old[t], new[t]) for t in tracks]))
-    if not pairs:
+    scores = {}  # run, stem -> scores of the baseline and of the run, by track
+    for name, stem in product([*runs][1:], stems):
+        ours, theirs = (e.by_track(metric, ROW, stem) for e in (base, runs[name]))
+        tracks = [track for track in ours if track in theirs]
+        if tracks:
+            scores[name, stem] = [ours[t] for t in tracks], [theirs[t] for t in tracks]
+    if not scores:
         raise InputError(
             f"the runs have no track in which both have {metric}. Compare runs on the "
             "same data set."
         )
-    columns = [tuple(zip(*scores, strict=True)) for _, _, scores in pairs]
-    tests = [paired_test(old, new) for old, new in columns]
+    tests = [paired_test(*pair) for pair in scores.values()]
     adjusted = holm([test.p for test in tests])
-    return [
-        Comparison(name, stem, fmean(old), fmean(new), test, p)
-        for (name, stem, _), (old, new), test, p in zip(
-            pairs, columns, tests, adjusted, strict=True
-        )
-    ]
+    comparisons = []
+    for (name, stem), test, p in zip(scores, tests, adjusted, strict=True):
+        old, new = map(fmean, scores[name, stem])
+        comparisons.append(Comparison(name, stem, old, new, test, p))
+    return comparisons
 
 
 def comparison_table(comparisons: Sequence[Comparison], metric: str) -> DataFrame:
@@ -91,9 +88,7 @@ def comparison_table(comparisons: Sequence[Comparison], metric: str) -> DataFram
     """
     lines = []
     for one in comparisons:
-        test, interval = one.test, ""
-        if test.interval:
-            interval = f"{test.interval[0]:+.2f}…{test.interval[1]:+.2f}"
+        test, ends = one.test, one.test.interval
         line = {
             f"{metric}, mean of tracks": one.run,
             "stem": one.stem,
@@ -101,7 +96,7 @@ def comparison_table(comparisons: Sequence[Comparison], metric: str) -> DataFram
             "baseline": one.baseline_mean,
             "run": one.mean,
             "difference": test.difference,
-            "95 % interval": interval or None,
+            "95 % interval": f"{ends[0]:+.2f}…{ends[1]:+.2f}" if ends else None,
             "p": p_text(test.p),
             "p (Holm)": p_text(one.p_holm),
             "r": float(test.rank_biserial),
@@ -124,13 +119,13 @@ def comparison_note(
         "deviation."
     ]
     fewest = min(comparisons, key=lambda one: one.test.n - one.test.n_zero)
-    best = fewest.test.smallest_p * len(comparisons)
+    test = fewest.test
+    best = test.smallest_p * len(comparisons)
     if best > SIGNIFICANT:
-        n = fewest.test.n - fewest.test.n_zero
         parts.append(
-            f"Too few tracks: with {n} that differ ({fewest.stem}) p cannot fall below "
-            f"{p_text(fewest.test.smallest_p)}, with Holm {p_text(min(best, 1.0))}, "
-            "however large the difference is."
+            f"Too few tracks: with {test.n - test.n_zero} that differ ({fewest.stem}) "
+            f"p cannot fall below {p_text(test.smallest_p)}, with Holm "
+            f"{p_text(min(best, 1.0))}, however large the difference is."
         )
     for name, run in runs.items():
         counts = {one.test.n for one in comparisons if one.run == name}
@@ -143,12 +138,7 @@ def comparison_note(
 
 
 def p_text(p: float) -> str:
-    """A p-value with three decimals.
-
-    Example:
-        >>> p_text(0.04321), p_text(0.0000001)
-        ('0.043', '<0.001')
-    """
+    """A p-value with three decimals, or "<0.001"."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -161,7 +151,15 @@ def _check_comparable(
     """Raise InputError unless equal numbers mean the same in both runs."""
     (base_name, old), (name, new) = base, other
     both = f"{base_name} and {name}"
-    difference = first_difference(_meaning(old, metric), _meaning(new, metric))
+    meanings = [
+        {
+            "metric": run.definitions["metrics"][metric],
+            "align": run.definitions["align"],
+            "sample_rate": run.about["sample_rate"],
+        }
+        for run in (old, new)
+    ]
+    difference = first_difference(meanings[0], meanings[1])
     if difference:
         raise InputError(
             f"{both} define their scores differently: {difference}. Evaluate both with "
@@ -178,30 +176,15 @@ def _check_comparable(
             f"{', '.join(changed[:3])}. Evaluate both on the same files."
         )
     joint = old.definitions["metrics"][metric]["joint"]
-    if {*old.tracks} ^ {*new.tracks} and not common:
-        raise InputError(
-            f"{both} have different tracks: only one has "
-            f"{_first({*old.tracks} ^ {*new.tracks})}. Evaluate both on all of them, "
-            "or compare only the common ones with common."
-        )
-    if {*old.stems} ^ {*new.stems} and (joint or not common):
-        remedy = "Evaluate both alike, or compare only the common ones with common."
-        if joint:
-            remedy = f"Evaluate both alike: {metric} depends on all stems."
-        only = _first({*old.stems} ^ {*new.stems})
-        raise InputError(f"{both} have different stems: only one has {only}. {remedy}")
-
-
-def _meaning(run: Evaluation, metric: str) -> dict[str, Any]:
-    """What fixes the meaning of a score."""
-    return {
-        "metric": run.definitions["metrics"][metric],
-        "align": run.definitions["align"],
-        "sample_rate": run.about["sample_rate"],
-    }
-
-
-def _first(names: set[str]) -> str:
-    """Three of the names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(sorted(names)[:3])}{more}"
+    for kind in ("tracks", "stems"):
+        only = sorted({*getattr(old, kind)} ^ {*getattr(new, kind)})
+        depends = joint and kind == "stems"
+        if only and (depends or not common):
+            more = f" and {len(only) - 3} more" if len(only) > 3 else ""
+            remedy = "or compare only the common ones with common."
+            if depends:
+                remedy = f"because {metric} depends on all stems."
+            raise InputError(
+                f"{both} have different {kind}: only one has {', '.join(only[:3])}"
+                f"{more}. Evaluate both alike, {remedy}"
+            )

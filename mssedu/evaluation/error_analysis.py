@@ -4,9 +4,9 @@
                        ├─▶ bleed    energy of source i in estimate j
                        └─▶ worst    windows of the lowest score, with their sound
 
-Songs are analyzed one after the other. Of each song only numbers are stored. Sound is
-stored for the worst excerpts of all songs and for one part of each of the worst songs.
-A mean score shows how good a model is; this analysis shows what to improve.
+A mean score shows how good a model is; this analysis shows what to improve. Songs are
+analyzed one after the other. Of each song only numbers are stored, and sound only for
+the worst excerpts of all songs and for one part of each of the worst songs.
 `mssedu.figures.errors` and `mssedu.reports.errors` show it. Notebook: 04.
 """
 
@@ -14,11 +14,12 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from pandas import DataFrame
 from torch import Tensor
 
 from mssedu.audio.files import write_json
@@ -35,9 +36,6 @@ from mssedu.evaluation.estimates import Estimates
 from mssedu.evaluation.track import fitted
 from mssedu.metrics.bleed import FLOOR_DB, Bleed, find_bleed
 from mssedu.metrics.ratios import usdr
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 REST = "rest"  # name of what the mixture holds beside all separated stems
 N_STRETCHES = 4  # songs of which a part is stored to listen to
@@ -69,10 +67,7 @@ class TrackErrors:
 
 @dataclass(frozen=True)
 class WorstExcerpt:
-    """One of the worst windows, with its surroundings.
-
-    The last energies are relative to the true stem.
-    """
+    """One of the worst windows; the last energies are relative to the true stem."""
 
     track: str
     stem: str
@@ -103,26 +98,18 @@ class ErrorAnalysis:
         return (*self.stems, REST) if rest else self.stems
 
     def of_sources(self, track: TrackErrors | None = None) -> Tensor:
-        """Energy of each source in each estimate: see `Bleed.of_sources`.
+        """Energy of each source in each estimate, (sources, sources) dB.
 
-        Args:
-            track: one of the songs; the median of all songs if None.
-
-        Returns:
-            (sources, sources) dB: source, estimate.
+        Of one of the songs, or the median of all; see `Bleed.of_sources`.
         """
         n = len(self.sources)
         songs = self.tracks if track is None else (track,)
         return _median(song.bleed.of_sources()[:n, :n] for song in songs)
 
     def of_errors(self, track: TrackErrors | None = None) -> Tensor:
-        """Parts of the error of each estimate: see `Bleed.of_errors`.
+        """Parts of the error of each estimate, (sources + 1, sources) dB.
 
-        Args:
-            track: as in `of_sources`.
-
-        Returns:
-            (sources + 1, sources) dB; the last row is artifacts.
+        The last row is artifacts; see `Bleed.of_errors`.
         """
         n = len(self.sources)
         rows = [*range(n), len(self.stems) + 1]
@@ -131,19 +118,20 @@ class ErrorAnalysis:
 
     def windows(self) -> Windows:
         """The windows of all songs, one after the other."""
-        songs = [track.windows for track in self.tracks]
-        names = [field.name for field in fields(Windows)]
-        return Windows(*(torch.cat([getattr(s, n) for s in songs], -1) for n in names))
 
-    def summary(self) -> "DataFrame":
+        def all_of(name: str) -> Tensor:
+            return torch.cat([getattr(t.windows, name) for t in self.tracks], -1)
+
+        names = ("seconds", "usdr", "level_db", "audible")
+        return Windows(*map(all_of, names))
+
+    def summary(self) -> DataFrame:
         """A row per stem, all in dB: medians of songs, or of their audible windows.
 
         The columns are "usdr of songs", "of windows" and "of their worst tenth" (the
         10 % quantile), then energies relative to the true stem: "lost", "largest
         bleed", the source that it is "from", and "artifacts".
         """
-        from pandas import DataFrame
-
         scores, windows = _median(track.usdr for track in self.tracks), self.windows()
         errors = self.of_errors()
         rows = []
@@ -195,55 +183,47 @@ def analyze_errors(
     tracks: Sequence[Track],
     *,
     n_worst: int = 10,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, n, name: None,
 ) -> ErrorAnalysis:
     """Find out where and how the estimates of tracks are wrong.
 
     Args:
-        estimates: the source of the estimates, such as ModelEstimates(model, {}).
+        estimates: the source of the estimates, such as ModelEstimates(model).
         tracks: songs with all of these stems.
         n_worst: number of worst excerpts; those of one song and stem are at least 3 s
             apart.
-        progress: is called with the number of finished tracks, the number of all
-            tracks, and the name of the next.
+        progress: is called with tracks done, tracks in all and the next one's name.
 
     Raises:
         DatasetError: no tracks.
         InputError: a track that lacks a stem, does not fit, or holds NaN or Inf.
     """
     if not tracks:
-        raise DatasetError(
-            "tracks is empty. Check the folder and the split that were given to "
-            "mssedu.load_dataset."
-        )
+        raise DatasetError("tracks is empty. Check the folder and the split.")
     check_range("n_worst", n_worst, 0)
-    stems = estimates.stems
     tracks = [track.with_stems(estimates.grouping) for track in tracks]
     for track in tracks:  # check all of them before hours are spent on the first
         estimates.check(track, align=False)
     done: list[TrackErrors] = []
     worst: list[WorstExcerpt] = []
     for number, track in enumerate(tracks):
-        if progress:
-            progress(number, len(tracks), track.name)
+        progress(number, len(tracks), track.name)
         song = _estimated(track.in_memory(), estimates)
         done = _with_stretches_of_the_worst([*done, song.errors()])
         limit = worst[-1].usdr if worst and len(worst) == n_worst else math.inf
         worst += song.worst(done[-1].windows, n_worst, limit)
         worst = sorted(worst, key=lambda excerpt: excerpt.usdr)[:n_worst]
-    if progress:
-        progress(len(tracks), len(tracks), "")
-    return ErrorAnalysis(stems, tracks[0].sample_rate, (*done,), (*worst,))
+    progress(len(tracks), len(tracks), "")
+    return ErrorAnalysis(estimates.stems, tracks[0].sample_rate, (*done,), (*worst,))
 
 
 def _with_stretches_of_the_worst(tracks: list[TrackErrors]) -> list[TrackErrors]:
     """The same tracks, but only those of the lowest mean score have a stretch."""
     means = [float(track.usdr.nanmean().nan_to_num(math.inf)) for track in tracks]
-    lowest = sorted(range(len(tracks)), key=means.__getitem__)[:N_STRETCHES]
-    return [
-        track if number in lowest else replace(track, stretch=None)
-        for number, track in enumerate(tracks)
-    ]
+    order = sorted(range(len(tracks)), key=means.__getitem__)
+    for number in order[N_STRETCHES:]:
+        tracks[number] = replace(tracks[number], stretch=None)
+    return tracks
 
 
 @dataclass(frozen=True)
@@ -267,13 +247,14 @@ class Song:
         )
         scores = usdr(reference=self.sources, estimate=self.estimate)
         (_, window), *_ = worst_windows(windows, 1, 0.0) or [(0, 0)]
-        around = self.around(float(windows.seconds[window]), STRETCH_SECONDS)
-        sounds = dict(zip(self.stems, self.estimate[..., around].clone(), strict=True))
-        sounds = {"mixture": self.mixture[:, around].clone()} | sounds
-        stretch = Stretch(around.start / self.sample_rate, sounds)
-        blocks = range(0, self.mixture.shape[-1], BLOCK_SECONDS * self.sample_rate)
-        spans = (slice(at, at + BLOCK_SECONDS * self.sample_rate) for at in blocks)
-        bleed = functools.reduce(operator.add, map(self.bleed, spans))
+        sounds = dict(zip(self.stems, self.estimate, strict=True))
+        sounds = {"mixture": self.mixture} | sounds
+        seconds = float(windows.seconds[window])
+        stretch = self.stretch(sounds, seconds, STRETCH_SECONDS)
+        length = BLOCK_SECONDS * self.sample_rate
+        blocks = range(0, self.mixture.shape[-1], length)
+        bleeds = (self.bleed(slice(start, start + length)) for start in blocks)
+        bleed = functools.reduce(operator.add, bleeds)
         return TrackErrors(self.name, scores, windows, bleed, stretch)
 
     def worst(self, windows: Windows, n: int, limit: float) -> list[WorstExcerpt]:
@@ -293,11 +274,10 @@ class Song:
         parts[[stem, -1]] = torch.nan
         parts = parts.nan_to_num(FLOOR_DB)
         largest = int(parts.argmax())
-        around = self.around(seconds, EXCERPT_SECONDS)
         sounds = {
-            "mixture": self.mixture[:, around].clone(),
-            "reference": self.sources[stem, :, around].clone(),
-            "estimate": self.estimate[stem, :, around].clone(),
+            "mixture": self.mixture,
+            "reference": self.sources[stem],
+            "estimate": self.estimate[stem],
         }
         return WorstExcerpt(
             track=self.name,
@@ -310,8 +290,14 @@ class Song:
             bled_from=(*self.stems, REST)[largest] if parts[largest] > FLOOR_DB else "",
             bleed_db=float(parts[largest]),
             artifacts_db=artifacts,
-            stretch=Stretch(around.start / self.sample_rate, sounds),
+            stretch=self.stretch(sounds, seconds, EXCERPT_SECONDS),
         )
+
+    def stretch(self, sounds: Sounds, seconds: float, duration: float) -> Stretch:
+        """The sounds around a moment, as copies: the whole song need not be kept."""
+        around = self.around(seconds, duration)
+        parts = {label: sound[:, around].clone() for label, sound in sounds.items()}
+        return Stretch(around.start / self.sample_rate, parts)
 
     @functools.cached_property
     def has_rest(self) -> bool:
@@ -321,9 +307,8 @@ class Song:
     def bleed(self, span: slice) -> Bleed:
         """Bleed of the stems and of the rest of the mixture, in a span of samples.
 
-        The rest is the mixture without all stems: everything but the voice for a model
-        that separates the voice alone. Its estimate is the mixture without all
-        estimates.
+        The rest is the mixture without all stems; its estimate is the mixture without
+        all estimates.
         """
         sources, estimate = self.sources[..., span], self.estimate[..., span]
         mixture = self.mixture[..., span]
@@ -350,14 +335,8 @@ def _estimated(track: Track, estimates: Estimates) -> Song:
     for stem, source in zip(track.stems, sources, strict=True):
         check_finite(f"{track.name}, {stem}", source, track.sample_rate)
     estimate, _ = fitted(track, sources, estimates(track), align=False)
-    return Song(
-        name=track.name,
-        stems=track.stems,
-        sample_rate=track.sample_rate,
-        sources=sources,
-        mixture=track.mixture(),
-        estimate=estimate,
-    )
+    about = (track.name, track.stems, track.sample_rate)
+    return Song(*about, sources, track.mixture(), estimate)
 
 
 def _median(tensors: Iterable[Tensor]) -> Tensor:

@@ -66,20 +66,15 @@ def score_windows(
         return audio.unfold(-1, length, hop_length).transpose(0, 1)
 
     # One stem at a time, because squaring copies the overlapping windows.
-    scores = torch.stack(
-        [
-            usdr(reference=windows(s), estimate=windows(e))
-            for s, e in zip(references, estimates, strict=True)
-        ]
-    )
-    level_db = torch.stack(
-        [10 * windows(s).square().mean((-2, -1)).log10() for s in references]
-    )
-    middles = length / 2 + hop_length * torch.arange(scores.shape[-1])
+    scores, powers = [], []
+    for s, e in zip(references, estimates, strict=True):
+        scores.append(usdr(reference=windows(s), estimate=windows(e)))
+        powers.append(windows(s).square().mean((-2, -1)))
+    level_db = 10 * torch.stack(powers).log10()
+    middles = length / 2 + hop_length * torch.arange(level_db.shape[-1])
     # The level of a silent stem is -inf: it is not audible, even in a silent song.
-    threshold = max(rms_db(mixture) + AUDIBLE_DB, -200.0)
-    audible = level_db >= threshold
-    return Windows(middles / sample_rate, scores, level_db, audible)
+    audible = level_db >= max(rms_db(mixture) + AUDIBLE_DB, -200.0)
+    return Windows(middles / sample_rate, torch.stack(scores), level_db, audible)
 
 
 def score_by_level(
@@ -109,19 +104,16 @@ def score_by_level(
     check_range("step_db", step_db, 0, low_open=True)
     if usdr.shape != level_db.shape or usdr.ndim != 1:
         raise InputError(
-            "usdr and level_db must have one axis (windows) and one length; their "
-            f"shapes are {tuple(usdr.shape)} and {tuple(level_db.shape)}. Choose one "
-            "stem: windows.usdr[0] and windows.level_db[0]."
+            "usdr and level_db must have one axis (windows) and one length, got "
+            f"{tuple(usdr.shape)} and {tuple(level_db.shape)}. Choose one stem."
         )
     finite = usdr.isfinite() & level_db.isfinite()
     steps = (level_db[finite] / step_db).floor()
-    levels = steps.unique()
-    groups = [usdr[finite][steps == step] for step in levels]
-    shares = torch.tensor(QUARTILES, dtype=usdr.dtype)
-    quartiles = [group.quantile(shares) for group in groups]
-    n = torch.tensor([len(group) for group in groups], dtype=torch.long)
-    level = (levels + 0.5) * step_db
-    return level, torch.stack(quartiles) if quartiles else usdr.new_zeros(0, 3), n
+    levels, n = steps.unique(return_counts=True)
+    quartiles = usdr.new_zeros(len(levels), 3)
+    for row, step in zip(quartiles, levels, strict=True):
+        row[:] = usdr[finite][steps == step].quantile(usdr.new_tensor(QUARTILES))
+    return (levels + 0.5) * step_db, quartiles, n
 
 
 def worst_windows(
@@ -129,16 +121,12 @@ def worst_windows(
 ) -> list[tuple[int, int]]:
     """The n audible windows of the lowest score, as (stem, window), the worst first.
 
-    Args:
-        windows: of one song.
-        n: the largest number of windows.
-        apart_seconds: the smallest distance between two windows of the same stem.
+    Two windows of the same stem are at least `apart_seconds` apart.
     """
     scores = windows.usdr.masked_fill(~windows.audible, torch.nan)
-    n_windows = scores.shape[-1]
     chosen: list[tuple[int, int]] = []
     for place in scores.flatten().argsort().tolist():
-        stem, window = divmod(place, n_windows)
+        stem, window = divmod(place, scores.shape[-1])
         if len(chosen) == n or scores[stem, window].isnan():
             break  # NaN is sorted last
         here = windows.seconds[window]

@@ -4,9 +4,14 @@
     FileEstimates(folder, stems)        ─┼─ (track) ──▶ (stems, channels, samples)
     FunctionEstimates(function, stems)  ─┘
 
-Each has a description for the records, and an identity, which changes when the estimate
-of a track changes. An estimate must fit its track: nothing is resampled, cut or moved
-unless `align` asks for it, and then the lag is reported. Notebook: 04.
+    stems              names of the estimates, in order
+    grouping           the parts of each estimate, as in `mssedu.models.stems`
+    about              description for the records, in types that JSON knows
+    check(track, …)    raises an error for a track that does not fit, before hours pass
+    identity(track)    changes when the estimate changes; None if that is not known
+
+An estimate must fit its track: nothing is resampled, cut or moved unless `align` asks
+for it, and then the lag is reported. Notebook: 04.
 """
 
 import hashlib
@@ -16,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,38 +45,8 @@ from mssedu.separation.tensors import separate_with
 from mssedu.weights.checkpoint import weights_sha256
 
 TEMPLATE = "{track}/{stem}.wav"
+FORM = "{} Hz, {} channels, {} samples"
 DEFAULTS = SeparateConfig()
-
-
-class Estimates(Protocol):
-    """A source of the estimates of tracks."""
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the estimates, in order."""
-        ...
-
-    @property
-    def grouping(self) -> tuple[str, ...]:
-        """The parts of each estimate, as in `mssedu.models.stems`."""
-        ...
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Description of the source, in types that JSON knows."""
-        ...
-
-    def check(self, track: Track, align: bool) -> None:
-        """Raise an error if the track cannot be estimated, without computing it."""
-        ...
-
-    def identity(self, track: Track) -> Any:
-        """A value that changes if the estimate changes; None if that is not known."""
-        ...
-
-    def __call__(self, track: Track) -> Tensor:
-        """The estimates, (stems, channels, samples) on the CPU."""
-        ...
 
 
 class ModelEstimates:
@@ -102,11 +77,12 @@ class ModelEstimates:
     def about(self) -> dict[str, Any]:
         """Class, config, hash of the weights, and settings of the separation."""
         settings = asdict(self.separation)
+        finite = {k: "inf" if x == math.inf else x for k, x in settings.items()}
         return {
             "model": type(self.model).__name__,
             "config": repr(self.config),
             "weights_sha256": weights_sha256(self.model),
-            "settings": {name: _as_json(value) for name, value in settings.items()},
+            "settings": files.as_json(finite),
         }
 
     def check(self, track: Track, align: bool) -> None:
@@ -137,10 +113,8 @@ class ModelEstimates:
         return estimate
 
     def _separate(self, mixture: Tensor) -> Tensor:
-        estimate = separate_with(
-            self.model, mixture, self.separation, device=self.device
-        )
-        return estimate.cpu()
+        settings = self.separation
+        return separate_with(self.model, mixture, settings, device=self.device).cpu()
 
 
 @dataclass(frozen=True)
@@ -165,7 +139,7 @@ class FileEstimates:
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """The parts of each stem, as in `mssedu.models.stems`."""
+        """The parts of each stem."""
         return self.groups or self.stems
 
     def __post_init__(self) -> None:
@@ -180,10 +154,7 @@ class FileEstimates:
                 f"{{stem}}. The default is {TEMPLATE}."
             )
         if not self.folder.is_dir():
-            raise DatasetError(
-                f"{self.folder.absolute()} is no folder of estimates. Check the "
-                "spelling."
-            )
+            raise DatasetError(f"{self.folder.absolute()} is no folder of estimates.")
 
     @property
     def about(self) -> dict[str, Any]:
@@ -191,11 +162,7 @@ class FileEstimates:
         return {"files": self.template}
 
     def path(self, track: Track, stem: str) -> Path:
-        """The file of a stem of a track.
-
-        For a name that cannot be a file name, it is the name that `evaluate` chose when
-        it wrote the stems, see `mssedu.audio.files.file_name`.
-        """
+        """The file of a stem; `StemStore` may have given the track another name."""
         name = track.name
         names = (name, files.file_name(name), files.file_name(name, marked=True))
         paths = [self.folder / self.template.format(track=n, stem=stem) for n in names]
@@ -212,15 +179,16 @@ class FileEstimates:
                 f"{self.folder} holds {', '.join(entries) or 'nothing'}. Check the "
                 "template, and that all tracks were separated."
             )
+        wanted = (track.sample_rate, track.channels, track.n_samples)
+        n_compared = 2 if align else 3
         for path in paths:
             info = audio_info(path)
             form = (info.sample_rate, info.channels, info.samples)
-            wanted = (track.sample_rate, track.channels, track.n_samples)
-            fits = form[:2] == wanted[:2] if align else form == wanted
-            if not fits:
+            if form[:n_compared] != wanted[:n_compared]:
+                true = str(track.files[0].path) if track.files else repr(track.name)
                 raise InputError(
-                    f"{path} has {_form(*form)}, and {_place(track)} has "
-                    f"{_form(*wanted)}. Convert the file; if it is only longer, "
+                    f"{path} has {FORM.format(*form)}, and {true} has "
+                    f"{FORM.format(*wanted)}. Convert the file; if it is only longer, "
                     "shorter or late, use align."
                 )
 
@@ -239,21 +207,15 @@ class FileEstimates:
 
 @dataclass(frozen=True)
 class FunctionEstimates:
-    """The stems that a function returns; it is called again in every evaluation.
+    """The stems that a function returns; it is called again in every evaluation."""
 
-    Args:
-        function: track -> (stems, channels, samples).
-        stems: names of the estimates, in order.
-        groups: as in `FileEstimates`.
-    """
-
-    function: Callable[[Track], Tensor]
+    function: Callable[[Track], Tensor]  # track -> (stems, channels, samples)
     stems: tuple[str, ...]
-    groups: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # as in `FileEstimates`
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """The parts of each stem, as in `mssedu.models.stems`."""
+        """The parts of each stem."""
         return self.groups or self.stems
 
     @property
@@ -314,22 +276,9 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
     return files.file_sha256(path)
 
 
-def _as_json(value: Any) -> Any:
-    """A setting in types that JSON knows: it has no tuples and no infinity."""
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if value == math.inf else value
-
-
 def _format(sound: Track | ModelConfig) -> str:
     """Sample rate and channels of a track, or of the audio that a model takes."""
     return f"{sound.sample_rate} Hz × {sound.channels}"
 
 
-def _form(sample_rate: int, channels: int, samples: int) -> str:
-    return f"{sample_rate} Hz, {channels} channels, {samples} samples"
-
-
-def _place(track: Track) -> str:
-    """The track in an error message: its first file, or its name."""
-    return str(track.files[0].path) if track.files else f"the track {track.name!r}"
+Estimates = ModelEstimates | FileEstimates | FunctionEstimates

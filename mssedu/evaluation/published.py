@@ -24,12 +24,9 @@ from mssedu.evaluation.result import Evaluation, mean_of_stems
 
 FILE = Path(__file__).with_name("published.csv")
 STEMS = ("drums", "bass", "other", "vocals")
-# definition -> how the field makes one number of all tracks
-AGGREGATIONS = {
-    "csdr": "median of tracks",
-    "usdr": "mean of tracks",
-    "nsdr": "mean of tracks",
-}
+# How the field makes one number of all tracks
+AGGREGATIONS = {"csdr": "median of tracks"}
+AGGREGATIONS |= dict.fromkeys(("usdr", "nsdr"), "mean of tracks")
 NOTE = (
     "csdr: BSS Eval v4, median of frames of 1 s, median of tracks, then the mean of "
     "the stems. usdr and nsdr: mean of tracks. MUSDB18 is coded and ends at 16 kHz, "
@@ -105,13 +102,13 @@ def published_beside(evaluation: Evaluation, metric: str) -> DataFrame:
     """
     aggregation, stems = AGGREGATIONS.get(metric, ""), evaluation.stems
     four = {*stems} == {*STEMS}
-    lines: list[tuple[str | float | None, ...]] = []
+    lines = []
     for row in published_scores():
         scores = [row.scores.get(stem) for stem in stems]
         mean = row.mean if four else None
         if row.definition == metric and any(x is not None for x in (*scores, mean)):
             lines.append((row.system, row.test, row.extra or "no", *scores, mean))
-    yours: list[tuple[str | float | None, ...]] = []
+    yours = []
     for name in evaluation.rows if lines else ():
         values = [evaluation.summary(metric, name, s, aggregation).value for s in stems]
         mean = mean_of_stems(values) if four else None
@@ -123,9 +120,9 @@ def published_beside(evaluation: Evaluation, metric: str) -> DataFrame:
 
 
 def _row(line: dict[str, str]) -> Published:
-    mos = ""
-    if line["quality"]:
-        mos = f"{line['quality']} / {line['contamination']} ({line['mos_test']})"
+    names = [*STEMS, "mean"]
+    numbers = {name: float(line[name]) if line[name] else None for name in names}
+    mos = f"{line['quality']} / {line['contamination']} ({line['mos_test']})"
     return Published(
         system=line["system"],
         year=int(line["year"]),
@@ -133,13 +130,9 @@ def _row(line: dict[str, str]) -> Published:
         extra=line["extra"],
         test=line["test"],
         definition=line["definition"],
-        scores={stem: _number(line[stem]) for stem in STEMS},
-        mean=_number(line["mean"]),
-        mos=mos,
+        mean=numbers.pop("mean"),
+        scores=numbers,
+        mos=mos if line["quality"] else "",
         checked=line["checked"],
         source=line["source"],
     )
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

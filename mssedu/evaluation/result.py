@@ -2,7 +2,6 @@
 
     scores of tracks ─┬─▶ mean of tracks  ┐  each with a 95 % interval from
                       └─▶ median of tracks┘  resampling the tracks
-                      frame, table, summaries ─▶ DataFrames
 
 Both aggregations are always named: `csdr` is published as the median of tracks, `usdr`
 and `nsdr` as their mean. An evaluation is saved as one JSON file with definitions,
@@ -21,7 +20,7 @@ import itertools
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,7 @@ FORMAT = 1  # version of the JSON; raised when older files can no longer be read
 FILE = "evaluation.json"  # in a run folder
 AGGREGATIONS = {"mean of tracks": "mean", "median of tracks": "median"}
 SPREAD = "standard deviation"  # of the tracks, with n - 1 as the divisor
-TIDY = ("track", "row", "metric", "stem", "value")
-SUMMARY = (
-    "metric",
-    "unit",
-    "row",
-    "aggregation",
-    "stem",
-    "value",
-    "low",
-    "high",
-    "n_tracks",
-    "n_silent",
-    "version",
-    "definition",
-)
+_METHODS = AGGREGATIONS | {SPREAD: "deviation"}  # of Evaluation
 
 
 @dataclass(frozen=True)
@@ -67,9 +52,8 @@ class Evaluation:
     """Scores of every track by metric, row and stem.
 
     `frame` has every score, `table` one metric as papers print it, and `summaries` the
-    means and medians of all metrics. All three are pandas DataFrames:
-    `.to_csv("scores.csv")` or `.to_latex()` writes them, and
-    `mssedu.reports.render(table, "latex")` gives the table that the command line shows.
+    means and medians of all metrics. All three are pandas DataFrames, which
+    `mssedu.reports.render(table, "latex")` prints as the command line does.
 
     Example:
         >>> import mssedu
@@ -96,10 +80,10 @@ class Evaluation:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def by_track(self, metric: str, row: str, stem: str) -> dict[str, float]:
-        """Track -> score, without the tracks that have none, such as those in which
-        the stem is silent.
-        """
-        self._check(metric, row, stem)
+        """Track -> score, without the tracks that have none: their stem is silent."""
+        check_name("metric", metric, self.metrics)
+        check_name("row", row, self.rows)
+        check_name("stem", stem, self.stems)
         scores = {n: t.scores[metric][row][stem] for n, t in self.tracks.items()}
         return {name: score for name, score in scores.items() if score is not None}
 
@@ -111,34 +95,33 @@ class Evaluation:
 
     def mean(self, metric: str, row: str, stem: str) -> float | None:
         """Mean of the tracks that have a score; None if none has."""
-        scores = list(self.by_track(metric, row, stem).values())
+        scores = [*self.by_track(metric, row, stem).values()]
         return statistics.fmean(scores) if scores else None
 
     def median(self, metric: str, row: str, stem: str) -> float | None:
         """Median of the tracks that have a score; None if none has."""
-        scores = list(self.by_track(metric, row, stem).values())
+        scores = [*self.by_track(metric, row, stem).values()]
         return statistics.median(scores) if scores else None
 
     def deviation(self, metric: str, row: str, stem: str) -> float | None:
         """Standard deviation of the tracks that have a score; None for one track."""
-        scores = list(self.by_track(metric, row, stem).values())
+        scores = [*self.by_track(metric, row, stem).values()]
         return statistics.stdev(scores) if len(scores) > 1 else None
 
     def summary(self, metric: str, row: str, stem: str, aggregation: str) -> Summary:
-        """Mean or median of the tracks, with its 95 % interval.
+        """One number for all tracks; means and medians have a 95 % interval.
 
-        Args:
-            metric, row, stem: of the score.
-            aggregation: "mean of tracks" or "median of tracks".
-
-        Raises:
-            InputError: a name that is not part of this evaluation.
+        The aggregation is "mean of tracks", "median of tracks" or "standard deviation".
+        A name that is not part of this evaluation is an InputError.
         """
-        check_name("way to aggregate", aggregation, AGGREGATIONS)
-        statistic = AGGREGATIONS[aggregation]
+        check_name("way to aggregate", aggregation, _METHODS)
+        statistic = _METHODS[aggregation]
         value = getattr(self, statistic)(metric, row, stem)
-        scores = list(self.by_track(metric, row, stem).values())
-        return Summary(value, bootstrap_interval(scores, statistic), len(scores))
+        scores = [*self.by_track(metric, row, stem).values()]
+        interval = None
+        if aggregation != SPREAD:
+            interval = bootstrap_interval(scores, statistic)
+        return Summary(value, interval, len(scores))
 
     def n_silent(self, stem: str) -> int:
         """Number of tracks in which the stem is silent, so that it has no ratio."""
@@ -169,7 +152,8 @@ class Evaluation:
             for row, scores in track.scores[metric].items()
             for stem, score in scores.items()
         ]
-        return DataFrame(lines, columns=list(TIDY)).astype({"value": float})
+        columns = ["track", "row", "metric", "stem", "value"]
+        return DataFrame(lines, columns=columns).astype({"value": float})
 
     def table(
         self, metric: str, aggregations: Sequence[str] = (*AGGREGATIONS, SPREAD)
@@ -177,73 +161,60 @@ class Evaluation:
         """One metric as papers print it: a line per row and aggregation.
 
         Scores are numbers, intervals are text, and the row is named on its first line.
-
-        Args:
-            metric: of the scores.
-            aggregations: "mean of tracks", "median of tracks" and "standard deviation".
-
-        Raises:
-            InputError: an unknown metric or aggregation.
+        An unknown metric or aggregation is an InputError.
         """
-        lines: list[tuple[Any, ...]] = []
-        for row in self.rows:
-            of_row = [
-                line
-                for aggregation in aggregations
-                for line in self._lines(metric, row, aggregation)
-            ]
-            names = [row] + [""] * (len(of_row) - 1)
-            lines += [(name, *line) for name, line in zip(names, of_row, strict=True)]
-        columns = [self.title(metric), "aggregation", *self.stems, "average"]
-        return DataFrame(lines, columns=columns)
-
-    def _lines(
-        self, metric: str, row: str, aggregation: str
-    ) -> Iterator[tuple[Any, ...]]:
-        """One aggregation of a row and its interval, without the name of the row."""
-        if aggregation == SPREAD:
-            spread = [self.deviation(metric, row, stem) for stem in self.stems]
-            if any(value is not None for value in spread):
-                yield (SPREAD, *spread, "")
-            return
-        found = [self.summary(metric, row, stem, aggregation) for stem in self.stems]
-        values = [summary.value for summary in found]
-        yield (aggregation, *values, mean_of_stems(values))
-        if any(summary.interval for summary in found):
-            intervals = [interval_text(summary.interval) for summary in found]
-            yield ("95 % interval", *intervals, "")
+        title, lines = self.title(metric), []
+        for row, aggregation in itertools.product(self.rows, aggregations):
+            found = [self.summary(metric, row, s, aggregation) for s in self.stems]
+            values = [summary.value for summary in found]
+            average: Any = "" if aggregation == SPREAD else mean_of_stems(values)
+            if aggregation != SPREAD or any(value is not None for value in values):
+                lines.append((row, aggregation, *values, average))
+            if any(summary.interval for summary in found):
+                ends = [summary.interval for summary in found]
+                intervals = [f"{x[0]:.1f}…{x[1]:.1f}" if x else None for x in ends]
+                lines.append((row, "95 % interval", *intervals, ""))
+        table = DataFrame(lines, columns=[title, "aggregation", *self.stems, "average"])
+        table[title] = table[title].mask(table[title].duplicated(), "")
+        return table
 
     def track_table(self, track: str, metric: str) -> DataFrame:
         """The scores of one track: a line per row, a column per stem."""
         scores = self.of_track(track, metric)
-        lines = [
-            (row, *(scores[row][stem] for stem in self.stems)) for row in self.rows
-        ]
+        lines = [(row, *(scores[row][s] for s in self.stems)) for row in self.rows]
         return DataFrame(lines, columns=[self.title(metric), *self.stems])
 
     def summaries(self) -> DataFrame:
         """All metrics, one number a line, with all that says what the number is.
 
-        The columns: metric, unit, row, aggregation, stem, value, low and high end of
-        the 95 % interval, n_tracks (that have a score), n_silent (in which the stem is
-        silent), version and definition of the metric.
+        Low and high are the ends of the 95 % interval, n_tracks have a score, and in
+        n_silent the stem is silent.
         """
-        lines: list[tuple[Any, ...]] = []
-        for metric, row in itertools.product(self.metrics, self.rows):
+        lines = []
+        for metric, row, aggregation, stem in self._places():
             about = self.definitions["metrics"][metric]
-            for aggregation in (*AGGREGATIONS, SPREAD):
-                for stem in self.stems:
-                    if aggregation == SPREAD:
-                        n = len(self.by_track(metric, row, stem))
-                        one = Summary(self.deviation(metric, row, stem), None, n)
-                    else:
-                        one = self.summary(metric, row, stem, aggregation)
-                    names = (metric, about["unit"], row, aggregation, stem)
-                    numbers = (one.value, *(one.interval or (None, None)), one.n)
-                    what = (self.n_silent(stem), about["version"], about["definition"])
-                    lines.append((*names, *numbers, *what))
-        frame = DataFrame(lines, columns=list(SUMMARY))
-        return frame.astype(dict.fromkeys(("value", "low", "high"), float))
+            summary = self.summary(metric, row, stem, aggregation)
+            low, high = summary.interval or (None, None)
+            line = {
+                "metric": metric,
+                "unit": about["unit"],
+                "row": row,
+                "aggregation": aggregation,
+                "stem": stem,
+                "value": summary.value,
+                "low": low,
+                "high": high,
+                "n_tracks": summary.n,
+                "n_silent": self.n_silent(stem),
+                "version": about["version"],
+                "definition": about["definition"],
+            }
+            lines.append(line)
+        return DataFrame(lines).astype(dict.fromkeys(("value", "low", "high"), float))
+
+    def _places(self) -> Iterator[tuple[str, str, str, str]]:
+        """Metric, row, aggregation and stem of every summary."""
+        return itertools.product(self.metrics, self.rows, _METHODS, self.stems)
 
     def note(self, metric: str) -> str:
         """What the numbers of `table` mean, and which tracks they leave out."""
@@ -251,77 +222,52 @@ class Evaluation:
         about = self.definitions["metrics"][metric]
         n_tracks = len(self.tracks)
         better = "higher" if about["higher_is_better"] else "lower"
-        tracks = "1 track" if n_tracks == 1 else f"{n_tracks} tracks"
-        few = "too few for an interval" if n_tracks < LEAST else ""
+        intervals = "; intervals: bootstrap over tracks"
+        if n_tracks < LEAST:
+            intervals = ": too few for an interval"
         parts = [
             f"{metric}: {about['definition']}; {better} is better.",
-            f"{tracks}: {few}."
-            if few
-            else f"{tracks}; intervals: bootstrap over tracks.",
+            f"{n_tracks} track{'s' * (n_tracks != 1)}{intervals}.",
             "Average: the mean of the stems' numbers.",
         ]
         if any(self.n_silent(stem) for stem in self.stems):
             silent = [f"{stem} in {self.n_silent(stem)}" for stem in self.stems]
             parts.append(f"Silent, so without a ratio: {', '.join(silent)}.")
-            parts += self._levels_at_silence()
-        lags = [
-            f"{name} {track.lag}" for name, track in self.tracks.items() if track.lag
-        ]
+            if "model" in self.rows:
+                pairs = [(s, self.level_at_silence("model", s)) for s in self.stems]
+                levels = [f"{s} {x:.0f} dBFS" for s, x in pairs if x is not None]
+                parts.append(f"There the estimates are at: {', '.join(levels)}.")
+        lags = [f"{name} {t.lag}" for name, t in self.tracks.items() if t.lag]
         if lags:
             parts.append(f"Lags of the estimates, removed, samples: {', '.join(lags)}.")
         entries = [entry for track in self.tracks.values() for entry in track.capped]
         n_capped = sum(entry.split(" ", 1)[0] == metric for entry in entries)
         if n_capped:
-            text = "scores are ±100 by cap: perfect or empty estimates."
-            parts.append(f"{n_capped} {text}")
+            parts.append(
+                f"{n_capped} scores are ±100 by cap: perfect or empty estimates."
+            )
         return " ".join(parts)
-
-    def _levels_at_silence(self) -> list[str]:
-        """How loud the estimates are where the true stem is silent."""
-        if "model" not in self.rows:
-            return []
-        levels = {stem: self.level_at_silence("model", stem) for stem in self.stems}
-        texts = [f"{s} {x:.0f} dBFS" for s, x in levels.items() if x is not None]
-        return [f"There the estimates are at: {', '.join(texts)}."]
 
     def save(self, path: str | Path) -> Path:
         """Write everything as JSON, whole or not at all; into a folder as FILE."""
         path = Path(path)
         path = path / FILE if path.is_dir() else path
+        summary: dict[str, Any] = {}  # for readers of the file
+        for metric, row, aggregation, stem in self._places():
+            of_row = summary.setdefault(metric, {}).setdefault(row, {})
+            value = getattr(self, _METHODS[aggregation])(metric, row, stem)
+            of_row.setdefault(aggregation, {})[stem] = value
         document = {
             "format": FORMAT,
             "stems": self.stems,
             "definitions": self.definitions,
             "about": self.about,
             "data_sha256": self.data_sha256,
-            "summary": self._summaries(),
-            "tracks": [track.as_json() for track in self.tracks.values()],
+            "summary": summary,
+            "tracks": [asdict(track) for track in self.tracks.values()],
         }
         write_json(path, document)
         return path
-
-    def _summaries(self) -> dict[str, Any]:
-        """Aggregations and spread of all scores, for readers of the file."""
-        return {
-            metric: {
-                row: {
-                    aggregation: {
-                        stem: getattr(self, statistic)(metric, row, stem)
-                        for stem in self.stems
-                    }
-                    for aggregation, statistic in (
-                        AGGREGATIONS | {SPREAD: "deviation"}
-                    ).items()
-                }
-                for row in self.rows
-            }
-            for metric in self.metrics
-        }
-
-    def _check(self, metric: str, row: str, stem: str) -> None:
-        check_name("metric", metric, self.metrics)
-        check_name("row", row, self.rows)
-        check_name("stem", stem, self.stems)
 
 
 def load_evaluation(path: str | Path) -> Evaluation:
@@ -345,10 +291,8 @@ def load_evaluation(path: str | Path) -> Evaluation:
         tracks = [TrackScores(**track) for track in document["tracks"]]
         definitions = document["definitions"]
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise DatasetError(
-            f"{where} holds no evaluation ({reason}). {remedy}"
-        ) from error
+        text = f"holds no evaluation ({type(error).__name__}: {error})"
+        raise DatasetError(f"{where} {text}. {remedy}") from error
     if version != FORMAT:
         raise DatasetError(
             f"{where} has the format {version}, and this version of mssedu reads "
@@ -370,16 +314,6 @@ def mean_of_stems(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def interval_text(interval: tuple[float, float] | None) -> str | None:
-    """Both ends with one decimal; None where there is no interval.
-
-    Example:
-        >>> interval_text((5.91, 6.74))
-        '5.9…6.7'
-    """
-    return None if interval is None else f"{interval[0]:.1f}…{interval[1]:.1f}"
-
-
 def first_difference(old: Any, new: Any, place: str = "") -> str | None:
     """The first entry in which two JSON documents differ, in words; None if in none.
 
@@ -398,9 +332,5 @@ def first_difference(old: Any, new: Any, place: str = "") -> str | None:
         return None
     if old == new:
         return None
-    return f"{place}: {_short(old)}, now {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
+    texts = [t if len(t) <= 40 else f"{t[:37]}…" for t in (str(old), str(new))]
+    return f"{place}: {texts[0]}, now {texts[1]}"

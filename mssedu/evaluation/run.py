@@ -32,7 +32,7 @@ from mssedu.evaluation.estimates import (
 from mssedu.evaluation.result import Evaluation
 from mssedu.evaluation.store import ScoreStore, StemStore
 from mssedu.evaluation.track import ROWS, Job, TrackScores, score_track
-from mssedu.metrics.table import check_metrics
+from mssedu.metrics.table import METRICS
 from mssedu.models.contract import config_of, grouping_of, pick_device
 from mssedu.models.stems import stem_names
 from mssedu.separation.config import SeparateConfig
@@ -107,8 +107,8 @@ def evaluate(
         for number, track in enumerate(tracks):
             progress(number, len(tracks), track.name)
             content = content_sha256(track)
-            keys[track.name] = _key(track, content, source, job)
-            stored = store.read(track.name, keys[track.name])
+            keys[track.name] = key = _key(track, content, source, job)
+            stored = store.read(track.name, key)
             if stored and (stem_store is None or stem_store.holds(track)):
                 scores[track.name] = stored
                 continue
@@ -127,7 +127,12 @@ def evaluate(
             log(f"{new.name}: estimates {new.lag} samples late, aligned")
     progress(len(tracks), len(tracks), "")
     in_order = {name: scores[name] for name in names}
-    about = _about(tracks, source)
+    about = {
+        "mssedu": mssedu.__version__,
+        "commit": git_commit(),
+        "estimates": source.about if source else None,
+        "sample_rate": tracks[0].sample_rate,
+    }
     return Evaluation(job.stems, metrics, rows, in_order, about, job.definitions)
 
 
@@ -159,8 +164,8 @@ def _check_request(
 ) -> None:
     if not tracks:
         raise DatasetError(
-            "there are no tracks to evaluate. Check the data set and the split that "
-            "you gave to mssedu.load_dataset."
+            "there are no tracks to evaluate. Check the folder and the split that you "
+            "gave to mssedu.load_dataset."
         )
     uses = Counter(track.name for track in tracks)
     doubled = [name for name, count in uses.items() if count > 1]
@@ -169,12 +174,13 @@ def _check_request(
             f"several tracks have the name {', '.join(doubled)}. Scores are stored by "
             "name: rename the tracks."
         )
-    check_metrics(metrics)
+    for name in metrics:
+        check_name("metric", name, METRICS)
     for row in rows:
         check_name("row", row, ROWS)
     for kind, names in (("metrics", metrics), ("rows", rows)):
         if not names:
-            raise InputError(f"{kind} are empty. Name at least one, or leave it out.")
+            raise InputError(f"{kind} are empty. Name at least one.")
     check_range("workers", workers, 0)
 
 
@@ -217,13 +223,4 @@ def _key(
         "definitions": job.definitions,
         "museval": job.museval,
         "estimates": identity,
-    }
-
-
-def _about(tracks: Sequence[Track], source: Estimates | None) -> dict[str, Any]:
-    return {
-        "mssedu": mssedu.__version__,
-        "commit": git_commit(),
-        "estimates": source.about if source else None,
-        "sample_rate": tracks[0].sample_rate,
     }

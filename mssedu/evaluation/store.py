@@ -8,7 +8,7 @@
 An interrupted evaluation goes on with the tracks that have no scores yet. The key is
 everything that the scores depend on: hash of the audio, definitions and versions of the
 metrics, hash of the weights, settings. Scores with another key are computed again, and
-the log says what has changed. Each file is written whole or not at all.
+the log says what has changed.
 
 `museval.EvalStore().add_eval_dir(FOLDER / "museval")` reads museval's files, as do the
 scripts that made the tables of SiSEC 2018; source of the schema: museval 0.4.1,
@@ -18,18 +18,13 @@ musdb.schema.json. `FileEstimates` and `mssedu listen create` read a folder of s
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from mssedu.audio.files import (
-    as_json,
-    file_name,
-    file_names,
-    write_json,
-    write_text,
-)
+from mssedu.audio.files import as_json, file_name, file_names, write_json, write_text
 from mssedu.audio.tensors import save_audio
 from mssedu.data.track import Track
 from mssedu.errors import InputError
@@ -51,10 +46,7 @@ class ScoreStore:
     """
 
     def __init__(
-        self,
-        folder: Path | None,
-        log: Callable[[str], None],
-        names: Iterable[str] = (),
+        self, folder: Path | None, log: Callable[[str], None], names: Iterable[str] = ()
     ) -> None:
         self.folder, self.log, self._names = folder, log, file_names(names)
 
@@ -66,12 +58,9 @@ class ScoreStore:
         return self.folder / "tracks" / f"{name}.json"
 
     def read(self, track: str, key: Mapping[str, Any] | None) -> TrackScores | None:
-        """Stored scores of a track; None if there are none with this key.
+        """The scores that were stored with this key, if there are such.
 
-        Args:
-            track: its name.
-            key: what the scores depend on; None if that is not known, so that the
-                scores must be computed.
+        A key of None means that what the scores depend on is not known.
         """
         path = self.path(track)
         if path is None or not path.exists():
@@ -96,7 +85,7 @@ class ScoreStore:
         path = self.path(scores.name)
         if self.folder is None or path is None:
             return
-        document = {"format": FORMAT, "key": key or {}, "scores": scores.as_json()}
+        document = {"format": FORMAT, "key": key or {}, "scores": asdict(scores)}
         write_json(path, document)
         if scores.museval:
             folder = self.folder / "museval"
@@ -106,14 +95,7 @@ class ScoreStore:
 def write_museval(
     folder: Path, track: str, split: str | None, document: Mapping[str, Any]
 ) -> Path:
-    """Write the frames of a track to the file that museval reads.
-
-    Args:
-        folder: of all files; museval reads its subfolder test only.
-        track: name of the file, without its suffix.
-        split: of the track; "test" if it has none.
-        document: of `museval_frames`.
-    """
+    """Write `museval_frames` where museval reads them: it reads the subfolder test."""
     path = folder / (split or "test") / f"{track}.json"
     # museval expects NaN, which JSON does not have: so this is not `write_json`.
     write_text(path, json.dumps(_with_nan(document), indent=1))
@@ -142,10 +124,7 @@ class StemStore:
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        source: Estimates | None,
-        names: Iterable[str] = (),
+        self, folder: str | Path, source: Estimates | None, names: Iterable[str] = ()
     ) -> None:
         if source is None or isinstance(source, FileEstimates):
             what = "there are no estimates" if source is None else "they are files"
@@ -163,11 +142,11 @@ class StemStore:
                 raise InputError(
                     f"{path.absolute()}: the stems in this folder were made with "
                     f"another model or other settings ({difference}). Choose another "
-                    "folder for these stems."
+                    "folder."
                 )
         elif any(self.folder.iterdir()):
             # It may be a data set, whose true stems have the same names.
-            first = sorted(entry.name for entry in self.folder.iterdir())[0]
+            first = min(entry.name for entry in self.folder.iterdir())
             raise InputError(
                 f"{self.folder.absolute()} holds {first}, and it must be empty or have "
                 f"a {STEMS_FILE}. Choose another folder for these stems."
@@ -184,12 +163,7 @@ class StemStore:
         return all(self.path(track, stem).is_file() for stem in self.stems)
 
     def write(self, track: Track, estimates: Tensor) -> None:
-        """Write the stems of a track.
-
-        Args:
-            track: for its name and sample rate.
-            estimates: (stems, channels, samples).
-        """
+        """Write the stems of a track, (stems, channels, samples)."""
         for stem, estimate in zip(self.stems, estimates, strict=True):
             path = self.path(track, stem)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,17 @@
 """All scores of one track: every row against the same true stems.
 
-    silence   scores of an empty estimate: 0 dB usdr
-    mixture   scores of the unprocessed mixture as the estimate of every stem
-    model     scores of the estimates, of a model or of files
+    silence          scores of an empty estimate: 0 dB usdr
+    mixture          scores of the unprocessed mixture as the estimate of every stem
+    model            scores of the estimates, of a model or of files
     ibm, irm, mwf    scores of oracles, which use the true stems
 
 A model that scores below silence or mixture has learned nothing; the oracles are the
-upper limit of their kind. Rows are estimated and scored one after the other, so that
-memory holds one estimate at a time. Notebook: 04.
+upper limit of their kind. Notebook: 04.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -76,10 +75,6 @@ class TrackScores:
     lag: int = 0  # samples by which the estimates were late, which are removed
     museval: Mapping[str, Any] | None = None  # frames of the estimates
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields in types that JSON knows."""
-        return asdict(self)
-
 
 def score_track(
     track: Track, estimates: Tensor | None, content: str, job: Job
@@ -113,8 +108,17 @@ def score_track(
     levels: dict[str, dict[str, float]] = {job.stems[i]: {} for i in silent}
     capped: list[str] = []
     frames = None
-    for row in job.rows:
-        estimate = _estimate(row, references, parts, mixture, estimates, rate)
+    for row in job.rows:  # one after the other: memory holds one estimate at a time
+        if row == "silence":
+            estimate = torch.zeros_like(references)
+        elif row == "mixture":
+            estimate = mixture.expand_as(references)
+        elif row == "model":
+            assert estimates is not None, "evaluate computes them if this row is scored"
+            estimate = estimates
+        else:
+            every = oracles.oracle_estimate(row, parts, mixture, rate)
+            estimate = every[: len(references)]
         sounds = Sounds(references, estimate, mixture, rate)
         for name, values in score(job.metrics, sounds).items():
             pairs = list(zip(job.stems, values, strict=True))
@@ -124,17 +128,14 @@ def score_track(
             levels[job.stems[i]][row] = max(rms_db(estimate[i]), QUIETEST)
         if row == "model" and job.museval:
             frames = museval_frames(sounds, job.stems)
-    name, split, seconds = track.name, track.split, track.duration
-    return TrackScores(
-        name, split, seconds, content, scores, levels, capped, lag, frames
-    )
+    about = (track.name, track.split, track.duration, content)
+    return TrackScores(*about, scores, levels, capped, lag, frames)
 
 
 def _others(track: Track) -> dict[str, Tensor]:
     """The parts of the mixture beside the scored stems, (channels, samples) each.
 
-    The rest of the mixture is one of the parts, unless it is only the error of a codec:
-    that is no source, and no oracle of the field has it.
+    The rest of the mixture is one of them, unless it is only the error of a codec.
     """
     parts = {name: track.stem(name) for name in track.unselected}
     if REST in parts and not is_source(parts[REST], track.mixture()):
@@ -142,28 +143,9 @@ def _others(track: Track) -> dict[str, Tensor]:
     return parts
 
 
-def _estimate(
-    row: str,
-    sources: Tensor,
-    parts: Tensor,
-    mixture: Tensor,
-    model: Tensor | None,
-    rate: int,
-) -> Tensor:
-    if row == "silence":
-        return torch.zeros_like(sources)
-    if row == "mixture":
-        return mixture.expand_as(sources)
-    if row == "model":
-        assert model is not None, "evaluate computes estimates if this row is asked for"
-        return model
-    return oracles.oracle_estimate(row, parts, mixture, rate)[: len(sources)]
-
-
 def _is_capped(metric: str, value: float) -> bool:
     """Whether a ratio is infinite: the estimate is perfect, or it is empty."""
-    at_cap = METRICS[metric].unit == "dB" and value >= CAP
-    return math.isinf(value) or at_cap
+    return math.isinf(value) or (METRICS[metric].unit == "dB" and value >= CAP)
 
 
 def _stored(value: float) -> float | None:
@@ -175,8 +157,8 @@ def _stored(value: float) -> float | None:
 
 def _where(track: Track, part: str) -> str:
     """The track, the part and its file, for error messages."""
-    files = [str(file.path) for file in track.files if file.stem == part]
-    return f"{track.name}, {part}" + (f" ({files[0]})" if files else "")
+    paths = [f" ({file.path})" for file in track.files if file.stem == part]
+    return "".join([f"{track.name}, {part}", *paths[:1]])
 
 
 # ---- fit and lag ------------------------------------------------------------------
@@ -185,19 +167,10 @@ def _where(track: Track, part: str) -> str:
 def fitted(
     track: Track, references: Tensor, estimates: Tensor, align: bool
 ) -> tuple[Tensor, int]:
-    """Check that estimates fit the references, and remove their lag if asked to.
+    """Estimates in the shape of the references, and their lag in samples.
 
-    Args:
-        track: for error messages.
-        references: (stems, channels, samples).
-        estimates: the same shape; with `align` of any length.
-        align: find the lag and remove it; what is then missing becomes silence.
-
-    Returns:
-        estimates, and the lag in samples; 0 without `align`.
-
-    Raises:
-        InputError: another shape, NaN or Inf.
+    With `align`, the lag is removed, and what is then missing becomes silence; without
+    it, estimates of another length are an InputError.
     """
     known = -1 if align else references.ndim
     if estimates.shape[:known] != references.shape[:known]:
@@ -210,11 +183,8 @@ def fitted(
     if not align:
         return estimates, 0
     lag = find_lag(reference=references, estimate=estimates)
-    begin, end = max(lag, 0), lag + references.shape[-1]
-    cut = estimates[..., begin : max(end, begin)]
-    before = begin - lag
-    missing = references.shape[-1] - before - cut.shape[-1]
-    return F.pad(cut, (before, missing)), lag
+    missing = references.shape[-1] - estimates.shape[-1] + lag
+    return F.pad(estimates, (-lag, missing)), lag  # negative numbers cut
 
 
 def find_lag(*, reference: Tensor, estimate: Tensor) -> int:
@@ -250,14 +220,8 @@ def museval_frames(sounds: Sounds, stems: Sequence[str]) -> dict[str, Any]:
 
     museval gives no stem a score in a frame in which any stem, true or estimated, is
     silent. It refuses a track with a stem that is silent from start to end: for such a
-    track only that stem has no scores, and "silence" in the document says so.
-
-    Args:
-        sounds: true stems and estimates of a track.
-        stems: their names.
-
-    Returns:
-        the document; None stands for NaN.
+    track only that stem has no scores, and "silence" in the document says so. None
+    stands for NaN.
     """
     references, estimates = sounds.pair.values()
     whole = (references.sum(1), estimates.sum(1))
@@ -266,30 +230,17 @@ def museval_frames(sounds: Sounds, stems: Sequence[str]) -> dict[str, Any]:
         references=references,
         estimates=estimates,
         window_length=round(FRAME_SECONDS * sounds.sample_rate),
-        hop_length=round(FRAME_SECONDS * sounds.sample_rate),
         museval=not refused,
     )
-    tables = {
-        name: getattr(result, name.lower()) for name in ("SDR", "ISR", "SIR", "SAR")
-    }
-    targets = []
-    for index, stem in enumerate(stems):
-        lines = {name: table[index].tolist() for name, table in tables.items()}
-        frames = [
-            {
-                "time": number * FRAME_SECONDS,
-                "duration": FRAME_SECONDS,
-                "metrics": {
-                    name: _rounded(line[number]) for name, line in lines.items()
-                },
-            }
-            for number in range(len(lines["SDR"]))
-        ]
-        targets.append({"name": stem, "frames": frames})
+    tables = torch.stack([result.sdr, result.isr, result.sir, result.sar], -1).tolist()
+    targets: list[dict[str, Any]] = [{"name": stem, "frames": []} for stem in stems]
+    for target, table in zip(targets, tables, strict=False):  # not the accompaniment
+        for number, scores in enumerate(table):
+            # Five digits; museval has no number for an infinite ratio either.
+            numbers = [round(x, 5) if math.isfinite(x) else None for x in scores]
+            metrics = dict(zip(("SDR", "ISR", "SIR", "SAR"), numbers, strict=True))
+            time = number * FRAME_SECONDS
+            frame = {"time": time, "duration": FRAME_SECONDS, "metrics": metrics}
+            target["frames"].append(frame)
     silence = "a silent stem costs itself" if refused else "as museval"
     return {"targets": targets, "museval_version": MUSEVAL, "silence": silence}
-
-
-def _rounded(score: float) -> float | None:
-    """Five digits; museval has no number for an infinite ratio either."""
-    return round(score, 5) if math.isfinite(score) else None

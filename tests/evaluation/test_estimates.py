@@ -1,7 +1,5 @@
 """Estimates from models, files and functions; lags; what a track is."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import nn
@@ -18,17 +16,7 @@ from mssedu.evaluation.estimates import (
     content_sha256,
 )
 from mssedu.separation.config import SeparateConfig
-
-RATE = 8000
-STEMS = ("voice", "rest")
-
-
-@dataclass(frozen=True)
-class Config:
-    stems: tuple = STEMS
-    sample_rate: int = RATE
-    channels: int = 2
-    segment: float = 1.0
+from tests.evaluation.test_run import RATE, STEMS, Config
 
 
 class Halves(nn.Module):

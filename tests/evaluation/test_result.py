@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import asdict
 
 import pandas
 import pytest
@@ -207,7 +208,7 @@ def test_the_note_has_definition_silence_and_level(four):
 
 def test_the_note_has_caps_and_lags():
     a = track("a", 1.0, 2.0)
-    fields = {**a.as_json(), "capped": ["usdr model voice", "csdr model voice"]}
+    fields = {**asdict(a), "capped": ["usdr model voice", "csdr model voice"]}
     note = evaluation(TrackScores(**fields | {"lag": -12})).note("usdr")
     assert "1 scores are ±100 by cap" in note
     assert "samples: a -12." in note

@@ -58,11 +58,6 @@ def tracks():
     return [song("both", noise[0], noise[1]), silent]
 
 
-@pytest.fixture
-def lines():
-    return []
-
-
 def test_rows_stems_and_both_definitions(tracks):
     found = evaluate(Shares(0.5, 0.5), tracks)
     assert (found.rows, found.stems) == (CUSTOMARY, STEMS)

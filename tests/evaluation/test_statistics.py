@@ -10,6 +10,7 @@ from mssedu.errors import InputError
 from mssedu.evaluation.statistics import (
     bootstrap_interval,
     holm,
+    mean_interval,
     paired_test,
     smallest_p,
 )
@@ -41,6 +42,15 @@ def test_intervals_of_normal_means_match_the_t_interval():
     low, high = bootstrap_interval(values)
     expected = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
     assert (low, high) == pytest.approx(expected, abs=0.03)
+
+
+def test_the_interval_of_a_mean_is_that_of_student():
+    values = [1.0, 2.0, 4.0]
+    mean, half_width = mean_interval(values, 0.9)
+    expected = stats.t.interval(0.9, 2, np.mean(values), stats.sem(values))
+    assert (mean - half_width, mean + half_width) == pytest.approx(expected)
+    with pytest.raises(InputError, match="values"):
+        mean_interval([1.0])
 
 
 def test_the_median_is_not_moved_by_one_wild_track():

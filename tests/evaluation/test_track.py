@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_files_give_the_scores_of_memory(tmp_path):
 
 def test_json_there_and_back():
     found = scored(song(voice=0.0))
-    text = json.dumps(found.as_json(), allow_nan=False)
+    text = json.dumps(asdict(found), allow_nan=False)
     assert TrackScores(**json.loads(text)) == found
 
 

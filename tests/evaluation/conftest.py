@@ -1,0 +1,9 @@
+"""What the tests of evaluation share."""
+
+import pytest
+
+
+@pytest.fixture
+def lines():
+    """What was logged."""
+    return []
