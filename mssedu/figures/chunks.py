@@ -1,13 +1,11 @@
 """Figures of chunked inference: the places of the chunks, and the error they cause.
 
     chunks_figure   share of each chunk over time, and below it the error over time
-    ChunkLab        the same with sliders for segment, overlap, window and context, and
-                    with the sound of the seams
+    ChunkLab        the same with four sliders, and with the sound of the seams
 
 The error is the difference from the whole song in one pass. It measures the cutting
-into chunks, not the model. A notebook shows a live `ChunkLab` in a browser with widgets
-and a kernel. Elsewhere, such as in a stored notebook, it shows the first picture.
-Notebook: 12.
+into chunks, not the model. Where a notebook cannot show the widgets of a `ChunkLab`,
+such as when it is stored, it shows the first picture. Notebook: 12.
 """
 
 import base64
@@ -46,8 +44,7 @@ def error_db(*, reference: Tensor, estimate: Tensor) -> float:
     """Level of the error relative to the reference in dB, at least -150.
 
     Args:
-        reference: (channels, samples).
-        estimate: (channels, samples).
+        reference, estimate: (channels, samples).
 
     Example:
         >>> sound = torch.ones(1, 9)
@@ -86,46 +83,34 @@ def chunks_figure(
             f"reference and estimate must have one shape and {chunks.samples} samples, "
             f"as the chunks do; their shapes are {shapes[0]} and {shapes[1]}."
         )
-    figure, cells = grid(3.8, 2, sharex=True, height_ratios=(1, 2))
-    upper, lower = cells[:, 0]
-    for index, (start, share) in enumerate(_shares(chunks)):
-        places = torch.linspace(0, len(share) - 1, _POINTS).round().long()
-        seconds = ((start + places) / sample_rate).numpy()
-        upper.fill_between(
-            seconds, share[places].numpy(), alpha=0.35, color=_SHADES[index % 3]
-        )
+    figure, (upper, lower) = grid(("", ""), height=1.9, share="x", ratios=(1, 2))
+    total = torch.zeros(chunks.samples)
+    weights = []  # (first sample, weight of every sample) of each chunk
+    for start in chunks.starts:
+        begin, end = chunks.output_range(start)
+        weights.append((begin, chunks.weight[begin - start : end - start]))
+        total[begin:end] += weights[-1][1]
+    for index, (begin, weight) in enumerate(weights):
+        places = torch.linspace(0, len(weight) - 1, _POINTS).round().long()
+        share = weight[places] / total[begin + places]
+        seconds = (begin + places) / sample_rate
+        upper.fill_between(seconds, share, alpha=0.35, color=_SHADES[index % 3])
+    # Error of each piece relative to the mean power of the reference
     step = max(1, round(_PIECE_SECONDS * sample_rate))
-    levels = _levels(reference, estimate, step)
-    seconds = ((torch.arange(len(levels)) + 0.5) * step / sample_rate).numpy()
-    lower.plot(seconds, levels.numpy(), color=COLORS["mixture"], linewidth=0.8)
-    for seam in chunks.seams:
-        for axes in (upper, lower):
+    power = (estimate - reference).double().square().mean(0)
+    pieces = power[: len(power) // step * step].reshape(-1, step).mean(1)
+    mean = reference.double().square().mean().clamp_min(1e-30)
+    levels = (10 * (pieces / mean).clamp_min(1e-30).log10()).clamp_min(FLOOR_DB)
+    seconds = (torch.arange(len(levels)) + 0.5) * step / sample_rate
+    lower.plot(seconds, levels, color=COLORS["mixture"], linewidth=0.8)
+    for axes in (upper, lower):
+        for seam in chunks.seams:
             axes.axvline(seam / sample_rate, color="#999999", linestyle=":", lw=0.8)
     upper.set(ylabel="Share", ylim=(0, 1.05))
     lower.set(xlabel="Time (seconds)", ylabel="Error (dB re whole pass)")
-    lower.set_ylim(FLOOR_DB, 5)
-    lower.set_xlim(0, chunks.samples / sample_rate)
+    lower.set(xlim=(0, chunks.samples / sample_rate), ylim=(FLOOR_DB, 5))
     lower.grid(alpha=0.3)
     return figure
-
-
-def _shares(chunks: Chunks) -> list[tuple[int, Tensor]]:
-    """(first sample, share of every sample) of each chunk; the shares sum to one."""
-    total, weights = torch.zeros(chunks.samples), []
-    for start in chunks.starts:
-        begin, end = chunks.output_range(start)
-        weight = chunks.weight[begin - start : end - start]
-        total[begin:end] += weight
-        weights.append((begin, weight))
-    return [(begin, w / total[begin : begin + len(w)]) for begin, w in weights]
-
-
-def _levels(reference: Tensor, estimate: Tensor, step: int) -> Tensor:
-    """Error of each `step` samples relative to the mean power of the reference, dB."""
-    power = (estimate - reference).double().square().mean(0)
-    whole = power[: len(power) // step * step].reshape(-1, step).mean(1)
-    mean = reference.double().square().mean().clamp_min(1e-30)
-    return (10 * (whole / mean).clamp_min(1e-30).log10()).clamp_min(FLOOR_DB)
 
 
 class ChunkLab:
@@ -170,12 +155,8 @@ class ChunkLab:
         context: float = 0.0,
     ) -> None:
         """Separate again with these settings of `mssedu.separate`."""
-        settings: dict[str, Any] = {
-            "segment": segment,
-            "overlap": overlap,
-            "window": window,
-            "context": context,
-        }
+        values: tuple[Any, ...] = (segment, overlap, window, context)
+        settings = dict(zip(_CHOICES, values, strict=True))
         samples = self.mixture.shape[-1]
         config = with_segment(SeparateConfig(**settings), self.config, samples)
         self.chunks = plan_chunks(self.config, samples, config)
@@ -186,48 +167,44 @@ class ChunkLab:
     def text(self) -> str:
         """Number of chunks, work and error in one line."""
         level = error_db(reference=self.reference, estimate=self.estimate)
-        lengths = [
-            end - begin
-            for begin, end in map(self.chunks.input_range, self.chunks.starts)
-        ]
-        work = sum(lengths) / self.chunks.samples
-        return f"{len(lengths)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
+        ranges = [self.chunks.input_range(start) for start in self.chunks.starts]
+        work = sum(end - begin for begin, end in ranges) / self.chunks.samples
+        return f"{len(ranges)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
 
     def figure(self) -> Figure:
         """Shares of the chunks and the error over time."""
-        return chunks_figure(
-            self.chunks,
-            self.config.sample_rate,
-            reference=self.reference,
-            estimate=self.estimate,
-        )
+        rate, whole, estimate = self.config.sample_rate, self.reference, self.estimate
+        return chunks_figure(self.chunks, rate, reference=whole, estimate=estimate)
 
     def seams(self) -> Tensor:
-        """Half a second of the estimate around each seam, faded, one after another.
+        """Half a second around each of the first twelve seams, faded, in a row.
 
-        Returns:
-            (channels, samples): at most twelve seams, or the whole estimate if there
-            are none.
+        Without seams it is the whole estimate; (channels, samples).
         """
         half = round(_SEAM_SECONDS * self.config.sample_rate / 2)
         fade = torch.hann_window(2 * half).clamp_max(0.1) / 0.1
-        places = [
-            s for s in self.chunks.seams if half <= s <= self.chunks.samples - half
+        parts = [
+            fade * self.estimate[:, seam - half : seam + half]
+            for seam in self.chunks.seams
+            if half <= seam <= self.chunks.samples - half
         ]
-        parts = [fade * self.estimate[:, s - half : s + half] for s in places]
         return torch.cat(parts[:_MOST_SEAMS], dim=1) if parts else self.estimate
 
     @cached_property
     def box(self) -> Any:
         """The widgets: four sliders, a line of text, the picture and two sounds."""
-        import ipywidgets
+        from ipywidgets import HTML, Audio, HBox, Image, Label, SelectionSlider, VBox
 
-        picture, text = ipywidgets.Image(format="png"), ipywidgets.HTML()
-        sounds = [
-            ipywidgets.Audio(format="flac", autoplay=False, loop=False)
-            for _ in range(2)
-        ]
-        choices = {name: self._choice(name) for name in _CHOICES}
+        picture, text = Image(format="png"), HTML()
+        sounds = [Audio(format="flac", autoplay=False, loop=False) for _ in range(2)]
+        choices = {}
+        for name, value in self.settings.items():
+            options = list(_CHOICES[name])
+            if value not in options:
+                options = sorted([*options, value])
+            choices[name] = SelectionSlider(
+                options=options, value=value, description=name, continuous_update=False
+            )
 
         def update(_: Any = None) -> None:
             self.set(**{name: choice.value for name, choice in choices.items()})
@@ -238,21 +215,9 @@ class ChunkLab:
         for choice in choices.values():
             choice.observe(update, "value")
         update()
-        labels = map(ipywidgets.Label, ("all seams", f"{self.stem}, all of it"))
-        rows = map(ipywidgets.HBox, zip(labels, sounds, strict=True))
-        return ipywidgets.VBox([*choices.values(), text, picture, *rows])
-
-    def _choice(self, name: str) -> Any:
-        """A slider over the values of a setting, including its present value."""
-        import ipywidgets
-
-        value = self.settings[name]
-        options = list(_CHOICES[name])
-        if value not in options:
-            options = sorted([*options, value])
-        return ipywidgets.SelectionSlider(
-            options=options, value=value, description=name, continuous_update=False
-        )
+        labels = Label("all seams"), Label(f"{self.stem}, all of it")
+        rows = map(HBox, zip(labels, sounds, strict=True))
+        return VBox([*choices.values(), text, picture, *rows])
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())

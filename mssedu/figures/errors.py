@@ -8,38 +8,19 @@
 Notebook: 04.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import InputError
 from mssedu.evaluation.error_windows import HOP_SECONDS, Windows, score_by_level
 from mssedu.figures.sound import spectrogram_figure
-from mssedu.figures.style import (
-    COLORS,
-    GRAY,
-    WIDTH,
-    check_not_empty,
-    colors_of,
-    grid,
-    panels,
-)
+from mssedu.figures.style import COLORS, GRAY, WIDTH, check_not_empty, grid, looks
 
-_COLDEST_DB = -40.0  # lower energies have the darkest color
-_HOTTEST_DB = 0.0
-# Its brightness rises evenly, for every kind of color vision
-_CELLS: dict[str, Any] = {
-    "cmap": matplotlib.colormaps["cividis"],
-    "vmin": _COLDEST_DB,
-    "vmax": _HOTTEST_DB,
-}
-_LEVEL_RANGE_DB = (-60.0, 0.0)
+_COLDEST_DB = -40.0  # lower energies have the darkest color; 0 dB has the brightest
+_LOWEST_DB = -60.0  # lower end of the axes of levels
 
 
 def bleed_figure(
@@ -69,30 +50,36 @@ def bleed_figure(
         if matrix.shape[1:] != (len(columns),) or len(matrix) > len(rows):
             raise InputError(
                 f"matrices[{title!r}] must have at most {len(rows)} rows and exactly "
-                f"{len(columns)} columns, one per name; its shape is "
-                f"{tuple(matrix.shape)}. Name all sources and estimates, in order."
+                f"{len(columns)} columns, one per name, got {tuple(matrix.shape)}."
             )
-    figure, cells = grid(1.0 + 0.5 * len(rows), columns=len(matrices))
-    for axes, (title, matrix) in zip(cells[0], matrices.items(), strict=True):
-        picture = axes.imshow(matrix.detach().cpu().numpy(), aspect="auto", **_CELLS)
-        for row, values in enumerate(matrix.tolist()):
-            for column, value in enumerate(values):
-                _write(axes, row, column, value)
-        axes.set_title(title, loc="left")
+    figure, cells = grid(matrices, len(matrices), height=1.0 + 0.5 * len(rows))
+    for axes, matrix in zip(cells, matrices.values(), strict=True):
+        picture = axes.imshow(
+            matrix.detach().cpu().numpy(),
+            aspect="auto",
+            cmap="cividis",  # its brightness rises evenly, for every color vision
+            vmin=_COLDEST_DB,
+            vmax=0.0,
+        )
+        for row, column in matrix.isnan().logical_not().nonzero().tolist():
+            value = float(matrix[row, column])
+            text = "< -60" if value < -60 else str(round(value))
+            color = "black" if value > _COLDEST_DB / 2 else "white"
+            weight = "bold" if row == column else "normal"
+            axes.text(
+                column, row, text, color=color, weight=weight, ha="center", va="center"
+            )
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(matrix)), rows[: len(matrix)])
         axes.set(xlabel="Estimate", ylabel="True source")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-    figure.colorbar(picture, ax=cells[0], label="Energy (dB)", extend="both")
+    figure.colorbar(picture, ax=cells, label="Energy (dB)", extend="both")
     return figure
 
 
 def track_figure(
-    windows: Windows,
-    stems: Sequence[str],
-    *,
-    marked: tuple[float, float] | None = None,
+    windows: Windows, stems: Sequence[str], *, marked: tuple[float, float] | None = None
 ) -> Figure:
     """Score of each window as a line; the level of the true stem is a gray area.
 
@@ -113,17 +100,16 @@ def track_figure(
         'usdr (dB)'
     """
     _check_stems(windows, stems)
-    height = 0.5 + 1.35 * len(stems)
-    figure, cells = grid(height, len(stems), sharex=True, sharey=True)
+    figure, cells = grid(stems, height=1.35, margin=0.5, share="xy")
     seconds = windows.seconds.numpy()
     audible = windows.usdr.masked_fill(~windows.audible, torch.nan)
-    low, high = _LEVEL_RANGE_DB
-    for axes, stem, scores, level, color in zip(
-        cells[:, 0], stems, audible, windows.level_db, colors_of(stems), strict=True
+    levels = windows.level_db.clamp_min(_LOWEST_DB)
+    for axes, (color, *_), scores, level in zip(
+        cells, looks(stems).values(), audible, levels, strict=True
     ):
         area = axes.twinx()
-        area.fill_between(seconds, low, level.clamp_min(low).numpy(), color="#DDDDDD")
-        area.set(ylim=(low, high), ylabel="Level (dBFS)")
+        area.fill_between(seconds, _LOWEST_DB, level.numpy(), color="#DDDDDD")
+        area.set(ylim=(_LOWEST_DB, 0.0), ylabel="Level (dBFS)")
         area.spines["right"].set_visible(True)
         axes.set_zorder(area.get_zorder() + 1)  # the line is drawn above the area
         axes.patch.set_visible(False)
@@ -131,10 +117,9 @@ def track_figure(
             area.axvspan(*marked, color="#FFF0B3", zorder=0)
         axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
         axes.plot(seconds, scores.numpy(), color=color, marker="o", markersize=3)
-        axes.set_title(stem, loc="left")
         axes.set_ylabel("usdr (dB)")
         axes.margins(x=0)
-    cells[-1, 0].set_xlabel("Time (seconds)")
+    cells[-1].set_xlabel("Time (seconds)")
     return figure
 
 
@@ -155,11 +140,11 @@ def level_figure(windows: Windows, stems: Sequence[str]) -> Figure:
         'Level of the true stem (dBFS)'
     """
     _check_stems(windows, stems)
-    figure, cells = panels(len(stems), columns=4, height=2.4, margin=0.4)
-    for axes, stem, scores, level, color in zip(
-        cells, stems, windows.usdr, windows.level_db, colors_of(stems), strict=True
+    figure, cells = grid(stems, columns=4, height=2.4, margin=0.4, share="xy")
+    for axes, (color, *_), scores, level in zip(
+        cells, looks(stems).values(), windows.usdr, windows.level_db, strict=True
     ):
-        inside = level >= _LEVEL_RANGE_DB[0]
+        inside = level >= _LOWEST_DB
         scores, level = scores[inside], level[inside]
         axes.plot(level, scores, ".", color=GRAY, markersize=3)
         middle, quartiles, _ = score_by_level(scores, level)
@@ -167,7 +152,6 @@ def level_figure(windows: Windows, stems: Sequence[str]) -> Figure:
         axes.fill_between(middle, low, high, color=color, alpha=0.3, linewidth=0)
         axes.plot(middle, median, color=color, marker="o", markersize=4)
         axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
-        axes.set_title(stem, loc="left")
         axes.set_xticks([-60, -40, -20])
         axes.grid(alpha=0.3)
         axes.label_outer()
@@ -194,35 +178,18 @@ def excerpt_figure(
         >>> figure.axes[0].get_title(loc="left")
         'estimate'
     """
-    figure = spectrogram_figure(
-        sounds, sample_rate, hop_length=512, columns=len(sounds)
-    )
+    n_sounds = len(sounds)
+    figure = spectrogram_figure(sounds, sample_rate, hop_length=512, columns=n_sounds)
     figure.set_size_inches(WIDTH, 3.0)
-    for axes in figure.axes[: len(sounds)]:
+    for axes in figure.axes[:n_sounds]:
         for edge in (middle - HOP_SECONDS, middle + HOP_SECONDS):
             axes.axvline(edge, color="white", linewidth=1, linestyle="--")
     return figure
 
 
-def _write(axes: Axes, row: int, column: int, value: float) -> None:
-    """Write the number of a cell, in black or white; bold on the diagonal."""
-    if math.isnan(value):
-        return
-    bright = value > (_COLDEST_DB + _HOTTEST_DB) / 2
-    axes.text(
-        column,
-        row,
-        "< -60" if value < -60 else str(round(value)),
-        color="black" if bright else "white",
-        weight="bold" if row == column else "normal",
-        ha="center",
-        va="center",
-    )
-
-
 def _check_stems(windows: Windows, stems: Sequence[str]) -> None:
     if len(stems) != len(windows.usdr) or not stems:
         raise InputError(
-            f"stems must be {len(windows.usdr)} names, one for each stem of the "
-            f"windows, in order; got {list(stems)}."
+            f"stems must be {len(windows.usdr)} names, in the order of the windows; "
+            f"got {list(stems)}."
         )

@@ -13,19 +13,13 @@ Notebooks: 13, 14.
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import check_range
-from mssedu.figures.style import (
-    COLORS,
-    LINE_STYLES,
-    MARKERS,
-    check_not_empty,
-    colors_of,
-    grid,
-)
+from mssedu.figures.style import COLORS, check_not_empty, grid, label_lines, looks
 
 Interval = tuple[float, float]
 
@@ -33,8 +27,7 @@ RIPPLE_DB = 0.1  # the gain may differ so much from 0 dB up to the cutoff
 STOPS = ((500.0, -25.0), (1000.0, -50.0))  # Hz above the cutoff, highest gain in dB
 _SHOWN_DB, _ZOOM_DB = 100.0, 0.3  # the lower ends of the two panels are -100 and -0.3
 _POINTS = 1200  # points of a curve
-_CURVES = [COLORS[stem] for stem in ("drums", "vocals", "bass", "other")]  # on gray
-_HIT, _MISS = COLORS["reference"], COLORS["vocals"]
+_CURVES = (("drums", "-"), ("vocals", "--"), ("bass", "-."), ("other", ":"))  # on gray
 
 
 def response_db(taps: Tensor, hz: Tensor, sample_rate: int) -> Tensor:
@@ -77,33 +70,29 @@ def tolerance_figure(
     check_range("cutoff_hz", cutoff_hz, 0, most, low_open=True, high_open=True)
     top = min(2 * cutoff_hz + STOPS[-1][0], sample_rate / 2)
     hz = torch.linspace(0, top, _POINTS)
-    figure, ((near, far),) = grid(3.2, columns=2)
+    figure, (near, far) = grid(("", ""), 2, height=3.2)
     for index, (label, filter_taps) in enumerate(taps.items()):
         gain = response_db(filter_taps, hz, sample_rate).clamp_min(-_SHOWN_DB)
-        color, style = _CURVES[index % 4], LINE_STYLES[index % 4]
-        near.plot(hz / 1000, gain, style, color=color)
-        far.plot(hz / 1000, gain, style, color=color, label=label)
+        stem, style = _CURVES[index % len(_CURVES)]
+        near.plot(hz / 1000, gain, style, color=COLORS[stem])
+        far.plot(hz / 1000, gain, style, color=COLORS[stem], label=label)
+    (stop_hz, stop_db), (far_hz, far_db) = STOPS
+    forbidden = (  # from and to in Hz, from and to in dB
+        (0.0, cutoff_hz, RIPPLE_DB, 50.0),
+        (0.0, cutoff_hz, -2 * _SHOWN_DB, -RIPPLE_DB),
+        (cutoff_hz + stop_hz, cutoff_hz + far_hz, stop_db, 50.0),
+        (cutoff_hz + far_hz, top, far_db, 50.0),
+    )
     for axes, limits in ((near, (-_ZOOM_DB, _ZOOM_DB)), (far, (-_SHOWN_DB, 5))):
-        for left, right, low, high in _forbidden(cutoff_hz, top):
+        for left, right, low, high in forbidden:
             khz, gray = [left / 1000, right / 1000], COLORS["reference"]
             axes.fill_between(khz, low, high, color=gray, alpha=0.5, linewidth=0)
         axes.set(xlabel="Frequency (kHz)", ylabel="Gain (dB)", ylim=limits)
         axes.grid(alpha=0.3)
-    near.set(xlim=(0, (cutoff_hz + STOPS[0][0]) / 1000), title="What passes")
+    near.set(xlim=(0, (cutoff_hz + stop_hz) / 1000), title="What passes")
     far.set(xlim=(0, top / 1000), title="All")
     figure.legend(loc="outside upper center", ncols=len(taps), frameon=False)
     return figure
-
-
-def _forbidden(cutoff_hz: float, top: float) -> Sequence[tuple[float, ...]]:
-    """Boxes that no gain may enter: from and to in Hz, from and to in dB."""
-    (near, near_db), (far, far_db) = STOPS
-    return (
-        (0.0, cutoff_hz, RIPPLE_DB, 50.0),
-        (0.0, cutoff_hz, -2 * _SHOWN_DB, -RIPPLE_DB),
-        (cutoff_hz + near, cutoff_hz + far, near_db, 50.0),
-        (cutoff_hz + far, top, far_db, 50.0),
-    )
 
 
 def coverage_figure(
@@ -127,14 +116,16 @@ def coverage_figure(
     check_not_empty("panels", panels, "title with intervals")
     for title, intervals in panels.items():
         check_not_empty(f"panels[{title!r}]", intervals, "interval")
-    figure, cells = grid(3.2, columns=len(panels), sharex=True)
-    for axes, (title, intervals) in zip(cells[0], panels.items(), strict=True):
-        missed = [not low <= truth <= high for low, high in intervals]
-        for row, ((low, high), miss) in enumerate(zip(intervals, missed, strict=True)):
-            color, width = (_MISS, 1.8) if miss else (_HIT, 0.9)
-            axes.plot((low, high), (row, row), color=color, linewidth=width)
+    figure, cells = grid(panels, len(panels), height=3.2, share="x")
+    for axes, (title, intervals) in zip(cells, panels.items(), strict=True):
+        n_missed = 0
+        for row, (low, high) in enumerate(intervals):
+            missed = not low <= truth <= high
+            color = COLORS["vocals" if missed else "reference"]
+            axes.plot((low, high), (row, row), color=color, lw=1.8 if missed else 0.9)
+            n_missed += missed
         axes.axvline(truth, color=COLORS["mixture"], linewidth=0.8)
-        text = f"{title}: {sum(missed)} of {len(missed)} miss"
+        text = f"{title}: {n_missed} of {len(intervals)} miss"
         axes.set_title(text, loc="left", fontsize="medium")
         axes.set(xlabel=xlabel, yticks=[])
     return figure
@@ -147,8 +138,7 @@ def agreement_figure(
 
     Args:
         groups: label -> (score, rating) of each sound.
-        xlabel: the score and its unit.
-        ylabel: the rating and its unit.
+        xlabel, ylabel: the score and the rating, with their units.
 
     Raises:
         InputError: no points at all.
@@ -161,20 +151,9 @@ def agreement_figure(
     """
     sounds = [sound for group in groups.values() for sound in group]
     check_not_empty("groups", sounds, "sound that has a score and a rating")
-    figure, ((axes,),) = grid(3.2)
-    colors = colors_of(groups)
-    for number, (label, points) in enumerate(groups.items()):
-        axes.plot(
-            [score for score, _ in points],
-            [rating for _, rating in points],
-            linestyle="none",
-            marker=MARKERS[number % len(MARKERS)],
-            color=colors[number],
-            markersize=6,
-            alpha=0.8,
-            label=label,
-        )
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    figure, (axes,) = grid(height=3.2)
+    for label, (color, marker, _) in looks(groups).items():
+        points = np.reshape(groups[label], (-1, 2))
+        axes.plot(*points.T, marker, color=color, ms=6, alpha=0.8, label=label)
+    label_lines(figure, axes, xlabel, ylabel)
     return figure

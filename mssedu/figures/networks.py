@@ -10,7 +10,6 @@ Notebooks: 05 to 11, 14.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -20,33 +19,12 @@ from mssedu.errors import InputError, check_axes, check_range
 from mssedu.evaluation.statistics import mean_interval
 from mssedu.figures.style import (
     COLORS,
-    LINE_STYLES,
     MAGMA,
     check_not_empty,
-    colors_of,
     grid,
-    panels,
+    label_lines,
+    looks,
 )
-
-_INTERVAL: dict[str, Any] = {
-    "fmt": "s",
-    "color": COLORS["mixture"],
-    "markersize": 7,
-    "capsize": 5,
-    "linewidth": 1.5,
-}
-_RUN: dict[str, Any] = {
-    "marker": "o",
-    "linestyle": "none",
-    "color": COLORS["vocals"],
-    "fillstyle": "none",
-}
-_MAP: dict[str, Any] = {
-    "aspect": "auto",
-    "origin": "lower",
-    "interpolation": "nearest",
-    "cmap": MAGMA,
-}
 
 
 def histogram_figure(
@@ -79,20 +57,18 @@ def histogram_figure(
     for label, value in values.items():
         if not value.numel() or not value.isfinite().all():
             raise InputError(
-                f"values[{label!r}] must hold finite numbers, at least one; its shape "
-                f"is {tuple(value.shape)}. Leave it out, or find out where NaN and Inf "
-                "come from."
+                f"values[{label!r}] of shape {tuple(value.shape)} is empty, or has NaN "
+                "or Inf values. Leave it out, or find out where they come from."
             )
-    figure, cells = panels(len(values), columns, height=1.5, margin=0.6)
+    figure, cells = grid(values, columns, height=1.5, margin=0.6, share="xy")
     low, high = limits
     step = (high - low) / n_bins
     lefts = [low + index * step for index in range(n_bins)]
-    for axes, (label, value) in zip(cells, values.items(), strict=True):
+    for axes, value in zip(cells, values.values(), strict=True):
         flat = value.detach().cpu().float().flatten()
         counts = torch.histc(flat, n_bins, low, high)
         share = (100 * counts / flat.numel()).tolist()
         axes.bar(lefts, share, step, align="edge", color=COLORS["drums"])
-        axes.set_title(label, loc="left")
         axes.set(xlabel=xlabel, ylabel="Share (%)")
         axes.label_outer()
         axes.margins(x=0)
@@ -129,13 +105,16 @@ def interval_figure(
                 f"runs[{label!r}] needs the results of at least two runs, got "
                 f"{len(results)}. Train again with another seed."
             )
-    figure, ((axes,),) = grid(0.9 + 0.45 * len(runs))
+    black, orange = COLORS["mixture"], COLORS["vocals"]
+    figure, (axes,) = grid(height=0.9 + 0.45 * len(runs))
     for row, results in enumerate(runs.values()):
         mean, half_width = mean_interval(results, confidence)
-        axes.errorbar(mean, row, xerr=half_width, **_INTERVAL)
-        axes.plot(results, [row] * len(results), **_RUN)
+        axes.errorbar(
+            mean, row, xerr=half_width, fmt="s", color=black, ms=7, capsize=5, lw=1.5
+        )
+        axes.plot(results, [row] * len(results), "o", color=orange, fillstyle="none")
     if zero:
-        axes.axvline(0, color=COLORS["mixture"], linewidth=0.8)
+        axes.axvline(0, color=black, linewidth=0.8)
     axes.set_yticks(range(len(runs)), list(runs))
     axes.set(xlabel=xlabel, ylim=(len(runs) - 0.4, -0.6))
     axes.grid(axis="x", alpha=0.3)
@@ -174,11 +153,20 @@ def maps_figure(
     check_range("columns", columns, 1)
     for label, image in maps.items():
         check_axes(f"maps[{label!r}]", image, ("rows", "columns"))
-    images = {label: image.detach().cpu().float() for label, image in maps.items()}
-    figure, cells = panels(len(maps), columns, height=height, margin=0.5, share=False)
-    for axes, (label, image) in zip(cells, images.items(), strict=True):
-        picture = axes.imshow(image.numpy(), **_MAP)
-        picture.set_clim(*_limits(list(images.values()) if unit else [image]))
+    images = [image.detach().cpu().float() for image in maps.values()]
+    figure, cells = grid(maps, columns, height=height, margin=0.5)
+    for axes, label, image in zip(cells, maps, images, strict=True):
+        low = min(float(shown.min()) for shown in (images if unit else [image]))
+        high = max(float(shown.max()) for shown in (images if unit else [image]))
+        picture = axes.imshow(
+            image.numpy(),
+            aspect="auto",
+            origin="lower",
+            interpolation="nearest",
+            cmap=MAGMA,
+            vmin=low,
+            vmax=high if high > low else low + 1.0,  # of a constant picture
+        )
         axes.set_title(label, loc="left", fontsize="small")
         axes.tick_params(labelsize="x-small")
         axes.locator_params(nbins=6, integer=True)
@@ -216,22 +204,11 @@ def curves_figure(
         'Step'
     """
     check_not_empty("lines", lines, "line")
-    figure, ((axes,),) = grid(height)
-    colors = colors_of(lines)
-    for index, (label, line) in enumerate(lines.items()):
-        values = torch.as_tensor(line).detach().cpu().flatten().tolist()
+    figure, (axes,) = grid(height=height)
+    for label, (color, _, style) in looks(lines).items():
+        values = torch.as_tensor(lines[label]).detach().cpu().flatten().tolist()
         places = [start + step * place for place in range(len(values))]
-        style = LINE_STYLES[index % len(LINE_STYLES)]
-        axes.plot(places, values, style, color=colors[index], label=label)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
+        axes.plot(places, values, style, color=color, label=label)
     axes.margins(x=0)
-    figure.legend(loc="outside right upper", frameon=False)
+    label_lines(figure, axes, xlabel, ylabel)
     return figure
-
-
-def _limits(images: list[Tensor]) -> tuple[float, float]:
-    """Lowest and highest value; the range of a constant picture is made 1."""
-    low = min(float(image.min()) for image in images)
-    high = max(float(image.max()) for image in images)
-    return low, high if high > low else low + 1.0

@@ -17,32 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssedu.errors import InputError, check_name
-from mssedu.figures.style import (
-    COLORS,
-    GRAY,
-    MARKERS,
-    SERIES,
-    check_not_empty,
-    colors_of,
-    grid,
-)
+from mssedu.figures.style import COLORS, ROWS, check_not_empty, grid, label_lines, looks
 
 # row -> stem -> the score of each track
 Boxes = Mapping[str, Mapping[str, Sequence[float]]]
-
-_ROWS = (GRAY, *SERIES)  # gray: silence or the mixture usually is the first row
-_BOX: dict[str, Any] = {
-    "patch_artist": True,
-    "showfliers": False,  # they are among the points
-    "medianprops": {"color": COLORS["mixture"], "linewidth": 1.5},
-}
-_POINT: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 2.5,
-    "alpha": 0.6,
-    "color": COLORS["mixture"],
-}
 
 
 def scores_figure(
@@ -64,16 +42,15 @@ def scores_figure(
     """
     stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
     check_not_empty("rows", stems, "score (row -> stem -> dB)")
-    figure, ((axes,),) = grid(3.4)
+    figure, (axes,) = grid(height=3.4)
     width = 0.8 / len(rows)
     for index, (row, scores) in enumerate(rows.items()):
-        entries = [scores.get(stem) for stem in stems]
-        values = [float("nan") if v is None else float(v) for v in entries]
-        places = [place + (index + 0.5) * width - 0.4 for place in range(len(stems))]
-        heights = [v if abs(v) < float("inf") else 0.0 for v in values]
-        color = _ROWS[index % len(_ROWS)]
+        values = np.array([scores.get(stem) for stem in stems], float)  # None is NaN
+        places = np.arange(len(stems)) + (index + 0.5) * width - 0.4
+        heights = np.where(np.isfinite(values), values, 0.0)
+        color = ROWS[index % len(ROWS)]
         bars = axes.bar(places, heights, width * 0.92, label=row, color=color)
-        texts = [f"{v:.1f}" if v == v else "none" for v in values]
+        texts = ["none" if np.isnan(value) else f"{value:.1f}" for value in values]
         axes.bar_label(bars, texts, padding=2, fontsize="x-small")
     axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
     axes.set_xticks(range(len(stems)), stems)
@@ -101,13 +78,13 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
     groups = [stems for rows in panels.values() for stems in rows.values()]
     scores = [score for stems in groups for row in stems.values() for score in row]
     check_not_empty("panels", scores, "score (label -> row -> stem -> scores)")
-    figure, cells = grid(0.6 + 2.8 * len(panels), len(panels))
-    for axes, (title, rows) in zip(cells[:, 0], panels.items(), strict=True):
+    figure, cells = grid([""] * len(panels), height=2.8, margin=0.6)
+    for axes, (title, rows) in zip(cells, panels.items(), strict=True):
         handles = _draw_boxes(axes, rows)
         axes.set_ylabel(title)
-    names = list(next(iter(panels.values())))
+    rows = next(iter(panels.values()))
     figure.legend(
-        handles, names, loc="outside upper center", ncols=len(names), frameon=False
+        handles, list(rows), loc="outside upper center", ncols=len(rows), frameon=False
     )
     return figure
 
@@ -115,22 +92,27 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
 def _draw_boxes(axes: Axes, rows: Boxes) -> list[Any]:
     """Draw one metric; returns a handle per row for the legend."""
     stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
-    width, handles = 0.8 / len(rows), []
+    width, handles, black = 0.8 / len(rows), [], COLORS["mixture"]
     # Points are moved sideways at random, so that they do not hide each other.
     spread = np.random.default_rng(0)
     for number, scores in enumerate(rows.values()):
-        places = [i + (number + 0.5) * width - 0.4 for i in range(len(stems))]
+        places = np.arange(len(stems)) + (number + 0.5) * width - 0.4
         columns = [list(scores.get(stem, ())) for stem in stems]
         drawing = axes.boxplot(
-            columns, positions=places, widths=0.8 * width, manage_ticks=False, **_BOX
+            columns,
+            positions=places,
+            widths=0.8 * width,
+            manage_ticks=False,
+            patch_artist=True,
+            showfliers=False,  # they are among the points
+            boxprops={"facecolor": ROWS[number % len(ROWS)]},
+            medianprops={"color": black, "linewidth": 1.5},
         )
-        for box in drawing["boxes"]:
-            box.set_facecolor(_ROWS[number % len(_ROWS)])
         for place, column in zip(places, columns, strict=True):
             sideways = place + spread.uniform(-0.2, 0.2, len(column)) * width
-            axes.plot(sideways, column, **_POINT)
+            axes.plot(sideways, column, "o", markersize=2.5, alpha=0.6, color=black)
         handles.append(drawing["boxes"][0])
-    axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
+    axes.axhline(0, color=black, linewidth=0.8)
     axes.set_xticks(range(len(stems)), stems)
     axes.set_xlim(-0.5, len(stems) - 0.5)
     axes.grid(axis="y", alpha=0.3)
@@ -151,8 +133,7 @@ def sweep_figure(
     Args:
         values: of the setting, one per point.
         lines: label -> one result per value; the label of a stem sets its color.
-        xlabel: the setting and its unit.
-        ylabel: the result and its unit.
+        xlabel, ylabel: the setting and the result, with their units.
         scale: "linear", or "log2" for settings that double.
         mark: ring the "highest" or the "lowest" point of each line; none if None.
 
@@ -170,13 +151,12 @@ def sweep_figure(
     lengths = {label: len(line) for label, line in lines.items()}
     if set(lengths.values()) != {len(values)}:
         raise InputError(
-            f"each of the lines needs {len(values)} results, one per value; their "
-            f"lengths are {lengths}."
+            f"lines need {len(values)} results each, one per value; their lengths are "
+            f"{lengths}."
         )
-    figure, ((axes,),) = grid(3.0)
-    colors = colors_of(lines)
-    for index, (label, line) in enumerate(lines.items()):
-        color, marker = colors[index], MARKERS[index % len(MARKERS)]
+    figure, (axes,) = grid(height=3.0)
+    for label, (color, marker, _) in looks(lines).items():
+        line = lines[label]
         axes.plot(values, line, color=color, marker=marker, markersize=5, label=label)
         if mark is not None:
             best = (max if mark == "highest" else min)(line)
@@ -185,7 +165,5 @@ def sweep_figure(
     if scale == "log2":
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    label_lines(figure, axes, xlabel, ylabel)
     return figure

@@ -8,31 +8,17 @@ Notebooks: 00, 02, 03.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from torch import Tensor
 
-from mssedu.errors import (
-    check_axes,
-    check_finite,
-    check_name,
-    check_range,
-)
-from mssedu.figures.style import COLORS, MAGMA, check_not_empty, grid, panels
+from mssedu.errors import check_axes, check_finite, check_name, check_range
+from mssedu.figures.style import COLORS, MAGMA, check_not_empty, grid
 from mssedu.spectral import stft
 
 Audio = Tensor | Mapping[str, Tensor]
 
-_IMAGE: dict[str, Any] = {
-    "cmap": MAGMA,
-    "aspect": "auto",
-    "interpolation_stage": "data",  # average levels, not colors
-    "origin": "lower",
-}
 _LOG_ROWS = 600  # rows of the image on a logarithmic frequency axis
 _LOWEST_HZ = 30.0  # lower end of that axis: about the lowest note of a bass
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
@@ -55,17 +41,15 @@ def waveform_figure(audio: Audio, sample_rate: int, *, start: float = 0.0) -> Fi
         'Amplitude'
     """
     sounds = _labeled(audio, sample_rate)
-    height = 0.6 + 1.2 * len(sounds)
-    figure, cells = grid(height, len(sounds), sharex=True, sharey=True)
-    for axes, (label, sound) in zip(cells[:, 0], sounds.items(), strict=True):
+    figure, cells = grid(sounds, height=1.2, margin=0.6, share="xy")
+    for axes, (label, sound) in zip(cells, sounds.items(), strict=True):
         mono = sound.detach().cpu().float().mean(0)
-        color = COLORS.get(label, COLORS["mixture"])
         step = -(-len(mono) // _ENVELOPE)
         pieces = mono[: len(mono) // step * step].reshape(-1, step)
         seconds = start + torch.arange(len(pieces)).numpy() * step / sample_rate
         low, high = pieces.amin(1).numpy(), pieces.amax(1).numpy()
+        color = COLORS.get(label, COLORS["mixture"])
         axes.fill_between(seconds, low, high, color=color)
-        axes.set_title(label, loc="left")
         axes.set(xlabel="Time (seconds)", ylabel="Amplitude")
         axes.label_outer()
         axes.margins(x=0)
@@ -97,8 +81,7 @@ def spectrogram_figure(
         columns: panels side by side.
 
     Raises:
-        InputError: no sounds, a sound of another shape, NaN or Inf, or an unknown
-            frequency axis.
+        InputError: no sounds, a sound of another shape, NaN, Inf, an unknown axis.
 
     Example:
         >>> figure = spectrogram_figure(torch.randn(2, 44100), 44100)
@@ -111,9 +94,10 @@ def spectrogram_figure(
     }
     loudest = max(float(p.max()) for p in power.values()) or 1.0
     levels = {k: 10 * (p / loudest).clamp_min(1e-38).log10() for k, p in power.items()}
-    rates, axis = (sample_rate, hop_length), (frequency, max_hz)
-    limits, unit = (-range_db, 0.0), "Level (dB re loudest)"
-    return _images(levels, rates, axis, limits, unit, columns)
+    unit, limits = "Level (dB re loudest)", (-range_db, 0.0)
+    return _images(
+        levels, sample_rate, hop_length, frequency, max_hz, columns, unit, limits
+    )
 
 
 def mask_figure(
@@ -135,7 +119,7 @@ def mask_figure(
         columns: panels side by side.
 
     Raises:
-        InputError: no masks, a mask of another shape, or an unknown frequency axis.
+        InputError: no masks, a mask of another shape, or an unknown axis.
 
     Example:
         >>> figure = mask_figure({"vocals": torch.rand(2, 513, 20)}, 44100)
@@ -146,8 +130,10 @@ def mask_figure(
     for label, mask in masks.items():
         check_axes(f"masks[{label!r}]", mask, ("channels", "bins", "frames"))
     images = {label: mask.mean(0) for label, mask in masks.items()}
-    rates, axis = (sample_rate, hop_length), (frequency, max_hz)
-    return _images(images, rates, axis, (0.0, 1.0), "Mask (share kept)", columns)
+    unit, limits = "Mask (share kept)", (0.0, 1.0)
+    return _images(
+        images, sample_rate, hop_length, frequency, max_hz, columns, unit, limits
+    )
 
 
 def _labeled(audio: Audio, sample_rate: int) -> dict[str, Tensor]:
@@ -163,47 +149,45 @@ def _labeled(audio: Audio, sample_rate: int) -> dict[str, Tensor]:
 
 def _images(
     images: Mapping[str, Tensor],
-    rates: tuple[int, int],
-    frequency: tuple[str, float | None],
-    limits: tuple[float, float],
-    unit: str,
+    sample_rate: int,
+    hop_length: int,
+    frequency: str,
+    max_hz: float | None,
     columns: int,
+    unit: str,
+    limits: tuple[float, float],
 ) -> Figure:
-    """Panels of (bins, frames) with shared axes, beside one color bar."""
-    axis, max_hz = frequency
-    check_name("frequency", axis, ("log", "linear"))
+    """Panels of (bins, frames) beside a color bar; pixels are centered on bins."""
+    check_name("frequency", frequency, ("log", "linear"))
     check_range("columns", columns, 1)
-    figure, cells = panels(len(images), columns, height=1.8, margin=0.8)
-    for axes, (label, image) in zip(cells, images.items(), strict=True):
-        picture = _draw(axes, image.detach().cpu(), rates, axis, max_hz)
-        picture.set_clim(*limits)
-        axes.set_title(label, loc="left")
+    top = max_hz or sample_rate / 2
+    check_range("max_hz", top, _LOWEST_HZ, sample_rate / 2, low_open=True)
+    seconds = hop_length / sample_rate
+    figure, cells = grid(images, columns, height=1.8, margin=0.8, share="xy")
+    for axes, values in zip(cells, images.values(), strict=True):
+        image = values.detach().cpu()
+        bins, frames = image.shape
+        step_hz = sample_rate / (2 * (bins - 1))
+        low, high = -step_hz / 2, (bins - 0.5) * step_hz
+        if frequency == "log":  # an image needs a linear axis: this one counts octaves
+            low, high = torch.tensor([_LOWEST_HZ, top]).log2().tolist()
+            middles = low + (torch.arange(_LOG_ROWS) + 0.5) / _LOG_ROWS * (high - low)
+            image = image[(2**middles / step_hz).round().long().clamp(max=bins - 1)]
+            ticks = torch.tensor([hz for hz in _TICKS_HZ if _LOWEST_HZ <= hz <= top])
+            axes.set_yticks(ticks.log2().tolist(), [str(hz) for hz in ticks.tolist()])
+        picture = axes.imshow(
+            image.numpy(),
+            cmap=MAGMA,
+            clim=limits,
+            aspect="auto",
+            origin="lower",
+            extent=(-seconds / 2, (frames - 0.5) * seconds, low, high),
+            interpolation_stage="data",  # average levels, not colors
+        )
+        if frequency == "linear":
+            axes.set_ylim(0, top)
         axes.set(xlabel="Time (seconds)", ylabel="Frequency (Hz)")
         axes.label_outer()
     n_rows = -(-len(images) // columns)
     figure.colorbar(picture, ax=figure.axes, label=unit, aspect=10 + 8 * n_rows)
     return figure
-
-
-def _draw(
-    axes: Axes, image: Tensor, rates: tuple[int, int], axis: str, max_hz: float | None
-) -> AxesImage:
-    """Draw an image (bins, frames); each pixel is centered on its bin and frame."""
-    sample_rate, hop_length = rates
-    bins, frames = image.shape
-    step_hz = sample_rate / (2 * (bins - 1))
-    top = max_hz or sample_rate / 2
-    check_range("max_hz", top, _LOWEST_HZ, sample_rate / 2, low_open=True)
-    seconds = hop_length / sample_rate
-    low, high = -step_hz / 2, (bins - 0.5) * step_hz
-    if axis == "log":  # an image needs a linear axis, so this axis counts octaves
-        low, high = torch.tensor([_LOWEST_HZ, top]).log2().tolist()
-        middles = low + (torch.arange(_LOG_ROWS) + 0.5) / _LOG_ROWS * (high - low)
-        image = image[(2**middles / step_hz).round().long().clamp(max=bins - 1)]
-        ticks = torch.tensor([hz for hz in _TICKS_HZ if _LOWEST_HZ <= hz <= top])
-        axes.set_yticks(ticks.log2().tolist(), [str(hz) for hz in ticks.tolist()])
-    extent = (-seconds / 2, (frames - 0.5) * seconds, low, high)
-    picture = axes.imshow(image.numpy(), extent=extent, **_IMAGE)
-    if axis == "linear":
-        axes.set_ylim(0, top)
-    return picture

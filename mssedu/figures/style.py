@@ -1,19 +1,20 @@
 """The style that all figures share: colors, fonts, and grids of axes.
 
-    COLORS, SERIES   a color for each stem, and for whatever is no stem
-    STYLE            settings of matplotlib, used by every figure and every notebook
-    grid, panels     a styled Figure with its axes
+    COLORS   a color for each stem
+    STYLE    settings of matplotlib, used by every figure and every notebook
+    grid     a styled Figure with its axes
+    looks    color, marker and line style for each label
 
 A function of mssedu.figures returns a Figure and shows nothing: a notebook shows the
 last value of a cell, and a report calls `savefig`. Nothing uses pyplot, so no global
 state changes and no figure stays open.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence, Sized
+from itertools import cycle, zip_longest
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -30,9 +31,8 @@ COLORS = {
 }
 # For labels that are no stems: Okabe and Ito's orange and sky blue, then Tol's palette
 SERIES = ("#E69F00", "#56B4E9", "#882255", "#332288", "#DDCC77", "#117733")
-GRAY = "#BBBBBB"  # for what is drawn behind the data, and for the first row of scores
-MARKERS = "osD^vPX*"  # a second sign beside the color
-LINE_STYLES = ("-", "--", "-.", ":")  # a second sign beside the color
+GRAY = "#BBBBBB"  # for what is drawn behind the data
+ROWS = (GRAY, *SERIES)  # of scores; the first row usually is silence or the mixture
 # Its steps look equal, also without color vision; 40 colors keep the files small.
 MAGMA = matplotlib.colormaps["magma"].resampled(40)
 STYLE: dict[Any, Any] = {
@@ -47,75 +47,67 @@ WIDTH = 8.0  # inches
 
 
 def grid(
-    height: float, rows: int = 1, columns: int = 1, **options: Any
-) -> tuple[Figure, Any]:
-    """A figure in our style, and the array (rows, columns) of its axes.
-
-    Args:
-        height: inches.
-        rows: axes one below the other.
-        columns: axes side by side.
-        **options: of matplotlib's Figure.subplots, such as sharex.
-
-    Example:
-        >>> figure, axes = grid(3.0, rows=2)
-        >>> axes.shape, figure.get_size_inches().tolist()
-        ((2, 1), [8.0, 3.0])
-    """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height))
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, np.asarray(axes)
-
-
-def panels(
-    n: int, columns: int, *, height: float, margin: float, share: bool = True
+    titles: Collection[str] = ("",),
+    columns: int = 1,
+    *,
+    height: float,
+    margin: float = 0.0,
+    share: str = "",
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes in rows of `columns`; the places left over stay empty.
+    """A styled figure with axes for each title, in rows; places left over stay empty.
 
     Args:
-        n: axes, 1 or more.
-        columns: axes side by side, fewer if n is less.
+        titles: one or more.
+        columns: axes side by side, fewer if there are fewer titles.
         height: of a row, inches.
         margin: height of the figure beyond its rows, inches.
-        share: whether all panels have the same limits.
+        share: "x", "y" or "xy", where all axes have the same limits.
+        ratios: heights of the rows relative to each other.
     """
-    columns = min(columns, n)
-    rows = -(-n // columns)
-    figure, axes = grid(
-        margin + height * rows, rows, columns, sharex=share, sharey=share
-    )
-    for unused in axes.flat[n:]:
-        unused.set_visible(False)
-    return figure, list(axes.flat[:n])
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, margin + height * rows))
+        axes = figure.subplots(
+            rows,
+            columns,
+            squeeze=False,
+            sharex="x" in share,
+            sharey="y" in share,
+            height_ratios=ratios,
+        )
+    for cell, title in zip_longest(axes.flat, titles):
+        if title is None:
+            cell.set_visible(False)
+        else:
+            cell.set_title(title, loc="left")
+    return figure, list(axes.flat[: len(titles)])
 
 
-def colors_of(labels: Iterable[str]) -> list[str]:
-    """A color for each label: that of the stem, or the next of SERIES.
+def label_lines(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Labels, faint grid lines, and the legend on the right of a figure of one axes."""
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+
+
+def looks(labels: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Color, marker and line style for each label; the color is that of the stem.
 
     Example:
-        >>> colors_of(["IBM", "drums"])
-        ['#E69F00', '#0072B2']
+        >>> looks(["IBM", "drums"])
+        {'IBM': ('#E69F00', 'o', '-'), 'drums': ('#0072B2', 's', '--')}
     """
-    colors, n_others = [], 0
-    for label in labels:
-        if label in COLORS:
-            colors.append(COLORS[label])
-        else:
-            colors.append(SERIES[n_others % len(SERIES)])
-            n_others += 1
-    return colors
+    colors, markers = cycle(SERIES), cycle("osD^vPX*")
+    styles = cycle(("-", "--", "-.", ":"))
+    return {
+        label: (COLORS.get(label) or next(colors), next(markers), next(styles))
+        for label in labels
+    }
 
 
-def check_not_empty(
-    name: str, content: Mapping[str, Any] | Sequence[Any], of: str
-) -> None:
-    """Raise InputError if there is nothing to draw.
-
-    Args:
-        name: of the argument.
-        content: what it holds.
-        of: what it should hold at least once, such as "score".
-    """
+def check_not_empty(name: str, content: Sized, of: str) -> None:
+    """Raise InputError if an argument holds nothing to draw, such as no "score"."""
     if not len(content):
         raise InputError(f"{name} is empty: a figure needs at least one {of}.")
