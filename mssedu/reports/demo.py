@@ -7,15 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mssedu.reports.page import (
-    Players,
-    facts_table,
-    heading,
-    html_table,
-    paragraph,
-    picture,
-    write_page,
-)
+from mssedu.reports import page as html
 
 _SCORES = (
     "Higher is better. Silence always scores 0 dB. “mixture” is the score of the "
@@ -46,38 +38,25 @@ def write_report(path: str | Path, page: Page) -> Path:
     If a sound exceeds full scale, all sounds are lowered by the same gain.
     """
     sounds = [page.mixture, *page.estimates.values(), *page.references.values()]
-    players = Players(sounds, page.sample_rate)
-    parts = [
-        heading(page.title, 1),
-        paragraph(page.summary),
-        heading("Listen"),
-        players.note,
-        players.row({"mixture": page.mixture}, page.title),
-    ]
+    players = html.Players(sounds, page.sample_rate)
+    parts = [html.heading(page.title, 1), html.paragraph(page.summary)]
+    parts += [html.heading("Listen"), players.note]
+    parts.append(players.row({"mixture": page.mixture}, page.title))
     for stem, estimate in page.estimates.items():
         pair = {f"{stem}, estimate": estimate, f"{stem}, true": page.references[stem]}
         parts.append(players.row(pair, page.title))
-    parts += [
-        heading("Scores"),
-        _scores(page),
-        heading("Figures"),
-        *(picture(caption, figure) for caption, figure in page.figures.items()),
-        heading("How it was made"),
-        facts_table(page.facts),
-    ]
-    return write_page(path, page.title, parts)
+    parts += [html.heading("Scores"), _scores(page), html.paragraph(_SCORES, note=True)]
+    parts.append(html.heading("Figures"))
+    parts += [html.picture(caption, figure) for caption, figure in page.figures.items()]
+    parts += [html.heading("How it was made"), html.facts_table(page.facts)]
+    return html.write_page(path, page.title, parts)
 
 
 def _scores(page: Page) -> str:
     """A row of scores for silence, mixture, model and oracle."""
-    stems = list(page.estimates)
-    rows = [
-        (name, *(_number(scores[stem]) for stem in stems))
-        for name, scores in page.rows.items()
-    ]
-    table = html_table((f"{page.definition} (dB)", *stems), rows, bold="model")
-    return table + paragraph(_SCORES, note=True)
-
-
-def _number(score: float | None) -> str:
-    return "silent" if score is None else f"{score:.2f}"
+    rows = []
+    for name, scores in page.rows.items():
+        numbers = [scores[stem] for stem in page.estimates]
+        rows.append([name, *("silent" if x is None else f"{x:.2f}" for x in numbers)])
+    head = (f"{page.definition} (dB)", *page.estimates)
+    return html.html_table(head, rows, bold="model")

@@ -9,29 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from mssedu.evaluation.error_analysis import (
-    ErrorAnalysis,
-    Sounds,
-    TrackErrors,
-    WorstExcerpt,
-)
+from mssedu.evaluation.error_analysis import ErrorAnalysis, TrackErrors, WorstExcerpt
 from mssedu.evaluation.error_windows import AUDIBLE_DB, HOP_SECONDS
-from mssedu.figures.errors import (
-    bleed_figure,
-    excerpt_figure,
-    level_figure,
-    track_figure,
-)
-from mssedu.reports.page import (
-    Players,
-    facts_table,
-    heading,
-    html_table,
-    paragraph,
-    picture,
-    write_page,
-)
+from mssedu.figures import errors as figures
+from mssedu.reports import page as html
 from mssedu.reports.tables import texts
 
 KBIT = 128  # bitrate of the players, per second
@@ -66,49 +49,37 @@ def write_analysis(
 ) -> Path:
     """Write the page as one HTML file, which also states its own size.
 
-    If a sound exceeds full scale, all sounds are lowered by the same gain.
-
-    Args:
-        path: of the .html file.
-        analysis: the result of `analyze_errors`.
-        title: plain text.
-        facts: name -> value, printed at the end.
+    If a sound exceeds full scale, all sounds are lowered by the same gain. The facts,
+    name -> value, are printed at the end.
     """
-    excerpts = [_with_error(excerpt) for excerpt in analysis.worst]
+    excerpts = [excerpt.stretch.sounds for excerpt in analysis.worst]
+    excerpts = [{**s, "error": s["estimate"] - s["reference"]} for s in excerpts]
     stretches = [track.stretch.sounds for track in analysis.tracks if track.stretch]
     rate = analysis.sample_rate
-    players = Players(
-        [sound for sounds in (*stretches, *excerpts) for sound in sounds.values()],
-        rate,
-        KBIT if rate >= LOWEST_RATE else None,
-    )
+    sounds = [sound for part in (*stretches, *excerpts) for sound in part.values()]
+    players = html.Players(sounds, rate, KBIT if rate >= LOWEST_RATE else None)
     parts = [
-        heading(title, 1),
+        html.heading(title, 1),
         _summary(analysis),
-        heading("Bleed between sources"),
-        picture(_BLEED, _bleed(analysis, None)),
-        heading("Score against level"),
-        picture(_LEVEL, level_figure(analysis.windows(), analysis.stems)),
-        heading(f"The {len(excerpts)} worst excerpts"),
+        html.heading("Bleed between sources"),
+        html.picture(_BLEED, _bleed(analysis, None)),
+        html.heading("Score against level"),
+        html.picture(_LEVEL, figures.level_figure(analysis.windows(), analysis.stems)),
+        html.heading(f"The {len(excerpts)} worst excerpts"),
         players.note,
-        paragraph(_WORST, note=True),
+        html.paragraph(_WORST, note=True),
     ]
     for number, excerpt in enumerate(analysis.worst, 1):
         parts.append(_excerpt(number, excerpt, excerpts[number - 1], players))
     parts += [
-        heading("Score over time"),
+        html.heading("Score over time"),
         *(_song(analysis, track, players) for track in analysis.tracks),
         _all_songs(analysis),
-        heading("How it was made"),
+        html.heading("How it was made"),
     ]
     size = f"{sum(map(len, parts)) / 1e6:.1f} MB, {players.n} players"
-    parts.append(facts_table({**facts, "this file": size}))
-    return write_page(path, title, parts, style=_STYLE)
-
-
-def _with_error(excerpt: WorstExcerpt) -> Sounds:
-    sounds = excerpt.stretch.sounds
-    return {**sounds, "error": sounds["estimate"] - sounds["reference"]}
+    parts.append(html.facts_table({**facts, "this file": size}))
+    return html.write_page(path, title, parts, style=_STYLE)
 
 
 def _summary(analysis: ErrorAnalysis) -> str:
@@ -120,7 +91,7 @@ def _summary(analysis: ErrorAnalysis) -> str:
         f"{-AUDIBLE_DB:g} dB below the level of its song. Lost, largest bleed and "
         "artifacts are energies relative to that of the true stem; lower is better."
     )
-    return html_table(head, rows) + paragraph(note, note=True)
+    return html.html_table(head, rows) + html.paragraph(note, note=True)
 
 
 def _bleed(analysis: ErrorAnalysis, track: TrackErrors | None) -> Figure:
@@ -128,11 +99,15 @@ def _bleed(analysis: ErrorAnalysis, track: TrackErrors | None) -> Figure:
         "Where each source goes": analysis.of_sources(track),
         "What each error is made of": analysis.of_errors(track),
     }
-    return bleed_figure(matrices, (*analysis.sources, "artifacts"), analysis.sources)
+    causes = (*analysis.sources, "artifacts")
+    return figures.bleed_figure(matrices, causes, analysis.sources)
 
 
 def _excerpt(
-    number: int, excerpt: WorstExcerpt, sounds: Sounds, players: Players
+    number: int,
+    excerpt: WorstExcerpt,
+    sounds: Mapping[str, Tensor],
+    players: html.Players,
 ) -> str:
     """Heading, cause, players and spectrograms of one excerpt."""
     start = excerpt.stretch.start
@@ -149,18 +124,15 @@ def _excerpt(
         f"The level of the true stem is {excerpt.level_db:.0f} dBFS, the peak of the "
         f"estimate {excerpt.peak_db:.0f} dBFS. Relative to the true stem: {energies}."
     )
-    spectrograms = {k: sound for k, sound in sounds.items() if k != "error"}
-    figure = excerpt_figure(spectrograms, players.sample_rate, excerpt.seconds - start)
+    drawn, moment = excerpt.stretch.sounds, excerpt.seconds - start
     caption = f"From {_clock(start)} on; the window is between the dashed lines."
-    return (
-        heading(f"{number}. {where}", 3)
-        + paragraph(text)
-        + players.row(sounds, where)
-        + picture(caption, figure)
-    )
+    parts = [html.heading(f"{number}. {where}", 3), html.paragraph(text)]
+    parts.append(players.row(sounds, where))
+    figure = figures.excerpt_figure(drawn, players.sample_rate, moment)
+    return "".join([*parts, html.picture(caption, figure)])
 
 
-def _song(analysis: ErrorAnalysis, track: TrackErrors, players: Players) -> str:
+def _song(analysis: ErrorAnalysis, track: TrackErrors, players: html.Players) -> str:
     """Figures and players of a song that has a stretch, otherwise nothing."""
     if track.stretch is None:
         return ""
@@ -169,22 +141,20 @@ def _song(analysis: ErrorAnalysis, track: TrackErrors, players: Players) -> str:
     whole = float(track.windows.seconds[-1]) + HOP_SECONDS <= length
     marked = None if whole else (start, start + length)
     played = f"{_clock(start)} to {_clock(start + length)}: mixture and estimates"
-    return (
-        heading(track.name, 3)
-        + picture(_TIME, track_figure(track.windows, analysis.stems, marked=marked))
-        + paragraph(played)
-        + players.row(sounds, track.name)
-        + picture("Bleed and errors of this song, as above.", _bleed(analysis, track))
-    )
+    figure = figures.track_figure(track.windows, analysis.stems, marked=marked)
+    parts = [html.heading(track.name, 3), html.picture(_TIME, figure)]
+    parts += [html.paragraph(played), players.row(sounds, track.name)]
+    caption = "Bleed and errors of this song, as above."
+    return "".join([*parts, html.picture(caption, _bleed(analysis, track))])
 
 
 def _all_songs(analysis: ErrorAnalysis) -> str:
     """A table of all songs, folded."""
-    rows = [
-        (track.name, *("silent" if s.isnan() else f"{s:.1f}" for s in track.usdr))
-        for track in analysis.tracks
-    ]
-    songs = html_table(("usdr of the song (dB)", *analysis.stems), rows)
+    rows = []
+    for track in analysis.tracks:
+        scores = ["silent" if s.isnan() else f"{s:.1f}" for s in track.usdr]
+        rows.append([track.name, *scores])
+    songs = html.html_table(("usdr of the song (dB)", *analysis.stems), rows)
     return f"<details><summary>All {len(rows)} songs</summary>{songs}</details>"
 
 

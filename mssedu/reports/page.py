@@ -66,10 +66,8 @@ def heading(text: str, level: int = 2) -> str:
 
 def paragraph(text: str, *, note: bool = False) -> str:
     """A paragraph of plain text; a note is small and pale. Empty text gives nothing."""
-    if not text:
-        return ""
     start = '<p class="note">' if note else "<p>"
-    return f"{start}{html.escape(text)}</p>"
+    return f"{start}{html.escape(text)}</p>" if text else ""
 
 
 class Players:
@@ -101,31 +99,27 @@ class Players:
 
         Args:
             sounds: label -> (channels, samples).
-            what: first words of the name that a screen reader reads before the label.
+            what: words that a screen reader reads before the label.
         """
         self.n += len(sounds)
         parts = []
         for label, sound in sounds.items():
-            source, name = (
-                _mp3(sound * self.gain, self),
-                html.escape(f"{what}, {label}"),
-            )
             parts.append(
                 f"<figure><figcaption>{html.escape(label)}</figcaption>"
-                f'<audio controls preload="metadata" aria-label="{name}" '
-                f'src="data:audio/mpeg;base64,{source}"></audio></figure>'
+                '<audio controls preload="metadata" '
+                f'aria-label="{html.escape(f"{what}, {label}")}" '
+                f'src="data:audio/mpeg;base64,{self._mp3(sound)}"></audio></figure>'
             )
         return f'<div class="players">{"".join(parts)}</div>'
 
-
-def _mp3(audio: Tensor, players: Players) -> str:
-    """An MP3 file in base64."""
-    rate, bitrate = players.sample_rate, players.bitrate
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "sound.mp3"
-        with AudioWriter(file, rate, *audio.shape, bitrate=bitrate) as writer:
-            writer.write(audio)
-        return base64.b64encode(file.read_bytes()).decode()
+    def _mp3(self, sound: Tensor) -> str:
+        """The sound, with the gain, as an MP3 file in base64."""
+        form = (self.sample_rate, *sound.shape)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "sound.mp3"
+            with AudioWriter(file, *form, bitrate=self.bitrate) as writer:
+                writer.write(sound * self.gain)
+            return base64.b64encode(file.read_bytes()).decode()
 
 
 def picture(caption: str, figure: Figure) -> str:
@@ -141,13 +135,7 @@ def picture(caption: str, figure: Figure) -> str:
 def html_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, bold: str = ""
 ) -> str:
-    """A table of plain texts, such as `mssedu.reports.tables.texts` returns.
-
-    Args:
-        head: titles of the columns.
-        rows: texts of the cells, row by row.
-        bold: first cell of the row that is printed in bold.
-    """
+    """A table of plain texts; the row whose first cell is `bold` is in bold."""
     lines = [_line("th", head), *(_line("td", row, row[0] == bold) for row in rows)]
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 

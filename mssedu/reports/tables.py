@@ -26,16 +26,9 @@ MISSING = "–"  # a cell without a value; in CSV it is empty
 UNLIMITED = 1_000_000  # characters: wider than any table
 # Characters that mean something else in LaTeX, or that its fonts lack
 _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"}
-_LATEX |= {
-    "…": r"\ldots{}",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "±": r"$\pm$",
-    "–": "--",
-    "−": "$-$",
-}
-_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-_LATEX |= {"^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+_LATEX |= {"≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$", "<": "$<$", ">": "$>$"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "−": "$-$"}
+_LATEX |= {"^": r"\textasciicircum{}", "…": r"\ldots{}", "–": "--"}
 
 
 def render(
@@ -93,9 +86,7 @@ def texts(
 ) -> tuple[list[str], list[list[str]]]:
     """The titles and the cells of a table as texts, row by row.
 
-    Args:
-        frame, decimals, formats: as in `render`.
-        missing: what stands for NaN and None.
+    Arguments are those of `render`; `missing` stands for NaN and None.
 
     Example:
         >>> import pandas
@@ -110,19 +101,15 @@ def texts(
     for position, name in enumerate(head):
         form = (formats or {}).get(name, f".{decimals}f")
         column = frame.iloc[:, position]
-        cells = zip(column.tolist(), column.isna(), strict=True)
-        columns.append([missing if empty else _text(c, form) for c, empty in cells])
+        cells = [f"{c:{form}}" if isinstance(c, float) else str(c) for c in column]
+        pairs = zip(cells, column.isna(), strict=True)
+        columns.append([missing if empty else cell for cell, empty in pairs])
     rows = [list(row) for row in zip(*columns, strict=True)]
     return head, rows
 
 
 def note(text: str, form: str = "table") -> str:
-    """A remark below a table, as its format takes it: a comment in LaTeX and CSV.
-
-    Example:
-        >>> note("Mean of 50 tracks.", "latex")
-        '% Mean of 50 tracks.'
-    """
+    """A remark below a table, as its format takes it: a comment in LaTeX and CSV."""
     if form in ("latex", "csv"):
         mark = "% " if form == "latex" else "# "
         return "\n".join(mark + line for line in text.splitlines())
@@ -132,10 +119,6 @@ def note(text: str, form: str = "table") -> str:
 def latex_text(text: str) -> str:
     """A text in which the special characters of LaTeX are escaped."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
-
-
-def _text(cell: object, form: str) -> str:
-    return f"{cell:{form}}" if isinstance(cell, float) else str(cell)
 
 
 def _markdown(text: str) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mssedu.cli import card, evaluate
 from mssedu.cli import commands as cli
-from mssedu.cli.console import out
+from mssedu.cli.console import out, say
 from mssedu.errors import InputError
 from mssedu.evaluation.published import published_table
 from mssedu.reports.tables import latex_text, note, render, texts
@@ -79,7 +79,7 @@ def test_a_table_on_a_terminal_keeps_to_its_width():
     assert text.count("x") == 2 * 70  # folded, nothing is lost
 
 
-@pytest.mark.parametrize("show", [card._show, evaluate._print, out.print])
+@pytest.mark.parametrize("show", [say, evaluate._print, out.print])
 def test_the_commands_print_tables_whole_in_a_pipe(show, capsys):
     show(render(frame_of(LONG, [LONG])))
     lines = capsys.readouterr().out.splitlines()
