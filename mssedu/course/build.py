@@ -36,11 +36,7 @@ from mssedu.errors import MssEduError, SetupError, check_name
 from mssedu.separation.threads import short_spin
 
 _METADATA = {
-    "kernelspec": {
-        "display_name": "Python 3",
-        "language": "python",
-        "name": "python3",
-    },
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
@@ -53,28 +49,20 @@ def notebooks_folder() -> Path:
     """
     folder = Path(mssedu.__file__).parents[1] / "notebooks"
     if not (folder / "py").is_dir():
-        raise SetupError(
-            f"{folder / 'py'} does not exist. Clone the repository and install it "
-            "with: pip install -e ."
-        )
+        missing = f"{folder / 'py'} does not exist."
+        raise SetupError(f"{missing} Clone the repository and run: pip install -e .")
     return folder
 
 
 def texts(number: str = "all", folder: Path | None = None) -> list[Path]:
-    """The paths of the texts of all notebooks, or of one.
-
-    Args:
-        number: of the notebook, such as "02", or "all".
-        folder: that holds the folder py; None: `notebooks_folder`.
+    """The paths of the texts of one notebook, such as "02", or of "all".
 
     Raises:
         InputError: no notebook has that number.
     """
     paths = sorted(((folder or notebooks_folder()) / "py").glob("[0-9][0-9]_*.py"))
-    by_number = {path.name[:2]: [path] for path in paths}
-    by_number["all"] = paths
-    check_name("notebook", number, by_number)
-    return by_number[number]
+    by_number = {path.name[:2]: [path] for path in paths} | {"all": paths}
+    return by_number[check_name("notebook", number, by_number)]
 
 
 def notebook_path(text: Path) -> Path:
@@ -83,10 +71,7 @@ def notebook_path(text: Path) -> Path:
 
 
 def build(text: Path) -> Path:
-    """Run a text from top to bottom in a fresh kernel and write its notebook.
-
-    Returns:
-        The path of the notebook.
+    """Run a text in a fresh kernel, write its notebook, and return the path.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raised; nothing is written.
@@ -107,16 +92,17 @@ def build(text: Path) -> Path:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             _make_small(output.get("data", {}))
+    versions = {
+        "mssedu": mssedu.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__.partition("+")[0],
+    }
     notebook.metadata = nbformat.from_dict(_METADATA)  # the kernel has added its own
     notebook.metadata["mssedu"] = {
         "digest": digest(notebook),
         "profile": profile(),
         "seconds": round(time.perf_counter() - started),
-        "versions": {
-            "mssedu": mssedu.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__.partition("+")[0],
-        },
+        "versions": versions,
     }
     write_text(notebook_path(text), nbformat.writes(notebook) + "\n")
     return notebook_path(text)
@@ -139,12 +125,11 @@ def read(text: Path) -> NotebookNode:
 
 def digest(notebook: NotebookNode) -> str:
     """Fingerprint of a notebook: kind, source and tags of every cell, not outputs."""
-    return _hash(
-        "\0".join(
-            f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}"
-            for cell in notebook.cells
-        )
-    )
+    cells = [
+        f"{cell.cell_type}\n{cell.metadata.get('tags', [])}\n{cell.source}"
+        for cell in notebook.cells
+    ]
+    return _hash("\0".join(cells))
 
 
 def stale(text: Path) -> str:
@@ -154,10 +139,9 @@ def stale(text: Path) -> str:
     if not target.exists():
         return f"{target.name} is not built; {remedy}"
     notebook = nbformat.read(target, as_version=4)
-    recorded = notebook.metadata.get("mssedu", {}).get("digest")
     if digest(read(text)) != digest(notebook):
         return f"{target.name} differs from py/{text.name}; {remedy}"
-    if recorded != digest(notebook):
+    if notebook.metadata.get("mssedu", {}).get("digest") != digest(notebook):
         return f"{target.name} was edited after it was built; {remedy}"
     return ""
 
@@ -182,18 +166,9 @@ def _hash(content: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build or check notebooks.
-
-    Args:
-        arguments: of the command line; None: those of this process.
-
-    Returns:
-        The exit code: 1 if a notebook is stale or a cell failed, 2 or 3 else.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m mssedu.course.build",
-        description="Run the notebooks of notebooks/py and write them with outputs.",
-    )
+    """Build or check notebooks; return 0, or 1 if one is stale or a cell failed."""
+    about = "Run the notebooks of notebooks/py and write them with outputs."
+    parser = argparse.ArgumentParser("python -m mssedu.course.build", description=about)
     parser.add_argument("number", help="number of a notebook, such as 02, or all")
     check = "run nothing; list the stale notebooks and exit with 1 if there are any"
     parser.add_argument("--check", action="store_true", help=check)
@@ -208,12 +183,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except CellExecutionError as error:
-        print(f"{text.name}: a cell failed, nothing was written.", file=sys.stderr)
-        print(error, file=sys.stderr)
+        failed = f"{text.name}: a cell failed, nothing was written."
+        print(failed, error, sep="\n", file=sys.stderr)
         return 1
     reasons = [reason for text in chosen if (reason := stale(text))]
-    for reason in reasons:
-        print(reason)
+    print("".join(f"{reason}\n" for reason in reasons), end="")
     return 1 if reasons else 0
 
 

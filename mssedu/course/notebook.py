@@ -56,8 +56,8 @@ def profile() -> str:
     Raises:
         InputError: MSSEDU_PROFILE is not the name of a profile.
     """
-    variable = "MSSEDU_PROFILE"
-    return check_name(variable, os.environ.get(variable, "cpu"), PROFILES)
+    value = os.environ.get("MSSEDU_PROFILE", "cpu")
+    return check_name("MSSEDU_PROFILE", value, PROFILES)
 
 
 def setup(seed: int = 0) -> Session:
@@ -125,19 +125,11 @@ def play(audio: Tensor, sample_rate: int, label: str = "") -> Player:
     """
     check_axes("audio", audio, ("channels", "samples"))
     if audio.shape[0] > 2:
-        raise InputError(
-            f"audio must have 1 or 2 channels, got {audio.shape[0]}. Choose two, such "
-            "as audio[:2]."
-        )
+        shown = f"audio must have 1 or 2 channels, got {audio.shape[0]}"
+        raise InputError(f"{shown}. Choose two, such as audio[:2].")
     audio = audio.detach().cpu().float()
     check_finite("audio", audio, sample_rate)
     played = audio[:, : round(LONGEST_PLAYED * sample_rate)]
-    text = _describe(audio, played, sample_rate)
-    text = f"{label}: {text}" if label else text
-    return Player(text, flac_bytes(played, sample_rate))
-
-
-def _describe(audio: Tensor, played: Tensor, sample_rate: int) -> str:
     seconds = f"{audio.shape[1] / sample_rate:.1f} s"
     if played.shape[1] < audio.shape[1]:
         seconds = f"the first {LONGEST_PLAYED:.1f} of {seconds}"
@@ -145,7 +137,9 @@ def _describe(audio: Tensor, played: Tensor, sample_rate: int) -> str:
     level = f"peak {float(peak_db(played)):.1f} dBFS" if played.any() else "silent"
     clipped = int((played.abs() > 1).sum())
     warning = f", {clipped} samples clipped" if clipped else ""
-    return f"{seconds}, {channels}, {sample_rate} Hz, {level}{warning}"
+    text = f"{seconds}, {channels}, {sample_rate} Hz, {level}{warning}"
+    text = f"{label}: {text}" if label else text
+    return Player(text, flac_bytes(played, sample_rate))
 
 
 # ---- show source --------------------------------------------------------------------
@@ -167,10 +161,8 @@ def show_source(name: str) -> Page:
         raise InputError(f"{name} is a {kind}. Choose a function, a method or a class.")
     lines, first = inspect.getsourcelines(shown)
     if len(lines) > LONGEST_SHOWN:
-        raise InputError(
-            f"{name} has {len(lines)} lines, and at most {LONGEST_SHOWN} can be shown. "
-            "Choose one of its methods or parts."
-        )
+        most = f"{len(lines)} lines, and at most {LONGEST_SHOWN} can be shown"
+        raise InputError(f"{name} has {most}. Choose one of its methods or parts.")
     package = Path(mssedu.__file__).parent
     file = Path(inspect.getfile(shown)).relative_to(package.parent).as_posix()
     code = textwrap.dedent("".join(lines))
@@ -181,10 +173,8 @@ def _resolve(name: str) -> Any:
     """The object of a dotted name, without its decorators."""
     parts = name.split(".")
     if parts[0] != "mssedu" or len(parts) < 2:
-        raise InputError(
-            f"{name!r} is not a name in mssedu. Write it in full, such as "
-            "mssedu.spectral.stft."
-        )
+        unknown = f"{name!r} is not a name in mssedu"
+        raise InputError(f"{unknown}. Write it in full, such as mssedu.spectral.stft.")
     found: Any = mssedu
     for end, part in enumerate(parts[1:], 1):
         place = ".".join(parts[:end])
@@ -197,10 +187,8 @@ def _resolve(name: str) -> Any:
             raise InputError(f"{place} has no {part!r}. Did you mean {near!r}?")
         else:
             check_name(f"name in {place}", part, _own_names(found))
-    if isinstance(found, property):
-        found = found.fget
-    if isinstance(found, functools.cached_property):
-        found = found.func
+    if isinstance(found, property | functools.cached_property):
+        found = found.fget if isinstance(found, property) else found.func
     return inspect.unwrap(found) if callable(found) else found
 
 

@@ -6,32 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mssedu.course.exercises import Status, exercise
-from mssedu.course.exercises.kinds import (
-    Exercise,
-    Wrong,
-    expect,
-    expect_close,
-    expect_number,
-    expect_pair,
-    expect_tensor,
-    make_quiz,
-)
+from mssedu.course.exercises import Status, exercise, expect
+from mssedu.course.exercises.kinds import checks, make_quiz
 from mssedu.errors import InputError
 
 
-def _verify(double):
-    expect(double(2) == 4, f"double(2) should be 4, not {double(2)}.")
+def double(x):
+    """Write `double`."""
+    return 2 * x
 
 
-DOUBLE = Exercise(
-    id="test.double",
-    question="Write `double`.",
-    solution_source="""
-        def double(x):
-            return 2 * x
-        """,
-    verify=_verify,
+@checks(
+    double,
     hints=("Twice.", "2 * x"),
     noticed="Twice is x + x.",
     wrong=(
@@ -39,6 +25,11 @@ DOUBLE = Exercise(
         ("def double(x):\n    return x**2 + 1", "not 5"),
     ),
 )
+def _verify_double(answer):
+    expect.that(answer(2) == 4, f"double(2) should be 4, not {answer(2)}.")
+
+
+DOUBLE = replace(_verify_double, id="test.double")
 
 
 def _divide(x):
@@ -93,17 +84,29 @@ def test_no_such_hint():
         DOUBLE.hint(3)
 
 
+def test_an_exercise_has_the_name_of_its_file_and_check():
+    assert _verify_double.id == "test_kinds.double"
+
+
 def test_the_starter_is_the_solution_without_its_body():
     body = "    return ...  # your code here"
     assert DOUBLE.starter_source == f"def double(x):\n{body}"
-    assert replace(DOUBLE, id="test.other").starter_source == DOUBLE.starter_source
-    own = replace(DOUBLE, starter_source="\n    double = ...\n")
-    assert own.starter_source == "double = ..."
+    value = checks(
+        """
+        x_2 = 4
+        """,
+        hints=(),
+        noticed="",
+        wrong=(),
+        question="What is `x_2`?",
+        starter="\n    x_2 = ...\n",
+    )(_verify_double.verify)
+    assert (value.starter_source, value.solution_source) == ("x_2 = ...", "x_2 = 4")
+    assert value.answer == "x_2"
 
 
 def test_the_answer_is_what_the_solution_defines():
     assert DOUBLE.answer == "double"
-    assert replace(DOUBLE, solution_source="x_2 = 4").answer == "x_2"
 
 
 def test_a_wrong_answer_is_a_change_of_the_solution_or_other_code():
@@ -115,10 +118,21 @@ def test_a_wrong_answer_is_a_change_of_the_solution_or_other_code():
         _ = replace(DOUBLE, wrong=(("3 * x", "x", "never"),)).wrong_answers
 
 
+def test_an_answer_must_not_change_its_input():
+    def verify(answer):
+        answer(1, torch.ones(2))
+
+    each = replace(DOUBLE, verify=verify)
+    assert each.check(lambda _, x: x + 1).status is Status.PASS
+    outcome = each.check(lambda _, x: x.add_(1))
+    assert outcome.status is Status.FAIL
+    assert "changes its argument 2" in outcome.text
+
+
 def test_expect_speaks_only_when_broken():
-    expect(torch.tensor(True), "never")
-    with pytest.raises(Wrong, match="too big"):
-        expect(2 < 1, "too big")
+    expect.that(torch.tensor(True), "never")
+    with pytest.raises(expect.Wrong, match="too big"):
+        expect.that(2 < 1, "too big")
 
 
 @pytest.mark.parametrize(
@@ -130,35 +144,46 @@ def test_expect_speaks_only_when_broken():
     ],
 )
 def test_expect_tensor(value, text):
-    with pytest.raises(Wrong, match=text):
-        expect_tensor(value, (3,), "mid")
+    with pytest.raises(expect.Wrong, match=text):
+        expect.tensor(value, (3,), "mid")
 
 
-def test_expect_pair():
-    expect_pair((1, 2), "never")
-    expect_pair([1, 2], "never")
+def test_expect_items():
+    assert expect.items((1, 2), 2, "never") == (1, 2)
+    assert expect.items([1], 1, "never") == [1]
     for value in ((1,), torch.zeros(2), "ab", None):
-        with pytest.raises(Wrong, match="two things"):
-            expect_pair(value, "two things")
+        with pytest.raises(expect.Wrong, match="two things"):
+            expect.items(value, 2, "two things")
 
 
 @pytest.mark.parametrize("value", ["1", True, torch.zeros(2), [1]])
 def test_expect_number_refuses(value):
-    with pytest.raises(Wrong, match="gain should be one number"):
-        expect_number(value, "gain")
+    with pytest.raises(expect.Wrong, match="gain should be one number"):
+        expect.number(value, "gain")
 
 
 @pytest.mark.parametrize("value", [1, 1.5, torch.tensor(1.0), torch.ones(1)])
 def test_expect_number_accepts(value):
-    expect_number(value, "gain")
+    assert expect.number(value, "gain") == value
 
 
 def test_expect_close():
-    expect_close(torch.ones(3), 1.0 + 1e-6, "never")
-    with pytest.raises(Wrong, match="far apart"):
-        expect_close(1.0, torch.tensor([1.0, 1.1]), "far apart")
-    with pytest.raises(Wrong, match="far apart"):
-        expect_close(1.0, math.nan, "far apart")
+    expect.close(torch.ones(3), 1.0 + 1e-6, "never")
+    with pytest.raises(expect.Wrong, match="far apart"):
+        expect.close(1.0, [1.0, 1.1], "far apart")
+    with pytest.raises(expect.Wrong, match="far apart"):
+        expect.close(1.0, math.nan, "far apart")
+    with pytest.raises(expect.Wrong, match=r"mid should have the shape \(1,\)"):
+        expect.close(torch.ones(3), torch.ones(1), "never", what="mid")
+    with pytest.raises(expect.Wrong, match="far apart"):
+        expect.close(torch.tensor([1j]), torch.tensor([0j]), "far apart")
+
+
+def test_expect_close_names_a_known_mistake():
+    with pytest.raises(expect.Wrong, match=r"^far apart Twice\.$"):
+        expect.close(2, 1, "far apart", mistakes={"Thrice.": 3, "Twice.": 2})
+    with pytest.raises(expect.Wrong, match=r"^far apart$"):
+        expect.close(4, 1, "far apart", mistakes={"Thrice.": 3})
 
 
 def test_quiz_gives_the_reason_for_a_wrong_letter():

@@ -1,14 +1,15 @@
 """The exercises of the notebooks, one file per topic.
 
-kinds          what an exercise is, how an answer is checked
+kinds          what an exercise is
+expect         how an answer is checked
 quizzes.toml   the quizzes of the topics
 setup … panel  the exercises of one notebook each
 
     exercise("mixing.mix")   one exercise by id: .check(answer), .hint(1), .solution()
     list_exercises()         every id
 
-A topic file holds one tuple, EXERCISES. Topics are named by subject, and the number of
-the notebook is in one place, the table here, so that chapters can move.
+Topics are named by subject. The number of the notebook is in one place, the table
+here, so that chapters can move.
 """
 
 import functools
@@ -90,9 +91,10 @@ def list_exercises(notebook: str | None = None) -> list[str]:
 @functools.cache
 def _topic(name: str) -> "dict[str, Exercise]":
     """The exercises of a topic, its quiz at the end."""
-    from mssedu.course.exercises.kinds import make_quiz
+    from mssedu.course.exercises.kinds import Exercise, make_quiz
 
     module = importlib.import_module(f"{__name__}.{name}")
     quizzes = tomllib.loads(Path(__file__).with_name("quizzes.toml").read_text("utf-8"))
     quiz = [make_quiz(f"{name}.quiz", quizzes[name])] if name in quizzes else []
-    return {exercise.id: exercise for exercise in (*module.EXERCISES, *quiz)}
+    tasks = [value for value in vars(module).values() if isinstance(value, Exercise)]
+    return {exercise.id: exercise for exercise in (*tasks, *quiz)}

@@ -3,51 +3,147 @@
 import torch
 from torch import Tensor
 
-from mssedu.course.exercises.kinds import Exercise, expect, expect_close, expect_tensor
+from mssedu.course.exercises import expect
+from mssedu.course.exercises.kinds import checks
 from mssedu.separation.chunks import Chunks
 
 
-def _verify_shares(shares) -> None:
+def shares(starts, length, weight, samples):
+    """Write `shares(starts, length, weight, samples)`. It returns the share of each
+    chunk in each sample of a song, a tensor (chunks, samples). Chunk i covers `length`
+    samples from `starts[i]` on and has the `weight` (length,) there. A start may be
+    negative; crop what is before the song or after it. Divide so that the shares of
+    every sample sum to 1.
+    """
+    result = torch.zeros(len(starts), samples)
+    for row, start in enumerate(starts):
+        begin, end = max(start, 0), min(start + length, samples)
+        result[row, begin:end] = weight[begin - start : end - start]
+    return result / result.sum(0)
+
+
+@checks(
+    shares,
+    hints=(
+        "Begin with a row of zeros per chunk; fill it from `max(start, 0)` on.",
+        "The weight of song sample t is `weight[t - start]`.",
+        "At the end, divide by the sum over all rows.",
+    ),
+    noticed="With these shares, any window keeps what all chunks agree on.",
+    wrong=(
+        (" / result.sum(0)", "", "sum to 1 (starts [0, 4]"),
+        ("result.sum(0)", "weight.sum()", "should sum to 1"),
+        ("result.sum(0)", "len(starts)", "should sum to 1"),
+        ("- start : end - start", "- begin : end - begin", "[-1, "),
+        ("weight[begin - start : end - start]", "1", "its own"),
+    ),
+)
+def _verify_shares(answer) -> None:
     weight = torch.tensor([0.5, 1.0, 1.0, 0.5])
     for starts, samples in (([0, 4], 8), ([0, 3, 6, 9], 10), ([-1, 0, 2, 3, 5], 6)):
         case = f"(starts {starts}, {samples} samples)"
-        result = shares(starts, 4, weight, samples)
-        expect_tensor(result, (len(starts), samples), f"the result {case}")
-        expect_close(result.sum(0), 1.0, f"the shares should sum to 1 {case}.")
-        wanted = torch.zeros(len(starts), samples)
-        for row, start in enumerate(starts):
-            begin, end = max(start, 0), min(start + 4, samples)
-            wanted[row, begin:end] = weight[begin - start : end - start]
+        result = answer(starts, 4, weight, samples)
+        expect.tensor(result, (len(starts), samples), f"the result {case}")
+        expect.close(result.sum(0), 1.0, f"the shares should sum to 1 {case}.")
         text = f"each sample has its own weight, also where a chunk is cropped {case}."
-        expect_close(result, wanted / wanted.sum(0), text)
+        expect.close(result, shares(starts, 4, weight, samples), text)
 
 
-def _verify_rest(rest) -> None:
+def rest(model, mixture, begin, length):
+    """A model takes exactly `length` samples, but the song has only n samples from
+    `begin` on, n ≤ `length`. Write `rest(model, mixture, begin, length)`. It returns
+    the estimate (stems, channels, n) of these last n samples of the `mixture`
+    (channels, samples). Put them in the middle of a full chunk, with (length - n) // 2
+    samples of the song before them and zeros after the end. The song is at least
+    `length` samples long.
+    """
+    n = mixture.shape[-1] - begin
+    first = begin - (length - n) // 2
+    padded = torch.nn.functional.pad(mixture, (0, length))
+    estimate = model(padded[:, first : first + length])
+    return estimate[..., begin - first : begin - first + n]
+
+
+@checks(
+    rest,
+    hints=(
+        "The chunk begins at `begin - (length - n) // 2`: call it `first`.",
+        "Pad the end of the mixture with `length` zeros, then take the chunk.",
+        "In the estimate the rest begins at `begin - first`.",
+    ),
+    noticed="After the end of a song, the model always gets zeros.",
+    wrong=(
+        ("begin - (length - n) // 2", "begin", "at sample 33"),
+        ("(length - n) // 2", "(length - n)", "begin at sample 33"),
+        ("- first + n]", "- first + n + 1]", "the estimate (begin"),
+        ("begin - first : begin - first + n", ":n", "the rest only"),
+        ("padded[:,", "mixture[:,", "shape (2, 10), not (2, 7)"),
+    ),
+)
+def _verify_rest(answer) -> None:
     mixture = torch.arange(1.0, 41.0).repeat(2, 1)
+    inputs: list[Tensor] = []
+
+    def model(chunk: Tensor) -> Tensor:
+        inputs.append(chunk)
+        return torch.stack([chunk, -chunk])
+
     for begin, length in ((36, 10), (35, 10), (31, 10), (4, 40), (20, 24)):
         case = f"(begin {begin}, length {length}, a song of 40)"
-        inputs: list[Tensor] = []
-
-        def model(chunk: Tensor, inputs: list[Tensor] = inputs) -> Tensor:
-            inputs.append(chunk)
-            return torch.stack([chunk, -chunk])
-
-        result = rest(model, mixture, begin, length)
-        expect(
-            len(inputs) == 1, f"call the model once, not {len(inputs)} times {case}."
-        )
-        expect_tensor(inputs[0], (2, length), f"the input of the model {case}")
+        inputs.clear()
+        result = answer(model, mixture, begin, length)
+        expect.items(inputs, 1, f"call the model once, not {len(inputs)} times {case}.")
+        expect.tensor(inputs[0], (2, length), f"the input of the model {case}")
         plan = Chunks(40, length, [begin], torch.ones(length), length)
         first, end = plan.input_range(begin)
         wanted = torch.cat([mixture[:, first:], torch.zeros(2, end - 40)], dim=1)
         text = f"the chunk should begin at sample {first} of the song {case}."
-        expect_close(inputs[0], wanted, text)
-        expect_tensor(result, (2, 2, 40 - begin), f"the estimate {case}")
+        expect.close(inputs[0], wanted, text)
+        expect.tensor(result, (2, 2, 40 - begin), f"the estimate {case}")
         text = f"return the samples of the rest only {case}."
-        expect_close(result[0], mixture[:, begin:], text)
+        expect.close(result[0], mixture[:, begin:], text)
 
 
-def _verify_faded(faded) -> None:
+def faded(model, mixture, sample_rate, segment, overlap):
+    """Fix `faded(model, mixture, sample_rate, segment, overlap)` from above. It cuts
+    the `mixture` (channels, samples) into chunks of `segment` seconds. `overlap` is a
+    share of the segment, > 0 and < 0.5: neighboring chunks have that much in common,
+    and there one fades into the other along a straight line. The song may have any
+    length. An edge without a neighbor must not fade.
+    """
+    samples = mixture.shape[-1]
+    length = round(segment * sample_rate)
+    shared = round(overlap * length)
+    rising = torch.linspace(0, 1, shared)
+    total = torch.zeros_like(mixture)
+    for start in range(0, max(samples - shared, 1), length - shared):
+        estimate = model(mixture[:, start : start + length]).clone()
+        if start > 0:
+            estimate[:, :shared] *= rising
+        if start + length < samples:
+            estimate[:, -shared:] *= rising.flip(0)
+        total[:, start : start + length] += estimate
+    return total
+
+
+@checks(
+    faded,
+    hints=(
+        "`overlap * sample_rate`: what is the unit of `overlap`?",
+        "Does a chunk fade out where no other chunk follows?",
+        "How many times does the loop run if the song is shorter than the overlap?",
+    ),
+    noticed="A unit in the name, overlap_seconds, would have shown the mistake.",
+    wrong=(
+        ("overlap * length", "overlap * sample_rate", "not 10."),
+        ("if start + length < samples", "if True", "return the song"),
+        ("if start +", "if start == 0 or start +", "the end (5 s)"),
+        ("max(samples - shared, 1)", "samples - shared", "0.5 s"),
+        ("(0, 1, shared)", "(0.5, 0.5, shared)", "straight line"),
+        ("round(segment *", "round(1.1 * segment *", "not 1100"),
+    ),
+)
+def _verify_faded(answer) -> None:
     spans: list[tuple[int, int]] = []
 
     def same(chunk: Tensor) -> Tensor:
@@ -55,137 +151,24 @@ def _verify_faded(faded) -> None:
         return chunk.clone()
 
     def number(chunk: Tensor) -> Tensor:
-        spans.append((0, 0))
-        return torch.full_like(chunk, len(spans))
+        return torch.full_like(same(chunk), len(spans))
 
-    def song(samples: int) -> Tensor:
-        return torch.arange(float(samples)).repeat(2, 1)
-
-    result = faded(same, song(2500), 100, 10.0, 0.1)
-    expect_tensor(result, (2, 2500), "the result for 25 s")
-    text = "a model that changes nothing should return the song, also after 10 s."
-    expect_close(result, song(2500), text, tolerance=0.01)
-    longest = max(last - first + 1 for first, last in spans)
-    expect(longest == 1000, f"a chunk should have 1000 samples, not {longest}.")
-    shared = spans[0][1] - spans[1][0] + 1
-    text = f"neighbors should overlap by 0.1 of 10 s, 100 samples, not {shared}."
-    expect(shared == 100, text)
+    for samples in (2500, 500, 1000, 1900, 50):
+        song = torch.arange(float(samples)).repeat(2, 1)
+        result = answer(same, song, 100, 10.0, 0.1)
+        case = f"{samples / 100:g} s"
+        expect.tensor(result, (2, samples), f"the result for {case}")
+        text = "a model that changes nothing should return the song, to the end"
+        expect.close(result, song, f"{text} ({case}).", tolerance=0.01)
+        if samples == 2500:
+            longest = max(last - first + 1 for first, last in spans)
+            text = f"a chunk should have 1000 samples, not {longest}."
+            expect.that(longest == 1000, text)
+            shared = spans[0][1] - spans[1][0] + 1
+            text = f"neighbors should share 0.1 of 10 s, 100 samples, not {shared}."
+            expect.that(shared == 100, text)
     spans.clear()
-    result = faded(number, song(1500), 100, 10.0, 0.1)[:, 900:1000]
+    result = answer(number, torch.zeros(2, 1500), 100, 10.0, 0.1)[:, 900:1000]
     text = "one chunk should fade into the next along a straight line."
-    expect_close(result, 1 + torch.linspace(0, 1, 100), text, tolerance=0.03)
-    for samples in (500, 1000, 1900, 50):
-        result = faded(same, song(samples), 100, 10.0, 0.1)
-        text = f"{samples / 100:g} s should come back unchanged, to the end."
-        expect_close(result, song(samples), text, tolerance=0.01)
-
-
-EXERCISES = (
-    Exercise(
-        id="chunking.shares",
-        question="""
-            Write `shares(starts, length, weight, samples)`. It returns the share of
-            each chunk in each sample of a song, a tensor (chunks, samples). Chunk i
-            covers `length` samples from `starts[i]` on and has the `weight` (length,)
-            there. A start may be negative; crop what is before the song or after it.
-            Divide so that the shares of every sample sum to 1.
-            """,
-        solution_source="""
-            def shares(starts, length, weight, samples):
-                result = torch.zeros(len(starts), samples)
-                for row, start in enumerate(starts):
-                    begin, end = max(start, 0), min(start + length, samples)
-                    result[row, begin:end] = weight[begin - start : end - start]
-                return result / result.sum(0)
-            """,
-        verify=_verify_shares,
-        hints=(
-            "Begin with a row of zeros per chunk; fill it from `max(start, 0)` on.",
-            "The weight of song sample t is `weight[t - start]`.",
-            "At the end, divide by the sum over all rows.",
-        ),
-        noticed="With these shares, any window keeps what all chunks agree on.",
-        wrong=(
-            (" / result.sum(0)", "", "sum to 1 (starts [0, 4]"),
-            ("result.sum(0)", "weight.sum()", "should sum to 1"),
-            ("result.sum(0)", "len(starts)", "should sum to 1"),
-            ("- start : end - start", "- begin : end - begin", "[-1, "),
-            ("weight[begin - start : end - start]", "1", "its own"),
-        ),
-    ),
-    Exercise(
-        id="chunking.rest",
-        question="""
-            A model takes exactly `length` samples, but the song has only n samples from
-            `begin` on, n ≤ `length`. Write `rest(model, mixture, begin, length)`. It
-            returns the estimate (stems, channels, n) of these last n samples of the
-            `mixture` (channels, samples). Put them in the middle of a full chunk, with
-            (length - n) // 2 samples of the song before them and zeros after the end.
-            The song is at least `length` samples long.
-            """,
-        solution_source="""
-            def rest(model, mixture, begin, length):
-                n = mixture.shape[-1] - begin
-                first = begin - (length - n) // 2
-                padded = torch.nn.functional.pad(mixture, (0, length))
-                estimate = model(padded[:, first : first + length])
-                return estimate[..., begin - first : begin - first + n]
-            """,
-        verify=_verify_rest,
-        hints=(
-            "The chunk begins at `begin - (length - n) // 2`: call it `first`.",
-            "Pad the end of the mixture with `length` zeros, then take the chunk.",
-            "In the estimate the rest begins at `begin - first`.",
-        ),
-        noticed="After the end of a song, the model always gets zeros.",
-        wrong=(
-            ("begin - (length - n) // 2", "begin", "at sample 33"),
-            ("(length - n) // 2", "(length - n)", "begin at sample 33"),
-            ("- first + n]", "- first + n + 1]", "the estimate (begin"),
-            ("begin - first : begin - first + n", ":n", "the rest only"),
-            ("padded[:,", "mixture[:,", "shape (2, 10), not (2, 7)"),
-        ),
-    ),
-    Exercise(
-        id="chunking.faded",
-        question="""
-            Fix `faded(model, mixture, sample_rate, segment, overlap)` from above. It
-            cuts the `mixture` (channels, samples) into chunks of `segment` seconds.
-            `overlap` is a share of the segment, > 0 and < 0.5: neighboring chunks have
-            that much in common, and there one fades into the other along a straight
-            line. The song may have any length. An edge without a neighbor must not
-            fade.
-            """,
-        solution_source="""
-            def faded(model, mixture, sample_rate, segment, overlap):
-                samples = mixture.shape[-1]
-                length = round(segment * sample_rate)
-                shared = round(overlap * length)
-                rising = torch.linspace(0, 1, shared)
-                total = torch.zeros_like(mixture)
-                for start in range(0, max(samples - shared, 1), length - shared):
-                    estimate = model(mixture[:, start : start + length]).clone()
-                    if start > 0:
-                        estimate[:, :shared] *= rising
-                    if start + length < samples:
-                        estimate[:, -shared:] *= rising.flip(0)
-                    total[:, start : start + length] += estimate
-                return total
-            """,
-        verify=_verify_faded,
-        hints=(
-            "`overlap * sample_rate`: what is the unit of `overlap`?",
-            "Does a chunk fade out where no other chunk follows?",
-            "How many times does the loop run if the song is shorter than the overlap?",
-        ),
-        noticed="A unit in the name, overlap_seconds, would have shown the mistake.",
-        wrong=(
-            ("overlap * length", "overlap * sample_rate", "not 10."),
-            ("if start + length < samples", "if True", "return the song"),
-            ("if start +", "if start == 0 or start +", "5 s should"),
-            ("max(samples - shared, 1)", "samples - shared", "0.5 s"),
-            ("(0, 1, shared)", "(0.5, 0.5, shared)", "straight line"),
-            ("round(segment *", "round(1.1 * segment *", "not 1100"),
-        ),
-    ),
-)
+    wanted = (1 + torch.linspace(0, 1, 100)).expand(2, 100)
+    expect.close(result, wanted, text, tolerance=0.03)

@@ -4,14 +4,24 @@
     ex.check(mix)                    ✔ passed  ✘ failed, why  ○ not attempted  ⚠ error
     ex.hint(1), ex.solution()        help, in this order
 
-An exercise is data: a question, a solution, hints and wrong answers. `verify` judges an
-answer with `expect…`: the first claim that does not hold becomes the message. A test
-proves for every exercise that the starter counts as not attempted, that the solution
-passes, and that each listed wrong answer fails with its own message. So no exercise
-accepts a known mistake.
+A topic file writes an exercise as two functions: the solution, whose docstring is the
+question, and below it the check, with hints and wrong answers in its decorator:
+
+    def double(x):
+        "Write `double(x)`, two times x."
+        return 2 * x
+
+    @checks(double, hints=…, noticed=…, wrong=…)
+    def _verify_double(answer):
+        expect.close(answer(2), 4, "double(2) should be 4.")
+
+A test proves for every exercise that the starter counts as not attempted, that the
+solution passes, and that each wrong answer fails with its own message.
 """
 
+import ast
 import functools
+import inspect
 import re
 import textwrap
 import traceback
@@ -20,12 +30,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from mssedu.course.exercises.expect import Wrong, items, that
 from mssedu.errors import check_range
-
-_BODY = "    return ...  # your code here"  # of a function that the student writes
 
 
 class Status(Enum):
@@ -61,10 +69,6 @@ class Page:
         return self.markdown
 
 
-class Wrong(Exception):  # noqa: N818 - a verdict on the answer, not a fault of ours
-    """A claim about the answer that does not hold; the student reads its text."""
-
-
 class NotAttempted(Exception):  # noqa: N818
     """The answer is still the placeholder of the starter."""
 
@@ -75,35 +79,22 @@ class Exercise:
 
     A wrong answer is a change of the solution, (old, new, message), where `new` takes
     the place of `old`; or other code, (source, message). The message is a part of the
-    text that the student reads. All code may use what `imports` brings, because the
-    notebook imports the same names.
+    text that the student reads.
     """
 
     id: str  # "topic.name"; the topic is the file of this folder
     question: str  # Markdown
     solution_source: str  # defines the answer, a function or a value
+    starter_source: str  # as in the notebook
     verify: Callable[[Any], None]  # raises Wrong unless the answer is right
     hints: tuple[str, ...]  # each says more than the one before
     noticed: str  # follows "correct.": what the right answer teaches
     wrong: tuple[tuple[str, ...], ...]
-    starter_source: str = ""  # as in the notebook; "": the solution without its body
-    imports: str = "import math\n\nimport torch"
-
-    def __post_init__(self) -> None:
-        solution = _dedent(self.solution_source)
-        signature = solution.partition("\n")[0]
-        starter = _dedent(self.starter_source) or f"{signature}\n{_BODY}"
-        question = _dedent(self.question)
-        object.__setattr__(self, "question", question)  # the way around frozen
-        object.__setattr__(self, "solution_source", solution)
-        object.__setattr__(self, "starter_source", starter)
 
     @property
     def answer(self) -> str:
         """The name that the starter and the solution define."""
-        name = re.match(r"(?:def )?(\w+)", self.solution_source)
-        assert name, f"{self.id}: the solution should begin with a name"
-        return name[1]
+        return re.findall(r"\w+", self.solution_source.removeprefix("def "))[0]
 
     @property
     def wrong_answers(self) -> list[tuple[str, str]]:
@@ -120,11 +111,7 @@ class Exercise:
         return answers
 
     def check(self, answer: Any = ...) -> Outcome:
-        """Judge an answer: passed, failed and why, not attempted, or an error.
-
-        Args:
-            answer: the function or value that the question asks for.
-        """
+        """Judge the function or value that the question asks for."""
         try:
             self.verify(_watched(answer))
         except NotAttempted:
@@ -144,8 +131,7 @@ class Exercise:
             InputError: there is no hint of that number.
         """
         check_range("hint number", number, 1, len(self.hints))
-        of = f"Hint {number} of {len(self.hints)}"
-        return Page(f"**{of}.** {self.hints[number - 1]}")
+        return Page(f"**Hint {number} of {len(self.hints)}.** {self.hints[number - 1]}")
 
     def solution(self) -> Page:
         """Show one right answer, to read after trying."""
@@ -158,156 +144,113 @@ class Exercise:
         return f"**Exercise `{self.id}`.** {self.question}"
 
 
-# ---- quizzes ------------------------------------------------------------------------
+# ---- the two kinds ------------------------------------------------------------------
 
 
-def make_quiz(id: str, questions: Sequence[Mapping[str, Any]]) -> Exercise:
-    """A quiz: the answer is a list of letters, one per question.
+def checks(
+    solution: Callable[..., Any] | str,
+    *,
+    hints: tuple[str, ...],
+    noticed: str,
+    wrong: tuple[tuple[str, ...], ...],
+    question: str = "",
+    starter: str = "",
+) -> Callable[[Callable[[Any], None]], Exercise]:
+    """Make the exercise "file.name" of the function below, `_verify_name`.
 
-    Each wrong option becomes a wrong answer; its message is the reason given there.
-
-    Args:
-        id: "topic.quiz".
-        questions: as in quizzes.toml: "question" is the text, and each letter is the
-            right option or a pair (wrong option, why it is wrong).
+    The solution is a function, whose docstring is the question, or code that sets a
+    value. An empty starter is the function without its body.
     """
-    texts = [question["question"] for question in questions]
-    options = [
-        {letter: option for letter, option in question.items() if letter != "question"}
-        for question in questions
-    ]
-    right = []
-    for text, letters in zip(texts, options, strict=True):
-        one = [letter for letter, option in letters.items() if isinstance(option, str)]
-        assert len(one) == 1, f"{id}: {text}: one option should be right, not {one}"
-        right += one
+    if callable(solution):
+        question = inspect.getdoc(solution) or ""
+        lines = inspect.getsource(solution).splitlines()
+        _, first, *_ = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]
+        source = "\n".join([lines[0], *lines[first.lineno - 1 :]])
+        starter = starter or f"{lines[0]}\n    return ...  # your code here"
+    else:
+        source = _dedent(solution)
+    question, starter = _dedent(question), _dedent(starter)
 
-    def verify(answers: Any) -> None:
-        count = len(options)
-        listed = isinstance(answers, list | tuple) and len(answers) == count
-        expect(listed, f"answers should be a list of {count} letters.")
-        for number, (letters, answer) in enumerate(
-            zip(options, answers, strict=True), 1
-        ):
-            known = answer in letters
-            expect(known, f"question {number} has the options {', '.join(letters)}.")
-            if not isinstance(letters[answer], str):
-                raise Wrong(f"question {number} is not {answer}: {letters[answer][1]}")
+    def make(verify: Callable[[Any], None]) -> Exercise:
+        topic, name = verify.__module__.split(".")[-1], verify.__name__
+        id = f"{topic}.{name.removeprefix('_verify_')}"
+        return Exercise(id, question, source, starter, verify, hints, noticed, wrong)
 
-    placeholders = ", ".join("..." for _ in options)
-    return Exercise(
-        id=id,
-        question=_quiz_text(texts, options),
-        solution_source=f"answers = {right}".replace("'", '"'),
-        verify=verify,
-        hints=("Every answer is in this notebook, above the exercises.",),
-        noticed=f"All {len(options)} answers are right.",
-        wrong=(
-            ('answers = "abc"', "should be a list of"),
-            *_wrong_letters(options, right),
-        ),
-        starter_source=f'answers = [{placeholders}]  # letters, such as "a"',
-    )
-
-
-def _quiz_text(texts: list[str], options: list[dict[str, Any]]) -> str:
-    lines = ["Answer by letter."]
-    for number, (text, letters) in enumerate(zip(texts, options, strict=True), 1):
-        lines.append(f"\n{number}. {text}")
-        for letter, option in letters.items():
-            shown = option if isinstance(option, str) else option[0]
-            lines.append(f"    - **{letter}** {shown}")
-    return "\n".join(lines)
-
-
-def _wrong_letters(
-    options: list[dict[str, Any]], right: list[str]
-) -> list[tuple[str, str]]:
-    """(source, part of the message) of every wrong letter."""
-    answers = []
-    for index, letters in enumerate(options):
-        for letter, option in letters.items():
-            if letter != right[index]:
-                source = f"answers = {[*right[:index], letter, *right[index + 1 :]]}"
-                text = f"question {index + 1} is not {letter}: {option[1]}"
-                answers.append((source, text))
-    return answers
-
-
-# ---- what `verify` claims about an answer -------------------------------------------
-
-
-def expect(claim: bool | Tensor, otherwise: str) -> None:
-    """Raise Wrong with the text `otherwise` unless the claim holds."""
-    if not claim:
-        raise Wrong(otherwise)
-
-
-def expect_pair(value: Any, otherwise: str) -> Any:
-    """Return a tuple or list of two; raise Wrong with that text for anything else."""
-    expect(isinstance(value, tuple | list) and len(value) == 2, otherwise)
-    return value
-
-
-def expect_tensor(value: Any, shape: tuple[int, ...], what: str = "the result") -> None:
-    """Raise Wrong unless `value` is a tensor of that shape without NaN or Inf.
-
-    Example:
-        >>> expect_tensor(torch.zeros(2, 3), (2, 3))
-        >>> expect_tensor(torch.zeros(3), (2, 3), "mid")
-        Traceback (most recent call last):
-        mssedu.course.exercises.kinds.Wrong: mid should have the shape (2, 3), not (3,).
-    """
-    kind = type(value).__name__
-    expect(isinstance(value, Tensor), f"{what} should be a tensor, not {kind}.")
-    got = tuple(value.shape)
-    expect(got == shape, f"{what} should have the shape {shape}, not {got}.")
-    finite = bool(torch.isfinite(value).all())
-    expect(finite, f"{what} should have finite values, not NaN or Inf.")
-
-
-def expect_number(value: Any, what: str = "the result") -> None:
-    """Raise Wrong unless `value` is one number (a tensor of one element counts)."""
-    single = isinstance(value, Tensor) and value.numel() == 1
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    kind = type(value).__name__
-    expect(single or is_number, f"{what} should be one number, not {kind}.")
-
-
-def expect_close(
-    got: Any, wanted: Any, otherwise: str, *, tolerance: float = 1e-5
-) -> None:
-    """Raise Wrong unless all values differ by at most `tolerance`."""
-    expect(_is_close(got, wanted, tolerance), otherwise)
-
-
-def expect_differs(
-    got: Any, mistake: Any, otherwise: str, *, tolerance: float = 1e-4
-) -> None:
-    """Raise Wrong if `got` is what a known mistake gives, within `tolerance`."""
-    expect(not _is_close(got, mistake, tolerance), otherwise)
-
-
-def _is_close(got: Any, wanted: Any, tolerance: float) -> bool:
-    difference = torch.as_tensor(got).double() - torch.as_tensor(wanted).double()
-    return bool((difference.abs() <= tolerance).all())
-
-
-# ---- what `check` makes of an answer ------------------------------------------------
+    return make
 
 
 def _dedent(text: str) -> str:
     return textwrap.dedent(text).strip("\n")
 
 
+def make_quiz(id: str, questions: Sequence[Mapping[str, Any]]) -> Exercise:
+    """A quiz: the answer is a list of letters, one per question.
+
+    `questions` are as in quizzes.toml: "question" is the text, and each letter is the
+    right option or a pair (wrong option, why it is wrong). The reason is the message.
+    """
+    lines = ["Answer by letter."]
+    options: list[list[str]] = []
+    right: list[str] = []
+    reasons: dict[tuple[int, str], str] = {}  # (number, wrong letter): the message
+    for number, question in enumerate(questions, 1):
+        lines.append(f"\n{number}. {question['question']}")
+        letters = [letter for letter in question if letter != "question"]
+        one = [letter for letter in letters if isinstance(question[letter], str)]
+        assert len(one) == 1, f"{id} {number}: one option should be right, not {one}"
+        right += one
+        options.append(letters)
+        for letter in letters:
+            shown = question[letter]
+            if letter not in one:
+                shown, why = shown
+                reasons[number, letter] = f"question {number} is not {letter}: {why}"
+            lines.append(f"    - **{letter}** {shown}")
+    wrong = [('answers = "abc"', "should be a list of")]
+    for (number, letter), text in reasons.items():
+        letters = [*right[: number - 1], letter, *right[number:]]
+        wrong.append((f"answers = {letters}", text))
+
+    def verify(answers: Any) -> None:
+        count = len(right)
+        items(answers, count, f"answers should be a list of {count} letters.")
+        for number, answer in enumerate(answers, 1):
+            listed = ", ".join(options[number - 1])
+            text = f"question {number} has the options {listed}."
+            that(answer in options[number - 1], text)
+            if (number, answer) in reasons:
+                raise Wrong(reasons[number, answer])
+
+    placeholders = ", ".join("..." for _ in right)
+    return Exercise(
+        id=id,
+        question="\n".join(lines),
+        solution_source=f"answers = {right}".replace("'", '"'),
+        starter_source=f'answers = [{placeholders}]  # letters, such as "a"',
+        verify=verify,
+        hints=("Every answer is in this notebook, above the exercises.",),
+        noticed=f"All {len(right)} answers are right.",
+        wrong=tuple(wrong),
+    )
+
+
+# ---- what `check` makes of an answer ------------------------------------------------
+
+
 def _watched(answer: Any) -> Any:
-    """The answer; a function also checks each result for the placeholder."""
+    """The answer; a function works on copies of tensors and must not change them."""
     if not callable(answer):
         return _attempted(answer)
 
     @functools.wraps(answer)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return _attempted(answer(*args, **kwargs))
+    def call(*arguments: Any) -> Any:
+        own = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
+        result = _attempted(answer(*own))
+        for number, (before, after) in enumerate(zip(arguments, own, strict=True), 1):
+            same = not isinstance(before, Tensor) or before.equal(after)
+            text = f"the function changes its argument {number}: make a new tensor."
+            that(same, text)
+        return result
 
     return call
 

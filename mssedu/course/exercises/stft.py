@@ -2,66 +2,135 @@
 
 import torch
 
-from mssedu.course.exercises.kinds import (
-    Exercise,
-    expect,
-    expect_close,
-    expect_number,
-    expect_tensor,
-)
+from mssedu.course.exercises import expect
+from mssedu.course.exercises.kinds import checks
 from mssedu.spectral import stft
 
 
-def _verify_frame_count(frame_count) -> None:
-    for n_samples, n_fft, hop_length, centered, plain in (
-        (44100, 4096, 1024, 44, 40),
+def frame_count(n_samples, n_fft, hop_length, centered):
+    """Write `frame_count(n_samples, n_fft, hop_length, centered)`. If `centered`, the
+    middle of frame m is at sample m · hop_length, and there is a frame for each m ≥ 0
+    for which this is at most `n_samples`. Otherwise frame m begins at sample m ·
+    hop_length, and every frame is inside the sound. (The hop is at most a quarter of
+    `n_fft`, so the library needs no extra frame.)
+    """
+    if centered:
+        return n_samples // hop_length + 1
+    if n_samples < n_fft:
+        return 0
+    return (n_samples - n_fft) // hop_length + 1
+
+
+@checks(
+    frame_count,
+    hints=(
+        "Count the hops that fit, then add the frame at the start.",
+        "Without centering, no frame begins after `n_samples - n_fft`.",
+    ),
+    noticed="A centered STFT has at least one frame, however short the sound is.",
+    wrong=(
+        ("+ 1", "", "hop 1024 should be 44, not 43"),
+        ("n_samples //", "-1 - -n_samples //", "5, not 4"),
+        ("(n_samples - n_fft)", "n_samples", "inside 44100"),
+        ("return 0", "return 1", "should be 0, not 1"),
+        ("//", "/", "should be 44, not 44.06"),
+    ),
+)
+def _verify_frame_count(answer) -> None:
+    for n_samples, n_fft, hop_length, *wanted in (
+        (44100, 4096, 1024, 44, 40),  # centered, inside
         (4096, 4096, 1024, 5, 1),
         (1000, 1000, 250, 5, 1),
         (44099, 2048, 441, 100, 96),
         (99, 2048, 512, 1, 0),
     ):
-        what = f"{n_samples} samples, n_fft {n_fft}, hop {hop_length}"
-        got = frame_count(n_samples, n_fft, hop_length, True)
-        expect_number(got, "the number of frames")
-        text = f"centered frames of {what} should be {centered}, not {got}."
-        expect_close(got, centered, text)
-        got = frame_count(n_samples, n_fft, hop_length, False)
-        text = f"frames inside {what} should be {plain}, not {got}."
-        expect_close(got, plain, text)
+        case = f"{n_samples} samples, n_fft {n_fft}, hop {hop_length}"
+        for centered, right in zip((True, False), wanted, strict=True):
+            got = answer(n_samples, n_fft, hop_length, centered)
+            kind = "centered frames of" if centered else "frames inside"
+            text = f"{kind} {case} should be {right}, not {got}."
+            expect.close(expect.number(got, "the number of frames"), right, text)
 
 
-def _verify_overlap_add(overlap_add) -> None:
-    generator = torch.Generator().manual_seed(0)
-    for n_samples, n_fft, hop_length in (
-        (1000, 64, 16),
-        (1000, 64, 32),
-        (999, 128, 24),
-    ):
-        audio = torch.randn(n_samples, generator=generator)
-        window = torch.hann_window(n_fft)
+def overlap_add(frames, window, hop_length, length):
+    """Write `overlap_add(frames, window, hop_length, length)`, the last step of the
+    inverse. `frames` (frames, n_fft) were windowed once, by `window`, and frame m
+    begins n_fft // 2 samples before sample m · hop_length. Window each frame a second
+    time, add all frames, divide by the sum of the squared windows, and return the
+    `length` samples of the sound.
+    """
+    n_fft = len(window)
+    n_samples = (len(frames) - 1) * hop_length + n_fft
+    total, weight = torch.zeros(n_samples), torch.zeros(n_samples)
+    for index, frame in enumerate(frames):
+        here = slice(index * hop_length, index * hop_length + n_fft)
+        total[here] += window * frame
+        weight[here] += window * window
+    first = n_fft // 2
+    result = total / weight.clamp_min(1e-8)
+    return result[first : first + length]
+
+
+@checks(
+    overlap_add,
+    hints=(
+        "`total` and `weight` need `(len(frames) - 1) * hop_length + n_fft` zeros.",
+        "Add `window * frame` to `total`, and `window * window` to `weight`.",
+        "Divide (`clamp_min` avoids 0 / 0), and drop n_fft // 2 samples in front.",
+    ),
+    noticed="It works with every hop at which each sample has a weight above zero.",
+    wrong=(
+        ("+= window * frame", "+= frame", "squared windows"),
+        ("total / weight.clamp_min(1e-8)", "total", "divide each"),
+        ("window * window", "window", "squared windows"),
+        ("first = n_fft // 2", "first = 0", "drop the first"),
+        ("[first : first + length]", "", "the shape (1000,)"),
+    ),
+)
+def _verify_overlap_add(answer) -> None:
+    cases = ((1000, 64, 16), (1000, 64, 32), (999, 128, 24))
+    for n_samples, n_fft, hop_length in cases:
+        audio = expect.noise(n_samples)
         spectrogram = stft(audio, n_fft, hop_length)
         frames = torch.fft.irfft(spectrogram.T)  # (frames, n_fft), windowed once
-        result = overlap_add(frames, window, hop_length, n_samples)
+        result = answer(frames, torch.hann_window(n_fft), hop_length, n_samples)
         case = f"n_fft {n_fft}, hop {hop_length}"
-        expect_tensor(result, (n_samples,), f"the result for {case}")
-        padded = torch.nn.functional.pad(audio, (n_fft // 2, 0))
-        shifted = (result - padded[:n_samples]).abs().max() < 1e-3
+        expect.tensor(result, (n_samples,), f"the result for {case}")
+        late = torch.nn.functional.pad(audio, (n_fft // 2, 0))[:n_samples]
         text = f"drop the first n_fft // 2 samples, which precede the sound ({case})."
-        expect(not shifted, text)
+        expect.that((result - late).abs().max() > 1e-3, text)
         text = f"divide each sample by the sum of its squared windows ({case})."
-        expect_close(result, audio, text, tolerance=1e-4)
+        expect.close(result, audio, text, tolerance=1e-4)
 
 
-def _ripple(window: torch.Tensor, hop_length: int) -> float:
-    """How much the sum of shifted windows varies, relative to its mean."""
-    total = torch.zeros(hop_length, dtype=torch.float64)
-    for first in range(0, len(window), hop_length):
-        part = window[first : first + hop_length].double()
-        total[: len(part)] += part
-    return float((total.max() - total.min()) / total.mean())
+def breaking_hop(window, tolerance):
+    """Overlapping windows add up to a constant if the hop is small enough. Write
+    `breaking_hop(window, tolerance)`. It returns the smallest hop at which the sum
+    varies, from its lowest to its highest value, by more than `tolerance` times its
+    mean. Use the middle of a long sound, where the sum repeats with every hop.
+    """
+    for hop_length in range(1, len(window) + 1):
+        total = torch.zeros(hop_length)
+        for index, value in enumerate(window):
+            total[index % hop_length] += value
+        if total.max() - total.min() > tolerance * total.mean():
+            return hop_length
 
 
-def _verify_breaking_hop(breaking_hop) -> None:
+@checks(
+    breaking_hop,
+    hints=(
+        "Sample n is the sum of the window's values at n, n + hop, n + 2 · hop, …",
+        "Fold the window to one hop: `total[index % hop_length] += value`.",
+    ),
+    noticed="The window of ones fails first: smooth edges allow more hops.",
+    wrong=(
+        ("+= value", "+= value**2", "from hop 14 on, not from hop 18"),
+        ("* total.mean()", "", "14 on, not from hop 10"),
+        ("return hop_length", "return hop_length - 1", "hop 13"),
+    ),
+)
+def _verify_breaking_hop(answer) -> None:
     windows = {
         "the Hann window": torch.hann_window(64),
         "the Hamming window": torch.hamming_window(64),
@@ -70,110 +139,7 @@ def _verify_breaking_hop(breaking_hop) -> None:
     }
     for tolerance in (0.01, 0.1):
         for name, window in windows.items():
-            hops = [h for h in range(1, 65) if _ripple(window, h) > tolerance]
-            got = breaking_hop(window, tolerance)
-            expect_number(got, "the hop")
-            text = f"{name} varies by more than {tolerance:g} from hop {hops[0]} on"
-            expect_close(got, hops[0], f"{text}, not from hop {got}.")
-
-
-EXERCISES = (
-    Exercise(
-        id="stft.frame_count",
-        question="""
-            Write `frame_count(n_samples, n_fft, hop_length, centered)`. If `centered`,
-            the middle of frame m is at sample m · hop_length, and there is a frame for
-            each m ≥ 0 for which this is at most `n_samples`. Otherwise frame m begins
-            at sample m · hop_length, and every frame is inside the sound. (The hop is
-            at most a quarter of `n_fft`, so the library needs no extra frame.)
-            """,
-        solution_source="""
-            def frame_count(n_samples, n_fft, hop_length, centered):
-                if centered:
-                    return n_samples // hop_length + 1
-                if n_samples < n_fft:
-                    return 0
-                return (n_samples - n_fft) // hop_length + 1
-            """,
-        verify=_verify_frame_count,
-        hints=(
-            "Count the hops that fit, then add the frame at the start.",
-            "Without centering, no frame begins after `n_samples - n_fft`.",
-        ),
-        noticed="A centered STFT has at least one frame, however short the sound is.",
-        wrong=(
-            ("+ 1", "", "hop 1024 should be 44, not 43"),
-            ("n_samples //", "-1 - -n_samples //", "5, not 4"),
-            ("(n_samples - n_fft)", "n_samples", "inside 44100"),
-            ("return 0", "return 1", "should be 0, not 1"),
-            ("//", "/", "should be 44, not 44.06"),
-        ),
-    ),
-    Exercise(
-        id="stft.overlap_add",
-        question="""
-            Write `overlap_add(frames, window, hop_length, length)`, the last step of
-            the inverse. `frames` (frames, n_fft) were windowed once, by `window`, and
-            frame m begins n_fft // 2 samples before sample m · hop_length. Window each
-            frame a second time, add all frames, divide by the sum of the squared
-            windows, and return the `length` samples of the sound.
-            """,
-        solution_source="""
-            def overlap_add(frames, window, hop_length, length):
-                n_fft = len(window)
-                n_samples = (len(frames) - 1) * hop_length + n_fft
-                total, weight = torch.zeros(n_samples), torch.zeros(n_samples)
-                for index, frame in enumerate(frames):
-                    here = slice(index * hop_length, index * hop_length + n_fft)
-                    total[here] += window * frame
-                    weight[here] += window * window
-                first = n_fft // 2
-                result = total / weight.clamp_min(1e-8)
-                return result[first : first + length]
-            """,
-        verify=_verify_overlap_add,
-        hints=(
-            "`total` and `weight` need `(len(frames) - 1) * hop_length + n_fft` zeros.",
-            "Add `window * frame` to `total`, and `window * window` to `weight`.",
-            "Divide (`clamp_min` avoids 0 / 0), and drop n_fft // 2 samples in front.",
-        ),
-        noticed="It works with every hop at which each sample has a weight above zero.",
-        wrong=(
-            ("+= window * frame", "+= frame", "squared windows"),
-            ("total / weight.clamp_min(1e-8)", "total", "divide each"),
-            ("window * window", "window", "squared windows"),
-            ("first = n_fft // 2", "first = 0", "drop the first"),
-            ("[first : first + length]", "", "the shape (1000,)"),
-        ),
-    ),
-    Exercise(
-        id="stft.breaking_hop",
-        question="""
-            Overlapping windows add up to a constant if the hop is small enough. Write
-            `breaking_hop(window, tolerance)`. It returns the smallest hop at which the
-            sum varies, from its lowest to its highest value, by more than `tolerance`
-            times its mean. Use the middle of a long sound, where the sum repeats with
-            every hop.
-            """,
-        solution_source="""
-            def breaking_hop(window, tolerance):
-                for hop_length in range(1, len(window) + 1):
-                    total = torch.zeros(hop_length)
-                    for index, value in enumerate(window):
-                        total[index % hop_length] += value
-                    if total.max() - total.min() > tolerance * total.mean():
-                        return hop_length
-            """,
-        verify=_verify_breaking_hop,
-        hints=(
-            "Sample n is the sum of the window's values at n, n + hop, n + 2 · hop, …",
-            "Fold the window to one hop: `total[index % hop_length] += value`.",
-        ),
-        noticed="The window of ones fails first: smooth edges allow more hops.",
-        wrong=(
-            ("+= value", "+= value**2", "from hop 14 on, not from hop 18"),
-            ("* total.mean()", "", "14 on, not from hop 10"),
-            ("return hop_length", "return hop_length - 1", "hop 13"),
-        ),
-    ),
-)
+            wanted = breaking_hop(window, tolerance)
+            got = expect.number(answer(window, tolerance), "the hop")
+            text = f"{name} varies by more than {tolerance:g} from hop {wanted} on"
+            expect.close(got, wanted, f"{text}, not from hop {got}.")
