@@ -1,7 +1,6 @@
 """The command `mssedu analyze`: where and how a model fails, on a page with players.
 
-mssedu analyze DATA -m htdemucs                     all songs
-mssedu analyze DATA -m htdemucs --tracks 5          the first five
+mssedu analyze DATA -m htdemucs --tracks 5          the first five songs
 """
 
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from mssedu.cli.console import bar, load_shown, out
-from mssedu.cli.separate import DEMO_MODEL, Model, source
+from mssedu.cli.separate import ModelOptions
 from mssedu.errors import InputError, check_range
 
 PAGE, NUMBERS = "report.html", "errors.json"
@@ -18,31 +17,25 @@ PAGE, NUMBERS = "report.html", "errors.json"
 
 def analyze(
     data: Annotated[Path, tyro.conf.Positional],
-    model: Model = DEMO_MODEL,
-    weights: Path | None = None,
+    model: tyro.conf.OmitArgPrefixes[ModelOptions],
     split: str | None = None,
     tracks: int | None = None,
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/analysis"),
     worst: int = 10,
     segment: float | None = None,
     overlap: float = 0.25,
-    device: str = "auto",
 ) -> int:
     """Find out where a model fails: bleed, score over time, worst excerpts.
 
     Args:
-        data: Analyze the songs of this data set, in any layout.
-        model: Use this published name, checkpoint file or run folder; otherwise the
-            model of mssedu demo.
-        weights: Use this local file of weights; with a published name, it replaces the
-            download.
-        split: Use only this split: train, valid or test (None: all songs).
-        tracks: Use only so many songs, the first of the data set (None: all).
-        out_dir: Write report.html and errors.json to this folder.
-        worst: Show so many of the worst excerpts.
-        segment: Compute so many seconds at once (None: as the model was trained).
-        overlap: Let the next chunk cover this share of a chunk too, 0 <= overlap < 1.
-        device: Compute on this device: auto, cpu, cuda or mps.
+        data: folder of a data set in any layout
+        model: Options for choosing the model.
+        split: use only the songs of this part: train, valid or test (None: all)
+        tracks: use only this number of songs, the first by name (None: all)
+        out_dir: folder for report.html and errors.json
+        worst: number of worst excerpts to show
+        segment: chunk length in seconds (None: the model's training length)
+        overlap: share of a chunk that the next chunk covers too, 0 <= overlap < 1
     """
     from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.error_analysis import analyze_errors
@@ -52,39 +45,34 @@ def analyze(
     from mssedu.reports.tables import render
     from mssedu.separation.config import SeparateConfig
 
-    _check(out_dir, tracks)
-    network = load_shown(*source(model, weights), device)
+    # Before hours of work: is there nothing to do, or a file that must stay?
+    if tracks is not None:
+        check_range("tracks", tracks, 1)
+    for file in (out_dir / PAGE, out_dir / NUMBERS):
+        if file.exists():
+            raise InputError(
+                f"{file} exists. Remove it, or choose another folder with -o."
+            )
+    network = load_shown(*model.source, model.device)
     songs = load_dataset(data, split, stems=grouping_of(network))[:tracks]
-    estimates = ModelEstimates(
-        network, SeparateConfig(segment=segment, overlap=overlap)
-    )
+    config = SeparateConfig(segment=segment, overlap=overlap)
+    estimates = ModelEstimates(network, config)
     with bar("analyzing") as update:
         analysis = analyze_errors(estimates, songs, n_worst=worst, progress=update)
-    name, file = source(model, weights)
+    name, weights = model.source
     seconds = sum(song.duration for song in songs)
     facts = {
-        "model": f"{name}, {file}" if file else str(name),
+        "model": f"{name}, {weights}" if weights else str(name),
         "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
         "songs": f"{len(songs)} of {data}, {seconds:.0f} s in total",
         "settings": f"segment {segment or 'of the model'}, overlap {overlap:g}",
     }
+    page = out_dir / PAGE
     out_dir.mkdir(parents=True, exist_ok=True)
-    title, page = f"Errors of {name}", out_dir / PAGE
-    write_analysis(page, analysis, title=title, facts=facts)
+    write_analysis(page, analysis, title=f"Errors of {name}", facts=facts)
     summary = analysis.summary()
-    formats = dict.fromkeys(summary, "z.1f")
-    out.print(render(summary, formats=formats), highlight=False)
+    table = render(summary, formats=dict.fromkeys(summary, "z.1f"))
+    out.print(table, highlight=False)
     out.print(f"All numbers: {analysis.save(out_dir / NUMBERS)}")
     out.print(f"Page with players ({page.stat().st_size / 1e6:.1f} MB): {page}")
     return 0
-
-
-def _check(out_dir: Path, tracks: int | None) -> None:
-    """Raise an error before hours of work: nothing to do, or files to overwrite."""
-    if tracks is not None:
-        check_range("tracks", tracks, 1)
-    for name in (PAGE, NUMBERS):
-        if (out_dir / name).exists():
-            raise InputError(
-                f"{out_dir / name} exists. Remove it, or choose another folder with -o."
-            )

@@ -11,14 +11,14 @@ that is named is new and untrained: none of these numbers depends on the weights
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mssedu.cli.console import bar, out
+from mssedu.cli.console import bar, say
 from mssedu.errors import InputError, check_name
 from mssedu.reports.tables import Format, render
 from mssedu.reports.tables import note as remark
@@ -63,17 +63,23 @@ def models(
         format: Print the table in this format.
         device: Measure on this device: auto, cpu, cuda or mps.
     """
+    from mssedu.models.registry import list_models
+
     if cards:
+        measured, names = [], list_models()
         with bar("measuring") as update:
-            measured = make_cards(preset, device=device, progress=update)
-        _show(render(overview(measured), format, formats=FORMATS))
-        _show(note(measured, format))
+            for index, name in enumerate(names):
+                update(index, len(names), name)
+                measured.append(make_card(name, preset, device=device))
+            update(len(names), len(names))
+        say(render(overview(measured), format, formats=FORMATS))
+        say(note(measured, format))
     elif pretrained:
-        _show(render(published(), format))
+        say(render(published(), format))
     else:
         table = sizes()
         table["parameters"] = table["parameters"].map("{:,}".format)
-        _show(render(table, format, decimals=1))
+        say(render(table, format, decimals=1))
     return 0
 
 
@@ -99,46 +105,33 @@ def card(
         device: Measure on this device: auto, cpu, cuda or mps.
     """
     from mssedu.models import MODELS
+    from mssedu.weights.checkpoint import model_name
+    from mssedu.weights.loading import load_model
 
-    if model not in MODELS and Path(model).exists():  # ./htdemucs is a folder, too
-        _check_run_flags(preset, stems)
-        measured = make_run_card(model, segment=segment, device=device)
+    path = Path(model)
+    if model not in MODELS and path.exists():  # ./htdemucs is a folder, too
+        options = [] if preset is None else [f"--preset {preset}"]
+        options += [f"--stems {' '.join(stems)}"] if stems else []
+        if options:
+            raise InputError(
+                "a checkpoint has its own configuration: leave out "
+                f"{' '.join(options)}, or name a model in place of the checkpoint."
+            )
+        loaded = load_model(path.absolute())  # which no published name is
+        measured = _card_of(model_name(loaded), model, loaded, segment, device)
     else:
-        _check_model(model)
+        if model not in MODELS and (path.suffix or path.name != model):
+            raise InputError(
+                f"{model} does not exist. Give a run folder, a checkpoint file, or a "
+                "model of mssedu models."
+            )
+        check_name("model", model, MODELS)
         measured = make_card(
             model, preset or "paper", stems or None, segment=segment, device=device
         )
-    _show(render(details(measured), format))
-    _show(note([measured], format))
+    say(render(details(measured), format))
+    say(note([measured], format))
     return 0
-
-
-def _check_model(name: str) -> None:
-    """Raise InputError for an unknown name; it may be a path that does not exist."""
-    from mssedu.models import MODELS
-
-    if name not in MODELS and (Path(name).suffix or Path(name).name != name):
-        raise InputError(
-            f"{name} does not exist. Give a run folder, a checkpoint file, or a model "
-            "of mssedu models."
-        )
-    check_name("model", name, MODELS)
-
-
-def _check_run_flags(preset: str | None, stems: tuple[str, ...]) -> None:
-    """Raise InputError for options that a checkpoint fixes itself."""
-    options = [] if preset is None else [f"--preset {preset}"]
-    options += [f"--stems {' '.join(stems)}"] if stems else []
-    if options:
-        raise InputError(
-            f"a checkpoint has its own configuration: leave out {' '.join(options)}, "
-            "or name a model in place of the checkpoint."
-        )
-
-
-def _show(part: Any) -> None:
-    """Print a table or a text without markup and colors."""
-    out.print(part, markup=False, highlight=False)
 
 
 # ---- cards --------------------------------------------------------------------------
@@ -163,44 +156,14 @@ def make_card(
     segment: float | None = None,
     device: str = "cpu",
 ) -> Card:
-    """Create a model and measure it; the largest takes a minute on a CPU.
-
-    Args:
-        name, preset, stems: as in `mssedu.create_model`.
-        segment: seconds of audio to process at once; that of the config if None.
-        device: auto, cpu, cuda or mps.
-
-    Raises:
-        InputError: an unknown name, preset or device, or a segment that is not above 0.
-    """
+    """Create a model and measure it; the largest takes a minute on a CPU."""
     from mssedu.models.registry import create_model
 
     model = create_model(name, preset, stems)
-    return _measured(name, preset, model, segment, device)
+    return _card_of(name, preset, model, segment, device)
 
 
-def make_run_card(
-    path: str | Path, *, segment: float | None = None, device: str = "cpu"
-) -> Card:
-    """Load the model of a checkpoint and measure it.
-
-    Args:
-        path: run folder or checkpoint file, as in `mssedu.load_model`.
-        segment, device: as in `make_card`.
-
-    Raises:
-        CheckpointError: no checkpoint, a damaged one, or weights that do not fit.
-        InputError: an unknown device, or a segment that is not above 0.
-    """
-    from mssedu.weights.checkpoint import model_name
-    from mssedu.weights.loading import load_model
-
-    # An absolute path cannot be mistaken for a published name.
-    model = load_model(Path(path).absolute())
-    return _measured(model_name(model), str(path), model, segment, device)
-
-
-def _measured(
+def _card_of(
     name: str, preset: str, model: "nn.Module", segment: float | None, device: str
 ) -> Card:
     from mssedu.inspect.complexity import measure
@@ -225,7 +188,7 @@ def overview(cards: Sequence[Card]) -> "DataFrame":
             "GMAC": card.costs.macs / 1e9,
             "receptive field, s": _field(card),
             "latency, s": float(card.costs.latency_seconds),
-            "causal": _yes(card.costs.is_causal),
+            "causal": "yes" if card.costs.is_causal else "no",
             "real-time factor": card.costs.realtime_factor,
             "memory, MB": card.costs.memory_bytes / 1e6,
             "segment, s": card.costs.segment,
@@ -253,7 +216,7 @@ def details(card: Card) -> "DataFrame":
         ("receptive field", f"{_field(card)} s"),
         ("of which past", _span(costs.field.past, costs.sample_rate)),
         ("of which future", _span(costs.field.future, costs.sample_rate)),
-        ("causal", _yes(costs.is_causal)),
+        ("causal", "yes" if costs.is_causal else "no"),
         ("latency, computing time aside", f"{costs.latency_seconds:.4g} s"),
         ("real-time factor", f"{costs.realtime_factor:.3g}"),
         ("measured on", _hardware(card)),
@@ -268,9 +231,8 @@ def note(cards: Sequence[Card], form: str = "table") -> str:
 
 
 def _hardware(card: Card) -> str:
-    n_threads = card.costs.n_threads
-    threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
-    return f"{card.costs.device}, {threads}"
+    threads = card.costs.n_threads
+    return f"{card.costs.device}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _field(card: Card) -> str:
@@ -282,10 +244,6 @@ def _span(samples: int | None, sample_rate: int) -> str:
     if samples is None:
         return "all of the segment"
     return f"{samples:,} samples, {samples / sample_rate:.4g} s"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 # ---- lists --------------------------------------------------------------------------
@@ -317,33 +275,3 @@ def published() -> "DataFrame":
 
     head, rows = table_rows()
     return DataFrame(rows, columns=list(head))
-
-
-def make_cards(
-    preset: str = "paper",
-    *,
-    device: str = "cpu",
-    progress: Callable[..., None] | None = None,
-) -> list[Card]:
-    """A card of every model of the registry.
-
-    Args:
-        preset: "paper" or "tiny", which every model has.
-        device: auto, cpu, cuda or mps.
-        progress: is called with the number of finished cards, the number of all cards,
-            and the name of the next model.
-
-    Raises:
-        InputError: another preset, or an unknown device.
-    """
-    from mssedu.models.registry import list_models
-
-    check_name("preset", preset, ("paper", "tiny"))
-    cards, names = [], list_models()
-    for index, name in enumerate(names):
-        if progress is not None:
-            progress(index, len(names), name)
-        cards.append(make_card(name, preset, device=device))
-    if progress is not None:
-        progress(len(names), len(names), "")
-    return cards

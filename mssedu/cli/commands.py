@@ -15,13 +15,7 @@ import tyro
 
 from mssedu.cli.analyze import analyze
 from mssedu.cli.card import card, models
-from mssedu.cli.console import (
-    drop_output,
-    err,
-    out,
-    report_failure,
-    warnings_as_lines,
-)
+from mssedu.cli.console import drop_output, err, out, report_failure, warnings_as_lines
 from mssedu.cli.demo import demo
 from mssedu.cli.doctor import doctor
 from mssedu.cli.evaluate import compare, evaluate, published
@@ -38,19 +32,15 @@ def lab(folder: Path | None = None) -> int:
     Args:
         folder: folder to open (None: the notebooks of this repository)
     """
-    folder = _notebooks() if folder is None else folder
+    if folder is None:
+        folder = Path(__file__).parents[2] / "notebooks"
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} does not exist: the notebooks are in the repository. Clone "
+                "the repository, or choose a folder: mssedu lab --folder PATH."
+            )
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
     return subprocess.run(command, check=False).returncode
-
-
-def _notebooks() -> Path:
-    folder = Path(__file__).parents[2] / "notebooks"
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder} does not exist: the notebooks are in the repository. Clone the "
-            "repository, or choose a folder: mssedu lab --folder PATH."
-        )
-    return folder
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
@@ -70,10 +60,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command; an error that the user can fix is one line, not a traceback.
-
-    Only the flags of the chosen command are built, so that every --help is instant.
-    """
+    """Run a command; an error that the user can fix is one line, not a traceback."""
     short_spin()  # before a command imports torch
     try:
         try:
@@ -90,7 +77,10 @@ def main(args: list[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     """The exit code of a command; its errors are printed."""
     if not args or args[0] in ("-h", "--help"):
-        out.print(_overview(), highlight=False)
+        out.print("usage: mssedu COMMAND [--help] …\n", highlight=False)
+        for name, command in COMMANDS.items():
+            summary = (command.__doc__ or "").partition("\n")[0]
+            out.print(f"  {name:<10} {summary}", highlight=False)
         return 0 if args else 2
     try:
         command = COMMANDS[check_name("command", args[0], COMMANDS)]
@@ -105,12 +95,3 @@ def _run(args: list[str]) -> int:
     except MssEduError as error:
         report_failure("error", str(error))
         return error.exit_code
-
-
-def _overview() -> str:
-    """The commands, a line each."""
-    lines = ["usage: mssedu COMMAND [--help] …", ""]
-    for name, command in COMMANDS.items():
-        summary = (command.__doc__ or "").partition("\n")[0]
-        lines.append(f"  {name:<10} {summary}")
-    return "\n".join(lines)

@@ -43,10 +43,7 @@ def report_failure(kind: str, text: str) -> None:
 
 
 def drop_output() -> int:
-    """Discard the rest of the output, because its reader has gone; the exit code.
-
-    Python writes what is left at its end, when the error could not be caught.
-    """
+    """Discard the output that Python would write at its end; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -65,14 +62,11 @@ def drop_output() -> int:
 def bar(label: str) -> Iterator[Callable[..., None]]:
     """Show progress and the time left: a bar on a terminal, else a line at times.
 
-    Args:
-        label: name of the task.
-
     Yields:
         update(done, total, note): call it after each step; the total may be None.
     """
     if not (err.is_interactive and err.file.isatty()):  # some CI forces colors
-        yield _Lines(label).update
+        yield _lines(label)
         return
     columns = (
         bars.TextColumn("{task.description}"),
@@ -96,46 +90,31 @@ def bar(label: str) -> Iterator[Callable[..., None]]:
             raise
 
 
-class _Lines:
+def _lines(label: str) -> Callable[..., None]:
     """Progress without a terminal, such as in a log file: few lines, no bar."""
+    next_line = time.monotonic() + FIRST_LINE
+    first: tuple[float, int] | None = None  # time and count of the first step
 
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.next_line = time.monotonic() + FIRST_LINE
-        self.first: tuple[float, int] | None = None  # time and count of the first step
-
-    def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Print a line if it is time for the next one."""
+    def update(done: int, total: int | None, note: str = "") -> None:
+        nonlocal next_line, first
         now = time.monotonic()
-        left = self._seconds_left(now, done, total)
-        if now < self.next_line:
+        began, before = first = first or (now, done)
+        if now < next_line:
             return
-        self.next_line = now + NEXT_LINE
-        parts = [f"{self.label}: {done}" + (f" of {total}" if total else "")]
+        next_line = now + NEXT_LINE
+        parts = [f"{label}: {done}" + (f" of {total}" if total else "")]
         parts += [note] if note else []
-        parts += [f"{_rounded(left)} left"] if left is not None else []
+        if total and done > before:
+            # The mean pace since the first step, as a resumed run starts in between
+            left = (now - began) / (done - before) * (total - done)
+            parts.append(f"{_rounded(left)} left")
         err.print(", ".join(parts), markup=False, highlight=False)
 
-    def _seconds_left(self, now: float, done: int, total: int | None) -> float | None:
-        """From the mean pace since the first step, as a resumed run starts in between.
-
-        None as long as it is unknown.
-        """
-        if self.first is None:
-            self.first = (now, done)
-        began, before = self.first
-        if not total or done <= before:
-            return None
-        return (now - began) / (done - before) * (total - done)
+    return update
 
 
 def _rounded(seconds: float) -> str:
-    """A time in words, rounded.
-
-    Example:
-        >>> _rounded(42.3), _rounded(200), _rounded(7600)
-        ('42 s', '3 min', '2 h 7 min')
-    """
+    """A time in words, such as 42 s, 3 min, or 2 h 7 min."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -166,12 +145,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
-    """Load a model onto its device, and show its license and the download.
-
-    Args:
-        source, weights: as in `mssedu.load_model`.
-        device: as in `pick_device`.
-    """
+    """Load a model onto its device, and show its license and the download."""
     from mssedu.models.contract import pick_device
     from mssedu.weights.loading import load_model
 

@@ -9,8 +9,7 @@ import dataclasses
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +19,14 @@ from mssedu.errors import InputError
 from mssedu.training.config import TrainConfig
 
 if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
-    from matplotlib.figure import Figure
     from torch import Tensor, nn
 
     from mssedu.data.track import Track
     from mssedu.evaluation.result import Evaluation
-    from mssedu.evaluation.track import Scores
-
-    Sounds = Mapping[str, Tensor]  # stem -> (channels, samples)
 
 DEMO_FOLDER = Path("runs/demo")
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")
-SPLITS = ("train", "valid", "test")
 MARK = ".mssedu-demo"  # this file marks a folder whose content a demo may replace
 FOLDERS = ("training", "stems", "figures")
 FILES = ("report.html", "scores.json")
@@ -54,16 +48,6 @@ CONFIG = TrainConfig(
 )
 
 
-@dataclass(frozen=True)
-class Demo:
-    """The results of a demo."""
-
-    folder: Path
-    track: str  # name of the test song
-    scores: "Evaluation"
-    train_seconds: float
-
-
 def demo(folder: Path = DEMO_FOLDER) -> int:
     """Train on four CC0 songs, separate a new one, and show scores and figures.
 
@@ -76,37 +60,37 @@ def demo(folder: Path = DEMO_FOLDER) -> int:
     if is_earlier_demo(folder):
         out.print(f"Replacing the earlier demo in {folder}", markup=False)
     with bar("training") as update:
-        done = run_demo(
-            folder, config=CONFIG, log=out.print, progress=show_steps(update)
-        )
-    table = done.scores.track_table(done.track, DEFINITION)
+        scores, seconds = run_demo(folder, log=out.print, progress=show_steps(update))
+    (track,) = scores.tracks
+    table = scores.track_table(track, DEFINITION)
     out.print(render(table, "markdown"), highlight=False)
-    out.print(f"Trained in {done.train_seconds:.0f} s. Now open:")
-    out.print(f"  {done.folder / 'report.html'}  to listen and to see, in a browser")
+    out.print(f"Trained in {seconds:.0f} s. Now open:")
+    out.print(f"  {folder / 'report.html'}  to listen and to see, in a browser")
     out.print("  mssedu lab  for the notebooks, starting with 00")
-    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {done.folder / 'training'}")
+    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {folder / 'training'}")
     return 0
 
 
 def run_demo(
-    folder: str | Path = "runs/demo",
+    folder: Path,
     *,
     config: TrainConfig = CONFIG,
     log: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int, float, float | None], None] | None = None,
-) -> Demo:
+) -> tuple["Evaluation", float]:
     """Train, separate, score and write stems, figures, scores.json and report.html.
 
     Args:
-        folder: for the results; new, empty, or that of an earlier demo, whose files
-            are replaced.
+        folder: new, empty, or that of an earlier demo, whose files are replaced.
         config: of the training; the default takes about two minutes on two CPU cores.
         log: is called with a sentence before each stage.
         progress: as in `mssedu.training.fit`.
 
+    Returns:
+        The scores of the test song, and the seconds that the training took.
+
     Raises:
-        InputError: the folder holds other files than those of a demo; it is not
-            changed.
+        InputError: the folder holds other files than those of a demo.
         DatasetError: the songs in data/ are missing.
     """
     import torch
@@ -118,30 +102,22 @@ def run_demo(
     from mssedu.training.loop import fit
     from mssedu.weights.checkpoint import load_checkpoint
 
-    folder = Path(folder)
     is_earlier_demo(folder)  # an InputError, before anything is read or changed
     torch.manual_seed(config.seed)
     log("Reading the songs")
     songs = [song.in_memory() for song in load_dataset(demo_data())]
-    by_split = {split: [s for s in songs if s.split == split] for split in SPLITS}
-    train_songs = by_split["train"]
+    train, valid, (song,) = (
+        [song for song in songs if song.split == split]
+        for split in ("train", "valid", "test")
+    )
     _clear(folder)
     model = create_model(config.model, config.preset, stems=config.stems)
-    names = ", ".join(song.name for song in train_songs)
+    names = ", ".join(track.name for track in train)
     log(f"Training {config.model} ({config.preset}) on {names}")
     started = time.perf_counter()
     run_dir = folder / "training"
-    result = fit(
-        model,
-        train_songs,
-        by_split["valid"],
-        config,
-        run_dir,
-        log=log,
-        progress=progress,
-    )
+    result = fit(model, train, valid, config, run_dir, log=log, progress=progress)
     train_seconds = time.perf_counter() - started
-    (song,) = by_split["test"]
     log(f"Separating {song.name}, which is not in the training set")
     trained = load_checkpoint(result.checkpoint)
     estimate = separate(trained, song.mixture())
@@ -150,16 +126,15 @@ def run_demo(
     )
     log("Writing stems, figures and the report")
     _write(folder, song, trained, estimate, scores, config, train_seconds)
-    return Demo(folder, song.name, scores, train_seconds)
+    return scores, train_seconds
 
 
-def is_earlier_demo(folder: str | Path) -> bool:
+def is_earlier_demo(folder: Path) -> bool:
     """Whether a folder holds an earlier demo; False if it is new or empty.
 
     Raises:
         InputError: the folder holds other files, or is a file itself.
     """
-    folder = Path(folder)
     if (folder / MARK).is_file():
         return True
     if not folder.exists():
@@ -205,23 +180,31 @@ def _write(
     train_seconds: float,
 ) -> None:
     """Write stems, figures, scores.json and report.html."""
+    import torch
+
     from mssedu.audio.tensors import save_audio
+    from mssedu.figures.scores import scores_figure
+    from mssedu.figures.sound import spectrogram_figure
     from mssedu.reports.demo import Page, write_report
 
     for name in ("stems", "figures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    stems = scores.stems
-    estimates = dict(zip(stems, estimate, strict=True))
-    references = {stem: song.stem(stem) for stem in stems}
+    estimates = dict(zip(scores.stems, estimate, strict=True))
+    references = {stem: song.stem(stem) for stem in scores.stems}
     for stem, audio in estimates.items():
         path = folder / "stems" / f"{stem}.wav"
         save_audio(path, audio, song.sample_rate, subtype="float32")
     rows = scores.of_track(song.name, DEFINITION)
     document = {"track": song.name, "definition": DEFINITION, "rows": rows}
     write_json(folder / "scores.json", document)
-    figures = _figures(song, estimates, references, rows)
-    for number, figure in enumerate(figures.values(), 1):
-        figure.savefig(folder / "figures" / f"{number}_{_FIGURE_NAMES[number - 1]}.png")
+    together = sum(estimates.values(), torch.zeros(1))
+    panels = {"mixture": song.mixture(), "sum of the estimates": together}
+    for stem, audio in estimates.items():
+        panels |= {f"{stem}, true": references[stem], f"{stem}, estimate": audio}
+    overview = spectrogram_figure(panels, song.sample_rate, columns=2)
+    overview.savefig(folder / "figures" / "1_spectrograms.png")
+    bars = scores_figure(rows)
+    bars.savefig(folder / "figures" / "2_scores.png")
     parameters = sum(p.numel() for p in model.parameters())
     minutes = config.steps * config.batch_size * config.segment / 60
     page = Page(
@@ -238,38 +221,13 @@ def _write(
         estimates=estimates,
         references=references,
         sample_rate=song.sample_rate,
-        figures=figures,
+        figures={
+            "The whole song: the mixture, the true stems and the estimates.": overview,
+            "Scores of each stem; silence scores 0 dB.": bars,
+        },
         facts=_facts(config, train_seconds),
     )
     write_report(folder / "report.html", page)
-
-
-_FIGURE_NAMES = ("spectrograms", "scores")
-
-
-def _figures(
-    song: "Track",
-    estimates: "Sounds",
-    references: "Sounds",
-    rows: Mapping[str, "Scores"],
-) -> dict[str, "Figure"]:
-    """Caption -> figure, in the order of `_FIGURE_NAMES`."""
-    import torch
-
-    from mssedu.figures.scores import scores_figure
-    from mssedu.figures.sound import spectrogram_figure
-
-    together = sum(estimates.values(), torch.zeros(1))
-    panels = {"mixture": song.mixture(), "sum of the estimates": together}
-    for stem, audio in estimates.items():
-        panels[f"{stem}, true"] = references[stem]
-        panels[f"{stem}, estimate"] = audio
-    return {
-        "The whole song: the mixture, the true stems and the estimates.": (
-            spectrogram_figure(panels, song.sample_rate, columns=2)
-        ),
-        "Scores of each stem; silence scores 0 dB.": scores_figure(rows),
-    }
 
 
 def _facts(config: TrainConfig, train_seconds: float) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """The command `mssedu doctor`: what this machine lacks, and the commands that fix it.
 
-    diagnose() ──▶ findings ──▶ report (text) and exit_code (0, or 3: something broken)
-
-Each probe is a small function of plain values that returns a `Finding`, so that a test
-can describe any machine.
+Each probe returns a `Finding`: ok, note (it works, with a limit) or broken. The exit
+code is 3 if something is broken.
 """
 
 import importlib
@@ -17,9 +15,10 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,28 +39,14 @@ DRIVERS = "https://www.nvidia.com/drivers"
 # its peak; the CUDA context takes 0.5 GiB more.
 REST_GIB, GIB_PER_SECOND = 0.8, 0.03
 
-Status = Literal["ok", "note", "broken"]
-Environment = Mapping[str, str]
-
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the report: ok, note (works, with a limit) or broken (exit code 3)."""
+    """The result of a probe."""
 
-    name: str
-    status: Status
+    status: Literal["ok", "note", "broken"]
     text: str
     command: str = ""  # fixes it
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The result of an import: the module or the error, and all warnings."""
-
-    name: str
-    module: Any = None
-    error: Exception | None = None
-    warnings: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,86 +69,142 @@ def doctor(segment: float = 10.0) -> int:
         segment: Check the GPU memory for a model that reads so many seconds at once.
     """
     findings = diagnose(segment)
-    print(report(findings))
-    return exit_code(findings)
-
-
-def diagnose(segment: float = 10.0) -> list[Finding]:
-    """At least one finding per probe; an error in a probe becomes a finding, too."""
-    torch = try_import("torch", lambda module: module.zeros(1).numpy())
-    trials = [torch, *map(try_import, (*NEEDED, *OPTIONAL))]
-    system, environment, cores = platform.system(), os.environ, os.cpu_count() or 1
-    probes: dict[str, Callable[[], list[Finding]]] = {
-        "python": lambda: [python_finding()],
-        "packages": lambda: [package_finding(trial) for trial in trials],
-        "mp3": lambda: [mp3_finding(*sound_formats())],
-        "ffmpeg": lambda: [ffmpeg_finding(shutil.which, system, environment)],
-        "gpu": lambda: [gpu_finding(find_gpu(torch.module), segment, environment)],
-        "processor": lambda: [cores_finding(cores, ram_gib(), environment)],
-        "disk": lambda: [disk_finding(shutil.disk_usage(Path.cwd()).free / GIB)],
-        "data": lambda: [data_finding(ROOT / "data")],
-    }
-    return [finding for name in probes for finding in guarded(name, probes[name])]
-
-
-def report(findings: Iterable[Finding]) -> str:
-    """The findings as text: a line each, and below it the command that fixes it.
-
-    Example:
-        >>> print(report([Finding("ffmpeg", "note", "none", "brew install ffmpeg")]))
-        note    ffmpeg       none
-                             → brew install ffmpeg
-    """
-    lines = []
-    for finding in findings:
-        lines.append(f"{finding.status:<7} {finding.name:<12} {finding.text}")
+    for name, finding in findings.items():
+        print(f"{finding.status:<7} {name:<12} {finding.text}")
         if finding.command:
-            lines.append(f"{'':<20} → {finding.command}")
-    return "\n".join(lines)
+            print(f"{'':<20} → {finding.command}")
+    return 3 if any(each.status == "broken" for each in findings.values()) else 0
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
-    """3 if something is broken, otherwise 0."""
-    return 3 if any(finding.status == "broken" for finding in findings) else 0
+def diagnose(segment: float = 10.0) -> dict[str, Finding]:
+    """A finding per probe; an error in a probe becomes a finding, too."""
+    probes: dict[str, Callable[[], Finding]] = {"python": python_finding}
+    probes |= {
+        name: partial(package_finding, name) for name in ("torch", *NEEDED, *OPTIONAL)
+    }
+    probes |= {
+        "mp3": mp3_finding,
+        "ffmpeg": ffmpeg_finding,
+        "gpu": lambda: gpu_finding(find_gpu(sys.modules.get("torch")), segment),
+        "processor": processor_finding,
+        "disk": disk_finding,
+        "data": data_finding,
+    }
+    findings = {}
+    for name, probe in probes.items():
+        try:
+            findings[name] = probe()
+        except Exception as error:
+            text = f"the check failed: {type(error).__name__}: {error}"
+            findings[name] = Finding("broken", text, pip_install("-e", str(ROOT)))
+    return findings
 
 
-# ---- values of this machine ---------------------------------------------------------
+# ---- Python, packages and files -----------------------------------------------------
 
 
-def guarded(name: str, probe: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of a probe, or its error as a finding."""
-    try:
-        return probe()
-    except Exception as error:
-        text = f"the check failed: {type(error).__name__}: {error}"
-        return [Finding(name, "broken", text, pip_install("-e", str(ROOT)))]
+def python_finding() -> Finding:
+    """Python 3.11 or later."""
+    major, minor = sys.version_info[:2]
+    text = f"{major}.{minor} on {platform.platform()}"
+    if (major, minor) >= (3, 11):
+        return Finding("ok", text)
+    command = "conda env create -f environment-cpu.yml"
+    return Finding("broken", f"{text}; 3.11 or later is needed", command)
 
 
-def try_import(name: str, use: Callable[[Any], object] = lambda module: None) -> Trial:
-    """Import a module, use it once, and record errors and warnings."""
+def package_finding(name: str) -> Finding:
+    """Whether a package can be imported, and whether it was compiled for this NumPy."""
     stderr, module, failure = io.StringIO(), None, None
     with warnings.catch_warnings(record=True) as caught, redirect_stderr(stderr):
         warnings.simplefilter("always")
         try:
             module = importlib.import_module(name)
-            use(module)
+            if name == "torch":  # it imports even if it was compiled for another NumPy
+                module.zeros(1).numpy()
         except Exception as error:
             failure = error
-    texts = [stderr.getvalue(), *(str(warning.message) for warning in caught)]
-    return Trial(name, module, failure, "\n".join(texts))
+    status: Literal["note", "broken"] = "note" if name in OPTIONAL else "broken"
+    purpose = f" ({OPTIONAL[name]})" if name in OPTIONAL else ""
+    shown = [stderr.getvalue(), str(failure), *(str(item.message) for item in caught)]
+    if re.search(ABI_ERROR, "\n".join(shown).lower()):
+        text = f"compiled for another NumPy than the installed one{purpose}"
+        return Finding(status, text, pip_install("--force-reinstall", "numpy", name))
+    if failure is None:
+        return Finding("ok", getattr(module, "__version__", "imports"))
+    if isinstance(failure, ModuleNotFoundError) and failure.name == name:
+        return Finding(status, f"not installed{purpose}", pip_install(name))
+    reason = str(failure).strip().partition("\n")[0]
+    text = f"import fails{purpose}: {type(failure).__name__}: {reason}"
+    # torchaudio is compiled for one release of torch, so both are reinstalled together.
+    names = ("torch", name) if name == "torchaudio" else (name,)
+    return Finding(status, text, pip_install("--force-reinstall", *names))
 
 
-def sound_formats() -> tuple[str, Collection[str]]:
-    """Version of libsndfile and the formats that it supports."""
+def mp3_finding() -> Finding:
+    """Whether libsndfile reads and writes MP3, as it does since version 1.1."""
     soundfile = importlib.import_module("soundfile")
-    return soundfile.__libsndfile_version__, soundfile.available_formats()
+    text = f"libsndfile {soundfile.__libsndfile_version__}"
+    if "MP3" in soundfile.available_formats():
+        return Finding("ok", text)
+    command = pip_install("--force-reinstall", "soundfile")
+    return Finding("note", f"{text} is too old to write MP3 files", command)
 
 
-def ram_gib() -> float:
-    """Memory of the machine; NaN where Python cannot find out, such as on Windows."""
-    if not hasattr(os, "sysconf"):
-        return math.nan
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+def ffmpeg_finding() -> Finding:
+    """The programs ffmpeg and ffprobe: museval needs them, mssedu does not."""
+    missing = [name for name in ("ffmpeg", "ffprobe") if shutil.which(name) is None]
+    if not missing:
+        return Finding("ok", str(shutil.which("ffmpeg")))
+    commands = {
+        "Linux": "sudo apt-get install ffmpeg",
+        "Darwin": "brew install ffmpeg",
+        "Windows": "winget install Gyan.FFmpeg",
+    }
+    command = commands.get(platform.system())
+    if command is None or os.environ.get("CONDA_PREFIX"):
+        command = "conda install -c conda-forge ffmpeg"
+    text = f"no {' and no '.join(missing)}: museval cannot be imported"
+    return Finding("note", text, command)
+
+
+def processor_finding() -> Finding:
+    """Cores and memory, and whether a setting keeps PyTorch from using the cores."""
+    cores = os.cpu_count() or 1
+    text = f"{cores} cores"
+    if hasattr(os, "sysconf"):  # Python on Windows cannot find out the memory
+        ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+        text += f", {ram:.0f} GiB memory"
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if not limit.isdigit() or int(limit) >= cores:
+        return Finding("ok", text)
+    text += f", but OMP_NUM_THREADS={limit} lets PyTorch use {limit}"
+    return Finding("note", text, unset("OMP_NUM_THREADS"))
+
+
+def disk_finding() -> Finding:
+    """Free space for runs: checkpoints and separated songs."""
+    free_gib = shutil.disk_usage(Path.cwd()).free / GIB
+    if free_gib >= 2:
+        return Finding("ok", f"{free_gib:.0f} GiB free")
+    text = f"{free_gib:.1f} GiB free here; a few runs take 2 GiB"
+    command = shell(sys.executable, "-m", "pip", "cache", "purge")
+    return Finding("note", text, command)
+
+
+def data_finding() -> Finding:
+    """The songs that the package ships, with four stems each."""
+    folder = ROOT / "data"
+    stems = list(folder.glob("*/*/*.ogg"))
+    songs = {stem.parent for stem in stems}
+    if songs and len(stems) == 4 * len(songs):
+        return Finding("ok", f"{len(songs)} songs in {folder}")
+    text = f"incomplete: {len(stems)} stems of {len(songs)} songs in {folder}"
+    command = shell("git", "-C", str(ROOT), "restore", "data")
+    return Finding("broken", text, command)
+
+
+# ---- GPU, driver and build ----------------------------------------------------------
 
 
 def find_gpu(torch: Any) -> Gpu:
@@ -208,147 +249,55 @@ def _run(*words: str) -> str:
     return answer.stdout + answer.stderr
 
 
-# ---- probes -------------------------------------------------------------------------
-
-
-def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
-    """Python 3.11 or later."""
-    text = f"{version[0]}.{version[1]} on {platform.platform()}"
-    if version >= (3, 11):
-        return Finding("python", "ok", text)
-    command = "conda env create -f environment-cpu.yml"
-    return Finding("python", "broken", f"{text}; 3.11 or later is needed", command)
-
-
-def package_finding(trial: Trial) -> Finding:
-    """Whether a package can be imported, and whether it was compiled for this NumPy."""
-    name = trial.name
-    status: Status = "note" if name in OPTIONAL else "broken"
-    purpose = f" ({OPTIONAL[name]})" if name in OPTIONAL else ""
-    if re.search(ABI_ERROR, f"{trial.error} {trial.warnings}".lower()):
-        text = f"compiled for another NumPy than the installed one{purpose}"
-        command = pip_install("--force-reinstall", "numpy", name)
-        return Finding(name, status, text, command)
-    if trial.error is None:
-        return Finding(name, "ok", getattr(trial.module, "__version__", "imports"))
-    if isinstance(trial.error, ModuleNotFoundError) and trial.error.name == name:
-        return Finding(name, status, f"not installed{purpose}", pip_install(name))
-    reason = str(trial.error).strip().partition("\n")[0]
-    text = f"import fails{purpose}: {type(trial.error).__name__}: {reason}"
-    # torchaudio is compiled for one release of torch, so both are reinstalled together.
-    names = ("torch", name) if name == "torchaudio" else (name,)
-    return Finding(name, status, text, pip_install("--force-reinstall", *names))
-
-
-def mp3_finding(version: str, formats: Collection[str]) -> Finding:
-    """Whether libsndfile reads and writes MP3, as it does since version 1.1."""
-    if "MP3" in formats:
-        return Finding("mp3", "ok", f"libsndfile {version}")
-    text = f"libsndfile {version} is too old to write MP3 files"
-    return Finding("mp3", "note", text, pip_install("--force-reinstall", "soundfile"))
-
-
-def ffmpeg_finding(
-    which: Callable[[str], str | None], system: str, environment: Environment
-) -> Finding:
-    """The programs ffmpeg and ffprobe: museval needs them, mssedu does not."""
-    missing = [name for name in ("ffmpeg", "ffprobe") if which(name) is None]
-    if not missing:
-        return Finding("ffmpeg", "ok", str(which("ffmpeg")))
-    conda = "conda install -c conda-forge ffmpeg"
-    commands = {
-        "Linux": "sudo apt-get install ffmpeg",
-        "Darwin": "brew install ffmpeg",
-        "Windows": "winget install Gyan.FFmpeg",
-    }
-    command = conda if environment.get("CONDA_PREFIX") else commands.get(system, conda)
-    text = f"no {' and no '.join(missing)}: museval cannot be imported"
-    return Finding("ffmpeg", "note", text, command)
-
-
-def gpu_finding(gpu: Gpu, segment: float, environment: Environment) -> Finding:
+def gpu_finding(gpu: Gpu, segment: float) -> Finding:
     """What keeps PyTorch from using the GPU; otherwise whether a segment fits."""
     if gpu.works:
         return segment_finding(gpu, segment)
     if not gpu.name:
-        return Finding("gpu", "ok", "none found; the CPU computes")
-    best, build = fitting_build(gpu), f"PyTorch for CUDA {gpu.build}"
-    command = "restart the computer"
+        return Finding("ok", "none found; the CPU computes")
+    no_code = "no kernel image" in gpu.error
+    old = gpu.capability is not None and gpu.capability < RECENT_GPU
+    builds = CUDA_BUILDS[-1:] if old or no_code else CUDA_BUILDS
+    driver = gpu.driver_cuda or math.inf
+    best = next((build for build in builds if int(build[2:4]) <= driver), None)
+    # pip prefers the wheels of this index (+cu126) to those of PyPI
+    index = ("--extra-index-url", f"{WHEELS}{best}")
+    command = pip_install("--force-reinstall", "torch", "torchaudio", *index)
     if best is None:
         text, command = "its driver is too old for every build of PyTorch", DRIVERS
-    elif "no kernel image" in gpu.error and str(gpu.build).replace(".", "") in best:
-        return Finding("gpu", "note", f"{gpu.name}: too old for PyTorch; use the CPU")
-    elif "no kernel image" in gpu.error:
-        text, command = f"{build} has no code for this GPU", install_torch(best)
+    elif no_code and str(gpu.build).replace(".", "") in best:
+        return Finding("note", f"{gpu.name}: too old for PyTorch; use the CPU")
+    elif no_code:
+        text = f"PyTorch for CUDA {gpu.build} has no code for this GPU"
     elif gpu.error:  # of PyTorch, or of nvidia-smi, which needs a driver
-        text, command = gpu.error, DRIVERS if gpu.works is None else command
+        text, command = (
+            gpu.error,
+            DRIVERS if gpu.works is None else "restart the computer",
+        )
     elif gpu.build is None:
         text = "not used, because the installed PyTorch is CPU-only"
-        command = install_torch(best)
-    elif int(gpu.build.partition(".")[0]) > (gpu.driver_cuda or math.inf):
-        text, command = f"its driver is too old for {build}", install_torch(best)
-    elif "CUDA_VISIBLE_DEVICES" in environment:
+    elif int(gpu.build.partition(".")[0]) > driver:
+        text = f"its driver is too old for PyTorch for CUDA {gpu.build}"
+    elif "CUDA_VISIBLE_DEVICES" in os.environ:
         text, command = "CUDA_VISIBLE_DEVICES hides it", unset("CUDA_VISIBLE_DEVICES")
     else:
         text = "PyTorch does not find it; perhaps a new driver needs a restart"
-    return Finding("gpu", "broken", f"{gpu.name}: {text}", command)
-
-
-def fitting_build(gpu: Gpu) -> str | None:
-    """The newest of CUDA_BUILDS for a GPU and its driver; None if there is none.
-
-    Example:
-        >>> fitting_build(Gpu("GTX 1050 Ti", driver_cuda=13, capability=(6, 1)))
-        'cu126'
-    """
-    old = gpu.capability is not None and gpu.capability < RECENT_GPU
-    builds = CUDA_BUILDS[-1:] if old or "no kernel" in gpu.error else CUDA_BUILDS
-    driver = gpu.driver_cuda or math.inf
-    return next((build for build in builds if int(build[2:4]) <= driver), None)
+        command = "restart the computer"
+    return Finding("broken", f"{gpu.name}: {text}", command)
 
 
 def segment_finding(gpu: Gpu, segment: float) -> Finding:
     """Whether a segment fits into the free memory; otherwise the longest that fits."""
     if math.isnan(gpu.free_gib):
-        return Finding("gpu", "ok", gpu.name)
+        return Finding("ok", gpu.name)
     need = REST_GIB + GIB_PER_SECOND * segment
     text = f"{gpu.name}, {gpu.free_gib:.1f} GiB free"
     if gpu.free_gib >= need:
-        return Finding("gpu", "ok", text)
+        return Finding("ok", text)
     text += f"; a segment of {segment:g} s needs {need:.1f}"
     fitting = math.floor((gpu.free_gib - REST_GIB) / GIB_PER_SECOND)
     option = f"--segment {fitting}" if fitting >= 1 else "--device cpu"
-    return Finding("gpu", "note", text, f"mssedu separate {option} FILE")
-
-
-def cores_finding(cores: int, ram: float, environment: Environment) -> Finding:
-    """Cores and memory, and whether a setting keeps PyTorch from using the cores."""
-    text = f"{cores} cores" + ("" if math.isnan(ram) else f", {ram:.0f} GiB memory")
-    limit = environment.get("OMP_NUM_THREADS", "")
-    if not limit.isdigit() or int(limit) >= cores:
-        return Finding("processor", "ok", text)
-    text += f", but OMP_NUM_THREADS={limit} lets PyTorch use {limit}"
-    return Finding("processor", "note", text, unset("OMP_NUM_THREADS"))
-
-
-def disk_finding(free_gib: float) -> Finding:
-    """Free space for runs: checkpoints and separated songs."""
-    if free_gib >= 2:
-        return Finding("disk", "ok", f"{free_gib:.0f} GiB free")
-    text = f"{free_gib:.1f} GiB free here; a few runs take 2 GiB"
-    command = shell(sys.executable, "-m", "pip", "cache", "purge")
-    return Finding("disk", "note", text, command)
-
-
-def data_finding(folder: Path) -> Finding:
-    """The songs that the package ships, with four stems each."""
-    stems = list(folder.glob("*/*/*.ogg"))
-    songs = {stem.parent for stem in stems}
-    if songs and len(stems) == 4 * len(songs):
-        return Finding("data", "ok", f"{len(songs)} songs in {folder}")
-    text = f"incomplete: {len(stems)} stems of {len(songs)} songs in {folder}"
-    command = shell("git", "-C", str(ROOT), "restore", "data")
-    return Finding("data", "broken", text, command)
+    return Finding("note", text, f"mssedu separate {option} FILE")
 
 
 # ---- commands that fix what is wrong ------------------------------------------------
@@ -369,9 +318,3 @@ def pip_install(*words: str) -> str:
     pins = ROOT / "constraints.txt"
     constrained = ("-c", str(pins)) if pins.exists() else ()
     return shell(sys.executable, "-m", "pip", "install", *words, *constrained)
-
-
-def install_torch(build: str) -> str:
-    """PyTorch from an index whose wheels (+cu126) pip prefers to those of PyPI."""
-    index = ("--extra-index-url", WHEELS + build)
-    return pip_install("--force-reinstall", "torch", "torchaudio", *index)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mssedu.cli.console import Output, bar, err, load_shown, out
-from mssedu.cli.separate import DEMO_MODEL, Model, source
+from mssedu.cli.separate import DEMO_MODEL, ModelOptions
 from mssedu.data import OnLength
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, note, render
-from mssedu.separation.config import SeparateConfig
+from mssedu.separation.config import QualityOptions, SeparateConfig, SpeedOptions
 
 if TYPE_CHECKING:
     from mssedu.evaluation.result import Evaluation
@@ -77,65 +77,67 @@ class ResultOptions:
 
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
-    config: Annotated[SeparateConfig, tyro.conf.arg(name="")],
-    scores: Annotated[ScoreOptions, tyro.conf.arg(name="")],
-    results: Annotated[ResultOptions, tyro.conf.arg(name="")],
-    songs: Annotated[SongOptions, tyro.conf.arg(name="")],
-    model: Model = DEMO_MODEL,
-    weights: Path | None = None,
+    song: tyro.conf.OmitArgPrefixes[SongOptions],
+    model: tyro.conf.OmitArgPrefixes[ModelOptions],
+    score: tyro.conf.OmitArgPrefixes[ScoreOptions],
+    result: tyro.conf.OmitArgPrefixes[ResultOptions],
+    quality: tyro.conf.OmitArgPrefixes[QualityOptions],
+    speed: tyro.conf.OmitArgPrefixes[SpeedOptions],
     estimates: Path | None = None,
     template: str = TEMPLATE,
-    device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
 ) -> int:
     """Score a model, or stems on disk, beside silence, mixture and oracles.
 
     Args:
         data: folder of a data set in any layout.
-        config: how to separate; with --estimates only --stems counts.
-        scores: what to compute.
-        results: what to show and to store.
-        songs: which songs to score.
-        model: published name, checkpoint file or run folder.
-        weights: local file of weights, in place of the download of a published name.
+        song: Options for choosing the songs.
+        model: Options for choosing the model.
+        score: Options for the computation of the scores.
+        result: Options for the results.
+        quality: Options that change the estimate; with --estimates only --stems counts.
+        speed: Options that change time and memory, and the estimate by rounding only.
         estimates: folder of stems of any program, to score in place of a model.
         template: path of each stem below the folder of --estimates.
-        device: device that computes: auto, cpu, cuda or mps.
     """
     from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.estimates import FileEstimates, output_grouping
     from mssedu.evaluation.run import evaluate as run
 
-    _check_flags(results, scores, songs.tracks)
-    network, stems = None, config.stems
+    config = SeparateConfig(**vars(quality), **vars(speed))
+    _check_flags(song, score, result)
+    network, files, stems = None, None, config.stems
     if estimates is not None:
-        _check_no_model(model, weights, estimates)
-    elif "model" in scores.rows:
-        network = load_shown(*source(model, weights), device)
+        if model.weights is not None or model.model != DEMO_MODEL:
+            raise InputError(
+                f"--estimates {estimates} is scored in place of a model, and a model "
+                "is named too. Leave one of them out."
+            )
+    elif "model" in score.rows:
+        network = load_shown(*model.source, model.device)
         stems = output_grouping(network, config)
     tracks = load_dataset(
-        data, songs.split, stems=stems or None, on_length=songs.on_length
+        data, song.split, stems=stems or None, on_length=song.on_length
     )
-    files = None
     if estimates is not None:
         files = FileEstimates(estimates, tracks[0].stems, template, stems)
     with bar("evaluating") as update:
         found = run(
             network,
-            tracks[: songs.tracks],
-            metrics=scores.metrics,
-            rows=scores.rows,
+            tracks[: song.tracks],
+            metrics=score.metrics,
+            rows=score.rows,
             estimates=files,
             separation=config,
-            device=device,
-            folder=results.save,
-            stems_folder=results.save_stems,
-            align=scores.align,
-            museval=scores.museval,
-            workers=scores.workers,
+            device=model.device,
+            folder=result.save,
+            stems_folder=result.save_stems,
+            align=score.align,
+            museval=score.museval,
+            workers=score.workers,
             log=_say,
             progress=update,
         )
-    return _show(found, results)
+    return _show(found, result)
 
 
 def compare(
@@ -175,90 +177,73 @@ def published(definition: str | None = None, format: Format = "table") -> int:
         definition: show only the scores of this definition: csdr, usdr or nsdr.
         format: format of the table; all but table also have the sources.
     """
-    from mssedu.evaluation.published import (
-        NOTE,
-        published_scores,
-        published_table,
-    )
+    from mssedu.evaluation.published import NOTE, published_scores, published_table
 
     if definition is not None:
         known = {row.definition for row in published_scores()}
         check_name("definition", definition, known)
-    on_terminal = format == "table"
-    table = published_table(definition, sources=not on_terminal)
+    table = published_table(definition, sources=format != "table")
     _print(render(table, format), WIDE)
     _print(note(NOTE, format))
-    if on_terminal:
+    if format == "table":
         _print(note("Sources: mssedu published --format markdown, or csv."))
     return 0
 
 
-def _check_no_model(model: str, weights: Path | None, estimates: Path) -> None:
-    if weights is not None or model != DEMO_MODEL:
-        raise InputError(
-            f"--estimates {estimates} is scored in place of a model, and a model is "
-            "named too. Leave one of them out."
-        )
-
-
-def _check_flags(
-    results: ResultOptions, scores: ScoreOptions, tracks: int | None
-) -> None:
+def _check_flags(song: SongOptions, score: ScoreOptions, result: ResultOptions) -> None:
     """Find mistakes now that would otherwise be found after hours."""
-    if tracks is not None:
-        check_range("tracks", tracks, 1)
-    if scores.museval and results.save is None:
+    if song.tracks is not None:
+        check_range("tracks", song.tracks, 1)
+    if score.museval and result.save is None:
         raise InputError("--museval needs a folder for its files. Add --save FOLDER.")
-    if results.save is not None and results.save.is_file():
+    if result.save is not None and result.save.is_file():
         raise InputError(
-            f"--save {results.save} is a file, and the scores need a folder, which "
-            "holds a file per song. Choose another name."
+            f"--save {result.save} is a file. Name a folder for a file per song."
         )
-    if results.figure is not None and results.figure.suffix not in FIGURES:
+    if result.figure is not None and result.figure.suffix not in FIGURES:
+        endings = ", ".join(FIGURES)
         raise InputError(
-            f"--figure {results.figure.name} has no ending of a picture. Choose one of "
-            f"{', '.join(FIGURES)}."
+            f"--figure {result.figure}: the name must end in one of {endings}."
         )
 
 
-def _show(found: "Evaluation", results: ResultOptions) -> int:
+def _show(found: "Evaluation", result: ResultOptions) -> int:
     """Write the files, print the tables, and return the exit code 0."""
     from mssedu.evaluation.published import NOTE, published_beside
 
     # Files first: a reader of the tables through a pipe may stop in the middle.
-    if results.save is not None:
-        _say(f"Scores of every track: {found.save(results.save)}")
-    if results.figure is not None:
-        _draw(found, results.figure)
-        _say(f"Figure: {results.figure}")
-    if results.format == "csv":
+    if result.save is not None:
+        _say(f"Scores of every track: {found.save(result.save)}")
+    if result.figure is not None:
+        from mssedu.figures.scores import boxes_figure
+
+        panels = {
+            found.title(metric): {
+                row: {
+                    s: [*found.by_track(metric, row, s).values()] for s in found.stems
+                }
+                for row in found.rows
+            }
+            for metric in found.metrics
+        }
+        result.figure.parent.mkdir(parents=True, exist_ok=True)
+        boxes_figure(panels).savefig(result.figure, dpi=150)
+        _say(f"Figure: {result.figure}")
+    if result.format == "csv":
         _print(render(found.summaries(), "csv", decimals=4))
-    for metric in found.metrics if results.format != "csv" else ():
-        _print(render(found.table(metric), results.format))
-        _print(note(found.note(metric), results.format))
-        if results.format != "latex":
+        return 0
+    for metric in found.metrics:
+        _print(render(found.table(metric), result.format))
+        _print(note(found.note(metric), result.format))
+        if result.format != "latex":
             _print("")
-        if results.published:
+        if result.published:
             beside = published_beside(found, metric)
-            _print("" if beside.empty else render(beside, results.format))
+            _print("" if beside.empty else render(beside, result.format))
             text = f"Yours are other songs, unless you scored all of that set. {NOTE}"
             nothing = f"Nothing is published by {metric}."
-            _print(note(nothing if beside.empty else text, results.format) + "\n")
+            _print(note(nothing if beside.empty else text, result.format) + "\n")
     return 0
-
-
-def _draw(found: "Evaluation", path: Path) -> None:
-    from mssedu.figures.scores import boxes_figure
-
-    panels = {
-        found.title(metric): {
-            row: {s: [*found.by_track(metric, row, s).values()] for s in found.stems}
-            for row in found.rows
-        }
-        for metric in found.metrics
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    boxes_figure(panels).savefig(path, dpi=150)
 
 
 def _say(line: str) -> None:
@@ -267,9 +252,6 @@ def _say(line: str) -> None:
 
 
 def _print(content: Any, width: int = 0) -> None:
-    """Print a text or table as it is, on lines of `width` characters at least.
-
-    A table wider than the terminal is easier to read than one of broken words.
-    """
+    """Print a text or table as it is; `width`: of its lines, without broken words."""
     console = Output(width=width, soft_wrap=True) if width > out.width else out
     console.print(content, markup=False, highlight=False)

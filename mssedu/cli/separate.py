@@ -29,28 +29,40 @@ from mssedu.separation.config import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from mssedu.separation.files import Job
     from mssedu.separation.record import Separation
+    from mssedu.separation.song import Song
 
-Model = Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
-Files = Annotated[
-    tuple[str, ...],
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="FILES", help_behavior_hint=""),
-]
+FILES = tyro.conf.arg(metavar="FILES", help_behavior_hint="")
 DEMO_MODEL = str(Path("runs/demo/training"))
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options for choosing the model."""
+
+    # published name, checkpoint file or run folder; otherwise the model of the demo
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")] = DEMO_MODEL
+    # local file of weights; with a published name, it replaces the download
+    weights: Path | None = None
+    # where to compute: auto, cpu, cuda or mps
+    device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto"
+
+    @property
+    def source(self) -> tuple[str | Path, Path | None]:
+        """What to load: only the weights, if the user gave them without a model."""
+        if self.weights and self.model == DEMO_MODEL:
+            return self.weights, None
+        return self.model, self.weights
+
+
 def separate(
-    files: Files,
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, FILES],
+    model: tyro.conf.OmitArgPrefixes[ModelOptions],
     input: tyro.conf.OmitArgPrefixes[InputOptions],
     output: tyro.conf.OmitArgPrefixes[OutputOptions],
     quality: tyro.conf.OmitArgPrefixes[QualityOptions],
     speed: tyro.conf.OmitArgPrefixes[SpeedOptions],
-    model: Model = DEMO_MODEL,
-    weights: Path | None = None,
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("separated"),
-    device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto",
     threads: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 0,
     dry_run: bool = False,
 ) -> int:
@@ -58,19 +70,18 @@ def separate(
 
     Args:
         files: songs, folders (searched with all subfolders) or patterns such as *.mp3
+        model: Options for choosing the model.
         input: Options for reading the song.
         output: Options for writing the stems.
         quality: Options that change the estimate.
         speed: Options that change time and memory, and the estimate by rounding only.
-        model: published name, checkpoint file or run folder; otherwise the model of
-            the demo
-        weights: local file of weights; with a published name, it replaces the download
         out_dir: folder of the results
-        device: where to compute: auto, cpu, cuda or mps
         threads: number of CPU threads (0: the default of PyTorch)
         dry_run: only show what would be done, and the time and memory it would take
     """
-    from mssedu.separation.song import find_files, track_names
+    from mssedu.models.contract import device_of
+    from mssedu.separation.files import separate_song
+    from mssedu.separation.song import Song, find_files, track_names
 
     file_config = FileConfig(**vars(input), **vars(output))
     config = SeparateConfig(**vars(quality), **vars(speed))
@@ -83,98 +94,62 @@ def separate(
         import torch
 
         torch.set_num_threads(threads)
-    network = load_shown(*source(model, weights), device)
-    batch = Batch(network, out_dir, file_config, config)
-    names = track_names(songs)
+    network = load_shown(*model.source, model.device)
     if dry_run:
-        failed = batch.plan(names)
-        return 1 if failed or missing else 0
-    failed = len(missing)
-    try:
-        for file, track in names.items():
-            failed += not batch.separate(file, track)
-    except KeyboardInterrupt:
-        err.print("interrupted; to continue: the same command with --exists skip")
-        return 130
-    total = len(songs) + len(missing)
-    out.print(f"{total - failed} of {total} done")
-    return 1 if failed else 0
-
-
-def source(model: str, weights: Path | None) -> tuple[str | Path, Path | None]:
-    """What to load: only the weights, if the user gave them without a model."""
-    return (weights, None) if weights and model == DEMO_MODEL else (model, weights)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Songs that are separated with the same options, one after the other."""
-
-    model: "nn.Module"
-    out_dir: Path
-    file_config: FileConfig
-    config: SeparateConfig
-
-    def job(self, file: Path, track: str) -> "Job":
-        """The work for one song."""
-        from mssedu.separation.files import Job
-
-        return Job.of(
-            self.model, file, self.out_dir, self.file_config, self.config, track
-        )
-
-    def separate(self, file: Path, track: str) -> bool:
-        """Separate a file and print the outcome; False if it failed."""
-        from mssedu.separation.files import run_job
-
+        out.print("measuring one chunk …")
+        chunk_seconds, memory = measure(network, config)
+    failed, n_chunks = len(missing), 0
+    for file, track in track_names(songs).items():
         try:
+            song = Song(network, file, out_dir, file_config, config, track)
+            if dry_run:
+                n_chunks += show_plan(song)
+                continue
             with bar(track) as update:
-                done = run_job(self.model, self.job(file, track), progress=update)
+                record = separate_song(network, song, progress=update)
+            say(outcome(track, record))
         except (MssEduError, OSError) as error:
             report_failure("failed", f"{file}: {error}")
-            return False
-        say(outcome(track, done))
-        return True
-
-    def plan(self, names: dict[Path, str]) -> int:
-        """Print what would be done with each file; return how many would fail."""
-        out.print("measuring one chunk …")
-        cost = measure(self.model, self.config)
-        seconds, failed = 0.0, 0
-        for file, track in names.items():
-            try:
-                job = self.job(file, track)
-                song_seconds, n_chunks = workload(self.model, job)
-            except (MssEduError, OSError) as error:
-                report_failure("failed", f"{file}: {error}")
-                failed += 1
-                continue
-            seconds += n_chunks * cost.chunk_seconds
-            if n_chunks:
-                say(f"{track}: {clock(song_seconds)} in {n_chunks} chunks")
-            else:
-                say(f"{track}: finished before, skipped")
-            for path in [*job.outputs.values(), job.report]:
-                say(f"    {path}")
-        memory = cost.memory_bytes / 1e9
-        out.print(f"about {clock(seconds)} and {memory:.1f} GB on {cost.device}")
-        return failed
+            failed += 1
+        except KeyboardInterrupt:
+            if not dry_run:
+                err.print("to continue: the same command with --exists skip")
+            raise
+    if dry_run:
+        needs = f"{clock(n_chunks * chunk_seconds)} and {memory / 1e9:.1f} GB"
+        out.print(f"about {needs} on {device_of(network)}")
+    else:
+        total = len(songs) + len(missing)
+        out.print(f"{total - failed} of {total} done")
+    return 1 if failed else 0
 
 
 # ---- the plan -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of separating one chunk."""
+def show_plan(song: "Song") -> int:
+    """Print what would be done with a song; return its number of chunks."""
+    from mssedu.separation.chunks import plan_chunks
 
-    chunk_seconds: float  # computing time
-    memory_bytes: int  # weights, and all tensors at once of a batch of chunks
-    device: str
+    n_chunks = 0
+    if song.is_finished():
+        say(f"{song.track}: finished before, skipped")
+    else:
+        samples = song.length(song.model_config.sample_rate)
+        chunks = plan_chunks(song.model_config, samples, song.settings())
+        n_chunks = len(chunks.starts)
+        length = clock(song.scan.samples / song.scan.sample_rate)
+        say(f"{song.track}: {length} in {n_chunks} chunks")
+    for path in [*song.outputs.values(), song.record]:
+        say(f"    {path}")
+    return n_chunks
 
 
-def measure(model: "nn.Module", config: SeparateConfig) -> Cost:
-    """Separate a batch of chunks of noise, once to warm up and once to measure."""
+def measure(model: "nn.Module", config: SeparateConfig) -> tuple[float, int]:
+    """Seconds for a chunk, and bytes for the weights and a batch of chunks.
+
+    A batch of noise is separated, once to warm up and once to measure.
+    """
     import torch
 
     from mssedu.inspect.complexity import peak_memory
@@ -188,35 +163,16 @@ def measure(model: "nn.Module", config: SeparateConfig) -> Cost:
     # The noise fills one batch of chunks that do not overlap.
     samples = config.batch_size * round((config.segment or 0) * rate)
     config = replace(config, overlap=0.0)
-    noise = 0.1 * torch.randn(
-        model_config.channels, samples, generator=torch.Generator().manual_seed(0)
-    )
-    device = device_of(model)
-    with peak_memory(device) as peak:
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(model_config.channels, samples, generator=generator)
+    with peak_memory(device_of(model)) as peak:
         separate_with(model, noise, config)
         memory = peak()
     started = time.perf_counter()
     separate_with(model, noise, config)
     seconds = (time.perf_counter() - started) / config.batch_size
     weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    return Cost(seconds, memory + weights, str(device))
-
-
-def workload(model: "nn.Module", job: "Job") -> tuple[float, int]:
-    """Seconds of a song, and its number of chunks; 0 and 0 if it would be skipped.
-
-    Raises:
-        AudioFileError, InputError: as `mssedu.separate_file`.
-    """
-    from mssedu.models.contract import config_of
-    from mssedu.separation.chunks import plan_chunks
-
-    if job.is_finished():
-        return 0.0, 0
-    model_config = config_of(model)
-    song, config = job.open(model_config)
-    chunks = plan_chunks(model_config, song.length(model_config.sample_rate), config)
-    return song.scan.samples / song.scan.sample_rate, len(chunks.starts)
+    return seconds, memory + weights
 
 
 # ---- what is printed ----------------------------------------------------------------
@@ -248,10 +204,8 @@ def clock(seconds: float) -> str:
         >>> clock(3.2), clock(75), clock(3 * 3600 + 5)
         ('3 s', '1 min 15 s', '3 h 0 min')
     """
-    parts = time.gmtime(round(seconds))
-    hours = round(seconds) // 3600
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {parts.tm_min} min"
-    if parts.tm_min:
-        return f"{parts.tm_min} min {parts.tm_sec} s"
-    return f"{parts.tm_sec} s"
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -7,6 +7,7 @@ mssedu train --resume RUN --steps 40000 --allow-config-change
 mssedu train SONGS --run-dir RUN --resume auto             go on or start, for scripts
 """
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,13 +20,14 @@ from mssedu.audio.files import tupled
 from mssedu.cli.console import bar, say, show_steps
 from mssedu.data import OnLength
 from mssedu.errors import DatasetError, InputError
-from mssedu.training.config import TrainConfig, parse_fields
-from mssedu.training.resume import (
+from mssedu.training.config import (
+    TrainConfig,
     check_same_model,
     command_of_run,
     config_changes,
     config_of_run,
     has_state,
+    parse_fields,
     read_run,
 )
 
@@ -85,9 +87,11 @@ def train(
     """
     from mssedu.training.loop import fit
 
-    goes_on = resume is not None and resume != AUTO
+    goes_on = resume not in (None, AUTO)
     document = read_run(run_dir) if goes_on else {}
-    model = _model(config, model_fields, document, str(run_dir))
+    if document:
+        check_same_model(str(run_dir), document["train_config"], asdict(config))
+    model = _model(config, model_fields, document)
     command = _command(data, options, model_fields, command_of_run(document))
     train_songs, valid_songs = _songs(model, data, options)
     with bar("training") as update:
@@ -110,31 +114,24 @@ def train(
 
 
 def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
-    """The command, with the settings of a run as its defaults if words resume one.
+    """The command, with the settings of a run as defaults if words resume one.
 
-    Args:
-        words: those after `mssedu train` on the command line.
-
-    Returns:
-        the command, and the words for it: one --set for all fields, and --resume with
-        the run's folder as its value.
-
-    Raises:
-        InputError: no run in the folder, or --run-dir is another folder.
-        CheckpointError: the settings of the run cannot be read.
+    The words come back with one --set for all fields, and --resume with its folder.
     """
-    rest, value = _without_resume(_joined_set(words))
-    run_dir_word = _value_of(rest, "--run-dir")
+    parser = argparse.ArgumentParser("mssedu train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", nargs="?", const="")
+    parser.add_argument("--run-dir", "--run_dir")
+    known, rest = parser.parse_known_args(_joined_set(words))
+    run_dir, value = Path(known.run_dir or RUN_DIR), known.resume
     if value is None or {"-h", "--help"} & {*rest}:
-        return train, rest
-    run_dir = Path(run_dir_word) if run_dir_word else RUN_DIR
+        return train, ["--run-dir", known.run_dir, *rest] if known.run_dir else rest
     if value == AUTO and not has_state(run_dir):
-        return train, [*rest, "--resume", AUTO]
+        return train, [*rest, "--run-dir", str(run_dir), "--resume", AUTO]
     if value not in ("", AUTO):
-        if run_dir_word and run_dir.resolve() != Path(value).resolve():
+        if known.run_dir and run_dir.resolve() != Path(value).resolve():
             raise InputError(
-                f"--resume {value} and --run-dir {run_dir_word} are two folders, and a "
-                "run goes on in its own. Leave --run-dir out."
+                f"--resume {value} and --run-dir {known.run_dir} are two folders, and "
+                "a run goes on in its own. Leave --run-dir out."
             )
         run_dir = Path(value)
     document = read_run(run_dir)
@@ -142,22 +139,6 @@ def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
     config = config_of_run(document)
     command = partial(train, config=config, run_dir=run_dir, **defaults)
     return command, [*words, "--resume", str(run_dir)]
-
-
-def _without_resume(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """The other words, and the value of --resume: "" if bare, None if not there."""
-    rest, value = [], None
-    todo = list(words)
-    while todo:
-        word = todo.pop(0)
-        name, equals, own = word.partition("=")
-        if name != "--resume":
-            rest.append(word)
-        elif equals:
-            value = own
-        else:
-            value = todo.pop(0) if todo and not todo[0].startswith("-") else ""
-    return rest, value
 
 
 def _joined_set(words: Sequence[str]) -> list[str]:
@@ -178,15 +159,6 @@ def _joined_set(words: Sequence[str]) -> list[str]:
     return [*rest, "--set", *fields] if fields else rest
 
 
-def _value_of(words: Sequence[str], flag: str) -> str | None:
-    """The value of a flag, if it is there: --flag value or --flag=value."""
-    for place, word in enumerate(words):
-        name, equals, own = word.partition("=")
-        if name.replace("_", "-") == flag:
-            return own if equals else next(iter(words[place + 1 :]), None)
-    return None
-
-
 def _as_before(
     command: Mapping[str, Any], words: list[str]
 ) -> tuple[list[str], dict[str, Any]]:
@@ -194,13 +166,11 @@ def _as_before(
     if not command:  # the run was started from Python, so the songs must be given
         return words, {}
     flags = {word.partition("=")[0].replace("_", "-") for word in words}
-    valid_data = command["valid_data"]
+    valid_data = None if "--no-valid" in flags else command["valid_data"]
     if command["no_valid"] and not {"--no-valid", "--valid-data"} & flags:
         words = [*words, "--no-valid"]
     options = SongOptions(
-        valid_data=Path(valid_data)
-        if valid_data and "--no-valid" not in flags
-        else None,
+        valid_data=Path(valid_data) if valid_data else None,
         on_length=command["on_length"],
         in_memory=command["in_memory"],
     )
@@ -208,10 +178,7 @@ def _as_before(
 
 
 def _command(
-    data: Path,
-    options: SongOptions,
-    model_fields: Sequence[str],
-    before: Mapping[str, Any],
+    data: Path, options: SongOptions, fields: Sequence[str], before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What config.json holds of the command; prints how it differs from `before`."""
     valid_data = options.valid_data
@@ -219,19 +186,15 @@ def _command(
         "data": str(data.absolute()),
         **asdict(options),
         "valid_data": None if valid_data is None else str(valid_data.absolute()),
-        "set": [*before.get("set", []), *model_fields],
+        "set": [*before.get("set", []), *fields],
     }
-    changes = config_changes(before, command) if before else ""
-    if changes:
+    if before and (changes := config_changes(before, command)):
         say(f"the command differs from before: {changes}")
     return command
 
 
 def _model(
-    config: TrainConfig,
-    settings: Sequence[str],
-    document: Mapping[str, Any],
-    where: str,
+    config: TrainConfig, settings: Sequence[str], document: Mapping[str, Any]
 ) -> "nn.Module":
     """The model of the settings; a resumed run has its own fields, unless changed."""
     import torch
@@ -240,7 +203,6 @@ def _model(
 
     fields: dict[str, Any] = {}
     if document:
-        check_same_model(where, document["train_config"], asdict(config))
         fields = tupled(document["model_config"])
         del fields["stems"]
     base = model_config(config.model, config.preset, config.stems)
@@ -273,7 +235,6 @@ def _songs(
     if not valid_songs:
         raise DatasetError(
             f"{data} has no songs for validation. Create the folder {data / 'valid'}, "
-            "choose other songs with --valid-data, or train without validation: "
-            "--no-valid."
+            "choose songs with --valid-data, or train without validation: --no-valid."
         )
     return train_songs, valid_songs

@@ -9,8 +9,6 @@ import tyro
 from mssedu.audio.tensors import save_audio
 from mssedu.cli.analyze import analyze
 from mssedu.errors import InputError
-from mssedu.models.registry import create_model
-from mssedu.weights.checkpoint import save_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
 
@@ -23,13 +21,6 @@ def songs(tmp_path):
         for stem in STEMS:
             save_audio(folder / f"{stem}.wav", 0.2 * torch.rand(2, 66150) - 0.1, 44100)
     return tmp_path / "songs"
-
-
-@pytest.fixture
-def model(tmp_path):
-    network = create_model("open_unmix", "tiny", n_layers=1, wiener_iterations=0)
-    save_checkpoint(tmp_path / "run" / "best.safetensors", network)
-    return tmp_path / "run"
 
 
 def run(*args):
@@ -58,10 +49,3 @@ def test_a_page_and_its_numbers(songs, model, tmp_path, capsys):
 def test_it_refuses_no_songs(songs, model):
     with pytest.raises(InputError, match="tracks"):
         run(songs, "-m", model, "--tracks", 0)
-
-
-def test_help(capsys):
-    with pytest.raises(SystemExit) as stop:
-        run("--help")
-    assert stop.value.code == 0
-    assert "--tracks" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Cards of models: numbers in three formats."""
 
 import csv
+from contextlib import contextmanager
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_a_run_has_its_own_preset_and_stems(trained, flags, capsys):
 
 def test_a_name_is_a_model_and_no_folder(tmp_path, trained, monkeypatch):
     made = []
-    monkeypatch.setattr(card, "_show", lambda _: None)
+    monkeypatch.setattr(card, "say", lambda _: None)
     monkeypatch.setattr(card, "details", lambda made_card: made.append(made_card) or ())
     monkeypatch.setattr(card, "render", lambda *_: None)
     monkeypatch.setattr(card, "make_card", lambda name, preset, *_, **__: card_of(name))
@@ -128,21 +129,26 @@ def test_what_is_neither_a_model_nor_a_run(tmp_path):
         card.card(str(tmp_path))
 
 
-def test_a_card_of_every_model(monkeypatch):
-    measured, shown = [], []
+def test_a_card_of_every_model(monkeypatch, capsys):
+    measured, steps = [], []
 
-    def fake(name, preset, device):
+    @contextmanager
+    def bar(label):
+        yield lambda *state: steps.append(state)
+
+    def make_card(name, preset, device):
         measured.append((name, preset, device))
         return card_of(name)
 
-    monkeypatch.setattr(card, "make_card", fake)
-    cards = card.make_cards("tiny", progress=lambda *state: shown.append(state))
-    assert [made.name for made in cards] == list_models()
-    assert measured[0] == (list_models()[0], "tiny", "cpu")
-    assert shown[0] == (0, len(cards), list_models()[0])
-    assert shown[-1] == (len(cards), len(cards), "")
-    with pytest.raises(InputError, match="paper_2stems"):
-        card.make_cards("paper_2stems")
+    monkeypatch.setattr(card, "bar", bar)
+    monkeypatch.setattr(card, "make_card", make_card)
+    assert cli.main(["models", "--cards", "--preset", "tiny", "--device", "cpu"]) == 0
+    names = list_models()
+    assert measured == [(name, "tiny", "cpu") for name in names]
+    assert steps[0] == (0, len(names), names[0])
+    assert steps[-1] == (len(names), len(names))
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in names)
 
 
 def test_sizes_need_no_weights():

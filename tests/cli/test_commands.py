@@ -20,14 +20,6 @@ def test_help_names_every_command(capsys):
     assert run() == 2
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_of_each_command(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(command, "--help")
-    assert stop.value.code == 0
-    assert f"usage: mssedu {command}" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", ["train", "separate", "evaluate"])
 def test_help_loads_nothing_heavy(command):
     code = (

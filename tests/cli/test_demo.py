@@ -18,12 +18,14 @@ STEMS = ("vocals", "drums", "bass", "other")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("demo"))
+    folder = tmp_path_factory.mktemp("demo")
+    run_demo(folder)
+    return folder
 
 
 @pytest.mark.slow
 def test_the_model_beats_silence_and_the_mixture(demo):
-    rows = json.loads((demo.folder / "scores.json").read_text())["rows"]
+    rows = json.loads((demo / "scores.json").read_text())["rows"]
     assert list(rows) == ["silence", "mixture", "model", "irm"]
     for stem in ("drums", "bass"):
         best_of_nothing = max(rows["silence"][stem], rows["mixture"][stem])
@@ -35,11 +37,11 @@ def test_the_model_beats_silence_and_the_mixture(demo):
 
 @pytest.mark.slow
 def test_the_scores_are_those_of_the_stems_on_disk(demo):
-    document = json.loads((demo.folder / "scores.json").read_text())
+    document = json.loads((demo / "scores.json").read_text())
     assert document["track"] == "Sodium"
     song = load_track(demo_data() / "test" / "Sodium")
     for stem in STEMS:
-        estimate, rate = load_audio(demo.folder / "stems" / f"{stem}.wav")
+        estimate, rate = load_audio(demo / "stems" / f"{stem}.wav")
         assert (rate, estimate.shape) == (44100, (2, song.n_samples))
         score = float(usdr(reference=song.stem(stem), estimate=estimate))
         assert score == pytest.approx(document["rows"]["model"][stem], abs=1e-3)
@@ -49,12 +51,12 @@ def test_the_scores_are_those_of_the_stems_on_disk(demo):
 
 @pytest.mark.slow
 def test_report_and_figures_are_there(demo):
-    text = (demo.folder / "report.html").read_text("utf-8")
-    scores = json.loads((demo.folder / "scores.json").read_text())
+    text = (demo / "report.html").read_text("utf-8")
+    scores = json.loads((demo / "scores.json").read_text())
     for stem in STEMS:
         assert f"{scores['rows']['model'][stem]:.2f}" in text
     assert text.count("<audio") == 9
-    assert len(list((demo.folder / "figures").glob("*.png"))) == 2
+    assert len(list((demo / "figures").glob("*.png"))) == 2
 
 
 class StoppedError(Exception):

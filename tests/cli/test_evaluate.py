@@ -11,8 +11,6 @@ from mssedu.audio.tensors import save_audio
 from mssedu.cli import commands as cli
 from mssedu.cli import evaluate as evaluate_command
 from mssedu.evaluation.result import load_evaluation
-from mssedu.models.registry import create_model
-from mssedu.weights.checkpoint import save_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
 QUICK = ("--metrics", "usdr", "--rows", "silence", "model")
@@ -20,16 +18,6 @@ QUICK = ("--metrics", "usdr", "--rows", "silence", "model")
 
 def run(*args):
     return cli.main([str(arg) for arg in args])
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A checkpoint of an untrained tiny model."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run")
-    network = create_model("open_unmix", "tiny", n_layers=1, wiener_iterations=0)
-    save_checkpoint(folder / "best.safetensors", network)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +156,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, songs, tmp_path, c
     assert "in place of a model" in fails(*theirs(songs, "good", "-m", model))
     assert "--save" in fails(*theirs(songs, "good", "--museval"))
     assert "tracks" in fails(*theirs(songs, "good", "--tracks", 0))
-    assert "Choose one of .png" in fails(*theirs(songs, "good", "--figure", "x.doc"))
+    assert ".png, .pdf, .svg" in fails(*theirs(songs, "good", "--figure", "x.doc"))
     file = tmp_path / "scores.json"
     file.write_text("{}")
     assert "a file per song" in fails(*theirs(songs, "good", "--save", file))

@@ -73,6 +73,7 @@ def test_boxes_are_read_with_flags_on_one_line_or_two():
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
 def test_every_flag_is_explained_in_words(call, capfd):
     text = help_of(call, capfd)
+    assert text.startswith(f"usage: mssedu {' '.join(call)}")
     boxes = boxes_of(text)
     flags = 0
     for title, box in boxes.items():
@@ -88,7 +89,14 @@ def test_every_flag_is_explained_in_words(call, capfd):
     assert not CODE.search(text.partition("╭")[0])
 
 
-def test_the_flags_of_separate_come_in_groups(capfd):
-    boxes = boxes_of(help_of(("separate",), capfd))
-    groups = ["input options", "output options", "quality options", "speed options"]
-    assert [title for title in boxes if title in groups] == groups
+GROUPS = {
+    "separate": ("model", "input", "output", "quality", "speed"),
+    "evaluate": ("song", "model", "score", "result", "quality", "speed"),
+}
+
+
+@pytest.mark.parametrize(("command", "groups"), GROUPS.items())
+def test_flags_come_in_groups(command, groups, capfd):
+    titles = [f"{group} options" for group in groups]
+    boxes = boxes_of(help_of((command,), capfd))
+    assert [title for title in boxes if title in titles] == titles

@@ -10,22 +10,13 @@ from torch import nn
 
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.cli import commands as cli
-from mssedu.cli.separate import Batch, clock, measure, workload
+from mssedu.cli.separate import clock, measure, show_plan
 from mssedu.models.registry import create_model
 from mssedu.separation.config import FileConfig, SeparateConfig
 from mssedu.separation.files import separate_file
+from mssedu.separation.song import Song
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A checkpoint of an untrained tiny model: it separates, if badly."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run")
-    network = create_model("open_unmix", "tiny", n_layers=1, wiener_iterations=0)
-    save_checkpoint(folder / "best.safetensors", network)
-    return folder
 
 
 @pytest.fixture
@@ -185,7 +176,7 @@ def test_interrupted(model, song, tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mssedu.separation.files.run_job", stop)
+    monkeypatch.setattr("mssedu.separation.files.separate_song", stop)
     assert run("separate", song, "-m", model, "-o", tmp_path) == 130
     assert "--exists skip" in capsys.readouterr().err
 
@@ -233,33 +224,32 @@ class Counting(nn.Module):
 
 
 def test_chunks_are_counted_as_they_will_be(tmp_path):
-    song = tmp_path / "song.wav"
-    save_audio(song, torch.rand(2, 50000) - 0.5, 16000)
+    file = tmp_path / "song.wav"
+    save_audio(file, torch.rand(2, 50000) - 0.5, 16000)
     for options in ({}, {"overlap": 0.6, "shifts": 3, "segment": 0.7}):
         model, out = Counting(), tmp_path / str(len(options))
-        job = Batch(model, out, FileConfig(), SeparateConfig(**options)).job(song, "x")
-        seconds, n_chunks = workload(model, job)
-        assert seconds == 50000 / 16000
-        done = separate_file(model, song, out, track="x", **options)
+        song = Song(model, file, out, FileConfig(), SeparateConfig(**options), "x")
+        n_chunks = show_plan(song)
+        done = separate_file(model, file, out, track="x", **options)
         assert n_chunks == model.calls
-        assert job.outputs == {"a": out / done.stems["a"]}
-        assert job.report == out / "x" / "separation.json"
+        assert song.outputs == {"a": out / done.stems["a"]}
+        assert song.record == out / "x" / "separation.json"
 
 
 def test_memory_is_that_of_a_batch_and_of_the_weights():
-    small = measure(Counting(), SeparateConfig())
-    large = measure(Counting(), SeparateConfig(batch_size=4))
+    seconds, small = measure(Counting(), SeparateConfig())
+    _, large = measure(Counting(), SeparateConfig(batch_size=4))
     chunk = 30 * 2 * 8000 * 4
-    assert chunk < small.memory_bytes - 4000 < 1.4 * chunk
-    assert 4 * chunk < large.memory_bytes - 4000 < 4 * 1.4 * chunk
-    assert small.chunk_seconds > 0
-    assert small.device == "cpu"
+    assert chunk < small - 4000 < 1.4 * chunk
+    assert 4 * chunk < large - 4000 < 4 * 1.4 * chunk
+    assert seconds > 0
 
 
-def test_a_finished_song_is_not_read_again(tmp_path):
-    song, model = tmp_path / "song.wav", Counting()
-    save_audio(song, torch.rand(2, 5000) - 0.5, 8000)
-    separate_file(model, song, tmp_path)
-    song.write_bytes(b"no audio any more")
-    batch = Batch(model, tmp_path, FileConfig(exists="skip"), SeparateConfig())
-    assert workload(model, batch.job(song, "song")) == (0.0, 0)
+def test_a_finished_song_is_not_read_again(tmp_path, capsys):
+    file, model = tmp_path / "song.wav", Counting()
+    save_audio(file, torch.rand(2, 5000) - 0.5, 8000)
+    separate_file(model, file, tmp_path)
+    file.write_bytes(b"no audio any more")
+    files = FileConfig(exists="skip")
+    assert show_plan(Song(model, file, tmp_path, files, SeparateConfig())) == 0
+    assert "song: finished before, skipped" in capsys.readouterr().out

@@ -18,7 +18,8 @@ from mssedu.cli.train import settled, train
 from mssedu.data.layouts import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
-from mssedu.training.loop import TrainConfig, fit
+from mssedu.training.config import TrainConfig
+from mssedu.training.loop import fit
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
