@@ -6,7 +6,7 @@ import random
 import pytest
 
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.offline import page_data, taken_in
+from mssedu.listening.test.offline import merge_answers, page_data
 from mssedu.listening.test.pages import perform, view
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.stimuli import Stimuli
@@ -108,7 +108,7 @@ def test_both_say_the_same_to_the_same_words(page, store, seed):
         ours["state"]["error"] = wrong
     assert ours["kind"] == "end"
     result = page.evaluate("desk.result")
-    (listener,) = taken_in(store, result)
+    (listener,) = merge_answers(store, result)
     for table in ("pages", "heard", "ratings", "answers"):
         mine, others = (
             sorted(repr(comparable(row)) for row in store.rows(table, name))

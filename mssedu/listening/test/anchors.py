@@ -58,12 +58,10 @@ def make_anchor(
     """
     check_name("anchor", name, ANCHORS)
     parts = {"reference": reference, "mixture": mixture}
-    missing = [part for part in ANCHORS[name] if parts[part] is None]
-    if missing:
-        raise InputError(
-            f"the anchor {name} needs a {' and a '.join(ANCHORS[name])}: {missing[0]} "
-            "is missing. Add it, or choose another anchor."
-        )
+    for part in ANCHORS[name]:
+        if parts[part] is None:
+            needed = " and a ".join(ANCHORS[name])
+            raise InputError(f"the anchor {name} needs a {needed}: {part} is missing.")
     if name == "mixture":
         assert mixture is not None
         return mixture
@@ -72,31 +70,20 @@ def make_anchor(
         return lowpass(reference, sample_rate, CUTOFFS_HZ[name])
     if name == "interference":
         assert mixture is not None
-        return interference(reference, mixture, sample_rate)
+        return _equal_sum(reference, reference, mixture - reference, sample_rate)
+    noise = musical_noise(reference, seed=seed)
     if name == "artifacts":
-        noise = musical_noise(reference, seed=seed)
         return _equal_sum(reference, reference, noise, sample_rate)
     thinned = lowpass(without_frames(reference, seed=seed), sample_rate)
-    noise = lowpass(musical_noise(reference, seed=seed), sample_rate)
-    return _equal_sum(reference, thinned, noise, sample_rate)
+    return _equal_sum(reference, thinned, lowpass(noise, sample_rate), sample_rate)
 
 
 def lowpass_taps(sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
-    """A symmetric low-pass filter of odd length; its delay is half its length.
+    """A symmetric low-pass filter of odd length, (taps,), float64.
 
     It is flat within ±0.01 dB up to the cutoff, and below −60 dB from 500 Hz above the
     cutoff on. For 3.5 kHz, the standard requires ±0.1 dB, then −25 dB at 4 kHz and
     −50 dB from 4.5 kHz on.
-
-    Args:
-        sample_rate: Hz.
-        cutoff_hz: end of the passband.
-
-    Returns:
-        (taps,), float64.
-
-    Raises:
-        InputError: half the sample rate is not above the start of the stopband.
     """
     stop = cutoff_hz + TRANSITION_HZ
     check_range("cutoff_hz", cutoff_hz, 0, low_open=True)
@@ -121,7 +108,7 @@ def lowpass(reference: Tensor, sample_rate: int, cutoff_hz: float = 3500.0) -> T
         cutoff_hz: end of the passband; the stopband starts 500 Hz above it.
 
     Raises:
-        InputError: as `lowpass_taps`.
+        InputError: half the sample rate is not above the start of the stopband.
     """
     taps = lowpass_taps(sample_rate, cutoff_hz).numpy()[None]
     full = oaconvolve(reference.double().numpy(), taps, axes=-1)
@@ -130,37 +117,21 @@ def lowpass(reference: Tensor, sample_rate: int, cutoff_hz: float = 3500.0) -> T
     return torch.from_numpy(aligned).to(reference.dtype)
 
 
-def interference(reference: Tensor, mixture: Tensor, sample_rate: int) -> Tensor:
-    """The true stem and all other sources, equally loud.
-
-    Args:
-        reference, mixture: (channels, samples).
-        sample_rate: Hz.
-    """
-    return _equal_sum(reference, reference, mixture - reference, sample_rate)
-
-
 def musical_noise(sound: Tensor, *, seed: int = 0) -> Tensor:
-    """1 % of the bins of a sound, which sound like short random tones.
-
-    Args:
-        sound: (channels, samples).
-        seed: of the random choice of bins.
-    """
-    spectrogram = stft(sound, N_FFT, HOP_LENGTH)
-    mask = torch.rand(spectrogram.shape, generator=_generator(seed)) >= BINS_LOST
-    return istft(spectrogram * mask, HOP_LENGTH, length=sound.shape[-1])
+    """1 % of the bins of (channels, samples), which sound like short random tones."""
+    return _with_losses(sound, BINS_LOST, 3, seed)
 
 
 def without_frames(sound: Tensor, *, seed: int = 0) -> Tensor:
-    """The sound after one in five frames of its spectrogram is set to 0.
+    """(channels, samples) after one in five frames of its spectrogram is set to 0."""
+    return _with_losses(sound, FRAMES_LOST, 1, seed)
 
-    Args:
-        sound: (channels, samples).
-        seed: of the random choice of frames.
-    """
+
+def _with_losses(sound: Tensor, share: float, n_axes: int, seed: int) -> Tensor:
+    """Set a random share of the spectrogram to 0, chosen along its last n axes."""
     spectrogram = stft(sound, N_FFT, HOP_LENGTH)
-    mask = torch.rand(spectrogram.shape[-1], generator=_generator(seed)) >= FRAMES_LOST
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(spectrogram.shape[-n_axes:], generator=generator) >= share
     return istft(spectrogram * mask, HOP_LENGTH, length=sound.shape[-1])
 
 
@@ -178,7 +149,3 @@ def _as_loud_as(reference: Tensor, sound: Tensor, sample_rate: int) -> Tensor:
     if target_lufs is None or lufs is None:
         return sound
     return sound * 10 ** ((target_lufs - lufs) / 20)
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

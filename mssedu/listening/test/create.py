@@ -13,7 +13,6 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -69,28 +68,23 @@ def create_test(
 
     Args:
         folder: of the test; it must not contain a test or sounds yet.
-        runs: name of a system -> folder of its stems; names that the test itself uses,
-            such as "reference", "mixture" or an anchor, are not allowed.
+        runs: name of a system -> folder of its stems.
         excerpts: which songs and stems to use.
         test: "mushra", "acr", "abx" or "2afc".
         title: above each page; made from the names of the stems if empty.
         reference: as in `Design`; None: True if `excerpts.data` has true stems.
-        anchors, questions, training, consent, questionnaire: as in `Design`.
-        trials_per_listener, n_replicates, n_repetitions: as in `Design`.
-        match_loudness, fade_seconds, slider_start: as in `Design`.
-        least_heard_seconds, seed: as in `Design`.
+        anchors: as in `Design`, like all arguments below.
 
     Raises:
-        InputError: the folder contains a test or sounds, there are no runs, a name of a
-            system is not allowed, or as `Design`.
+        InputError: the folder contains a test or sounds, or as `Design`.
         DatasetError, AudioFileError: songs or stems are missing.
     """
     folder, excerpts = Path(folder), excerpts or Excerpts()
-    _check_folder(folder)
+    for path in (folder / FILE, folder / SOUNDS):
+        if path.exists():
+            raise InputError(f"{path.absolute()} exists. Choose another folder.")
     if not runs:
-        raise InputError(
-            "runs is empty. Name folders that mssedu separate has written."
-        )
+        raise InputError("runs is empty. Name folders of separated stems.")
     check_systems(runs, "Give these runs other names.")
     # Listeners read the title, so it must not contain the name of a system.
     title = title or f"Listening test: {' and '.join(stem_names(excerpts.stems))}"
@@ -123,18 +117,6 @@ def create_test(
     return design
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise InputError for files that a new test would overwrite."""
-    folder = folder.absolute()
-    if (folder / FILE).exists():
-        raise InputError(f"{folder / FILE} exists. Choose another folder.")
-    if (folder / SOUNDS).exists():
-        raise InputError(
-            f"{folder / SOUNDS} exists. Choose another folder with -o, or remove it "
-            "first."
-        )
-
-
 def _trials(
     folder: Path, runs: Mapping[str, Path], excerpts: Excerpts
 ) -> Iterator[Trial]:
@@ -155,19 +137,24 @@ def _trials(
             text = f"{name}: left out, because its loudest {excerpts.seconds:g} s are "
             warnings.warn(text + reason, MssEduWarning, stacklevel=2)
             continue
-        yield _written(folder, number, name, sounds, track)
+        # The files have numbers, as names of songs and systems may not suit a file.
+        place, paths = Path(SOUNDS) / str(number), {}
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for count, (label, sound) in enumerate(sounds.items(), 1):
+            own = label if label in (REFERENCE, "mixture") else f"system{count}"
+            paths[label] = (place / f"{own}.wav").as_posix()
+            path = folder / paths[label]
+            save_audio(path, sound, track.sample_rate, subtype="float32")
+        reference, mixture = paths.pop(REFERENCE, None), paths.pop("mixture", None)
+        yield Trial(name, paths, reference, mixture)
 
 
 def _excerpt(
-    track: Track,
-    stem: str,
-    systems: Mapping[str, FileEstimates],
-    excerpts: Excerpts,
+    track: Track, stem: str, systems: Mapping[str, FileEstimates], excerpts: Excerpts
 ) -> dict[str, Tensor]:
     """Name -> (channels, samples): all versions of the loudest part of a stem."""
-    seconds = excerpts.seconds
+    seconds, sounds = excerpts.seconds, {}
     start = loudest_start(track.stem(stem), track.sample_rate, seconds)
-    sounds = {}
     for name, files in systems.items():
         path = files.path(track, stem)
         sounds[name], _ = load_audio(
@@ -197,19 +184,3 @@ def loudest_start(audio: Tensor, sample_rate: int, seconds: float) -> float:
     starts = torch.arange(0, max(audio.shape[-1] - length, 0) + 1, step)
     energy = sums[(starts + length).clamp(max=audio.shape[-1])] - sums[starts]
     return int(energy.argmax()) * step / sample_rate
-
-
-def _written(
-    folder: Path, number: int, name: str, sounds: Mapping[str, Tensor], track: Track
-) -> Trial:
-    """Write the sounds of a trial under numbers, as song names may not suit a file."""
-    place = Path(SOUNDS) / str(number)
-    (folder / place).mkdir(parents=True, exist_ok=True)
-    files = {}
-    for count, (label, sound) in enumerate(sounds.items(), 1):
-        own = label if label in (REFERENCE, "mixture") else f"system{count}"
-        files[label] = (place / f"{own}.wav").as_posix()
-        path = folder / files[label]
-        save_audio(path, sound, track.sample_rate, subtype="float32")
-    reference, mixture = files.pop(REFERENCE, None), files.pop("mixture", None)
-    return replace(Trial(name, files), reference=reference, mixture=mixture)

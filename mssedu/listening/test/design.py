@@ -24,11 +24,11 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mssedu.audio.files import as_json, write_text
+from mssedu.audio.files import as_json, tupled, write_text
 from mssedu.errors import DatasetError, InputError, check_name, check_range
 
 TESTS = ("mushra", "acr", "abx", "2afc")
@@ -65,10 +65,6 @@ class Excerpts:
 
     Raises:
         InputError: no stems, or a number out of its range.
-
-    Example:
-        >>> Excerpts(seconds=5.0).stems
-        ('vocals',)
     """
 
     data: Path | None = None  # songs with true stems; no reference if not given
@@ -141,9 +137,8 @@ class Design:
             object.__setattr__(self, "questions", QUESTIONS[self.test])
         for anchor in self.anchors or ():
             check_name("anchor", anchor, ANCHORS)
-        names = [trial.name for trial in self.trials]
         for name in self.training:
-            check_name("trial", name, names)
+            check_name("trial", name, [trial.name for trial in self.trials])
         check_range("n_replicates", self.n_replicates, 0)
         check_range("n_repetitions", self.n_repetitions, 1)
         check_range("least_heard_seconds", self.least_heard_seconds, 0)
@@ -153,7 +148,7 @@ class Design:
         if self.trials_per_listener is not None:
             most = len(self.counted)
             check_range("trials_per_listener", self.trials_per_listener, 1, most)
-        self._check_trials(names)
+        self._check_trials()
         self._check_stimuli()
 
     @property
@@ -178,11 +173,7 @@ class Design:
         return RANGES.get(self.test, (0.0, 1.0))
 
     def trial(self, name: str) -> Trial:
-        """The trial of that name.
-
-        Raises:
-            InputError: an unknown name.
-        """
+        """The trial of that name; raise InputError if there is none."""
         by_name = {trial.name: trial for trial in self.trials}
         return by_name[check_name("trial", name, by_name)]
 
@@ -197,32 +188,26 @@ class Design:
         text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _check_trials(self, names: list[str]) -> None:
+    def _check_trials(self) -> None:
+        names = [trial.name for trial in self.trials]
         if not self.counted:
             raise InputError(
-                f"the trials {names} leave nothing to rate, as training trials do not "
-                "count. Add a trial."
+                f"the trials {names} leave nothing to rate: training does not count."
             )
         if len(set(names)) < len(names):
-            raise InputError(
-                f"the names of the trials are not unique: {names}. Give each trial a "
-                "name of its own."
-            )
+            raise InputError(f"the names of the trials are not unique: {names}.")
+        needed = {part for anchor in self.anchors or () for part in ANCHORS[anchor]}
+        needed |= {REFERENCE} if self.reference else set()
         for trial in self.trials:
             systems = list(trial.conditions)
             if not systems:
-                raise InputError(
-                    f"trial {trial.name!r} has no conditions. Name a file for each "
-                    "system."
-                )
+                raise InputError(f"trial {trial.name!r} has no conditions.")
             if systems != list(self.conditions):
                 raise InputError(
                     f"trial {trial.name!r} has the conditions {systems}, and the first "
                     f"trial has {list(self.conditions)}. Give every trial the same "
                     "systems in the same order."
                 )
-            needed = {p for anchor in self.anchors or () for p in ANCHORS[anchor]}
-            needed |= {REFERENCE} if self.reference else set()
             missing = sorted(part for part in needed if not getattr(trial, part))
             if missing:
                 raise InputError(
@@ -231,14 +216,14 @@ class Design:
                 )
 
     def _check_stimuli(self) -> None:
-        check_systems(self.conditions, "Rename these systems.")
-        n = len(self.conditions)
-        n += self.reference and self.test != "2afc"  # 2afc plays it, but never asks
+        systems = list(self.conditions)
+        check_systems(systems, "Rename these systems.")
+        # 2afc plays the reference, but asks nothing about it.
+        n = len(systems) + (self.reference and self.test != "2afc")
         if n < 2 and self.test != "acr":
             raise InputError(
-                f"{self.test} compares at least two versions, got "
-                f"{list(self.conditions)}. Add another system, or in mushra and abx a "
-                "reference."
+                f"{self.test} compares at least two versions, got {systems}. Add "
+                "another system, or in mushra and abx a reference."
             )
         if self.test == "mushra" and len(self.stimuli) > MOST_SIGNALS:
             raise InputError(
@@ -246,24 +231,15 @@ class Design:
                 f"allows at most {MOST_SIGNALS}. Compare fewer systems at once."
             )
         if self.test in CHOICES and self.anchors:
-            raise InputError(
-                f"{self.test} compares pairs of systems, without anchors, got "
-                f"{list(self.anchors)}. Leave anchors out."
-            )
+            got = list(self.anchors)
+            raise InputError(f"{self.test} compares pairs without anchors, got {got}.")
 
 
 def check_systems(names: Iterable[str], remedy: str) -> None:
     """Raise InputError for names of systems that the results would mix up.
 
     A name must not be one of `TAKEN`, and must differ from the other names by more than
-    upper and lower case.
-
-    Args:
-        names: of all systems of a test.
-        remedy: the sentence that says how to rename them.
-
-    Example:
-        >>> check_systems(["ours", "theirs"], "Rename these systems.")
+    upper and lower case. `remedy` is a sentence that says how to rename them.
     """
     names = list(names)
     clash = [name for name in names if name.casefold() in TAKEN]
@@ -298,30 +274,21 @@ def load_design(path: str | Path) -> Design:
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise DatasetError(f"{where} is not TOML: {error}. Fix this line.") from error
+        raise DatasetError(f"{where} is not TOML: {error}.") from error
     return design_from(document, where, file.parent)
 
 
-def design_from(
-    document: Mapping[str, Any], where: str = "the design", folder: Path = Path()
-) -> Design:
+def design_from(document: Mapping[str, Any], where: str, folder: Path) -> Design:
     """A design of plain values, as TOML and JSON contain them.
 
-    Args:
-        document: field -> value.
-        where: the file that the values come from, for messages.
-        folder: the folder that the paths in it are relative to.
-
-    Raises:
-        InputError: unknown or missing fields, or as `Design`.
+    `where` is the file of the values, for messages; paths are relative to the folder.
     """
-    values = _fields(where, Design, document) | {"folder": folder}
+    _check_fields(where, Design, document)
+    values = tupled(dict(document)) | {"folder": folder}
     try:
-        trials = [_fields(f"{where}, trials", Trial, t) for t in values["trials"]]
-        values["trials"] = tuple(Trial(**trial) for trial in trials)
-        for name in ("anchors", "training"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
+        for trial in values["trials"]:
+            _check_fields(f"{where}, trials", Trial, trial)
+        values["trials"] = tuple(Trial(**trial) for trial in values["trials"])
         asked = values.get("questionnaire", {})
         values["questionnaire"] = {k: tuple(choices) for k, choices in asked.items()}
         return Design(**values)
@@ -334,20 +301,18 @@ def design_from(
 
 def save_design(path: str | Path, design: Design) -> Path:
     """Write a test as TOML with every setting, so that users can see and change all."""
-    path, plain = Path(path), design.as_json()
-    lines, tables = [], []
+    plain = design.as_json()
     trials = plain.pop("trials")
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            tables += ["", f"[{name}]", *_lines(value)]
-        else:
-            lines += _lines({name: value})
+    tables = {k: v for k, v in plain.items() if isinstance(v, Mapping)}
+    lines = _lines({k: v for k, v in plain.items() if k not in tables})
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *_lines(table)]
     for trial in trials:
         conditions = trial.pop("conditions")
-        tables += ["", "[[trials]]", *_lines(trial)]
-        tables += ["[trials.conditions]", *_lines(conditions)]
-    write_text(path, "\n".join([*lines, *tables, ""]))
-    return path
+        lines += ["", "[[trials]]", *_lines(trial)]
+        lines += ["[trials.conditions]", *_lines(conditions)]
+    write_text(path, "\n".join([*lines, ""]))
+    return Path(path)
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
@@ -358,17 +323,15 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
     return [f"{k} = {text(v)}" for k, v in zip(keys, plain.values(), strict=True)]
 
 
-def _fields(
+def _check_fields(
     where: str, kind: type[Design | Trial], document: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The document, after a check that its keys are the fields of a dataclass."""
+) -> None:
+    """Check that the keys of a document are the fields of a dataclass."""
     known = [f for f in fields(kind) if f.name != "folder"]
     for name in document:
         check_name("field", name, [f.name for f in known], where=where)
-    needed = [
-        f.name for f in known if f.default is MISSING and f.default_factory is MISSING
-    ]
+    # Both defaults are MISSING in a field that must be given.
+    needed = [f.name for f in known if f.default is f.default_factory]
     missing = [name for name in needed if name not in document]
     if missing:
         raise InputError(f"{where} needs the fields {missing}. Add these lines.")
-    return dict(document)

@@ -19,12 +19,15 @@ import traitlets
 from mssedu.errors import InputError
 from mssedu.listening.test.create import RESULTS
 from mssedu.listening.test.design import Design, load_design
-from mssedu.listening.test.pages import page_state, perform, rating_page
+from mssedu.listening.test.pages import page_state, perform, view
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
-from mssedu.listening.widgets.base import ListeningWidget, joined, shown_plain
-
-_STATIC, _STYLES = Path(__file__).parents[1] / "static", ("style.css", "booth.css")
+from mssedu.listening.widgets.base import (
+    ListeningWidget,
+    joined,
+    shown_plain,
+    static_text,
+)
 
 
 class ListeningTest(ipywidgets.VBox):
@@ -34,6 +37,8 @@ class ListeningTest(ipywidgets.VBox):
         session: the answers so far, and the current page.
         store: the results; see `mssedu.listening.results.ratings_frame(test.store)`.
     """
+
+    children: Any  # of the box: the page, and a line with the listener's code
 
     def __init__(
         self,
@@ -58,14 +63,10 @@ class ListeningTest(ipywidgets.VBox):
         """
         design = test if isinstance(test, Design) else load_design(test)
         if results is None and isinstance(test, Design):
-            raise InputError(
-                "results is None, and a Design has no folder for them. Name a file, "
-                "such as results.sqlite."
-            )
+            raise InputError("a Design has no folder for the results: name their file.")
         self.store = ResultStore(results or design.folder / RESULTS, design)
         self.session = Session(self.store, listener)
         super().__init__()
-        self._shown: tuple[ipywidgets.DOMWidget, ...] = ()
         self._turn()
 
     def __repr__(self) -> str:
@@ -81,8 +82,8 @@ class ListeningTest(ipywidgets.VBox):
         return {**data, "text/plain": repr(self), "text/html": line}, {}
 
     def _turn(self) -> None:
-        """Show the current page of the session."""
-        page, session = self.session.page, self.session
+        """Show the current page of the session, and close the widgets of the last."""
+        page, session, old = self.session.page, self.session, self.children
         code = ipywidgets.HTML(f"<small>Your code: <b>{session.listener}</b></small>")
         if page is None:
             thanks = "You did not take part." if session.refused else "Done. Thank you!"
@@ -94,8 +95,7 @@ class ListeningTest(ipywidgets.VBox):
         else:
             body = RatingPage(session)
             body.observe(lambda _: self._turn(), names=["finished"])
-        old, self._shown = self._shown, (body, code)
-        self.children = self._shown
+        self.children = (body, code)
         for widget in old:
             widget.close()
 
@@ -104,20 +104,17 @@ class RatingPage(ListeningWidget):
     """The sounds of one page, with sliders, scores or a choice below them."""
 
     _esm = joined("timeline.js", "booth.js")
-    _css: Any = "".join((_STATIC / name).read_text("utf-8") for name in _STYLES)
+    _css: Any = static_text("style.css", "booth.css")
     _page = traitlets.Dict().tag(sync=True)  # the parts that do not change
     _state = traitlets.Dict().tag(sync=True)  # answers, and what is missing
     finished = traitlets.Bool(False)
 
     def __init__(self, session: Session) -> None:
-        """Show the current page of a session.
-
-        Raises:
-            InputError, AudioFileError: as `Session.load_sounds`.
-        """
+        """Show the current page of a session."""
         self.session = session
         sounds, sample_rate = session.load_sounds()
-        page, state = rating_page(session), page_state(session)
+        shown = view(session)
+        page, state = shown["page"], shown["state"]
         super().__init__(sounds, sample_rate, _page=page, _state=state)
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
@@ -152,15 +149,14 @@ def _consent(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:
 
 
 def _questionnaire(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:
-    wide = {"description_width": "initial"}
-    fields: dict[str, Any] = {
-        name: ipywidgets.RadioButtons(
-            options=choices, value=None, description=name, style=wide
-        )
-        if choices
-        else ipywidgets.Text(description=name, style=wide)
-        for name, choices in session.design.questionnaire.items()
-    }
+    fields: dict[str, Any] = {}
+    for name, choices in session.design.questionnaire.items():
+        look = {"description": name, "style": {"description_width": "initial"}}
+        if choices:
+            field = ipywidgets.RadioButtons(options=choices, value=None, **look)
+        else:
+            field = ipywidgets.Text(**look)
+        fields[name] = field
     button = ipywidgets.Button(description="Next", button_style="primary")
     note = ipywidgets.HTML()
 
@@ -171,8 +167,8 @@ def _questionnaire(session: Session, turn: Callable[[], None]) -> ipywidgets.VBo
             session.finish()
         except InputError:
             note.value = html.escape(" ".join(session.missing))
-            return
-        turn()
+        else:
+            turn()
 
     button.on_click(answer)
     return ipywidgets.VBox([*fields.values(), button, note])

@@ -1,7 +1,7 @@
 """A test that runs without Python: send one HTML file, receive small result files.
 
     results.sqlite ──write_test_page──▶ test.html ──listeners──▶ results_CODE.json
-                   ◀──────────────taken_in────────────────────────┘
+                   ◀──────────────merge_answers───────────────────┘
 
 The HTML file contains numbered sounds in random order, and the pages of many listeners;
 the browser chooses one of them at random. It contains letters and no names of systems,
@@ -12,7 +12,7 @@ break its rules do not get into the results. Notebook: 13.
 import base64
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -33,15 +33,13 @@ from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
 from mssedu.listening.widgets.sounds import encode, shape_of
 
-_TIMED = ("pages", "heard", "ratings")  # tables with times and counts
-
 
 def write_test_page(
     store: ResultStore, path: str | Path, n_listeners: int = 100
 ) -> Path:
     """Write a test as one HTML file, for a browser without a network.
 
-    The changes of the levels of the sounds are logged in the store.
+    The gains of the sounds are logged in the store.
 
     Args:
         store: the results; from now on the test cannot be changed.
@@ -49,20 +47,15 @@ def write_test_page(
         n_listeners: number of page orders in the file; a listener gets a random one.
 
     Raises:
-        InputError: n_listeners is less than 1, or as `load_stimuli`.
-        AudioFileError: a sound cannot be read.
+        InputError, AudioFileError: as `load_stimuli`.
     """
     check_range("n_listeners", n_listeners, 1)
     write_text(path, local_page(page_data(store, n_listeners)))
     return Path(path)
 
 
-def taken_in(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
-    """Add the saved answers of a listener to a store; returns the id if it is new.
-
-    Args:
-        store: of the same test.
-        document: the saved file.
+def merge_answers(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
+    """Add the saved file of a listener to a store; returns the id if it is new.
 
     Raises:
         InputError: answers to another test, or answers that the page does not allow.
@@ -70,34 +63,29 @@ def taken_in(store: ResultStore, document: Mapping[str, Any]) -> list[str]:
     """
     design = store.design
     if document["sha256"] != design.sha256():
-        raise InputError(
-            f"the answers belong to another test than {store.path}. Merge them into "
-            "the results of the test that wrote their page."
-        )
+        raise InputError(f"the answers belong to another test than {store.path}.")
     listener, pages = str(document["listener"]), plan(design, int(document["number"]))
-    empty: dict[str, Any] = {name: [] for name in (*_TIMED, "answers")}
     row = {
         "id": listener,
         "plan": json.dumps([asdict(page) for page in pages]),
         "started": str(document["started"]),
     }
-    start = {"design": design.as_json(), "listeners": [row], **empty}
+    start = {"design": design.as_json(), "listeners": [row]}
+    tables: dict[str, list[dict[str, Any]]]
+    tables = {name: [] for name in ("pages", "heard", "ratings", "answers")}
     with ResultStore(":memory:", design) as scratch:
-        scratch.merge(start)
+        scratch.merge({**start, **tables})
         _replay(Session(scratch, listener), document)
-        tables = {name: scratch.rows(name) for name in empty}
-    for table in _TIMED:
-        for row in tables[table]:
-            row.update(_original(table, row, document["pages"][row["page"]]))
+        tables = {name: scratch.rows(name) for name in tables}
+    _restore_times(tables, document["pages"])
     return store.merge({**start, **tables})
 
 
 def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
     """All that the page needs: letters and numbers, no names of systems."""
     design = store.design
-    order = random.Random(design.sha256())
     names = [(t.name, stimulus) for t in design.trials for stimulus in design.stimuli]
-    order.shuffle(names)
+    random.Random(design.sha256()).shuffle(names)
     numbers = {name: number for number, name in enumerate(names)}
     files, shapes = [""] * len(names), [dict[str, int]()] * len(names)
     for trial in design.trials:
@@ -107,7 +95,6 @@ def page_data(store: ResultStore, n_listeners: int) -> dict[str, Any]:
             place = numbers[trial.name, stimulus]
             files[place] = base64.b64encode(_flac(sound, stimuli.sample_rate)).decode()
             shapes[place] = shape_of(sound, stimuli.sample_rate)
-
     return {
         "title": design.title,
         "sha256": design.sha256(),
@@ -130,12 +117,9 @@ def _shown(
     """A page of a listener, with numbers for its sounds."""
     if page.kind not in SCORED:
         return {"kind": page.kind}
-    sounds = {
-        label: numbers[page.trial, stimulus]
-        for label, stimulus in page.sounds(design).items()
-    }
-    parts = {"questions": page.questions, "labels": page.labels}
-    return {"kind": page.kind, **parts, "sounds": sounds}
+    sounds = {k: numbers[page.trial, name] for k, name in page.sounds(design).items()}
+    parts = {"questions": page.questions, "labels": page.labels, "sounds": sounds}
+    return {"kind": page.kind, **parts}
 
 
 def _flac(sound: Tensor, sample_rate: int) -> bytes:
@@ -153,9 +137,8 @@ def _replay(session: Session, document: Mapping[str, Any]) -> None:
         if page is None:
             break
         if page.kind not in SCORED:
-            names = (
-                ["consent"] if page.kind == "consent" else session.design.questionnaire
-            )
+            asked = session.design.questionnaire
+            names = ["consent"] if page.kind == "consent" else [*asked]
             session.answer({name: answers[name] for name in names if name in answers})
         for label, played in saved["heard"].items():
             session.heard(label, played["seconds"])
@@ -170,22 +153,22 @@ def _replay(session: Session, document: Mapping[str, Any]) -> None:
             session.finish()
 
 
-def _original(
-    table: str, row: Mapping[str, Any], saved: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The times and counts of a row, which a replay does not reproduce."""
-    if table == "pages":
-        seconds, end = float(saved["seconds"]), saved["finished"]
-        return {"seconds": seconds, "finished": end and _utc(end)}
-    if table == "heard":
-        return {"plays": int(saved["heard"][row["label"]]["plays"])}
-    (rating,) = (
-        r
-        for r in saved["ratings"]
-        if not row["label"]
-        or (r["question"], r["label"]) == (row["question"], row["label"])
-    )
-    return {"rated": _utc(rating["rated"]), "changes": int(rating["changes"])}
+def _restore_times(
+    tables: Mapping[str, list[dict[str, Any]]], pages: Sequence[Mapping[str, Any]]
+) -> None:
+    """Put the times and counts of the listener in place of those of the replay."""
+    for row in tables["pages"]:
+        saved = pages[row["page"]]
+        row["seconds"], end = float(saved["seconds"]), saved["finished"]
+        row["finished"] = end and _utc(end)
+    for row in tables["heard"]:
+        row["plays"] = int(pages[row["page"]]["heard"][row["label"]]["plays"])
+    for row in tables["ratings"]:
+        ratings, key = pages[row["page"]]["ratings"], (row["question"], row["label"])
+        if row["label"]:  # otherwise it is the only one of a choice
+            ratings = [r for r in ratings if (r["question"], r["label"]) == key]
+        (rating,) = ratings
+        row["rated"], row["changes"] = _utc(rating["rated"]), int(rating["changes"])
 
 
 def _utc(text: str) -> str:

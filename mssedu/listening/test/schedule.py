@@ -11,9 +11,8 @@ used equally often. Notebook: 13.
 import itertools
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from string import ascii_uppercase
 
 from mssedu.listening.test.design import CHOICES, REFERENCE, Design, Trial
 
@@ -32,18 +31,10 @@ class Page:
     x: str = ""  # abx: the stimulus that X is
     replicate: bool = False  # a second rating of an earlier page, for consistency
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Page":
-        """A page from plain values, as JSON contains them."""
-        values = dict(document)
-        for key in ("questions", "stimuli"):
-            values[key] = tuple(values[key])
-        return cls(**values)
-
     @property
     def labels(self) -> tuple[str, ...]:
         """The letters that stand for the stimuli, in their order."""
-        return tuple(chr(ord("A") + place) for place in range(len(self.stimuli)))
+        return tuple(ascii_uppercase[: len(self.stimuli)])
 
     def sounds(self, design: Design) -> dict[str, str]:
         """All that can be played: label -> stimulus. Never show it to a listener."""
@@ -56,11 +47,7 @@ class Page:
 
 
 def plan(design: Design, number: int) -> tuple[Page, ...]:
-    """The pages of a listener.
-
-    Args:
-        design: the test.
-        number: of the listener, counted from 0.
+    """The pages of a listener, whose number is counted from 0.
 
     Example:
         >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
@@ -76,11 +63,11 @@ def plan(design: Design, number: int) -> tuple[Page, ...]:
     for name in design.training:
         pages += _pages(design, design.trial(name), "training", rng)
     chosen = [design.trial(name) for name in chosen_trials(design, number)]
-    every = [p for trial in chosen for p in _pages(design, trial, "trial", rng)]
     # All pages of one question come together, so that a listener attends to one thing.
     blocks: dict[tuple[str, ...], list[Page]] = {}
-    for page in every:
-        blocks.setdefault(page.questions, []).append(page)
+    for trial in chosen:
+        for page in _pages(design, trial, "trial", rng):
+            blocks.setdefault(page.questions, []).append(page)
     order = list(blocks.values())
     rng.shuffle(order)
     for block in order:
@@ -94,9 +81,7 @@ def plan(design: Design, number: int) -> tuple[Page, ...]:
 def chosen_trials(design: Design, number: int) -> list[str]:
     """Names of the trials of a listener: all, or those that were used least so far.
 
-    Args:
-        design: the test.
-        number: of the listener, counted from 0.
+    The number of the listener is counted from 0.
     """
     names = [trial.name for trial in design.counted]
     if design.trials_per_listener is None:
@@ -154,14 +139,11 @@ def _shuffled(page: Page, rng: random.Random) -> Page:
     return replace(page, stimuli=tuple(stimuli))
 
 
-def _with_replicates(
-    block: Sequence[Page], n_replicates: int, rng: random.Random
-) -> list[Page]:
-    """The block, with some pages of its first half repeated in its second half."""
+def _with_replicates(block: list[Page], n: int, rng: random.Random) -> list[Page]:
+    """The block, with n pages of its first half repeated in its second half."""
     half = (len(block) + 1) // 2
-    again = rng.sample(block[:half], min(n_replicates, half))
-    second = list(block[half:])
-    for page in again:
+    first, second = block[:half], block[half:]
+    for page in rng.sample(first, min(n, half)):
         place = rng.randint(min(1, len(second)), len(second))
         second.insert(place, replace(_shuffled(page, rng), replicate=True))
-    return [*block[:half], *second]
+    return first + second

@@ -23,12 +23,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
 from mssedu.errors import InputError, MssEduError
-from mssedu.listening.test.pages import (
-    page_state,
-    perform,
-    remote_page,
-    view,
-)
+from mssedu.listening.test.pages import page_state, perform, remote_page, view
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
 from mssedu.listening.widgets.sounds import encode, shape_of
@@ -41,6 +36,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_SOUNDS = r"/sounds/([0-9a-f]+)/(\d+)"  # code of the listener, number of the page
 
 
 @dataclass
@@ -51,10 +47,6 @@ class Seat:
     place: int = -1  # number of the page that the sounds belong to
     sounds: bytes = b""
     shape: dict[str, int] = field(default_factory=dict)
-
-    def at(self, place: int) -> bool:
-        """Whether this is the current page of the listener."""
-        return place == self.session.progress[0] and not self.session.refused
 
     def load(self) -> None:
         """Read the sounds of the current page, if they are not loaded yet."""
@@ -91,24 +83,22 @@ class Server:
         try:
             listener = socket.create_server((host, port), family=family)
         except OSError as error:
-            raise InputError(
-                f"port {port} at {host} cannot be opened: {error}. Choose a free port "
-                "with --port 0."
-            ) from error
+            text = f"port {port} at {host} cannot be opened: {error}. Try --port 0."
+            raise InputError(text) from error
         listener.setblocking(False)
         port = listener.getsockname()[1]
-        token = token or secrets.token_urlsafe(16)
+        self.store, self.token = store, token or secrets.token_urlsafe(16)
+        self.seats: dict[str, Seat] = {}  # id of a listener -> the seat
         # All ports of a host share their cookies, and each may serve another test.
-        cookie = f"mssedu-listen-{port}"
-        shared = {"store": store, "seats": {}, "token": token, "cookie": cookie}
-        paths = {"/": _Home, "/begin": _Begin, "/tell": _Tell}
-        routes: list[Any] = [(path, handler, shared) for path, handler in paths.items()]
-        routes.append((r"/sounds/([0-9a-f]+)/(\d+)", _Sounds, shared))
+        self.cookie = f"mssedu-listen-{port}"
+        paths = {"/": _Home, "/begin": _Begin, "/tell": _Tell, _SOUNDS: _Sounds}
+        shared = {"test": self}
+        routes: list[Any] = [(path, kind, shared) for path, kind in paths.items()]
         self._http = HTTPServer(Application(routes))
         self._http.add_socket(listener)
         name = socket.gethostname() if host in ("0.0.0.0", "::") else host
         name = f"[{name}]" if ":" in name else name
-        self.address = f"http://{name}:{port}/?token={token}"
+        self.address = f"http://{name}:{port}/?token={self.token}"
 
     def __enter__(self) -> "Server":
         return self
@@ -120,18 +110,17 @@ class Server:
 class _Handler(RequestHandler):
     """What all requests share: the check of the token, and the form of an error."""
 
-    def initialize(
-        self, store: ResultStore, seats: dict[str, Seat], token: str, cookie: str
-    ) -> None:
-        self.store, self.seats, self.token, self.cookie = store, seats, token, cookie
+    def initialize(self, test: Server) -> None:
+        self.test = test
 
     def set_default_headers(self) -> None:
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        token = self.get_query_argument("token", None) or self.get_cookie(self.cookie)
-        if not hmac.compare_digest((token or "").encode(), self.token.encode()):
+        cookie = self.get_cookie(self.test.cookie)
+        token = self.get_query_argument("token", None) or cookie or ""
+        if not hmac.compare_digest(token.encode(), self.test.token.encode()):
             raise HTTPError(403, reason="Open the link that you were given")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -147,14 +136,15 @@ class _Handler(RequestHandler):
 
     def seat(self, listener: str | None) -> Seat:
         """The seat of a listener; None adds a new listener."""
+        seats = self.test.seats
         try:
-            if listener not in self.seats:
-                session = Session(self.store, listener)
+            if listener is None or listener not in seats:
+                session = Session(self.test.store, listener)
                 listener = session.listener
-                self.seats[listener] = Seat(session)
+                seats[listener] = Seat(session)
         except MssEduError as error:
             raise HTTPError(404, reason="Nobody has this code") from error
-        return self.seats[listener]
+        return seats[listener]
 
     async def show(self, seat: Seat) -> dict[str, Any]:
         """The page of a listener, after its sounds are loaded."""
@@ -166,10 +156,11 @@ class _Home(_Handler):
     def get(self) -> None:
         if self.get_query_argument("token", None):
             # After this the address, and the browser's history, contain no token.
-            self.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
+            name, token = self.test.cookie, self.test.token
+            self.set_cookie(name, token, httponly=True, samesite="Strict")
             self.redirect("/")
             return
-        self.finish(remote_page(self.store.design.title))
+        self.finish(remote_page(self.test.store.design.title))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.finish(f"{self._reason}.")
@@ -185,9 +176,12 @@ class _Tell(_Handler):
     async def post(self) -> None:
         listener, place, words = self.body("listener", "place", "words")
         seat = self.seat(listener)
-        wrong = perform(seat.session, words) if seat.at(place) else ""
-        if seat.at(place):
-            self.finish({"state": page_state(seat.session, wrong)})
+        session, wrong = seat.session, ""
+        # A message that comes late or twice belongs to a page that is over.
+        if place == session.progress[0] and not session.refused:
+            wrong = perform(session, words)
+        if place == session.progress[0] and not session.refused:
+            self.finish({"state": page_state(session, wrong)})
         else:
             self.finish({"view": await self.show(seat)})
 

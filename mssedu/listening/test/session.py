@@ -38,8 +38,6 @@ class Session:
         >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
         >>> test = Design("?", "2afc", (trial,), reference=False)
         >>> session = Session(ResultStore(":memory:", test))
-        >>> session.labels
-        ('A', 'B')
         >>> for label in session.labels:
         ...     session.heard(label, seconds=2)
         >>> session.choose("A")
@@ -59,11 +57,8 @@ class Session:
 
         Args:
             store: saves the answers.
-            listener: id of an earlier session; None: a new listener.
+            listener: id of an earlier session, else InputError; None: a new listener.
             clock: returns the time in seconds.
-
-        Raises:
-            InputError: an unknown listener.
         """
         self._store, self._clock = store, clock
         self.design = store.design
@@ -104,13 +99,10 @@ class Session:
     def load_sounds(self) -> tuple[dict[str, Tensor], int]:
         """The sounds of this page: label -> (channels, samples), and the rate in Hz.
 
-        The changes of their levels are logged in the store.
-
-        Raises:
-            InputError: a page without sounds, or as `load_stimuli`.
-            AudioFileError: a file cannot be read.
+        Their gains are logged in the store. Raises as `load_stimuli`, and InputError on
+        a page without sounds.
         """
-        page = self._scored_page("listen", True)
+        page = self._scored_page("listen")
         stimuli = load_stimuli(self.design, page.trial)
         self._store.log_gains(page.trial, stimuli.log())
         sounds = {label: stimuli.sounds[name] for label, name in self.sounds.items()}
@@ -139,21 +131,21 @@ class Session:
     @property
     def missing(self) -> list[str]:
         """What is still to be done on this page, one sentence each."""
-        page = self.page
+        page, design = self.page, self.design
         if page is None:
             return []
         if page.kind == "consent":
             return [] if "consent" in self.answers else ["Agree or decline."]
         if page.kind == "questionnaire":
-            asked = self.design.questionnaire
-            return [f"Answer {name!r}." for name in asked if name not in self.answers]
+            answers = self.answers
+            return [f"Answer {n!r}." for n in design.questionnaire if n not in answers]
         listen = [f"Listen to {label}." for label in self.unheard]
-        if self.design.test in CHOICES:
+        if design.test in CHOICES:
             return listen or ([] if self.choice else ["Choose one."])
         scores = self.scores
         unrated = [
             f"Rate {label}" + (f" ({question})." if len(page.questions) > 1 else ".")
-            for label in self.labels
+            for label in page.labels
             for question in page.questions
             if (question, label) not in scores
         ]
@@ -169,15 +161,9 @@ class Session:
     # ---- what the listener does -----------------------------------------------------
 
     def heard(self, label: str, seconds: float, *, begun: bool = True) -> None:
-        """Save that a sound was played.
+        """Save how long a sound was played.
 
-        Args:
-            label: a key of `sounds`.
-            seconds: how long it was played.
-            begun: True for a new start, False if it continues since the last call.
-
-        Raises:
-            InputError: an unknown label, or seconds that are negative or not finite.
+        `begun` is False if it continues to play since the last call.
         """
         check_name("sound", label, self.sounds)
         if not 0 <= seconds < math.inf:
@@ -194,63 +180,47 @@ class Session:
             question: name of the question; None if the page has only one.
 
         Raises:
-            InputError: an unknown label or question, a score out of range, a page
-                without ratings, or a sound that was not played long enough.
+            InputError: a wrong argument, or a sound that was not played long enough.
         """
         page = self._scored_page("rate", self.design.test not in CHOICES)
-        check_name("label", label, self.labels)
+        check_name("label", label, page.labels)
         if question is None and len(page.questions) == 1:
             question = page.questions[0]
         check_name("question", str(question), page.questions)
-        low, high = self.design.rating_range
-        check_range("score", score, low, high)
+        check_range("score", score, *self.design.rating_range)
         if self.design.test == "acr" and score != int(score):
             raise InputError(f"score must be 1, 2, 3, 4 or 5, got {score}.")
         self._require_heard(label)
-        stimulus = page.stimuli[self.labels.index(label)]
+        stimulus = page.stimuli[page.labels.index(label)]
         self._store.rate(self._place, str(question), label, stimulus, float(score))
         self._spend()
 
     def choose(self, label: str) -> None:
-        """Choose one of two; the choice may be changed until the page is finished.
+        """Choose "A" or "B"; raise InputError if a sound was not played long enough.
 
-        Args:
-            label: "A" or "B".
-
-        Raises:
-            InputError: an unknown label, a page without a choice, or a sound that was
-                not played long enough.
+        The choice may be changed until the page is finished.
         """
         page = self._scored_page("choose", self.design.test in CHOICES)
-        check_name("label", label, self.labels)
+        check_name("label", label, page.labels)
         self._require_heard(*self.sounds)
-        chosen = page.stimuli[self.labels.index(label)]
+        chosen, (question,) = page.stimuli[page.labels.index(label)], page.questions
         correct = page.x in ("", chosen)
-        (question,) = page.questions
         self._store.rate(self._place, question, "", chosen, float(correct))
         self._spend()
 
     def answer(self, answers: Mapping[str, str]) -> None:
-        """Answer the questionnaire, or "consent" with "yes" or "no".
-
-        Raises:
-            InputError: a question that this page does not ask, an empty answer, or one
-                that is not among the allowed answers.
-        """
-        page = self.page
-        asked: Mapping[str, tuple[str, ...]] = {}
-        if page is not None and page.kind == "consent":
-            asked = {"consent": ("yes", "no")}
-        elif page is not None and page.kind == "questionnaire":
-            asked = self.design.questionnaire
+        """Answer the questionnaire, or "consent" with "yes" or "no"."""
+        forms = {
+            "consent": {"consent": ("yes", "no")},
+            "questionnaire": self.design.questionnaire,
+        }
+        asked = forms.get(self.page.kind, {}) if self.page else {}
         for name, answer in answers.items():
             check_name("question", name, asked)
             if asked[name]:
                 check_name(f"answer to {name!r}:", answer, asked[name])
             elif not answer.strip():
-                raise InputError(
-                    f"the answer to {name!r} is empty. Write a word, such as none."
-                )
+                raise InputError(f"the answer to {name!r} is empty.")
         self._store.answer(self.listener, answers)
         self._spend()
 
@@ -260,19 +230,13 @@ class Session:
             self._spend(comment=text)
 
     def finish(self) -> None:
-        """Go to the next page; there is no way back.
-
-        Raises:
-            InputError: something is missing, or the test is over.
-        """
+        """Go to the next page; raise InputError if something is missing."""
         if self.page is None:
             raise InputError("The test is over.")
-        if self.missing:
-            raise InputError(f"This page is not finished: {' '.join(self.missing)}")
+        if missing := self.missing:
+            raise InputError(f"This page is not finished: {' '.join(missing)}")
         self._spend(finished=True)
         self._arrive()
-
-    # ---- within ---------------------------------------------------------------------
 
     @property
     def _place(self) -> tuple[str, int]:
@@ -282,8 +246,7 @@ class Session:
         """Find the first page that is not finished."""
         rows = self._store.rows("pages", self.listener)
         done = {row["page"] for row in rows if row["finished"]}
-        n = len(self._pages)
-        self._number = next((i for i in range(n) if i not in done), n)
+        self._number = next(i for i in range(len(self._pages) + 1) if i not in done)
 
     def _here(self, table: str) -> list[dict[str, Any]]:
         rows = self._store.rows(table, self.listener)
@@ -292,8 +255,8 @@ class Session:
     def _spend(self, *, comment: str | None = None, finished: bool = False) -> None:
         """Save the time since the last action; a long break counts as 0."""
         now = self._clock()
-        seconds, self._since = now - self._since, now
-        seconds = seconds if seconds <= LONGEST_AWAY else 0.0
+        seconds = now - self._since if now - self._since <= LONGEST_AWAY else 0.0
+        self._since = now
         self._store.spend(self._place, seconds, comment=comment, finished=finished)
 
     def _require_heard(self, *labels: str) -> None:
@@ -303,14 +266,12 @@ class Session:
             seconds = f"{self.design.least_heard_seconds:g} s"
             raise InputError(f"Listen to {', '.join(unheard)} for at least {seconds}.")
 
-    def _scored_page(self, action: str, fits: bool) -> Page:
+    def _scored_page(self, action: str, fits: bool = True) -> Page:
         """The current page; raise InputError if the action does not fit it."""
         page = self.page
         if page is None:
             raise InputError(f"You cannot {action} now: the test is over.")
         if page.kind not in SCORED or not fits:
-            raise InputError(
-                f"You cannot {action} here: this is a {page.kind} page of a test of "
-                f"the kind {self.design.test}. See session.page.kind and design.test."
-            )
+            kind = f"a {page.kind} page of {self.design.test}"
+            raise InputError(f"You cannot {action} here: this is {kind}.")
         return page

@@ -9,7 +9,7 @@ change is logged. Notebook: 13.
 """
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,11 +35,7 @@ class Stimuli:
 
 
 def load_stimuli(design: Design, name: str) -> Stimuli:
-    """Read a trial, make its anchors and bring all sounds to one level.
-
-    Args:
-        design: the test.
-        name: of the trial.
+    """Read the trial of a name, make its anchors and bring all sounds to one level.
 
     Raises:
         InputError: an unknown trial, files that differ in sample rate, channels or
@@ -52,8 +48,8 @@ def load_stimuli(design: Design, name: str) -> Stimuli:
     sounds = dict(parts)
     if design.reference and reference is not None:
         sounds[REFERENCE] = reference
+    seed = zlib.crc32(f"{design.seed} {name}".encode())
     for anchor in design.anchors or ():
-        seed = zlib.crc32(f"{design.seed} {name}".encode())
         sounds[anchor] = make_anchor(
             anchor, sample_rate, reference=reference, mixture=mixture, seed=seed
         )
@@ -62,22 +58,15 @@ def load_stimuli(design: Design, name: str) -> Stimuli:
         to = REFERENCE if design.reference else None
         sounds, gains = match_loudness(sounds, sample_rate, to)
     faded = {k: _faded(s, design.fade_seconds, sample_rate) for k, s in sounds.items()}
-    ready, headroom_db = with_headroom(faded)
-    if headroom_db:
-        why = f"; all {headroom_db:.1f} dB, not to clip"
-        gains = {
-            k: replace(g, gain_db=g.gain_db + headroom_db, note=g.note + why)
-            for k, g in gains.items()
-        }
+    ready, all_db = with_headroom(faded)
+    if all_db:
+        why = f"; all {all_db:.1f} dB, not to clip"
+        gains = {k: Gain(g.gain_db + all_db, g.note + why) for k, g in gains.items()}
     return Stimuli(ready, sample_rate, gains)
 
 
 def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]:
     """Every file of a trial without any change: systems, "reference" and "mixture".
-
-    Args:
-        design: gives the folder and the kind of test.
-        trial: gives the files, and which part of them.
 
     Returns:
         Name -> (channels, samples), and the sample rate in Hz.
@@ -87,38 +76,33 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
     """
     files = {**trial.conditions, REFERENCE: trial.reference, "mixture": trial.mixture}
     sounds: dict[str, Tensor] = {}
-    first: tuple[int, int, int] | None = None  # Hz, channels, samples of the first file
-    for part, file in files.items():
+    first = ""  # what all files must have
+    for name, file in files.items():
         if file is None:
             continue
         path = design.folder / file
-        audio, rate = load_audio(
+        audio, sample_rate = load_audio(
             path,
             start_seconds=trial.start_seconds,
             duration_seconds=trial.duration_seconds,
         )
-        check_finite(str(path), audio, rate)
-        shape = (rate, *audio.shape)
+        check_finite(str(path), audio, sample_rate)
+        channels, samples = audio.shape
+        shape = f"{sample_rate} Hz, {channels} channels, {samples} samples"
         first = first or shape
         if shape != first:
             raise InputError(
-                f"{path} has {_described(shape)}, and the files before it have "
-                f"{_described(first)}. Make all versions of an excerpt alike before "
-                "the test."
+                f"{path} has {shape}, and the files before it have {first}. Make all "
+                "versions of an excerpt alike before the test."
             )
-        sounds[part] = audio
-    assert first is not None  # a design has at least one condition
-    seconds = first[2] / first[0]
+        sounds[name] = audio
+    seconds = samples / sample_rate
     if design.test == "mushra" and seconds > LONGEST_SECONDS:
         raise InputError(
             f"trial {trial.name!r} is {seconds:.1f} s long, and ITU-R BS.1534 allows "
             f"at most {LONGEST_SECONDS:g} s. Set duration_seconds."
         )
-    return sounds, first[0]
-
-
-def _described(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} Hz, {shape[1]} channels, {shape[2]} samples"
+    return sounds, sample_rate
 
 
 def _faded(sound: Tensor, seconds: float, sample_rate: int) -> Tensor:

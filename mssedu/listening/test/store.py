@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mssedu.audio.files import tupled
 from mssedu.errors import DatasetError, InputError, check_name
 from mssedu.evaluation.result import first_difference
 from mssedu.listening.test.design import Design, design_from
@@ -55,8 +56,9 @@ CREATE TABLE IF NOT EXISTS gains (
     trial TEXT, stimulus TEXT, gain_db REAL NOT NULL, note TEXT NOT NULL,
     PRIMARY KEY (trial, stimulus));
 """
-_COLUMNS = "SELECT name FROM pragma_table_info(?)"
 _OF_LISTENERS = ("pages", "heard", "ratings", "answers")  # tables of their answers
+
+Place = tuple[str, int]  # listener, number of the page
 
 
 class ResultStore:
@@ -76,17 +78,11 @@ class ResultStore:
         self.path = Path(path)
         where = str(self.path.absolute())
         if design is None and not self.path.exists():
-            raise DatasetError(
-                f"{where} does not exist. Name the results.sqlite of a test that has "
-                "begun."
-            )
+            raise DatasetError(f"{where} does not exist. Name the results of a test.")
         # A kernel receives widget messages in one thread and runs cells in another.
         self._lock = threading.RLock()
         self._db = sqlite3.connect(
-            self.path,
-            timeout=WAIT_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
+            path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
         self._db.row_factory = sqlite3.Row
         try:
@@ -95,15 +91,11 @@ class ResultStore:
             self._db.execute("PRAGMA secure_delete = ON")  # deletes leave no traces
             self._db.executescript(_TABLES)
             self.design = self._settle_design(where, design)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, InputError) as error:
             self.close()
-            raise DatasetError(
-                f"{where} is not a results file: {error}. Name a results.sqlite, or "
-                "another path for a new one."
-            ) from error
-        except InputError:
-            self.close()
-            raise
+            if isinstance(error, InputError):
+                raise
+            raise DatasetError(f"{where} is not a results file: {error}.") from error
 
     def __enter__(self) -> "ResultStore":
         return self
@@ -133,31 +125,23 @@ class ResultStore:
         return [row["id"] for row in rows]
 
     def number(self, listener: str) -> int:
-        """The number of a listener, counted from 0 in the order of arrival.
-
-        Raises:
-            InputError: an unknown listener.
-        """
+        """The number of a listener, counted from 0 in the order of arrival."""
         check_name("listener", listener, self.listeners(), where=str(self.path))
         (row,) = self._read("SELECT number FROM listeners WHERE id = ?", listener)
         return int(row["number"])
 
     def pages(self, listener: str) -> tuple[Page, ...]:
-        """The pages of a listener, in order.
-
-        Raises:
-            InputError: an unknown listener.
-        """
+        """The pages of a listener, in order; raise InputError for an unknown id."""
         number = self.number(listener)
         (row,) = self._read("SELECT plan FROM listeners WHERE number = ?", number)
-        return tuple(Page.of(page) for page in json.loads(row["plan"]))
+        return tuple(Page(**page) for page in tupled(json.loads(row["plan"])))
 
     def withdraw(self, listener: str) -> None:
         """Delete all answers of a listener, which everyone may ask for at any time.
 
         The number is not used again, so that the pages of the others do not change.
         """
-        self.pages(listener)
+        self.number(listener)
         with self._transaction():
             for table in _OF_LISTENERS:
                 self._db.execute(f"DELETE FROM {table} WHERE listener = ?", (listener,))
@@ -165,17 +149,10 @@ class ResultStore:
     def merge(self, document: Mapping[str, Any]) -> list[str]:
         """Add listeners of the same test from another file; returns the new ids.
 
-        Listeners that are here already do not change. An error changes nothing.
-
-        Args:
-            document: "design", the rows of "listeners", and the rows of their answers,
-                as `rows` returns them.
-
-        Raises:
-            InputError: they answered another test.
+        Listeners that are here already do not change. An error changes nothing. The
+        document has the "design" and, as `rows` returns them, the rows of each table.
         """
-        mine = self.design.as_json()
-        difference = first_difference(mine, dict(document["design"]))
+        difference = first_difference(self.design.as_json(), dict(document["design"]))
         if difference:
             raise InputError(
                 f"the answers belong to another test than {self.path} ({difference}). "
@@ -189,60 +166,43 @@ class ResultStore:
                 member = (self._next_number(), row["id"], row["plan"], row["started"])
                 self._db.execute("INSERT INTO listeners VALUES (?, ?, ?, ?)", member)
             for table in _OF_LISTENERS:
-                names = [column["name"] for column in self._read(_COLUMNS, table)]
-                marks = ", ".join("?" * len(names))
+                columns = self._read("SELECT name FROM pragma_table_info(?)", table)
+                marks = ", ".join("?" * len(columns))
                 for row in (r for r in document[table] if r["listener"] in ids):
-                    values = tuple(row[name] for name in names)
+                    values = tuple(row[column["name"]] for column in columns)
                     self._db.execute(f"INSERT INTO {table} VALUES ({marks})", values)
         return sorted(ids)
 
     # ---- what a listener does -------------------------------------------------------
 
     def rate(
-        self,
-        place: tuple[str, int],
-        question: str,
-        label: str,
-        stimulus: str,
-        score: float,
+        self, place: Place, question: str, label: str, stimulus: str, score: float
     ) -> None:
         """Save a rating; it replaces an earlier one.
 
-        Args:
-            place: listener, and number of the page.
-            question: its name.
-            label: the letter on the page, such as "A"; "" for a choice between two.
-            stimulus: the rated or chosen stimulus.
-            score: the rating; for a choice 1, or 0 if it was wrong.
+        For a choice the label is "", and the score is 1, or 0 if it was wrong.
         """
+        row = (*place, question, label, stimulus, score, _now())
         self._write(
             "INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
             "SET stimulus = excluded.stimulus, score = excluded.score, "
             "rated = excluded.rated, changes = changes + 1",
-            *place,
-            question,
-            label,
-            stimulus,
-            score,
-            _now(),
+            row,
         )
 
     def heard(
-        self, place: tuple[str, int], label: str, seconds: float, *, begun: bool = True
+        self, place: Place, label: str, seconds: float, *, begun: bool = True
     ) -> None:
         """Add to the seconds a sound was played, and with `begun` to its plays."""
         self._write(
             "INSERT INTO heard VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET seconds = seconds + excluded.seconds, plays = plays + excluded.plays",
-            *place,
-            label,
-            seconds,
-            int(begun),
+            (*place, label, seconds, int(begun)),
         )
 
     def spend(
         self,
-        place: tuple[str, int],
+        place: Place,
         seconds: float,
         *,
         comment: str | None = None,
@@ -254,35 +214,21 @@ class ResultStore:
             "INSERT INTO pages VALUES (?, ?, ?, coalesce(?, ''), ?) ON CONFLICT DO "
             "UPDATE SET seconds = seconds + excluded.seconds, "
             "comment = coalesce(?, comment), finished = coalesce(?, finished)",
-            *place,
-            seconds,
-            comment,
-            end,
-            comment,
-            end,
+            (*place, seconds, comment, end, comment, end),
         )
 
     def answer(self, listener: str, answers: Mapping[str, str]) -> None:
         """Save answers to the questionnaire, all or none."""
         rows = [(listener, name, answer) for name, answer in answers.items()]
-        with self._transaction():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows
-            )
+        self._write("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", *rows)
 
     def log_gains(self, trial: str, gains: Iterable[tuple[str, float, str]]) -> None:
         """Save the gain of each stimulus: name, dB, reason."""
         rows = [(trial, *gain) for gain in gains]
-        with self._transaction():
-            query = "INSERT OR REPLACE INTO gains VALUES (?, ?, ?, ?)"
-            self._db.executemany(query, rows)
+        self._write("INSERT OR REPLACE INTO gains VALUES (?, ?, ?, ?)", *rows)
 
     def rows(self, table: str, listener: str | None = None) -> list[dict[str, Any]]:
-        """All rows of a table, or those of one listener.
-
-        Raises:
-            InputError: an unknown table, or one without a column for listeners.
-        """
+        """All rows of a table, or those of one listener."""
         known = _OF_LISTENERS if listener else (*_OF_LISTENERS, "listeners", "gains")
         check_name("table", table, known, where=str(self.path))
         where, values = ("WHERE listener = ?", [listener]) if listener else ("", [])
@@ -304,7 +250,7 @@ class ResultStore:
         if difference:
             raise InputError(
                 f"{where} has answers to another version of this test ({difference}). "
-                "Undo the change, or give the changed test another results file."
+                "Undo the change, or choose another results file."
             )
         return design
 
@@ -316,9 +262,9 @@ class ResultStore:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
-    def _write(self, query: str, *values: object) -> None:
+    def _write(self, query: str, *rows: tuple[object, ...]) -> None:
         with self._transaction():
-            self._db.execute(query, values)
+            self._db.executemany(query, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,8 +1,6 @@
 """Widgets for listening in a notebook, with one sound engine, static/engine.js.
 
-player     one sound
-switch     several versions, switched while they play
-mixer      stems with faders
+players    one sound; versions, switched while they play; stems with faders
 masklab    a mask on a spectrogram, by rule and with a brush
 loudness   equal loudness before a comparison
 base       what all widgets share
@@ -13,9 +11,7 @@ pictures   spectrograms as images
 import lazy_loader
 
 _NAMES = {
-    "player": ["Player"],
-    "switch": ["ABSwitch"],
-    "mixer": ["StemMixer"],
+    "players": ["ABSwitch", "Player", "StemMixer"],
     "masklab": ["MaskLab", "paint"],
     "loudness": ["Gain", "match_loudness", "matching_gain", "with_headroom"],
     "base": ["ListeningWidget"],

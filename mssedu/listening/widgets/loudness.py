@@ -33,11 +33,7 @@ class Gain:
 
 
 def measured_lufs(sound: Tensor, sample_rate: int) -> tuple[float | None, str]:
-    """Loudness, or None and the reason why it cannot be measured.
-
-    Args:
-        sound: (channels, samples).
-        sample_rate: Hz.
+    """Loudness of (channels, samples), or None and why it cannot be measured.
 
     Example:
         >>> measured_lufs(torch.zeros(1, 44100), 44100)
@@ -50,13 +46,7 @@ def measured_lufs(sound: Tensor, sample_rate: int) -> tuple[float | None, str]:
 
 
 def matching_gain(sound: Tensor, target_lufs: float, sample_rate: int) -> Gain:
-    """The gain that brings a sound to a loudness, at most ±20 dB.
-
-    Args:
-        sound: (channels, samples).
-        target_lufs: loudness after the gain.
-        sample_rate: Hz.
-    """
+    """The gain that brings (channels, samples) to a loudness, at most ±20 dB."""
     lufs, reason = measured_lufs(sound, sample_rate)
     if lufs is None:
         return Gain(0.0, f"not matched: {reason}")
@@ -100,7 +90,8 @@ def match_loudness(
     own = measured.get(to or "")
     target = statistics.median(known) if own is None else own
     gains = {k: matching_gain(s, target, sample_rate) for k, s in sounds.items()}
-    return {k: s * _factor(gains[k].gain_db) for k, s in sounds.items()}, gains
+    matched = {k: s * 10 ** (gains[k].gain_db / 20) for k, s in sounds.items()}
+    return matched, gains
 
 
 def with_headroom(
@@ -119,13 +110,7 @@ def with_headroom(
         InputError: peak_db is above full scale.
     """
     if peak_db > 0:
-        raise InputError(
-            f"peak_db must be at most 0 dBFS, which is full scale, got {peak_db}."
-        )
+        raise InputError(f"peak_db must be at most 0 dBFS (full scale), got {peak_db}.")
     peak = max(float(sound.abs().max()) for sound in sounds.values())
-    gain = min(1.0, _factor(peak_db) / peak) if peak else 1.0
+    gain = min(1.0, 10 ** (peak_db / 20) / peak) if peak else 1.0
     return {k: s * gain for k, s in sounds.items()}, 20 * math.log10(gain)
-
-
-def _factor(gain_db: float) -> float:
-    return float(10 ** (gain_db / 20))

@@ -12,8 +12,7 @@ makes the mask binary. Then strokes of a brush set the bins below them to 1 or 0
     stroke = {"value": 1, "points": [(0.5, 440.0), …], "seconds": 0.1, "octaves": 0.25}
 
 Each point makes an ellipse, with its height in octaves, because the picture and the ear
-are logarithmic in frequency. Strokes are stored in seconds and Hz and not in pixels, so
-they fit every transform. Notebook: 03.
+are logarithmic in frequency. Seconds and Hz fit every transform. Notebook: 03.
 """
 
 import itertools
@@ -26,14 +25,21 @@ from torch import Tensor
 
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.listening.widgets.base import ListeningWidget, joined
-from mssedu.listening.widgets.pictures import Axis, axes, level_image, palette, to_bytes
+from mssedu.listening.widgets.pictures import (
+    axes,
+    level_image,
+    octave_rows,
+    palette,
+    to_bytes,
+)
 from mssedu.listening.widgets.sounds import check_sounds
 from mssedu.masks import apply_mask, soft_masks
 from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
 
-LOWEST_DB = -120.0  # a floor below all music, so that the rule compares sources only
-HIGHEST_EXPONENT = 20.0  # makes a nearly binary mask
+# A floor of -120 dB is below all music, so the rule compares sources only; an exponent
+# of 20 makes a nearly binary mask.
+RANGES = {"threshold_db": (-120.0, 0.0), "exponent": (0.25, 20.0)}
 
 Point = Sequence[float]  # (seconds, Hz)
 
@@ -87,20 +93,18 @@ class MaskLab(ListeningWidget):
         """
         if sources and "mixture" in sources:
             raise InputError(
-                f"a source is called 'mixture': {[*sources]}. Leave the mixture out of "
-                "the sources."
+                "a source is called 'mixture'. Leave the mixture out of the sources."
             )
         sounds = {"mixture": mixture, **(sources or {})}
         self._sources = check_sounds(sounds, sample_rate)
         self._mixture = self._sources.pop("mixture")
-        self._hop_length = hop_length
+        self._rate, self._hop_length = sample_rate, hop_length
         self._spectrogram = stft(self._mixture, n_fft, hop_length)
         each = [stft(s, n_fft, hop_length) for s in self._sources.values()]
         self._magnitude = torch.stack(each or [self._spectrogram]).abs()
-        self._axis = Axis(sample_rate, self._spectrogram.shape[-2])
         self.target = next(iter(self._sources), "") if target is None else target
         results, mask, caption = self._separate()
-        image = level_image(self._spectrogram, self._axis)
+        image = level_image(self._spectrogram, sample_rate)
         super().__init__(
             {"mixture": self._mixture, **results},
             sample_rate,
@@ -109,8 +113,7 @@ class MaskLab(ListeningWidget):
             _targets=[*self._sources],
             _caption=caption,
         )
-        settings = ["threshold_db", "exponent", "target", "strokes"]
-        self.observe(self._update, names=settings)
+        self.observe(self._update, names=[*RANGES, "target", "strokes"])
 
     @property
     def result(self) -> Tensor:
@@ -133,26 +136,18 @@ class MaskLab(ListeningWidget):
         """Paint one stroke, as with the mouse.
 
         Args:
-            value: of the mask below the stroke; 1 keeps the bins, 0 removes them.
+            value: 0 … 1, of the mask; 1 keeps the bins below the stroke.
             points: (seconds, Hz) along the stroke.
             seconds, octaves: half width and half height of the brush.
-
-        Raises:
-            InputError: a value outside 0 … 1, or a brush of size 0 or less.
         """
         check_range("value", value, 0, 1)
         check_range("seconds", seconds, 0, low_open=True)
         check_range("octaves", octaves, 0, low_open=True)
-        stroke = {
-            "value": value,
-            "points": [list(point) for point in points],
-            "seconds": seconds,
-            "octaves": octaves,
-        }
+        brush = {"value": value, "seconds": seconds, "octaves": octaves}
+        stroke = {**brush, "points": [list(point) for point in points]}
         self.strokes = [*self.strokes, stroke]
 
-    def facts(self) -> str:
-        """Sample rate, length and the settings of the rule."""
+    def _facts(self) -> str:
         size = f"sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"
         rule = f"threshold_db={self.threshold_db:.1f}, exponent={self.exponent:.1f}"
         strokes = f", strokes={len(self.strokes)}" if self.strokes else ""
@@ -162,58 +157,48 @@ class MaskLab(ListeningWidget):
     @traitlets.validate("threshold_db", "exponent")
     def _in_range(self, proposal: Any) -> float:
         name, value = proposal["trait"].name, float(proposal["value"])
-        low, high = {
-            "threshold_db": (LOWEST_DB, 0.0),
-            "exponent": (0.25, HIGHEST_EXPONENT),
-        }[name]
-        check_range(name, value, low, high)
+        check_range(name, value, *RANGES[name])
         return value
 
     @traitlets.validate("target")
     def _known(self, proposal: Any) -> str:
         name = str(proposal["value"])
-        return (
-            check_name("target", name, self._sources) if name or self._sources else ""
-        )
+        if name or self._sources:
+            check_name("target", name, self._sources)
+        return name
 
     def _update(self, _: Any) -> None:
-        """Send the new results after a setting has changed."""
         sounds, mask, self._caption = self._separate()
         self._replace(sounds, mask=mask)
 
     def _separate(self) -> tuple[dict[str, Tensor], bytes, str]:
         """Make and apply the mask: the sounds, its picture, and a caption."""
-        self.mask = self._make_mask()
+        loudest = self._spectrogram.abs().max()
+        floor = loudest * 10 ** (self.threshold_db / 20)
+        floors = floor.expand(1, *self._spectrogram.shape)
+        place = [*self._sources].index(self.target) if self.target else 0
+        competitors = torch.cat([self._magnitude, floors])
+        mask = soft_masks(competitors, self.exponent)[place]
+        self.mask = paint(mask, self.strokes, self._rate, self._hop_length)
         masked = apply_mask(self.mask[None], self._spectrogram)[0]
-        samples = self._mixture.shape[-1]
-        result = istft(masked, self._hop_length, length=samples)
+        result = istft(masked, self._hop_length, length=self._mixture.shape[-1])
         sounds = {"result": result, "removed": self._mixture - result}
         if self.target:
             sounds["reference"] = self._sources[self.target]
-        rows = self._axis.rows(self.mask.mean(0).double())
+        rows = octave_rows(self.mask.mean(0).double(), self._rate)
         return sounds, to_bytes(rows), self._describe(result)
-
-    def _make_mask(self) -> Tensor:
-        """The mask of the rule with the strokes on it, (channels, bins, frames)."""
-        loudest = self._spectrogram.abs().max()
-        floor = loudest * 10 ** (self.threshold_db / 20)
-        competitors = torch.cat(
-            [self._magnitude, floor.expand(1, *self._spectrogram.shape)]
-        )
-        place = [*self._sources].index(self.target) if self.target else 0
-        mask = soft_masks(competitors, self.exponent)[place]
-        return paint(mask, self.strokes, self._axis.sample_rate, self._hop_length)
 
     def _describe(self, result: Tensor) -> str:
         energy = float(self._mixture.square().sum())
         share = float(result.square().sum()) / energy if energy else 0.0
         text = f"The result has {100 * share:.1f} % of the mixture's energy."
-        if self.target and self._sources[self.target].any():
-            score = float(usdr(reference=self._sources[self.target], estimate=result))
-            text += f" Its usdr as {self.target} is {score:.2f} dB."
-        elif self.target:
-            text += f" True {self.target} is silent, so there is no usdr."
-        return text
+        if not self.target:
+            return text
+        reference = self._sources[self.target]
+        if not reference.any():
+            return f"{text} True {self.target} is silent, so there is no usdr."
+        score = float(usdr(reference=reference, estimate=result))
+        return f"{text} Its usdr as {self.target} is {score:.2f} dB."
 
 
 def paint(
@@ -230,9 +215,6 @@ def paint(
             width (seconds) and half the height (octaves) of the brush.
         sample_rate: Hz.
         hop_length: samples between frames.
-
-    Returns:
-        A mask of the same shape.
 
     Example:
         >>> dot = {"value": 1, "points": [(0, 2000)], "seconds": 0.1, "octaves": 0.1}

@@ -6,8 +6,6 @@ The browser adds the colors and computes no transform, so the picture shows what
 `mssedu.spectral` computes. Row 0 is the lowest frequency. Notebooks: 02, 03.
 """
 
-from dataclasses import dataclass
-
 import matplotlib
 import numpy as np
 import torch
@@ -20,30 +18,23 @@ RANGE_DB = 80.0  # levels further below the loudest pixel are black
 N_ROWS = 256
 
 
-@dataclass(frozen=True)
-class Axis:
-    """A logarithmic frequency axis over the bins of a transform."""
+def row_edges_hz(sample_rate: int) -> Tensor:
+    """Limits of the rows in Hz, (N_ROWS + 1,), from 30 Hz to half the rate."""
+    top = sample_rate / 2
+    return LOWEST_HZ * (top / LOWEST_HZ) ** torch.linspace(0, 1, N_ROWS + 1)
 
-    sample_rate: int  # Hz
-    bins: int
 
-    @property
-    def edges_hz(self) -> Tensor:
-        """Limits of the rows in Hz, (N_ROWS + 1,), from 30 Hz to half the rate."""
-        top = self.sample_rate / 2
-        return LOWEST_HZ * (top / LOWEST_HZ) ** torch.linspace(0, 1, N_ROWS + 1)
+def octave_rows(values: Tensor, sample_rate: int) -> Tensor:
+    """Mean over the bins of each row: (bins, frames) to (N_ROWS, frames).
 
-    def first_bins(self) -> Tensor:
-        """The first bin of each row, (N_ROWS + 1,); several low rows share one bin."""
-        step = self.sample_rate / 2 / (self.bins - 1)
-        return (self.edges_hz / step).round().long().clamp(max=self.bins - 1)
-
-    def rows(self, values: Tensor) -> Tensor:
-        """Mean over the bins of each row: (bins, frames) to (N_ROWS, frames)."""
-        first = self.first_bins()
-        low, high = first[:-1], torch.maximum(first[1:], first[:-1] + 1)
-        total = torch.cat([torch.zeros(1, values.shape[1]), values.cumsum(0)])
-        return (total[high] - total[low]) / (high - low)[:, None]
+    Several low rows share one bin.
+    """
+    last = values.shape[0] - 1
+    step_hz = sample_rate / 2 / last
+    first = (row_edges_hz(sample_rate) / step_hz).round().long().clamp(max=last)
+    low, high = first[:-1], torch.maximum(first[1:], first[:-1] + 1)
+    total = torch.cat([torch.zeros(1, values.shape[1]), values.cumsum(0)])
+    return (total[high] - total[low]) / (high - low)[:, None]
 
 
 def to_bytes(image: Tensor) -> bytes:
@@ -51,18 +42,19 @@ def to_bytes(image: Tensor) -> bytes:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy().tobytes()
 
 
-def level_image(spectrogram: Tensor, axis: Axis) -> Tensor:
+def level_image(spectrogram: Tensor, sample_rate: int) -> Tensor:
     """Power in dB relative to the loudest pixel, 0 … 1 for the range of 80 dB.
 
     Args:
         spectrogram: complex (channels, bins, frames); the power is averaged over
             channels and over the bins of a row.
-        axis: assigns the bins to rows.
+        sample_rate: Hz.
 
     Returns:
         (N_ROWS, frames); silence is 0 everywhere.
     """
-    power = axis.rows(spectrogram.abs().square().mean(0).double()).clamp_min(0)
+    power = spectrogram.abs().square().mean(0).double()
+    power = octave_rows(power, sample_rate).clamp_min(0)
     loudest = float(power.max())
     if not loudest:
         return torch.zeros(power.shape)
@@ -74,19 +66,14 @@ def picture(
     audio: Tensor, sample_rate: int, n_fft: int, hop_length: int
 ) -> tuple[bytes, int]:
     """The spectrogram of (channels, samples) as bytes, and its number of frames."""
-    spectrogram = stft(audio, n_fft, hop_length)
-    image = level_image(spectrogram, Axis(sample_rate, spectrogram.shape[-2]))
+    image = level_image(stft(audio, n_fft, hop_length), sample_rate)
     return to_bytes(image), image.shape[1]
 
 
 def axes(frames: int, hop_length: int) -> dict[str, float]:
     """What a page needs to draw the axes and the legend of a picture."""
-    return {
-        "frames": frames,
-        "hop_length": hop_length,
-        "lowest_hz": LOWEST_HZ,
-        "range_db": RANGE_DB,
-    }
+    time = {"frames": frames, "hop_length": hop_length}
+    return {**time, "lowest_hz": LOWEST_HZ, "range_db": RANGE_DB}
 
 
 def palette() -> bytes:

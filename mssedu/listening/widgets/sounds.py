@@ -19,17 +19,13 @@ from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_axes, check_finite, check_range
 
 LONGEST = 30.0  # seconds: longer sounds are hard to compare and slow to draw
-LARGEST = 20e6  # bytes of all sounds of a widget together
+LARGEST = 20e6  # bytes of all sounds of a widget together, in 16 bits
 LOWEST_RATE, HIGHEST_RATE = 8000, 96000  # Hz, which every browser plays
 _STEPS = 32767  # 16-bit steps from 0 to full scale
 
 
 def check_sounds(sounds: Mapping[str, Tensor], sample_rate: int) -> dict[str, Tensor]:
     """Check that sounds can be compared; return them as float32 on the CPU.
-
-    Args:
-        sounds: label -> (channels, samples), mono or stereo, all of one shape.
-        sample_rate: Hz, 8000 … 96000.
 
     Raises:
         InputError: no sounds, a wrong shape or two shapes, NaN or Inf, a sample rate
@@ -49,45 +45,31 @@ def check_sounds(sounds: Mapping[str, Tensor], sample_rate: int) -> dict[str, Te
         if sound.shape != shape:
             raise InputError(
                 f"all sounds must have one shape: {first} is {tuple(shape)}, {label} "
-                f"is {tuple(sound.shape)}. Cut them to one length; "
-                "mssedu.audio.match_channels changes the channels."
+                f"is {tuple(sound.shape)}."
             )
     channels, samples = shape
-    check_size(len(sounds), channels, samples, sample_rate)
+    seconds, size = samples / sample_rate, 2 * len(sounds) * channels * samples
+    if seconds > LONGEST:
+        raise InputError(
+            f"a widget plays at most {LONGEST:.0f} s, got {seconds:.1f} s. Cut an "
+            f"excerpt, such as audio[:, : {LONGEST:.0f} * sample_rate]."
+        )
+    if size > LARGEST:
+        raise InputError(
+            f"a widget holds at most {LARGEST / 1e6:.0f} MB, got {size / 1e6:.1f} MB "
+            f"in {len(sounds)} sounds. Show fewer sounds, or a shorter excerpt."
+        )
     ready = {label: s.detach().cpu().float() for label, s in sounds.items()}
     for label, sound in ready.items():
         check_finite(label or "audio", sound, sample_rate)
     return ready
 
 
-def check_size(n_sounds: int, channels: int, samples: int, sample_rate: int) -> None:
-    """Raise InputError over 30 s, or over 20 MB of 16-bit samples in all sounds."""
-    seconds = samples / sample_rate
-    if seconds > LONGEST:
-        raise InputError(
-            f"a widget plays at most {LONGEST:.0f} s, got {seconds:.1f} s. Cut an "
-            f"excerpt, such as audio[:, : {LONGEST:.0f} * sample_rate]."
-        )
-    size = 2 * n_sounds * channels * samples
-    if size > LARGEST:
-        raise InputError(
-            f"a widget holds at most {LARGEST / 1e6:.0f} MB, got {size / 1e6:.1f} MB "
-            f"in {n_sounds} sounds. Show fewer sounds, or a shorter excerpt."
-        )
-
-
 def encode(sound: Tensor) -> tuple[bytes, float]:
-    """16-bit little-endian samples, channel after channel, and their full scale.
+    """(channels, samples) as 16-bit little-endian samples, and their full scale.
 
-    Each sample is rounded to the nearest step of 1/32767 of the full scale, without
-    dither.
-
-    Args:
-        sound: (channels, samples).
-
-    Returns:
-        The samples, and the full scale, which is the value of step 32767: 1, or the
-        peak if the peak is larger.
+    One channel follows the other. The full scale is 1, or the peak if it is larger; the
+    samples are rounded to steps of 1/32767 of it, without dither.
 
     Example:
         >>> samples, scale = encode(torch.tensor([[0.0, 1.0, -2.0]]))
@@ -100,12 +82,7 @@ def encode(sound: Tensor) -> tuple[bytes, float]:
 
 
 def shape_of(sound: Tensor, sample_rate: int) -> dict[str, int]:
-    """What the browser needs to decode a sound, as plain values.
-
-    Args:
-        sound: (channels, samples).
-        sample_rate: Hz.
-    """
+    """What the browser needs to decode a sound of (channels, samples)."""
     channels, samples = sound.shape
     return {"sample_rate": sample_rate, "channels": channels, "samples": samples}
 
@@ -121,26 +98,23 @@ class PlainPlayers:
         return self.text
 
     def _repr_html_(self) -> str:
-        rows = []
+        rows = ""
         for label, content in self.flac.items():
-            name = html.escape(label)
-            source = f"data:audio/flac;base64,{base64.b64encode(content).decode()}"
-            rows.append(
+            name, source = html.escape(label), base64.b64encode(content).decode()
+            rows += (
                 f"<figure style='margin: 0.3em 0'><figcaption>{name}</figcaption>"
-                f"<audio controls aria-label='{name}' src='{source}'></audio></figure>"
+                f"<audio controls aria-label='{name}' "
+                f"src='data:audio/flac;base64,{source}'></audio></figure>"
             )
-        return "".join(rows)
+        return rows
 
 
 def plain_players(
     text: str, sounds: Mapping[str, Tensor], sample_rate: int
 ) -> PlainPlayers:
-    """The sounds as FLAC in audio elements; samples beyond ±1 are clipped.
+    """Sounds of (channels, samples) as FLAC; samples beyond ±1 are clipped.
 
-    Args:
-        text: replaces the players where HTML is not shown.
-        sounds: label -> (channels, samples).
-        sample_rate: Hz.
+    The text replaces the players where HTML is not shown.
     """
     files = {k: flac_bytes(sound, sample_rate) for k, sound in sounds.items()}
     return PlainPlayers(text, files)
