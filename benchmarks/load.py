@@ -5,7 +5,7 @@
 
 Measures a training step of the demo, htdemucs (paper) on noise, and BSS Eval on four
 stems of noise: alone, and beside processes that keep a core busy; with each setting of
-OpenMP that `mssedu.separation.threads` is about. A measurement is a new process, as OpenMP reads
+OpenMP in `mssedu.separation.threads`. A measurement is a new process, as OpenMP reads
 its settings once; its first step warms up and is not counted. Processor seconds add up
 over threads. A measurement that takes longer than the limit is "not done". Rewrites its
 section of RESULTS.md. Run it while the machine does nothing else, without

@@ -2,7 +2,8 @@
 
 A mixture's journey from file to score, one folder each:
 
-    audio → data → spectral → models → training → separation → metrics → evaluation → reports
+    audio → data → spectral → models → training → separation
+          → metrics → evaluation → reports
 
 Names are loaded on first use, so that ``import mssedu as ms`` costs nothing and
 ``mssedu --help`` starts at once.

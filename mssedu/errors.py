@@ -60,26 +60,16 @@ class SetupError(MssEduError, RuntimeError):
     exit_code = 3
 
 
-def message(where: str, expected: str, got: object, remedy: str) -> str:
-    """Will go: write one or two free sentences in its place."""
-    return f"{where}: expected {expected}, got {got}. {remedy}"
-
-
 def check_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> str:
-    """Return `name` if it is one of `known`.
+    """Return `name` if it is one of `known`, else raise InputError.
 
     Args:
         kind: what is named, such as "model" or the name of an argument.
         name: as the user wrote it.
         known: all names there are.
-        where: the file or song in which the name stands, if there is one.
-
-    Raises:
-        InputError: an unknown name; the text lists what exists and the nearest match.
+        where: the file or song that contains the name, if there is one.
 
     Example:
-        >>> check_name("model", "spleeter", ["open_unmix", "spleeter"])
-        'spleeter'
         >>> check_name("model", "spleter", ["open_unmix", "spleeter"])
         Traceback (most recent call last):
         mssedu.errors.InputError: unknown model 'spleter'. Did you mean 'spleeter'? ...
@@ -149,11 +139,6 @@ def check_range(
 def check_axes(name: str, tensor: "Tensor", axes: Sequence[str]) -> None:
     """Raise InputError unless a tensor has these axes, each with one entry or more.
 
-    Args:
-        name: of the argument.
-        tensor: as the user gave it.
-        axes: what each axis means, such as ("channels", "samples").
-
     Example:
         >>> check_axes("audio", torch.zeros(1, 2, 100), ("channels", "samples"))
         Traceback (most recent call last):
@@ -178,9 +163,8 @@ def check_mixture(mixture: "Tensor", channels: int, *, batch: bool = True) -> No
     """Raise InputError unless a mixture fits a model.
 
     Args:
-        mixture: float, (batch, channels, samples ≥ 1), or without batch.
+        mixture: float, (batch, channels, samples ≥ 1), or without `batch`.
         channels: of the model.
-        batch: whether the first axis is a batch.
     """
     axes = ("batch", "channels", "samples") if batch else ("channels", "samples")
     check_axes("mixture", mixture, axes)
@@ -192,18 +176,15 @@ def check_mixture(mixture: "Tensor", channels: int, *, batch: bool = True) -> No
         )
     if not mixture.is_floating_point():
         raise InputError(
-            f"mixture must be of a float type, got {mixture.dtype}. Convert it with "
-            "mixture.float(); samples lie between -1 and 1."
+            f"mixture must be of a float type, got {mixture.dtype}. Use "
+            "mixture.float(), scaled to ±1."
         )
 
 
 def check_finite(name: str, audio: "Tensor", sample_rate: int) -> None:
-    """Raise InputError naming the first NaN or Inf of (…, samples), and how many.
+    """Raise InputError for NaN or Inf in audio (…, samples) of a rate in Hz.
 
-    Args:
-        name: of the argument, the song or the file.
-        audio: (…, samples).
-        sample_rate: Hz, to name the second.
+    `name` is that of the argument, the song or the file.
     """
     finite = audio.isfinite()
     if finite.all():
@@ -212,18 +193,18 @@ def check_finite(name: str, audio: "Tensor", sample_rate: int) -> None:
     first = int(bad.nonzero()[0])
     raise InputError(
         f"{name} has {int((~finite).sum())} NaN or Inf values, the first at sample "
-        f"{first} ({first / sample_rate:.3f} s). Find out where they come from, or "
-        "replace them with torch.nan_to_num(audio)."
+        f"{first} ({first / sample_rate:.3f} s). torch.nan_to_num(audio) replaces them."
     )
 
 
 def missing_package(purpose: str, package: str, install: str) -> SetupError:
     """The error to raise for an optional package that is not installed.
 
-    Args:
-        purpose: what needs it, such as "reading MP3".
-        package: its name.
-        install: the command that installs it.
+    Example:
+        >>> raise missing_package("reading .m4a files", "av", "pip install av")
+        Traceback (most recent call last):
+        mssedu.errors.SetupError: reading .m4a files needs the package av. Install it
+        with: pip install av
     """
     return SetupError(
         f"{purpose} needs the package {package}. Install it with: {install}"

@@ -22,7 +22,7 @@ def test_the_example_model_is_the_one_that_passes_the_contract_test():
 
 
 def test_the_files_and_tables_of_contributing_exist():
-    paths = re.findall(r"`((?:mssedu|tests|notebooks|benchmarks)/[\w/.]+)`", CONTRIBUTING)
+    paths = re.findall(r"`((?:mssedu|tests|notebooks)/[\w/.]+)`", CONTRIBUTING)
     paths = [path for path in paths if not re.search("NAME|NN_|TOPIC", path)]
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -39,7 +39,8 @@ def test_no_file_bears_the_name_of_a_public_function(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS.split())
 def test_the_journey_is_made_of_functions(name):
-    assert callable(getattr(ms, name)) and getattr(ms, name).__doc__
+    assert callable(getattr(ms, name))
+    assert getattr(ms, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -64,4 +65,5 @@ assert callable(ms.separate) and callable(ms.evaluate)
 def test_python_m_mssedu_is_the_command():
     words = [sys.executable, "-m", "mssedu", "--help"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "separate" in done.stdout
+    assert done.returncode == 0
+    assert "separate" in done.stdout

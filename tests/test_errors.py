@@ -1,4 +1,4 @@
-"""Every check passes what it should, and says what is wrong and what to do otherwise."""
+"""Checks pass what they should, and else say what is wrong and what to do."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a formatter does not see: budgets, docstrings, words, errors, folders of tests."""
+"""What a formatter does not see: budgets, docstrings, words, errors, test folders."""
 
 import ast
 import io
@@ -137,7 +137,7 @@ def test_a_config_has_few_fields(name):
 
 
 def test_arguments_are_not_packed_to_please_a_formatter():
-    """`f(*(a, b))` and `f(**{...})` hide from mypy and readers which argument is which."""
+    """`f(*(a, b))` and `f(**{...})` hide which argument is which."""
     packed = [
         place
         for place, node in named(ast.Call)

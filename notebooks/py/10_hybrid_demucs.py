@@ -419,21 +419,20 @@ show_source("mssedu.models.hdemucs.HDemucs.forward")
 
 # %%
 def toy_hybrid(model, mixture, use=("spectrogram", "waveform")):
-    spectrogram = ms.spectral.complex_as_channels(
-        ms.models.blocks.hybrid_stft(mixture, model.config.n_fft)
-    )
-    freq, (mean, std) = ms.models.blocks.normalize(spectrogram * ("spectrogram" in use))
-    time, (time_mean, time_std) = ms.models.blocks.normalize(
-        mixture * ("waveform" in use)
-    )
-    freqs, times = model.encode_freq(freq), model.encode_time(time)
+    blocks = ms.models.blocks
+    spectrogram = blocks.hybrid_stft(mixture, model.config.n_fft)
+    spectrogram = ms.spectral.complex_as_channels(spectrogram)
+    freq, (mean, std) = blocks.normalize(spectrogram * ("spectrogram" in use))
+    time, (time_mean, time_std) = blocks.normalize(mixture * ("waveform" in use))
+    n, first = model.config.n_apart, model.freq_emb(model.encoder[0](freq))
+    freqs = [freq, *blocks.descend(model.encoder[1:n], first)]
+    times = blocks.descend(model.tencoder[:-1], time)
     freq, time = model.merge(freqs[-1], times[-1])
-    freq = model.split_stems(model.decode_freq(freq, freqs) * std + mean)
-    by_freq = ms.models.blocks.hybrid_istft(
-        ms.spectral.channels_as_complex(freq), mixture.shape[-1]
-    )
-    time = model.decode_time(time, times) * time_std + time_mean
-    return by_freq, model.split_stems(time)  # two drawings of all stems
+    freq = blocks.climb(model.decoder[-n:], freq, freqs) * std + mean
+    time = blocks.climb(model.tdecoder[1:], time, times) * time_std + time_mean
+    freq, time = (x.unflatten(1, (len(model.config.stems), -1)) for x in (freq, time))
+    spectrogram = ms.spectral.channels_as_complex(freq)
+    return blocks.hybrid_istft(spectrogram, mixture.shape[-1]), time  # two drawings
 
 
 # %% tags=["nbval-check-output"]

@@ -324,7 +324,9 @@ ms.figures.interval_figure(
 # Student's t, or by drawing listeners again with replacement, the bootstrap of notebook 04.
 
 # %% tags=["nbval-check-output"]
-Page(ms.reports.render(*ms.listening.results.rating_table(means), "markdown"))
+formats = ms.listening.results.FORMATS
+table = ms.listening.results.rating_table(means)
+Page(ms.reports.render(table, "markdown", formats=formats))
 
 # %% tags=["nbval-check-output"]
 for one in ms.listening.results.summarize(means):
@@ -533,11 +535,9 @@ print(f"any of six, after Holm:    {holm_first(p):.0%}")
 # Holm, our panel says:
 
 # %% tags=["nbval-check-output"]
-Page(
-    ms.reports.render(*ms.listening.results.pair_table(means), "markdown")
-    + "\n\n"
-    + ms.listening.results.pair_note(means)
-)
+pairs = ms.listening.results.pair_table(means)
+shown = ms.reports.render(pairs, "markdown", formats=formats)
+Page(f"{shown}\n\n{ms.listening.results.pair_note(means)}")
 
 # %% [markdown]
 # Compare with the truth: 15, 15, 25, 0, 10, 10 points. It found all five true differences

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mssedu.masks import wiener
-from mssedu.models.open_unmix import load_official
 from mssedu.models.registry import create_model, model_config
+from mssedu.weights.convert import port_open_unmix
 from tests.parity.peers import assert_close, import_reference, mixture
 
 original = import_reference("openunmix.model")
@@ -34,7 +34,8 @@ def original_targets(config, stems):
 
 
 def load_original(model, targets):
-    load_official(model, {stem: n.state_dict() for stem, n in targets.items()})
+    states = {stem: network.state_dict() for stem, network in targets.items()}
+    model.load_state_dict(port_open_unmix(states, "openunmix").state)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "paper"])
