@@ -22,7 +22,7 @@ import tyro
 from mssedu.audio.files import write_text
 from mssedu.cli.console import say
 from mssedu.errors import InputError
-from mssedu.listening.test.design import CHOICES, Excerpts, check_systems
+from mssedu.listening.test.design import CHOICES, Excerpts, check_systems, load_design
 
 FOLDER = Path("runs/listen")
 MARK = ".mssedu-listen"  # lists the files of a folder that report and export wrote
@@ -32,8 +32,8 @@ Runs = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="[NAME=]FOLDER",
-        help="folders of stems, one for each system. The results call a system NAME, "
-        "or as its folder is called; listeners never see these names",
+        help="folders of stems, one for each system. The results use NAME, or the name "
+        "of the folder; listeners never see this name",
         help_behavior_hint="",
     ),
 ]
@@ -49,22 +49,17 @@ class Settings:
     # acr rates one version per page from 1 to 5, abx asks which of two versions X is,
     # and 2afc asks which of two versions a listener prefers
     test: Literal["mushra", "acr", "abx", "2afc"] = "mushra"
-    # title that listeners read above the page
-    title: str = ""
+    title: str = ""  # title that listeners read above the page
     # degraded versions that mark the low end of the scale, such as anchor35 and
     # anchor70, low-passed at 3.5 and 7 kHz (None: these two in mushra with --data)
     anchors: tuple[str, ...] | None = None
     # number of trials for each listener, a balanced random subset (None: all trials)
     trials_per_listener: int | None = None
-    # number of pages of mushra and acr that are shown a second time, to measure how
-    # consistent a listener is
+    # number of pages of mushra and acr that are shown twice, to measure consistency
     n_replicates: int = 1
-    # number of times that each pair is shown in abx and 2afc
-    n_repetitions: int = 1
-    # bring all versions of an excerpt to the same loudness
-    match_loudness: bool = True
-    # seed of the random order of pages and versions
-    seed: int = 0
+    n_repetitions: int = 1  # number of times that each pair is shown in abx and 2afc
+    match_loudness: bool = True  # bring all versions of an excerpt to the same loudness
+    seed: int = 0  # seed of the random order of pages and versions
 
 
 def create(
@@ -85,13 +80,12 @@ def create(
     from mssedu.listening.test.create import create_test
 
     named = [named_run(run) for run in runs]
-    names = [name for name, _ in named]
-    check_systems(names, "Name a system with NAME=FOLDER, such as ours=runs/7.")
-    systems = dict(named)
-    design = create_test(out_dir, systems, excerpts, **asdict(settings))
+    remedy = "Name a system with NAME=FOLDER, such as ours=runs/7."
+    check_systems([name for name, _ in named], remedy)
+    design = create_test(out_dir, dict(named), excerpts, **asdict(settings))
     say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
-    if design.test not in CHOICES and len(names) > 1:
-        say(power_note(5, len(names)))
+    if design.test not in CHOICES and len(named) > 1:
+        say(power_note(5, len(named)))
     say(f"You can edit it until the first listener begins: {out_dir / 'test.toml'}")
     return 0
 
@@ -100,19 +94,10 @@ def named_run(text: str) -> tuple[str, Path]:
     """Name and folder of a run that is written as FOLDER or as NAME=FOLDER.
 
     A text that is the path of a folder has no name in it, even if it contains "=".
-
-    Raises:
-        InputError: the name or the folder beside "=" is missing.
-
-    Example:
-        >>> name, folder = named_run("ours=runs/lr=0.1")
-        >>> name, folder.as_posix()
-        ('ours', 'runs/lr=0.1')
     """
     name, equals, folder = text.partition("=")
     path = Path(text).expanduser()
-    is_path = path.is_dir() or "/" in name or os.sep in name
-    if not equals or is_path:
+    if not equals or path.is_dir() or "/" in name or os.sep in name:
         return path.resolve().name, path
     if not name.strip() or not folder:
         raise InputError(f"{text!r} is not NAME=FOLDER. An example is ours=runs/7.")
@@ -150,11 +135,7 @@ def serve(
     return 0
 
 
-def report(
-    folder: Folder = FOLDER,
-    out_dir: OutDir = None,
-    usdr: bool = False,
-) -> int:
+def report(folder: Folder = FOLDER, out_dir: OutDir = None, usdr: bool = False) -> int:
     """Write the results as report.html, LaTeX tables and a figure.
 
     Args:
@@ -224,33 +205,26 @@ def listen(
 
 @contextlib.contextmanager
 def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
-    """Allow the caller to write these files; a list in the folder names them later.
-
-    Raises:
-        InputError: one of them exists, and this command has not written it.
-    """
+    """Refuse to replace files of other origin; MARK lists those that are written."""
     mark = folder / MARK
     ours = mark.read_text("utf-8").splitlines() if mark.is_file() else []
-    others = [name for name in names if name not in ours and (folder / name).exists()]
-    if others:
-        raise InputError(
-            f"{folder.absolute()} has a {others[0]} that mssedu listen did not write. "
-            "Choose another folder with -o, or move the file."
-        )
+    for name in names:
+        if name not in ours and (folder / name).exists():
+            raise InputError(
+                f"{folder.absolute()} has a {name} that mssedu listen did not write. "
+                "Choose another folder with -o, or move the file."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        written = [name for name in names if (folder / name).exists()]
-        if written:
-            lines = "\n".join(dict.fromkeys([*ours, *written]))
-            write_text(mark, f"{lines}\n")
+        if written := [name for name in names if (folder / name).exists()]:
+            write_text(mark, "\n".join([*dict.fromkeys([*ours, *written]), ""]))
 
 
 def _results(folder: Path) -> Any:
-    """The results of a test; the file is created if nobody has listened yet."""
+    """The results of a test; the file is created if it does not exist."""
     from mssedu.listening.test.create import FILE, RESULTS
-    from mssedu.listening.test.design import load_design
     from mssedu.listening.test.store import ResultStore
 
     return ResultStore(folder / RESULTS, load_design(folder / FILE))

@@ -8,7 +8,6 @@ from scipy.signal import freqz
 from mssedu.audio.tensors import loudness_lufs
 from mssedu.errors import InputError
 from mssedu.listening.test.anchors import (
-    interference,
     lowpass,
     lowpass_taps,
     make_anchor,
@@ -102,7 +101,7 @@ def test_nothing_to_take_away_is_refused():
 
 def test_interference_is_the_stem_and_all_else_equally_loud():
     stem, rest = noise(seed=1), 0.2 * noise(seed=2)
-    anchor = interference(stem, stem + rest, RATE)
+    anchor = make_anchor("interference", RATE, reference=stem, mixture=stem + rest)
     parts = torch.stack([stem.flatten(), rest.flatten()])
     gains = torch.linalg.lstsq(parts.T, anchor.flatten()).solution
     assert torch.allclose(gains @ parts, anchor.flatten(), atol=1e-4)

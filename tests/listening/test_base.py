@@ -11,22 +11,10 @@ from nbclient import NotebookClient
 import mssedu
 from mssedu.errors import InputError
 from mssedu.listening import ABSwitch, Player
-from mssedu.listening.widgets.base import _STATIC, ListeningWidget, joined
+from mssedu.listening.widgets.base import STATIC, ListeningWidget, joined
 
-SCRIPTS = sorted(_STATIC.glob("*.js"))
+SCRIPTS = sorted(STATIC.glob("*.js"))
 MIME = "application/vnd.jupyter.widget-view+json"
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """All messages that widgets send: [(content, buffers) …]."""
-    messages = []
-
-    def send(self, content, buffers=None):
-        messages.append((content, buffers))
-
-    monkeypatch.setattr(ListeningWidget, "send", send)
-    return messages
 
 
 def two(samples=800):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_short_file_is_enough():
         "reference": False,
         "trials": [{"name": "one", "conditions": PAIR}],
     }
-    assert design_from(document).conditions == ("a", "b")
+    assert design_from(document, "the text", Path()).conditions == ("a", "b")
 
 
 def test_the_hash_depends_on_every_field_but_the_folder():
@@ -185,7 +186,7 @@ def test_files_that_are_no_tests(tmp_path):
     save_design(file, design(trials_per_listener=2))
     text = file.read_text("utf-8").replace("listener = 2", 'listener = "2"')
     file.write_text(text, "utf-8")
-    with pytest.raises(InputError, match="wrong type"):
+    with pytest.raises(InputError, match="trials_per_listener must be a number"):
         load_design(file)
 
 

@@ -8,21 +8,9 @@ from mssedu.errors import InputError
 from mssedu.listening.results.export import ratings_frame
 from mssedu.listening.test.design import Design, Trial, save_design
 from mssedu.listening.test.notebook import ListeningTest, RatingPage
-from mssedu.listening.widgets.base import ListeningWidget
 from tests.listening.noise import write_noise
 
 RATE = 16000
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    messages = []
-
-    def send(self, content, buffers=None):
-        messages.append((content, buffers))
-
-    monkeypatch.setattr(ListeningWidget, "send", send)
-    return messages
 
 
 @pytest.fixture

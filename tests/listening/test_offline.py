@@ -11,7 +11,7 @@ import soundfile
 from mssedu.errors import DatasetError, InputError
 from mssedu.listening.results.export import ratings_frame, read_json
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.offline import taken_in, write_test_page
+from mssedu.listening.test.offline import merge_answers, write_test_page
 from mssedu.listening.test.schedule import plan
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
@@ -106,8 +106,8 @@ def test_at_least_one_listener(store, tmp_path):
         write_test_page(store, tmp_path / "test.html", n_listeners=0)
 
 
-def test_answers_are_taken_in_as_they_were_given(store):
-    assert taken_in(store, answered(store.design)) == ["abcd0123"]
+def test_answers_are_merged_as_they_were_given(store):
+    assert merge_answers(store, answered(store.design)) == ["abcd0123"]
     frame = ratings_frame(store)
     page = plan(store.design, 5)[1]
     assert [*frame.stimulus] == [*page.stimuli]
@@ -132,7 +132,7 @@ def test_choices_are_right_or_wrong_only_here(tmp_path):
             page_end = {"seconds": 9, "comment": "", "finished": TIME}
             pages = [{**page_end, "heard": heard, "ratings": [rating]}]
             changes = {"number": 3, "listener": f"{number}", "answers": {}}
-            taken_in(store, answered(store.design, **changes, pages=pages))
+            merge_answers(store, answered(store.design, **changes, pages=pages))
         frame = ratings_frame(store)
     assert [*frame.stimulus] == [*page.stimuli]
     assert [*frame.score] == [float(name == page.x) for name in page.stimuli]
@@ -140,28 +140,28 @@ def test_choices_are_right_or_wrong_only_here(tmp_path):
 
 def test_answers_to_another_test_are_refused(store):
     with pytest.raises(InputError, match="another test"):
-        taken_in(store, answered(store.design, sha256="0"))
+        merge_answers(store, answered(store.design, sha256="0"))
 
 
 def test_what_the_page_cannot_have_given_is_refused(store):
     document = answered(store.design)
     document["pages"][1]["heard"]["A"]["seconds"] = 0.1
     with pytest.raises(InputError, match="Listen to A"):
-        taken_in(store, document)
+        merge_answers(store, document)
     document = answered(store.design)
     document["pages"][1]["ratings"][0]["score"] = 101
     with pytest.raises(InputError, match="score"):
-        taken_in(store, document)
+        merge_answers(store, document)
     assert store.listeners() == []
 
 
-def test_who_declined_is_taken_in_as_such(tmp_path):
+def test_who_declined_is_merged_as_such(tmp_path):
     trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
     design = Design("?", "2afc", (trial,), reference=False, consent="Agree?")
     with ResultStore(":memory:", design) as store:
         blank = {"seconds": 1, "comment": "", "finished": None}
         pages = [{**blank, "heard": {}, "ratings": []}]
-        taken_in(store, answered(design, answers={"consent": "no"}, pages=pages))
+        merge_answers(store, answered(design, answers={"consent": "no"}, pages=pages))
         assert store.rows("answers")[0]["answer"] == "no"
         assert store.rows("ratings") == []
 

@@ -7,10 +7,11 @@ import torch
 
 from mssedu.listening.widgets.pictures import (
     N_ROWS,
-    Axis,
     level_image,
+    octave_rows,
     palette,
     picture,
+    row_edges_hz,
     to_bytes,
 )
 from mssedu.spectral import stft
@@ -27,7 +28,7 @@ def test_a_tone_is_brightest_in_the_row_of_its_frequency(hz):
     image, frames = picture(tone(hz), RATE, 4096, 1024)
     image = np.frombuffer(image, np.uint8).reshape(N_ROWS, frames)
     row = image[:, frames // 2].argmax()
-    low, high = Axis(RATE, 2049).edges_hz[[row, row + 1]].tolist()
+    low, high = row_edges_hz(RATE)[[row, row + 1]].tolist()
     step = RATE / 4096
     assert low - step <= hz <= high + step
 
@@ -35,8 +36,8 @@ def test_a_tone_is_brightest_in_the_row_of_its_frequency(hz):
 def test_a_second_tone_is_as_much_darker_as_it_is_quieter():
     both = tone(1000) + 0.01 * tone(5000)  # −40 dB
     spectrogram = stft(both, 4096, 1024)
-    column = level_image(spectrogram, Axis(RATE, 2049))[:, 20]
-    edges = Axis(RATE, 2049).edges_hz
+    column = level_image(spectrogram, RATE)[:, 20]
+    edges = row_edges_hz(RATE)
     loud, quiet = (column[(edges[:-1] > f / 1.1) & (edges[1:] < f * 1.1)].max()
                    for f in (1000, 5000))  # fmt: skip
     assert loud == pytest.approx(1, abs=0.02)
@@ -45,13 +46,14 @@ def test_a_second_tone_is_as_much_darker_as_it_is_quieter():
 
 
 def test_rows_keep_a_constant_and_cover_every_bin_of_the_upper_octaves():
-    axis = Axis(RATE, 1025)
-    torch.testing.assert_close(axis.rows(torch.ones(1025, 3)), torch.ones(N_ROWS, 3))
-    edges = axis.first_bins()
-    assert edges[0] <= 2
-    assert edges[-1] == 1024
-    single = torch.eye(1025)[:, 600:601]  # one bin among those of its row
-    assert (axis.rows(single) > 0).sum() == 1
+    constant = octave_rows(torch.ones(1025, 3), RATE)
+    torch.testing.assert_close(constant, torch.ones(N_ROWS, 3))
+    rows = octave_rows(
+        torch.eye(1025), RATE
+    )  # column n: the share of bin n in each row
+    assert rows[0].argmax() <= 2
+    assert rows[-1].nonzero().max() == 1023  # the last row ends below bin 1024
+    assert (rows[:, 600] > 0).sum() == 1
 
 
 def test_silence_is_black():

@@ -13,13 +13,8 @@ from mssedu.listening.test.design import Design, Trial
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.store import ResultStore
 
-QUALITY = {
-    "a": 40.0,
-    "b_&_c": 60.0,
-    "reference": 100.0,
-    "anchor35": 10.0,
-    "anchor70": 30.0,
-}
+QUALITY = {"a": 40.0, "b_&_c": 60.0, "reference": 100.0}
+QUALITY |= {"anchor35": 10.0, "anchor70": 30.0}
 TRIALS = tuple(
     Trial(f"song {i}", {"a": "a.wav", "b_&_c": "b.wav"}, reference="r.wav")
     for i in range(4)
@@ -68,9 +63,8 @@ def test_who_is_excluded_is_named_and_does_not_count(tmp_path):
 
 def test_items_without_a_mid_anchor_are_named(tmp_path):
     bass = {**QUALITY, "anchor70": 100.0}
-    assert "no mid anchor in" in text_of(
-        write_report(panel("mushra", 6, bass), tmp_path)
-    )
+    text = text_of(write_report(panel("mushra", 6, bass), tmp_path))
+    assert "no mid anchor in" in text
 
 
 def test_a_metric_beside_the_ratings(tmp_path):
@@ -86,12 +80,8 @@ def test_acr_has_a_part_per_question(tmp_path):
     assert "quality: How natural" in text
     assert "contamination: How free" in text
     assert "excluded" not in text
-    assert {f.name for f in tmp_path.iterdir()} == {
-        "report.html",
-        "ratings.pdf",
-        "quality.tex",
-        "contamination.tex",
-    }
+    files = {"report.html", "ratings.pdf", "quality.tex", "contamination.tex"}
+    assert {file.name for file in tmp_path.iterdir()} == files
 
 
 @pytest.mark.parametrize("test", ["abx", "2afc"])

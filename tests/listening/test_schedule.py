@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from mssedu.audio.files import tupled
 from mssedu.listening.test.design import Design, Trial
 from mssedu.listening.test.schedule import Page, chosen_trials, pairs, plan
 
@@ -158,4 +159,4 @@ def test_a_page_survives_as_plain_values():
         "x": "a",
         "replicate": True,
     }
-    assert Page.of(plain) == page
+    assert Page(**tupled(plain)) == page

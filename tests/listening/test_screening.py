@@ -9,36 +9,26 @@ from mssedu.listening.results.ratings import screen
 
 def ratings(scores, stimulus="reference", question="quality"):
     """Listener -> a score for each item."""
+    columns = ["listener", "trial", "question", "stimulus", "score"]
     lines = [
-        {
-            "listener": listener,
-            "trial": f"song {item}",
-            "question": question,
-            "stimulus": stimulus,
-            "score": score,
-        }
+        (listener, f"song {item}", question, stimulus, score)
         for listener, row in scores.items()
         for item, score in enumerate(row)
     ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=columns)
 
 
 def test_one_miss_in_ten_stays_and_two_go():
     """A published program excludes the first of these two as well."""
-    found = screen(
-        ratings(
-            {"none": [100] * 10, "one": [50] + [100] * 9, "two": [50, 60] + [100] * 8}
-        )
-    )
+    scores = {"none": [100] * 10, "one": [50] + [100] * 9, "two": [50, 60] + [100] * 8}
+    found = screen(ratings(scores))
     assert found.included == ("none", "one")
     assert found.excluded == {"two": "hidden reference below 90 in 20% of the items"}
 
 
 def test_exactly_fifteen_percent_is_not_more():
-    found = screen(
-        ratings({"edge": [0] * 3 + [100] * 17, "over": [0] * 4 + [100] * 16})
-    )
-    assert found.included == ("edge",)
+    scores = {"edge": [0] * 3 + [100] * 17, "over": [0] * 4 + [100] * 16}
+    assert screen(ratings(scores)).included == ("edge",)
 
 
 def test_ninety_is_good_enough():

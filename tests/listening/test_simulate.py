@@ -32,19 +32,13 @@ def fill(results, n, quality=QUALITY, panel=None):
 
 @pytest.mark.parametrize("name", ["listener", "trial", "listener_by_system", "noise"])
 def test_each_spread_is_where_it_belongs(name):
-    none = dict.fromkeys(("listener", "trial", "listener_by_system", "noise"), 0.0)
-    scores = draw_ratings(
-        dict.fromkeys("ab", 50.0), 200, 200, Panel(**{**none, name: 5})
-    )
-    varies = {
-        "listener": (0,),
-        "trial": (1,),
-        "listener_by_system": (0, 2),
-        "noise": (0, 1, 2),
-    }[name]
+    varies = {"listener": (0,), "trial": (1,)}
+    varies |= {"listener_by_system": (0, 2), "noise": (0, 1, 2)}
+    panel = Panel(**(dict.fromkeys(varies, 0.0) | {name: 5}))
+    scores = draw_ratings(dict.fromkeys("ab", 50.0), 200, 200, panel)
     for axis in range(3):
         moves = np.ptp(scores, axis=axis).max() > 1e-9
-        assert moves == (axis in varies)
+        assert moves == (axis in varies[name])
     assert scores.std() == pytest.approx(5, rel=0.15)
 
 
@@ -64,9 +58,8 @@ def test_the_seed_decides():
 
 def test_a_panel_takes_a_real_test_and_repeats_itself():
     kinds = set()
-    results = store(
-        consent="?", questionnaire={"age": ("30",), "gear": ()}, training=("song 0",)
-    )
+    questionnaire = {"age": ("30",), "gear": ()}
+    results = store(consent="?", questionnaire=questionnaire, training=("song 0",))
     session = Session(results)
     while session.page:
         kinds.add(session.page.kind)

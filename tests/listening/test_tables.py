@@ -25,18 +25,12 @@ def printed(table):
 
 
 def answers(counts, n=8):
-    lines = [
-        {
-            "listener": listener,
-            "first": "reference",
-            "second": "mp3",
-            "stimulus": "mp3",
-            "score": float(i < count),
-        }
+    pair = {"first": "reference", "second": "mp3", "stimulus": "mp3"}
+    return pd.DataFrame(
+        {"listener": listener, **pair, "score": float(i < count)}
         for listener, count in counts.items()
         for i in range(n)
-    ]
-    return pd.DataFrame(lines)
+    )
 
 
 def test_a_line_per_stimulus():

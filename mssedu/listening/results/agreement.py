@@ -15,18 +15,15 @@ Kendall 1938; Spearman 1904. Notebook: 14.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas import DataFrame
 
 from mssedu.errors import InputError
 from mssedu.listening.results.ratings import of_question
 from mssedu.listening.test.design import REFERENCE, Design
 from mssedu.listening.test.stimuli import load_excerpts
 from mssedu.metrics.ratios import usdr
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,7 @@ def concordance(first: Sequence[float], second: Sequence[float]) -> float:
 
     2 cov(first, second) / (var(first) + var(second) + (mean(first) - mean(second))²).
 
-    Args:
-        first, second: ratings of the same things, in the same order.
-
-    Raises:
-        InputError: unequal numbers of ratings, or fewer than two.
+    Both are ratings of the same things in the same order, at least two.
 
     Example:
         >>> round(concordance([1, 2, 3], [1, 2, 3]), 3)
@@ -70,7 +63,7 @@ def concordance(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def replicate_agreement(
-    ratings: "DataFrame", systems: Sequence[str] | None = None
+    ratings: DataFrame, systems: Sequence[str] | None = None
 ) -> dict[str, float]:
     """Concordance between the first and the second ratings of each listener.
 
@@ -87,28 +80,20 @@ def replicate_agreement(
     again = rows[rows.replicate.astype(bool)]
     first = rows[~rows.replicate.astype(bool)]
     both = first.merge(again, on=keys, suffixes=("_first", "_again"))
-    agreement = {}
-    for listener in dict.fromkeys(ratings.listener):
-        own = both[both.listener == listener]
-        agreement[listener] = (
-            concordance(list(own.score_first), list(own.score_again))
-            if len(own) > 1
-            else math.nan
-        )
+    agreement = dict.fromkeys(ratings.listener, math.nan)
+    for listener, own in both.groupby("listener"):
+        if len(own) > 1:
+            agreement[listener] = concordance(own.score_first, own.score_again)
     return agreement
 
 
 def excerpt_scores(design: Design) -> dict[tuple[str, str], float]:
-    """`usdr` of exactly the excerpts of the test, before their levels are matched.
+    """`usdr` of the excerpts of a test with a reference, before they are leveled.
 
-    Scores of whole songs do not belong to the ratings, which are of excerpts.
-
-    Args:
-        design: a test with a reference.
+    Scores of whole songs would not fit the ratings, which are of excerpts.
 
     Returns:
-        (trial, system) -> dB, without practice trials and trials whose reference is
-        silent.
+        (trial, system) -> dB, without practice trials and silent references.
 
     Raises:
         InputError: a trial without a reference, or files that do not fit together.
@@ -119,8 +104,7 @@ def excerpt_scores(design: Design) -> dict[tuple[str, str], float]:
         parts, _ = load_excerpts(design, trial)
         if REFERENCE not in parts:
             raise InputError(
-                f"trial {trial.name!r} has no reference. A score needs the file of the "
-                "true stem."
+                f"trial {trial.name!r} has no reference, which usdr needs."
             )
         for system in design.conditions:
             score = usdr(reference=parts[REFERENCE], estimate=parts[system])
@@ -130,7 +114,7 @@ def excerpt_scores(design: Design) -> dict[tuple[str, str], float]:
 
 
 def rank_agreement(
-    ratings: "DataFrame",
+    ratings: DataFrame,
     scores: Mapping[tuple[str, str], float],
     question: str | None = None,
 ) -> RankAgreement:
@@ -138,8 +122,7 @@ def rank_agreement(
 
     Args:
         ratings: as `export.ratings_frame` returns them.
-        scores: (trial, stimulus) -> score, such as `usdr`; sounds without a score are
-            left out.
+        scores: (trial, stimulus) -> score; sounds without a score are left out.
         question: of the test; may be omitted if there is only one.
 
     Raises:
@@ -147,36 +130,30 @@ def rank_agreement(
     """
     rows = of_question(ratings, question)
     means = rows.groupby(["trial", "stimulus"], sort=False).score.mean()
-    by_trial: dict[str, list[tuple[float, float]]] = {}
-    for (trial, stimulus), mean in means.items():
-        if (trial, stimulus) in scores:
-            pair = (mean, scores[trial, stimulus])
-            by_trial.setdefault(trial, []).append(pair)
-    pairs = [pair for trial in by_trial.values() for pair in trial]
+    pairs = means[[sound in scores for sound in means.index]].to_frame("rating")
+    pairs["metric"] = [scores[sound] for sound in pairs.index]
     if len(pairs) < 2:
         raise InputError(
-            f"scores has values for {len(pairs)} of the rated sounds, and at least two "
-            "are needed. Use the names of trials and stimuli in the ratings."
+            f"scores has values for {len(pairs)} of the rated sounds, and two are "
+            "needed. Use the names of trials and stimuli in the ratings."
         )
+    trials = [
+        _rank_correlations(rows) for _, rows in pairs.groupby("trial", sort=False)
+    ]
+    defined = [trial for trial in trials if not math.isnan(trial[0])]
+    within = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
     kendall, spearman = _rank_correlations(pairs)
-    within = [_rank_correlations(trial) for trial in by_trial.values()]
-    defined = [pair for pair in within if not math.isnan(pair[0])]
-    mean_within = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
+    kendall_within, spearman_within = map(float, within)
     return RankAgreement(
-        kendall=kendall,
-        spearman=spearman,
-        n=len(pairs),
-        kendall_within=float(mean_within[0]),
-        spearman_within=float(mean_within[1]),
-        n_trials=len(defined),
+        kendall, spearman, len(pairs), kendall_within, spearman_within, len(defined)
     )
 
 
-def _rank_correlations(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _rank_correlations(pairs: DataFrame) -> tuple[float, float]:
     """Kendall's τ-b and Spearman's ρ; NaN if one side does not vary."""
     from scipy.stats import kendalltau, spearmanr
 
-    a, b = zip(*pairs, strict=True)
-    if len(set(a)) < 2 or len(set(b)) < 2:
+    if (pairs.nunique() < 2).any():
         return math.nan, math.nan
+    a, b = pairs.rating, pairs.metric
     return float(kendalltau(a, b).statistic), float(spearmanr(a, b).statistic)

@@ -18,15 +18,13 @@ user's guide", ch. 9; Thurstone 1927. Notebooks: 13, 14.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pandas import DataFrame
 
 from mssedu.errors import check_name, check_range
 from mssedu.evaluation.statistics import holm
 from mssedu.listening.results.ratings import check_not_empty
 from mssedu.listening.test.design import CHOICES
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 FARTHEST = 20.0  # above this d′, a probability is 1 in floating point
 
@@ -112,74 +110,53 @@ def abx_share_correct(d_prime: float) -> float:
 def abx_d_prime(share_correct: float) -> float:
     """d′ of a share of right abx answers: the inverse of `abx_share_correct`.
 
-    A share below one half gets the d′ of the mirrored share with a minus sign.
-
-    Raises:
-        InputError: a share outside 0 … 1.
+    A share below one half gets the d′ of the mirrored share with a minus sign; a share
+    outside 0 … 1 raises InputError.
     """
     from scipy.optimize import brentq
 
     check_range("share_correct", share_correct, 0, 1)
-    share = max(share_correct, 1 - share_correct)
-    if share == 1:
-        distance = math.inf
-    else:
+    share, distance = max(share_correct, 1 - share_correct), math.inf
+    if share < 1:
         distance = brentq(lambda d: abx_share_correct(d) - share, 0, FARTHEST)
     return math.copysign(distance, share_correct - 0.5)
 
 
 def afc_d_prime(share: float) -> float:
-    """d′ of a share of votes in a choice between two: √2 Φ⁻¹(share).
-
-    Raises:
-        InputError: a share outside 0 … 1.
-    """
+    """d′ of a share of votes in a choice between two, 0 … 1: √2 Φ⁻¹(share)."""
     from scipy.stats import norm
 
     check_range("share", share, 0, 1)
     return float(math.sqrt(2) * norm.ppf(share))
 
 
-def by_listener(ratings: "DataFrame", test: str) -> list[ListenerChoices]:
+def by_listener(ratings: DataFrame, test: str) -> list[ListenerChoices]:
     """One result for every listener and pair.
 
-    Args:
-        ratings: as `export.ratings_frame` returns them.
-        test: "abx" or "2afc".
-
-    Raises:
-        InputError: another test, or no answers.
+    `ratings` are as `export.ratings_frame` returns them. Another test than "abx" or
+    "2afc", or no answers, raise InputError.
     """
-    check_name("test", test, CHOICES)
     check_not_empty(ratings)
     groups = ratings.groupby(["listener", "first", "second"], sort=False)
-    names = [name for name, _ in groups]
-    counts = [_count(rows, test) for _, rows in groups]
-    adjusted = holm([choices.p for choices in counts])
+    counts = {names: _count(rows, test) for names, rows in groups}
+    adjusted = holm([choices.p for choices in counts.values()])
     return [
-        ListenerChoices(listener, first, second, choices, p)
-        for (listener, first, second), choices, p in zip(
-            names, counts, adjusted, strict=True
-        )
+        ListenerChoices(listener, first, second, counts[listener, first, second], p)
+        for (listener, first, second), p in zip(counts, adjusted, strict=True)
     ]
 
 
-def pooled(ratings: "DataFrame", test: str) -> dict[tuple[str, str], Choices]:
+def pooled(ratings: DataFrame, test: str) -> dict[tuple[str, str], Choices]:
     """All listeners together, pair by pair; this describes only these listeners.
 
-    Args:
-        ratings: as `export.ratings_frame` returns them.
-        test: "abx" or "2afc".
-
-    Raises:
-        InputError: another test.
+    The arguments are those of `by_listener`.
     """
     check_name("test", test, CHOICES)
     groups = ratings.groupby(["first", "second"], sort=False)
     return {(first, second): _count(rows, test) for (first, second), rows in groups}
 
 
-def _count(rows: "DataFrame", test: str) -> Choices:
+def _count(rows: DataFrame, test: str) -> Choices:
     """Right answers (abx), or votes for the second of the pair (2afc)."""
     hits = rows.score == 1 if test == "abx" else rows.stimulus == rows["second"]
     return count_choices(int(hits.sum()), len(rows), test)

@@ -14,18 +14,17 @@ Source: webMUSHRA 1.4, service/write.php. Notebooks: 13, 14.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from mssedu.audio.files import write_json as write_document
 from mssedu.audio.files import written_whole
 from mssedu.errors import DatasetError, InputError
 from mssedu.listening.test.design import CHOICES
-from mssedu.listening.test.offline import taken_in
+from mssedu.listening.test.offline import merge_answers
 from mssedu.listening.test.schedule import pairs
 from mssedu.listening.test.store import ResultStore
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 FORMAT = 1  # of the JSON
 FILES = {
@@ -37,11 +36,12 @@ _RATED = ("listener", "trial", "question", "stimulus", "score", "replicate")
 _SHOWN = ("page", "label", "first", "second", "x")
 _ACTIONS = ("heard_seconds", "plays", "changes", "gain_db", "rated")
 COLUMNS = (*_RATED, *_SHOWN, "seconds", *_ACTIONS, "comment")
-_EXTRA = ("question", "replicate", "page", "label", *_ACTIONS)  # after webMUSHRA's
+_EXTRA = ["question", "replicate", "page", "label", *_ACTIONS]  # after webMUSHRA's
+Columns = dict[str, Any]  # name -> Series or list of values
 _TABLES = ("listeners", "pages", "heard", "ratings", "answers", "gains")
 
 
-def ratings_frame(store: ResultStore) -> "DataFrame":
+def ratings_frame(store: ResultStore) -> DataFrame:
     """All ratings of finished pages, a line each, without practice pages.
 
     The columns: listener, trial, question, stimulus, score, replicate (whether the page
@@ -50,16 +50,10 @@ def ratings_frame(store: ResultStore) -> "DataFrame":
     In a choice, `stimulus` is the chosen one of `first` and `second`, and `score` is 1
     if it is right (abx).
     """
-    import pandas as pd
-
     gains = {(g["trial"], g["stimulus"]): g["gain_db"] for g in store.rows("gains")}
-    played = {
-        (h["listener"], h["page"], h["label"]): (h["seconds"], h["plays"])
-        for h in store.rows("heard")
-    }
-    visits = {
-        (p["listener"], p["page"]): p for p in store.rows("pages") if p["finished"]
-    }
+    played = {(h["listener"], h["page"], h["label"]): h for h in store.rows("heard")}
+    rows = [row for row in store.rows("pages") if row["finished"]]
+    visits = {(row["listener"], row["page"]): row for row in rows}
     plans = {listener: store.pages(listener) for listener in store.listeners()}
     designed = {frozenset(pair): pair for pair in pairs(store.design)}
     lines = []
@@ -70,43 +64,43 @@ def ratings_frame(store: ResultStore) -> "DataFrame":
             continue
         label = row["label"] or page.labels[page.stimuli.index(row["stimulus"])]
         first, second = designed.get(frozenset(page.stimuli), ("", ""))
-        heard_seconds, plays = played.get((*place, label), (0.0, 0))
+        sound = played.get((*place, label), {"seconds": 0.0, "plays": 0})
         lines.append(
             {
-                "listener": row["listener"],
+                **row,
                 "trial": page.trial,
-                "question": row["question"],
-                "stimulus": row["stimulus"],
-                "score": row["score"],
                 "replicate": page.replicate,
-                "page": row["page"],
                 "label": label,
                 "first": first,
                 "second": second,
                 "x": page.x,
                 "seconds": visits[place]["seconds"],
-                "heard_seconds": heard_seconds,
-                "plays": plays,
-                "changes": row["changes"],
+                "heard_seconds": sound["seconds"],
+                "plays": sound["plays"],
                 "gain_db": gains.get((page.trial, row["stimulus"])),
-                "rated": row["rated"],
                 "comment": visits[place]["comment"],
             }
         )
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return DataFrame(lines, columns=list(COLUMNS))
 
 
 def write_csv(store: ResultStore, folder: str | Path) -> Path:
     """Write the results in webMUSHRA's columns, then our own; returns the file.
 
-    Args:
-        store: the results.
-        folder: of the file, whose name is webMUSHRA's; it is created if it does not
-            exist.
+    The file has webMUSHRA's name; the folder is created if it does not exist.
     """
-    test = store.design.test
-    table = {"mushra": _mushra, "acr": _likert}.get(test, _choices)(store)
-    path = Path(folder) / FILES[test]
+    design, frame = store.design, ratings_frame(store)
+    frame["milliseconds"] = (1000 * frame.seconds).round()
+    if design.test == "acr":
+        columns = _likert(frame, list(design.questions))
+    else:
+        columns = _mushra(frame) if design.test == "mushra" else _choices(frame)
+    answers = {(a["listener"], a["name"]): a["answer"] for a in store.rows("answers")}
+    head = {"session_test_id": [design.title] * len(columns["session_uuid"])}
+    for name in design.questionnaire:
+        head[name] = [answers.get((who, name), "") for who in columns["session_uuid"]]
+    table = DataFrame({**head, **columns})
+    path = Path(folder) / FILES[design.test]
     with written_whole(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     return path
@@ -136,85 +130,65 @@ def read_json(path: str | Path, store: ResultStore) -> list[str]:
     try:
         document = json.loads(Path(path).read_text("utf-8"))
         if "sha256" in document:  # of one listener, from a page without Python
-            return taken_in(store, document)
-        version = document["format"]
-        if version == FORMAT:
+            return merge_answers(store, document)
+        if document["format"] == FORMAT:
             return store.merge(document)
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
-            f"{where} holds no results of a listening test ({type(error).__name__}: "
+            f"{where} has no results of a listening test ({type(error).__name__}: "
             f"{error}). Choose a file that mssedu listen export has written."
         ) from error
     raise DatasetError(
-        f"{where} has the format {version}, and this version of mssedu reads format "
-        f"{FORMAT}. Update mssedu to the version that wrote the file."
+        f"{where} has the format {document['format']}, and this mssedu reads {FORMAT}. "
+        "Update mssedu to the version that wrote the file."
     )
 
 
-def _mushra(store: ResultStore) -> "DataFrame":
-    frame = ratings_frame(store)
-    columns = {
+def _mushra(frame: DataFrame) -> Columns:
+    return {
+        "session_uuid": frame.listener,
         "trial_id": frame.trial,
         "rating_stimulus": frame.stimulus,
         "rating_score": frame.score,
-        "rating_time": (1000 * frame.seconds).round(),
+        "rating_time": frame.milliseconds,
         "rating_comment": frame.comment,
+        **frame[_EXTRA],
     }
-    return _joined(store, frame, columns, {c: frame[c] for c in _EXTRA})
 
 
-def _choices(store: ResultStore) -> "DataFrame":
+def _choices(frame: DataFrame) -> Columns:
     """In webMUSHRA, the reference of a choice is X (abx), or the first of the two."""
-    frame = ratings_frame(store)
     reference = frame.x.where(frame.x != "", frame["first"])
     other = frame["second"].where(frame["second"] != reference, frame["first"])
     right = frame.stimulus == reference
-    columns = {
+    return {
         "trial_id": frame.trial,
         "choice_reference": reference,
         "choice_non_reference": other,
         "choice_answer": right.map({True: "correct", False: "incorrect"}),
-        "choice_time": (1000 * frame.seconds).round(),
+        "choice_time": frame.milliseconds,
         "choice_comment": frame.comment,
+        "session_uuid": frame.listener,
+        "chosen": frame.stimulus,
+        "x": frame.x,
+        **frame[_EXTRA],
     }
-    extra = {"chosen": frame.stimulus, "x": frame.x, **{c: frame[c] for c in _EXTRA}}
-    return _joined(store, frame, columns, extra, uuid_last=True)
 
 
-def _likert(store: ResultStore) -> "DataFrame":
+def _likert(frame: DataFrame, questions: list[str]) -> Columns:
     """A line per sound, with all questions, which are on the same page."""
-    frame = ratings_frame(store)
-    questions = list(store.design.questions)
     first = frame[frame.question == questions[0]]
     scores = frame.set_index(["listener", "page", "question"]).score
     places = list(zip(first.listener, first.page, strict=True))
-    columns: dict[str, Any] = {"trial_id": first.trial}
+    columns: Columns = {"trial_id": first.trial}
     for number, question in enumerate(questions, 1):
         name = f"stimuli_rating{number if len(questions) > 1 else ''}"
         columns[name] = [scores[(*place, question)] for place in places]
-    columns["stimuli"] = first.stimulus
-    columns["rating_time"] = (1000 * first.seconds).round()
-    extra = {c: first[c] for c in (*_EXTRA[1:], "comment")}
-    return _joined(store, first, columns, extra, uuid_last=True)
-
-
-def _joined(
-    store: ResultStore,
-    frame: "DataFrame",
-    columns: dict[str, Any],
-    extra: dict[str, Any],
-    *,
-    uuid_last: bool = False,
-) -> "DataFrame":
-    """Title, questionnaire, listener and other columns, in webMUSHRA's order."""
-    import pandas as pd
-
-    answers = {(a["listener"], a["name"]): a["answer"] for a in store.rows("answers")}
-    head: dict[str, Any] = {"session_test_id": [store.design.title] * len(frame)}
-    for name in store.design.questionnaire:
-        head[name] = [answers.get((listener, name), "") for listener in frame.listener]
-    uuid = {"session_uuid": frame.listener}
-    parts = [head, columns, uuid, extra] if uuid_last else [head, uuid, columns, extra]
-    return pd.DataFrame({k: v for part in parts for k, v in part.items()})
+    return columns | {
+        "stimuli": first.stimulus,
+        "rating_time": first.milliseconds,
+        "session_uuid": first.listener,
+        **first[[*_EXTRA[1:], "comment"]],
+    }

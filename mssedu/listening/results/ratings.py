@@ -25,11 +25,12 @@ analysis code. Notebook: 14.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas import DataFrame
 
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.evaluation.statistics import (
@@ -42,14 +43,10 @@ from mssedu.evaluation.statistics import (
 )
 from mssedu.listening.test.design import REFERENCE
 
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
 SIGNIFICANT = 0.05
 GOOD = 90.0  # a reference should get at least this rating, and an anchor at most
 MOST_MISSES = 0.15  # share of the items that a listener may miss
 FAULTY_ITEM = 0.25  # share of the listeners who may rate the mid anchor above GOOD
-MID_ANCHOR = "anchor70"
 Interval = tuple[float, float]
 
 
@@ -61,7 +58,7 @@ class Screening:
     excluded: dict[str, str]  # listener -> reason
     faulty_items: tuple[str, ...]  # items whose mid anchor sounds like the reference
 
-    def apply(self, ratings: "DataFrame") -> "DataFrame":
+    def apply(self, ratings: DataFrame) -> DataFrame:
         """The ratings of the listeners who count."""
         return ratings[ratings.listener.isin(self.included)]
 
@@ -111,65 +108,52 @@ class Power:
 # ---- whose ratings count ------------------------------------------------------------
 
 
-def screen(ratings: "DataFrame", mid_anchor: str = MID_ANCHOR) -> Screening:
+def screen(ratings: DataFrame, mid_anchor: str = "anchor70") -> Screening:
     """Apply both rules; a rule is skipped if the test does not have its stimulus.
 
     An item is a trial with a question; each replicate counts as one more item. Choose
     the rules before the results are known, and report which listeners they exclude.
-
-    Args:
-        ratings: as `export.ratings_frame` returns them.
-        mid_anchor: the stimulus of the second rule.
-
-    Raises:
-        InputError: there are no ratings.
+    `ratings` are as `export.ratings_frame` returns them; without any, the function
+    raises InputError.
     """
     check_not_empty(ratings)
     reference = ratings[ratings.stimulus == REFERENCE]
     anchor = ratings[ratings.stimulus == mid_anchor]
-    shares = (anchor.score > GOOD).groupby([anchor.trial, anchor.question]).mean()
-    faulty = [item for item, share in shares.items() if share > FAULTY_ITEM]
-    items = zip(anchor.trial, anchor.question, strict=True)
-    anchor = anchor[np.array([item not in faulty for item in items], dtype=bool)]
+    reference = reference.assign(missed=reference.score < GOOD)
+    anchor = anchor.assign(missed=anchor.score > GOOD)
+    share = anchor.groupby(["trial", "question"]).missed.transform("mean")
+    faulty = anchor[share > FAULTY_ITEM]
+    items = sorted({*zip(faulty.trial, faulty.question, strict=True)})
     rules = {
-        "hidden reference below 90": _share(reference, reference.score < GOOD),
-        f"{mid_anchor} above 90": _share(anchor, anchor.score > GOOD),
+        "hidden reference below 90": reference,
+        f"{mid_anchor} above 90": anchor[share <= FAULTY_ITEM],
     }
-    excluded = {}
-    for listener in _unique(ratings.listener):
-        misses = {rule: share.get(listener, 0.0) for rule, share in rules.items()}
-        reasons = [
-            f"{rule} in {share:.0%} of the items"
-            for rule, share in misses.items()
-            if share > MOST_MISSES
-        ]
-        if reasons:
-            excluded[listener] = ", ".join(reasons)
-    included = tuple(one for one in _unique(ratings.listener) if one not in excluded)
-    faulty_items = tuple(f"{trial} ({question})" for trial, question in faulty)
-    return Screening(included, excluded, faulty_items)
+    reasons: dict[str, list[str]] = {}
+    for rule, rows in rules.items():
+        shares = rows.groupby("listener").missed.mean()
+        for listener, missed in shares[shares > MOST_MISSES].items():
+            text = f"{rule} in {missed:.0%} of the items"
+            reasons.setdefault(listener, []).append(text)
+    listeners = ratings.listener.unique()
+    return Screening(
+        included=tuple(name for name in listeners if name not in reasons),
+        excluded={
+            name: ", ".join(reasons[name]) for name in listeners if name in reasons
+        },
+        faulty_items=tuple(f"{trial} ({question})" for trial, question in items),
+    )
 
 
-def check_not_empty(ratings: "DataFrame") -> None:
+def check_not_empty(ratings: DataFrame) -> None:
     """Raise InputError if there is no rating."""
     if not len(ratings):
         raise InputError("there are no ratings. Wait until a listener finishes a page.")
 
 
-def _share(rows: "DataFrame", is_miss: "Series") -> dict[str, float]:
-    """Listener -> share of the rows that are misses."""
-    shares: dict[str, float] = is_miss.groupby(rows.listener).mean().to_dict()
-    return shares
-
-
-def _unique(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
 # ---- means and tests ----------------------------------------------------------------
 
 
-def listener_means(ratings: "DataFrame", question: str | None = None) -> "DataFrame":
+def listener_means(ratings: DataFrame, question: str | None = None) -> DataFrame:
     """Mean rating of each listener for each stimulus, without replicates.
 
     Args:
@@ -185,16 +169,15 @@ def listener_means(ratings: "DataFrame", question: str | None = None) -> "DataFr
     rows = of_question(ratings, question)
     rows = rows[~rows.replicate.astype(bool)]
     means = rows.groupby(["listener", "stimulus"], sort=False).score.mean().unstack()
-    return means[_unique(rows.stimulus)].dropna()
+    return means[rows.stimulus.unique()].dropna()
 
 
-def of_question(ratings: "DataFrame", question: str | None = None) -> "DataFrame":
-    """The ratings of one question.
+def of_question(ratings: DataFrame, question: str | None = None) -> DataFrame:
+    """The ratings of one question; the name may be omitted if there is only one.
 
-    Raises:
-        InputError: an unknown question, or several questions and none is chosen.
+    Raises InputError for an unknown name, or for several questions without a name.
     """
-    questions = _unique(ratings.question)
+    questions = list(ratings.question.unique())
     if question is None:
         if len(questions) == 1:
             return ratings
@@ -204,40 +187,29 @@ def of_question(ratings: "DataFrame", question: str | None = None) -> "DataFrame
     return ratings[ratings.question == question]
 
 
-def summarize(means: "DataFrame", seed: int = 0) -> list[Rated]:
+def summarize(means: DataFrame, seed: int = 0) -> list[Rated]:
     """Mean, intervals, median and quartiles of every stimulus.
 
-    Args:
-        means: as `listener_means` returns them.
-        seed: of the bootstrap, which resamples listeners.
-
-    Raises:
-        InputError: there are no listeners.
+    `means` is as `listener_means` returns it, and `seed` is of the bootstrap, which
+    resamples listeners. No listeners raise InputError.
     """
     check_range("number of listeners in means", len(means), 1)
     summaries = []
     for stimulus in means.columns:
-        scores = means[stimulus].to_numpy(float)
-        t_interval = None
-        if len(scores) > 1:
-            mean, half_width = mean_interval(scores.tolist())
-            t_interval = (mean - half_width, mean + half_width)
-        low, median, high = map(float, np.percentile(scores, [25, 50, 75]))
-        summaries.append(
-            Rated(
-                stimulus=stimulus,
-                n=len(scores),
-                mean=float(scores.mean()),
-                t_interval=t_interval,
-                bootstrap=bootstrap_interval(scores.tolist(), seed=seed),
-                median=median,
-                quartiles=(low, high),
-            )
-        )
+        scores = means[stimulus].astype(float).tolist()
+        n, mean, t_interval = len(scores), float(np.mean(scores)), None
+        if n > 1:
+            center, half_width = mean_interval(scores)
+            t_interval = (center - half_width, center + half_width)
+        bootstrap = bootstrap_interval(scores, seed=seed)
+        low, median, high = np.percentile(scores, [25, 50, 75]).tolist()
+        ends = (low, high)
+        rated = Rated(stimulus, n, mean, t_interval, bootstrap, median, ends)
+        summaries.append(rated)
     return summaries
 
 
-def friedman(means: "DataFrame") -> Friedman:
+def friedman(means: DataFrame) -> Friedman:
     """Test whether any stimulus is rated unlike the others, by ranks within listeners.
 
     Args:
@@ -258,24 +230,18 @@ def friedman(means: "DataFrame") -> Friedman:
     return Friedman(float(result.statistic), float(result.pvalue), *means.shape)
 
 
-def compare(means: "DataFrame", seed: int = 0) -> list[Compared]:
+def compare(means: DataFrame, seed: int = 0) -> list[Compared]:
     """Test all pairs of stimuli: Wilcoxon's signed-rank test, Holm's correction.
 
-    Args:
-        means: as `listener_means` returns them.
-        seed: of the bootstrap intervals.
-
-    Raises:
-        InputError: fewer than two stimuli, or no listeners.
+    `means` is as `listener_means` returns it, and `seed` is of the bootstrap intervals.
+    Fewer than two stimuli, or no listeners, raise InputError.
     """
     check_range("number of stimuli in means", means.shape[1], 2)
     pairs = list(itertools.combinations(means.columns, 2))
     tests = [paired_test(list(means[a]), list(means[b]), seed=seed) for a, b in pairs]
-    adjusted = holm([test.p for test in tests])
-    return [
-        Compared(a, b, test, p)
-        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
-    ]
+    corrected = holm([test.p for test in tests])
+    rows = zip(pairs, tests, corrected, strict=True)
+    return [Compared(a, b, test, p) for (a, b), test, p in rows]
 
 
 # ---- before the test starts ---------------------------------------------------------
@@ -295,15 +261,12 @@ def power_table(
     passes the strictest step of Holm's method.
 
     Args:
-        n_systems: number of systems, each compared with each.
+        n_systems: number of systems, at least two, each compared with each.
         listeners: sizes of the panel.
         d_z: true mean difference over its standard deviation between listeners; 0.2 is
             called small, 0.5 medium, 0.8 large.
         n_runs: simulated panels per size.
         seed: of these panels.
-
-    Raises:
-        InputError: fewer than two systems.
 
     Example:
         >>> [panel.smallest_p for panel in power_table(2, (5, 6), n_runs=1)]
@@ -311,46 +274,39 @@ def power_table(
     """
     from scipy import stats
 
-    n_pairs = _count_pairs(n_systems)
     draw = np.random.default_rng(seed)
     table = []
     for n in listeners:
-        smallest = min(1.0, n_pairs * smallest_p(n))
-        chance = 0.0
-        if smallest < SIGNIFICANT:
+        lowest, chance = _lowest_p(n, n_systems), 0.0
+        if lowest < SIGNIFICANT:
             differences = draw.normal(d_z, 1.0, (n_runs, n))
             p = stats.wilcoxon(differences, axis=1).pvalue
-            chance = float((n_pairs * p < SIGNIFICANT).mean())
-        table.append(Power(n, smallest, chance))
+            chance = float((math.comb(n_systems, 2) * p < SIGNIFICANT).mean())
+        table.append(Power(n, lowest, chance))
     return table
 
 
 def power_note(n_listeners: int, n_systems: int) -> str:
-    """A sentence on what a panel of this size can show.
-
-    Raises:
-        InputError: fewer than two systems.
+    """A sentence on what a panel of this size can show about at least two systems.
 
     Example:
         >>> print(power_note(5, 2))
         With 5 listeners no difference can be significant: p cannot fall below 0.062. At
         least 6 listeners are needed.
     """
-    n_pairs = _count_pairs(n_systems)
-    best = min(1.0, n_pairs * smallest_p(n_listeners))
-    if best < SIGNIFICANT:
-        return (
-            f"With {n_listeners} listeners p can fall to {best:.2g}, if they all agree."
-        )
+    panel, lowest = f"With {n_listeners} listeners", _lowest_p(n_listeners, n_systems)
+    if lowest < SIGNIFICANT:
+        return f"{panel} p can fall to {lowest:.2g}, if they all agree."
     needed = n_listeners
-    while n_pairs * smallest_p(needed) >= SIGNIFICANT:
+    while _lowest_p(needed, n_systems) >= SIGNIFICANT:
         needed += 1
     return (
-        f"With {n_listeners} listeners no difference can be significant: p cannot fall "
-        f"below {best:.2g}. At least {needed} listeners are needed."
+        f"{panel} no difference can be significant: p cannot fall below {lowest:.2g}. "
+        f"At least {needed} listeners are needed."
     )
 
 
-def _count_pairs(n_systems: int) -> int:
+def _lowest_p(n_listeners: int, n_systems: int) -> float:
+    """The lowest p that a pair can have after Holm's correction for all pairs."""
     check_range("n_systems", n_systems, 2)
-    return n_systems * (n_systems - 1) // 2
+    return min(1.0, math.comb(n_systems, 2) * smallest_p(n_listeners))

@@ -18,25 +18,14 @@ from pandas import DataFrame
 from mssedu.audio.files import write_text, written_whole
 from mssedu.errors import InputError
 from mssedu.figures.scores import boxes_figure
-from mssedu.listening.results.agreement import (
-    RankAgreement,
-    rank_agreement,
-    replicate_agreement,
-)
+from mssedu.listening.results import tables
+from mssedu.listening.results.agreement import rank_agreement, replicate_agreement
 from mssedu.listening.results.export import ratings_frame
 from mssedu.listening.results.ratings import (
     Screening,
     check_not_empty,
     listener_means,
     screen,
-)
-from mssedu.listening.results.tables import (
-    FORMATS,
-    choice_note,
-    choice_table,
-    pair_note,
-    pair_table,
-    rating_table,
 )
 from mssedu.listening.test.design import CHOICES
 from mssedu.listening.test.store import ResultStore
@@ -55,6 +44,7 @@ _STYLE = "td, th { white-space: nowrap; }"
 _BOXES = (
     "Each point is a listener: the mean of all trials. Boxes: quartiles and median."
 )
+_MEANS = "Listener means; without replicates and practice trials."
 
 
 def write_report(
@@ -69,7 +59,7 @@ def write_report(
 
     Args:
         store: the results.
-        folder: of the files; it is created if it does not exist.
+        folder: of the files, created if it does not exist.
         scores: (trial, system) -> usdr in dB, as `excerpt_scores` returns them, to
             compare with the ratings.
 
@@ -85,19 +75,30 @@ def write_report(
         counted = screening.apply(ratings)
         if not len(counted):
             raise InputError(
-                f"all listeners are excluded: {screening.excluded}. Check that the "
-                "reference of each trial is the right file."
+                f"all listeners are excluded: {screening.excluded}. Check the files "
+                "of the references."
             )
+    latex = {}  # name of the file -> table and note
     if design.test in CHOICES:
-        parts = list(_choice_parts(counted, design.test))
+        table = tables.choice_table(counted, design.test)
+        text = tables.choice_note(design.test)
+        parts = [_html(table), paragraph(text, note=True)]
+        latex[design.test] = (table, text)
     else:
         figure = ratings_figure(store, counted)
         with written_whole(folder / "ratings.pdf") as temporary:
             figure.savefig(temporary)
-        parts = [picture(_BOXES, figure), *_rating_parts(store, counted, scores)]
-    for name, (table, text) in _for_latex(store, counted).items():
-        lines = [render(table, "latex", formats=FORMATS), note(text, "latex"), ""]
-        write_text(folder / f"{name}.tex", "\n".join(lines))
+        parts = [picture(_BOXES, figure)]
+        for question, text in design.questions.items():
+            means = _means(store, counted, question)
+            table = tables.rating_table(means)
+            latex[question] = (table, _MEANS)
+            parts += [heading(f"{question}: {text}"), _html(table)]
+            rows = counted[counted.question == question]
+            parts += _findings(means, rows, list(design.conditions), scores)
+    for name, (table, text) in latex.items():
+        lines = (render(table, "latex", formats=tables.FORMATS), note(text, "latex"))
+        write_text(folder / f"{name}.tex", "\n".join(lines) + "\n")
     facts = facts_table(_facts(store, ratings, screening))
     page = [heading(design.title, 1), *parts, heading("How it was made"), facts]
     return write_page(folder / "report.html", design.title, page, style=_STYLE)
@@ -106,57 +107,47 @@ def write_report(
 def ratings_figure(store: ResultStore, ratings: DataFrame) -> Figure:
     """Box plots of listener means, side by side for each stimulus.
 
-    Args:
-        store: the results, for the names of questions and stimuli.
-        ratings: of the listeners who count.
+    `ratings` are those of the listeners who count, as `ratings_frame` returns them.
     """
     low, high = store.design.rating_range
-    boxes: dict[str, dict[str, list[float]]] = {}
-    for question in store.design.questions:
-        means = _means(store, ratings, question)
-        boxes[question] = {name: list(map(float, means[name])) for name in means}
+    boxes = {
+        question: _means(store, ratings, question).astype(float).to_dict("list")
+        for question in store.design.questions
+    }
     figure = boxes_figure({f"rating ({low:g} … {high:g})": boxes})
     if len(store.design.stimuli) > MOST_LEVEL:
         figure.axes[0].tick_params(axis="x", labelrotation=20)
     return figure
 
 
-def _rating_parts(
-    store: ResultStore,
-    ratings: DataFrame,
+def _findings(
+    means: DataFrame,
+    rows: DataFrame,
+    systems: list[str],
     scores: Mapping[tuple[str, str], float] | None,
 ) -> Iterator[str]:
-    """Tables and notes of every question."""
-    systems = list(store.design.conditions)
-    for question, text in store.design.questions.items():
-        means = _means(store, ratings, question)
-        yield heading(f"{question}: {text}")
-        yield _html(rating_table(means))
-        if len(systems) > 1:
-            yield _html(pair_table(means[systems]))
-            yield paragraph(pair_note(means[systems]), note=True)
-        rows = ratings[ratings.question == question]
-        agreement = replicate_agreement(rows, systems)
-        defined = [value for value in agreement.values() if not math.isnan(value)]
-        if defined:
-            text = (
-                "Concordance of the first and the second ratings of a listener: "
-                f"{min(defined):.2f} … {max(defined):.2f} ({len(defined)} listeners, "
-                "systems only)."
-            )
-            yield paragraph(text, note=True)
-        if scores:
-            yield paragraph(_metric_note(rank_agreement(rows, scores)), note=True)
-
-
-def _metric_note(agreement: RankAgreement) -> str:
-    """How well the metric ranks the sounds as the listeners do."""
-    return (
-        f"Mean ratings against usdr of the same {agreement.n} excerpts: Kendall's τ "
-        f"{agreement.kendall:.2f}, Spearman's ρ {agreement.spearman:.2f}; systems "
-        f"within a trial (mean of {agreement.n_trials}): τ "
-        f"{agreement.kendall_within:.2f}, ρ {agreement.spearman_within:.2f}."
-    )
+    """What the ratings of one question say about the systems: tests and agreement."""
+    if len(systems) > 1:
+        yield _html(tables.pair_table(means[systems]))
+        yield paragraph(tables.pair_note(means[systems]), note=True)
+    agreement = replicate_agreement(rows, systems).values()
+    defined = [value for value in agreement if not math.isnan(value)]
+    if defined:
+        text = (
+            "Concordance of the first and the second ratings of a listener: "
+            f"{min(defined):.2f} … {max(defined):.2f} ({len(defined)} listeners, "
+            "systems only)."
+        )
+        yield paragraph(text, note=True)
+    if scores:
+        order = rank_agreement(rows, scores)
+        text = (
+            f"Mean ratings against usdr of the same {order.n} excerpts: Kendall's τ "
+            f"{order.kendall:.2f}, Spearman's ρ {order.spearman:.2f}; systems within a "
+            f"trial (mean of {order.n_trials}): τ {order.kendall_within:.2f}, ρ "
+            f"{order.spearman_within:.2f}."
+        )
+        yield paragraph(text, note=True)
 
 
 def _means(store: ResultStore, ratings: DataFrame, question: str) -> DataFrame:
@@ -165,28 +156,9 @@ def _means(store: ResultStore, ratings: DataFrame, question: str) -> DataFrame:
     return means[[name for name in store.design.stimuli if name in means]]
 
 
-def _choice_parts(ratings: DataFrame, test: str) -> Iterator[str]:
-    yield _html(choice_table(ratings, test))
-    yield paragraph(choice_note(test), note=True)
-
-
 def _html(table: DataFrame) -> str:
-    head, rows = texts(table, formats=FORMATS)
+    head, rows = texts(table, formats=tables.FORMATS)
     return html_table(head, rows)
-
-
-def _for_latex(
-    store: ResultStore, ratings: DataFrame
-) -> dict[str, tuple[DataFrame, str]]:
-    """Name of the file -> table and note."""
-    test = store.design.test
-    if test in CHOICES:
-        return {test: (choice_table(ratings, test), choice_note(test))}
-    text = "Listener means; without replicates and practice trials."
-    return {
-        question: (rating_table(_means(store, ratings, question)), text)
-        for question in store.design.questions
-    }
 
 
 def _facts(

@@ -37,11 +37,7 @@ Qualities = Quality | Mapping[str, Quality]  # of all questions, or of each
 
 @dataclass(frozen=True)
 class Panel:
-    """How much ratings vary: standard deviations, in points of 0 … 100.
-
-    Raises:
-        InputError: a negative standard deviation.
-    """
+    """How much ratings vary: standard deviations ≥ 0, in points of 0 … 100."""
 
     listener: float = 8.0
     trial: float = 8.0
@@ -75,8 +71,7 @@ def draw_ratings(
     shape = (n_listeners, n_trials, len(quality))
     if min(shape) < 1:
         raise InputError(
-            "n_listeners, n_trials and the number of qualities must be at least 1, got "
-            f"{shape}."
+            f"n_listeners, n_trials and len(quality) must be positive, got {shape}."
         )
     draw = np.random.default_rng(panel.seed)
     n, t, s = shape
@@ -106,16 +101,14 @@ def sit_through(
 
     Args:
         session: of a new listener, or of one who has stopped before the end.
-        quality: true quality of each stimulus, or question -> stimulus -> quality.
+        quality: stimulus -> quality 0 … 100, or question -> stimulus -> quality. A
+            stimulus without a quality raises InputError.
         panel: standard deviations and seed.
         n_pages: number of pages after which to stop (None: at the end of the test).
-
-    Raises:
-        InputError: a stimulus without a quality.
     """
     panel = panel or Panel()
     done = 0
-    while (page := session.page) is not None and done != n_pages:
+    while (page := session.page) and done != n_pages:
         if page.kind == "consent":
             session.answer({"consent": "yes"})
         elif page.kind == "questionnaire":
@@ -130,26 +123,29 @@ def sit_through(
         done += 1
 
 
-def _rate(
-    session: Session,
-    page: Page,
-    quality: Qualities,
-    panel: Panel,
-) -> None:
+def _rate(session: Session, page: Page, quality: Qualities, panel: Panel) -> None:
+    """Rate by the model in the head of this file, clipped to the scale."""
+
+    def part(spread: float, *names: object) -> float:
+        return spread * float(_generator(panel, *names).normal())
+
+    listener, number = session.number, session.progress[0]
+    test = session.design.test
     for question in page.questions:
         for label, stimulus in zip(session.labels, page.stimuli, strict=True):
-            score = _opinion(session, page, question, stimulus, quality, panel)
-            if session.design.test == "acr":
+            score = _quality(quality, question, stimulus)
+            if test != "mushra" or stimulus != REFERENCE:
+                score += part(panel.listener, listener)
+                score += part(panel.trial, page.trial)
+                score += part(panel.listener_by_system, listener, question, stimulus)
+                score += part(panel.noise, listener, number, question, stimulus)
+                score = min(100.0, max(0.0, score))
+            if test == "acr":
                 score = 1 + round(score / 25)
             session.rate(label, score, question)
 
 
-def _choose(
-    session: Session,
-    page: Page,
-    quality: Qualities,
-    panel: Panel,
-) -> None:
+def _choose(session: Session, page: Page, quality: Qualities, panel: Panel) -> None:
     """Choose the sound nearer to X (abx) or the better one, with its probability."""
     (question,) = page.questions
     a, b = (_quality(quality, question, stimulus) for stimulus in page.stimuli)
@@ -157,49 +153,17 @@ def _choose(
     if page.x:
         chance, target = abx_share_correct(abs(a - b) / spread), page.x
     else:
-        chance = 0.5 * math.erfc((b - a) / (2 * spread))
-        target = page.stimuli[0]
+        chance, target = 0.5 * math.erfc((b - a) / (2 * spread)), page.stimuli[0]
     draw = _generator(panel, session.number, session.progress[0])
     place = page.stimuli.index(target)
     session.choose(session.labels[place if draw.random() < chance else 1 - place])
 
 
-def _opinion(
-    session: Session,
-    page: Page,
-    question: str,
-    stimulus: str,
-    quality: Qualities,
-    panel: Panel,
-) -> float:
-    """A rating by the model in the head of this file, clipped to 0 … 100."""
-
-    def part(spread: float, *names: object) -> float:
-        return spread * float(_generator(panel, *names).normal())
-
-    listener, number = session.number, session.progress[0]
-    true = _quality(quality, question, stimulus)
-    if session.design.test == "mushra" and stimulus == REFERENCE:
-        return true
-    score = (
-        true
-        + part(panel.listener, listener)
-        + part(panel.trial, page.trial)
-        + part(panel.listener_by_system, listener, question, stimulus)
-        + part(panel.noise, listener, number, question, stimulus)
-    )
-    return min(100.0, max(0.0, score))
-
-
 def _quality(quality: Qualities, question: str, stimulus: str) -> float:
-    """The true quality of a stimulus."""
     own = quality.get(question)
     value = (own if isinstance(own, Mapping) else quality).get(stimulus)
     if not isinstance(value, int | float):
-        raise InputError(
-            f"quality has no number of {stimulus!r} for {question!r}: {dict(quality)}. "
-            "Give one for each of design.stimuli."
-        )
+        raise InputError(f"quality has no number of {stimulus!r} for {question!r}.")
     return float(value)
 
 

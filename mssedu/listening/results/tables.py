@@ -12,20 +12,11 @@ A note says how a table was made, and what a panel of this size cannot show. Not
 14.
 """
 
-from typing import TYPE_CHECKING
+from pandas import DataFrame
 
 from mssedu.evaluation.comparison import p_text
 from mssedu.listening.results.choices import Choices, by_listener, pooled
-from mssedu.listening.results.ratings import (
-    Interval,
-    compare,
-    friedman,
-    power_note,
-    summarize,
-)
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from mssedu.listening.results.ratings import compare, friedman, power_note, summarize
 
 # How the numbers of all three tables are printed: column -> format specification
 FORMATS = {
@@ -37,21 +28,13 @@ FORMATS = {
 }
 
 
-def rating_table(means: "DataFrame") -> "DataFrame":
-    """Mean, intervals, median and quartiles of every stimulus.
+def rating_table(means: DataFrame) -> DataFrame:
+    """Mean, intervals, median and quartiles of every stimulus, as `summarize`.
 
     The columns: stimulus, listeners, mean, 95 % (t), 95 % (bootstrap), median,
-    quartiles.
-
-    Args:
-        means: as `ratings.listener_means` returns them.
-
-    Raises:
-        InputError: there are no listeners.
+    quartiles. `means` is as `ratings.listener_means` returns it.
     """
-    from pandas import DataFrame
-
-    lines = [
+    return DataFrame(
         {
             "stimulus": one.stimulus,
             "listeners": one.n,
@@ -62,25 +45,16 @@ def rating_table(means: "DataFrame") -> "DataFrame":
             "quartiles": _interval_text(one.quartiles),
         }
         for one in summarize(means)
-    ]
-    return DataFrame(lines)
+    )
 
 
-def pair_table(means: "DataFrame") -> "DataFrame":
-    """Differences between all pairs of systems, and their tests.
+def pair_table(means: DataFrame) -> DataFrame:
+    """Differences between all pairs of systems, and their tests, as `compare`.
 
     The columns: first, second, second − first, 95 % interval, p, p (Holm),
-    rank-biserial.
-
-    Args:
-        means: as `ratings.listener_means` returns them, only the systems.
-
-    Raises:
-        InputError: fewer than two systems, or no listeners.
+    rank-biserial. `means` is as `ratings.listener_means` returns it, for the systems.
     """
-    from pandas import DataFrame
-
-    lines = [
+    return DataFrame(
         {
             "first": one.first,
             "second": one.second,
@@ -91,11 +65,10 @@ def pair_table(means: "DataFrame") -> "DataFrame":
             "rank-biserial": float(one.test.rank_biserial),
         }
         for one in compare(means)
-    ]
-    return DataFrame(lines)
+    )
 
 
-def pair_note(means: "DataFrame") -> str:
+def pair_note(means: DataFrame) -> str:
     """How the pairs were tested, Friedman's test of all systems, and the power."""
     n, n_systems = means.shape
     parts = [
@@ -105,48 +78,39 @@ def pair_note(means: "DataFrame") -> str:
     if n_systems > 2 and n > 1:
         result = friedman(means)
         text = (
-            f"Friedman's test of all {n_systems} systems: χ² = {result.statistic:.1f}"
+            f"Friedman's test of all {n_systems} systems: χ² = {result.statistic:.1f}, "
+            f"p = {p_text(result.p)}."
         )
-        parts.append(f"{text}, p = {p_text(result.p)}.".replace("= <", "< "))
+        parts.append(text.replace("= <", "< "))
     return " ".join([*parts, power_note(n, n_systems)])
 
 
-def choice_table(ratings: "DataFrame", test: str) -> "DataFrame":
+def choice_table(ratings: DataFrame, test: str) -> DataFrame:
     """Answers of every listener to every pair, then of all listeners together.
 
     The columns: listener (or "all"), first, second, correct (2afc: for the second),
     answers, 95 % of the share, d′ (infinite if all answers are the same), p, p (Holm).
-
-    Args:
-        ratings: as `export.ratings_frame` returns them.
-        test: "abx" or "2afc".
-
-    Raises:
-        InputError: another test, or no answers.
+    Arguments and errors are those of `by_listener`.
     """
-    from pandas import DataFrame
-
-    lines = [
-        {
-            "listener": one.listener,
-            "first": one.first,
-            "second": one.second,
-            **_choice_cells(one.choices, test),
-            "p (Holm)": p_text(one.p_holm),
-        }
+    rows: list[tuple[str, str, str, Choices, str | None]] = [
+        (one.listener, one.first, one.second, one.choices, p_text(one.p_holm))
         for one in by_listener(ratings, test)
     ]
-    lines += [
+    rows += [("all", *pair, one, None) for pair, one in pooled(ratings, test).items()]
+    return DataFrame(
         {
-            "listener": "all",
+            "listener": listener,
             "first": first,
             "second": second,
-            **_choice_cells(choices, test),
-            "p (Holm)": None,
+            "correct" if test == "abx" else "for the second": choices.count,
+            "answers": choices.n,
+            "95 % of the share": _interval_text(choices.interval, ".2f"),
+            "d′": choices.d_prime,
+            "p": p_text(choices.p),
+            "p (Holm)": p_holm,
         }
-        for (first, second), choices in pooled(ratings, test).items()
-    ]
-    return DataFrame(lines)
+        for listener, first, second, choices, p_holm in rows
+    )
 
 
 def choice_note(test: str) -> str:
@@ -160,18 +124,5 @@ def choice_note(test: str) -> str:
     )
 
 
-def _choice_cells(choices: Choices, test: str) -> dict[str, object]:
-    return {
-        "correct" if test == "abx" else "for the second": choices.count,
-        "answers": choices.n,
-        "95 % of the share": _interval_text(choices.interval, ".2f"),
-        "d′": choices.d_prime,
-        "p": p_text(choices.p),
-    }
-
-
-def _interval_text(interval: Interval | None, form: str = ".1f") -> str | None:
-    """Both ends; None where there is no interval."""
-    if interval is None:
-        return None
-    return f"{interval[0]:{form}} … {interval[1]:{form}}"
+def _interval_text(ends: tuple[float, float] | None, form: str = ".1f") -> str | None:
+    return None if ends is None else " … ".join(format(end, form) for end in ends)

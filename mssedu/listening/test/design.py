@@ -70,8 +70,9 @@ class Excerpts:
     data: Path | None = None  # songs with true stems; no reference if not given
     split: str | None = None  # train, valid or test; all songs if not given
     tracks: int | None = None  # how many songs to use; all if not given
-    stems: tuple[str, ...] = ("vocals",)  # which stems to judge
-    seconds: float = 8.0  # length of an excerpt; the loudest part of the song is used
+    stems: tuple[str, ...] = ("vocals",)  # names of the stems that listeners judge
+    # length of an excerpt in seconds; the test uses the loudest part of each song
+    seconds: float = 8.0
     template: str = "{track}/{stem}.wav"  # path of a stem inside a run
 
     def __post_init__(self) -> None:
