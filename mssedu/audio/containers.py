@@ -279,6 +279,7 @@ def _no_samples(file: Path) -> AudioFileError:
 
 
 def _unreadable(file: Path, why: object) -> AudioFileError:
+    reason = str(why).rstrip(".")
     return AudioFileError(
-        f"{file} cannot be read as audio: {why}. Test it in a player, or convert it."
+        f"{file} cannot be read as audio: {reason}. Test it in a player, or convert it."
     )

@@ -35,9 +35,10 @@ def check_stems_alike(
     forms = [f"{info.sample_rate} Hz × {info.channels} channels" for info in infos]
     remedy = "Convert them to one sample rate and number of channels."
     if on_length == "error":
+        if len({*forms}) == 1:
+            remedy = "Choose --on-length pad or cut (in Python: on_length)."
         pairs = zip(infos, forms, strict=True)
         forms = [f"{info.samples} samples at {form}" for info, form in pairs]
-        remedy += " For lengths, there is --on-length pad or cut (Python: on_length)."
     usual, odd = _odd_ones([file.stem for file in files], forms)
     if odd:
         raise DatasetError(
@@ -57,18 +58,19 @@ def check_songs_alike(root: Path, tracks: list[Track]) -> None:
     forms = [f"{track.sample_rate} Hz × {track.channels} channels" for track in tracks]
     usual, odd = _odd_ones([track.name for track in tracks], forms)
     if odd:
-        fault = f"songs that are not {usual}, as most are"
+        fault = f"in another format than most, which are {usual}"
         raise faulty_songs(root, fault, odd, "Convert them.")
 
 
 def faulty_songs(
     root: Path, fault: str, faults: list[str], remedy: str
 ) -> DatasetError:
-    """The error to raise: "ROOT: songs that occur twice: 7. REMEDY", then a list."""
+    """The error to raise: "ROOT has 7 songs in two places. REMEDY", then a list."""
     listed = "".join(f"\n  - {line}" for line in faults[:LISTED])
     if len(faults) > LISTED:
         listed += f"\n  - and {len(faults) - LISTED} more"
-    return DatasetError(f"{root}: {fault}: {len(faults)}. {remedy}{listed}")
+    songs = "1 song" if len(faults) == 1 else f"{len(faults)} songs"
+    return DatasetError(f"{root} has {songs} {fault}. {remedy}{listed}")
 
 
 # ---- sound --------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from mssedu.audio.tensors import audio_info
 from mssedu.data import OnLength
 from mssedu.data.check import check_songs_alike, check_stems_alike, faulty_songs
 from mssedu.data.track import MIXTURE, StemFile, Track
-from mssedu.errors import DatasetError, MssEduError, check_name
+from mssedu.errors import DatasetError, MssEduError, MssEduWarning, check_name
 from mssedu.models.stems import resolve
 
 MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in upper or lower case
@@ -235,7 +235,7 @@ def load_dataset(
                 faults.append(str(error))
     if faults:
         remedy = "Fix or move them."
-        raise faulty_songs(root, "songs that cannot be read", faults, remedy)
+        raise faulty_songs(root, "that cannot be read", faults, remedy)
     check_songs_alike(root, tracks)
     return _with_stems(root, tracks, stems, on_missing)
 
@@ -300,7 +300,7 @@ def _check_folders(root: Path, songs: list[Song]) -> None:
     doubled = [" = ".join(paths) for paths in places.values() if len(paths) > 1]
     if doubled:
         remedy = "Keep each song once: a score on a training song proves nothing."
-        raise faulty_songs(root, "songs that occur twice", doubled, remedy)
+        raise faulty_songs(root, "in two places", doubled, remedy)
     beside = [
         entry.name
         for entry in _entries(root)
@@ -309,7 +309,7 @@ def _check_folders(root: Path, songs: list[Song]) -> None:
     ]
     if beside and songs[0].split is not None:
         remedy = f"Name the splits {', '.join(SPLITS)} and move the rest away."
-        raise faulty_songs(root, "songs beside the splits", beside, remedy)
+        raise faulty_songs(root, "beside the splits", beside, remedy)
 
 
 def _with_stems(
@@ -332,12 +332,12 @@ def _with_stems(
         filled = replace(track, stems=track.stems + absent, silent=absent)
         complete.append(filled.with_stems(chosen))
     if faults and (on_missing != "skip" or not complete):
-        fault = f"songs that lack one of the stems {', '.join(chosen)}"
+        fault = f"without all of the stems {', '.join(chosen)}"
         remedy = 'Choose other stems, or on_missing="silence" or "skip".'
         raise faulty_songs(root, fault, faults, remedy)
     if faults:
         text = f"{root}: {len(faults)} of {len(tracks)} songs left out: "
-        warnings.warn(text + "; ".join(faults), stacklevel=3)
+        warnings.warn(text + "; ".join(faults), MssEduWarning, stacklevel=3)
     return complete
 
 

@@ -177,7 +177,7 @@ for stem, audio in stems.items():
 # never changes another. All of source separation stands on this line.
 
 # %%
-show_source("mssedu.data.track.Track.mixture")
+show_source("mssedu.data.Track.mixture")
 
 # %%
 toy_mixture = sources.sum(0)

@@ -379,7 +379,7 @@ play(voice.roll(256, dims=-1), rate, "vocals, true, 256 samples late")
 # - version 4, as in `museval`: only $s$ itself is right. The filters just sort the error.
 
 # %%
-show_source("mssedu.metrics.bss.bss_eval_sources")
+show_source("mssedu.metrics.bss_eval_sources")
 
 # %% [markdown]
 # Voice against all the rest, in mono, to save time:

@@ -177,13 +177,13 @@ def toy_segment(tracks, stems, seconds, seed, item):
 
 
 # %%
-show_source("mssedu.data.segments.RandomSegments.__getitem__")
+show_source("mssedu.data.RandomSegments.__getitem__")
 
 # %%
-show_source("mssedu.data.segments.RandomSegments._read")
+show_source("mssedu.data.RandomSegments._read")
 
 # %%
-show_source("mssedu.data.segments.item_generator")
+show_source("mssedu.data.item_generator")
 
 # %% tags=["nbval-check-output"]
 as_drawn = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}
@@ -352,7 +352,7 @@ def toy_remix(sources, generator):
 
 
 # %%
-show_source("mssedu.data.augment.remix")
+show_source("mssedu.data.remix")
 
 # %% tags=["nbval-check-output"]
 batch = torch.stack([song.sources(20, 4) for song in train_songs])
@@ -454,7 +454,7 @@ def overfit(loss_of, steps=100):
 # finite, gradients that are too long, and low precision.
 
 # %%
-show_source("mssedu.training.loop.train_step")
+show_source("mssedu.training.train_step")
 
 # %% tags=["nbval-check-output"]
 

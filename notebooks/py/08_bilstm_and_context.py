@@ -473,10 +473,10 @@ def toy_chunks(x, network, length):
 # and joins:
 
 # %%
-show_source("mssedu.models.blocks.dconv.BiLSTM.forward")
+show_source("mssedu.models.blocks.BiLSTM.forward")
 
 # %%
-show_source("mssedu.models.blocks.dconv.join")
+show_source("mssedu.models.blocks.join")
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)

@@ -520,7 +520,7 @@ ms.figures.spectrogram_figure(
 # whole segment.
 #
 # How far does each *hear*? Make one input sample NaN, and look which output samples turn
-# NaN (`mssedu.inspect.receptive` does so). Parameters are those of the paper's preset; the
+# NaN (`mssedu.inspect.receptive_field` does so). Parameters are those of the paper's preset; the
 # receptive field is that of the tiny one.
 
 # %% tags=["nbval-check-output"]

@@ -236,7 +236,7 @@ ms.figures.curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
 # $1024 m + 512$, and the clocks agree within half a sample.
 
 # %%
-show_source("mssedu.models.blocks.hybrid.hybrid_stft")
+show_source("mssedu.models.blocks.hybrid_stft")
 
 # %% tags=["nbval-check-output"]
 back = ms.models.blocks.hybrid_istft(
@@ -326,7 +326,7 @@ def toy_place(x, bins, width):
 
 
 # %%
-show_source("mssedu.models.blocks.hybrid.FrequencyEmbedding")
+show_source("mssedu.models.blocks.FrequencyEmbedding")
 
 # %%
 x = torch.randn(2, 48, 512, 3)  # behind the first level: 2048 / 4 bins
@@ -372,7 +372,7 @@ def toy_dconv(x, dconv):
 
 
 # %%
-show_source("mssedu.models.blocks.dconv.DConv")
+show_source("mssedu.models.blocks.DConv")
 
 # %% tags=["nbval-check-output"]
 dconv, x = ms.models.blocks.DConv(384, init=1e-3), torch.randn(1, 384, 50)
@@ -397,7 +397,7 @@ print("a new DConv changes its input by less than 1 %:", bool(change < 0.01))
 #   the number of frames between is taken off, and each frame chooses that rate itself.
 
 # %%
-show_source("mssedu.models.blocks.dconv.LocalAttention.inside")
+show_source("mssedu.models.blocks.LocalAttention.inside")
 
 # %% [markdown]
 # `masked_fill` forbids a frame to look at itself: it knows itself already. We shall see

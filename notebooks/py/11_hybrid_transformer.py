@@ -121,10 +121,10 @@ print("taken:", tuple(toy_attention(q, k, v).shape), "= (queries, features)")
 # and another for the chord. This is the attention of HTDemucs:
 
 # %%
-show_source("mssedu.models.blocks.transformer.Attention.project")
+show_source("mssedu.models.blocks.Attention.project")
 
 # %%
-show_source("mssedu.models.blocks.transformer.Attention.forward")
+show_source("mssedu.models.blocks.Attention.forward")
 
 
 # %%
@@ -284,7 +284,7 @@ def toy_sines(frames, width):
 
 
 # %%
-show_source("mssedu.models.blocks.transformer.sines_1d")
+show_source("mssedu.models.blocks.sines_1d")
 
 # %% tags=["nbval-check-output"]
 clock = ms.models.blocks.sines_1d(200, 64)
@@ -303,7 +303,7 @@ print("most alike to frame 100 is frame", alike[100].argmax().item())
 # the other half the bin.
 
 # %%
-show_source("mssedu.models.blocks.transformer.sines_2d")
+show_source("mssedu.models.blocks.sines_2d")
 
 # %%
 plane = ms.models.blocks.sines_2d(8, 200, 64)  # (frames, bins, width)
@@ -336,13 +336,13 @@ ms.figures.maps_figure(
 # itself: query, key and value come from the same sequence.
 
 # %%
-show_source("mssedu.models.blocks.transformer.SelfAttentionLayer.forward")
+show_source("mssedu.models.blocks.SelfAttentionLayer.forward")
 
 # %% [markdown]
 # In the odd ones the query comes from one sequence, key and value from the other.
 
 # %%
-show_source("mssedu.models.blocks.transformer.CrossAttentionLayer.forward")
+show_source("mssedu.models.blocks.CrossAttentionLayer.forward")
 
 # %% [markdown]
 # Around each attention are two things that you may know: a skip, `x + …`, so that
@@ -353,7 +353,7 @@ show_source("mssedu.models.blocks.transformer.CrossAttentionLayer.forward")
 # And this is all of it:
 
 # %%
-show_source("mssedu.models.blocks.transformer.CrossDomainTransformer.forward")
+show_source("mssedu.models.blocks.CrossDomainTransformer.forward")
 
 # %% [markdown]
 # Note `layer(x, y), layer_t(y, x)` in one line: both look at the other as it was *before*

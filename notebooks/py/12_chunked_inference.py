@@ -180,7 +180,7 @@ def toy_overlap_add(model, mixture, length, starts, window="triangle"):
 
 
 # %%
-show_source("mssedu.separation.chunks.overlap_add")
+show_source("mssedu.separation.overlap_add")
 
 # %% [markdown]
 # The real one reads the song piece by piece, computes several chunks at once if told to, and
@@ -188,7 +188,7 @@ show_source("mssedu.separation.chunks.overlap_add")
 # `Chunks` know:
 
 # %%
-show_source("mssedu.separation.chunks.Chunks.input_range")
+show_source("mssedu.separation.Chunks.input_range")
 
 # %% [markdown]
 # `separate` calls them both. Does it agree with the toy?

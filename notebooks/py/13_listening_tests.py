@@ -261,7 +261,7 @@ def toy_match(sounds, target_lufs):
 
 
 # %%
-show_source("mssedu.listening.widgets.loudness.matching_gain")
+show_source("mssedu.listening.widgets.matching_gain")
 
 # %% tags=["nbval-check-output"]
 toy, toy_gains = toy_match(voices, loudness_lufs(voice, rate))
@@ -353,7 +353,7 @@ def toy_lowpass(sound, n_taps, first):
 
 
 # %%
-show_source("mssedu.listening.test.anchors.lowpass")
+show_source("mssedu.listening.test.lowpass")
 
 # %% tags=["nbval-check-output"]
 sodium = excerpt("Sodium", "vocals")["reference"]
@@ -518,8 +518,8 @@ except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
-# (A toy: how lazy people are, nobody knows.) A slider at the top asks for praise, one at the bottom
-# scolds, and either way differences shrink. The order is the same. Programs differ in where they
+# (A toy: nobody knows how lazy people are.) A slider that starts at the top gives high ratings, one
+# that starts at the bottom low ones, and either way differences shrink. The order is the same. Programs differ in where they
 # start, webMUSHRA at 100: one more reason not to compare numbers across tests.
 #
 # Third, ratings without listening. A **session** knows what was played:
@@ -558,7 +558,7 @@ def toy_trials(design, number):
 
 
 # %%
-show_source("mssedu.listening.test.schedule.chosen_trials")
+show_source("mssedu.listening.chosen_trials")
 
 # %% tags=["nbval-check-output"]
 some = replace(test_design, trials_per_listener=4, seed=5)

@@ -168,7 +168,7 @@ print(len(design.trials), "trials of", ", ".join(design.stimuli))
 # do. They say nothing about ears, and nothing about these four masks.
 
 # %%
-show_source("mssedu.listening.results.simulate.draw_ratings")
+show_source("mssedu.listening.results.draw_ratings")
 
 # %% [markdown]
 # A rating is the quality of the system, plus what makes a listener strict or kind, plus what
@@ -450,7 +450,7 @@ def anova(ratings):  # (runs, rows, systems) -> p
 
 
 # %%
-show_source("mssedu.listening.results.ratings.friedman")
+show_source("mssedu.listening.results.friedman")
 
 # %% tags=["nbval-check-output"]
 ours = toy_friedman(means.to_numpy()[None])[0]
@@ -498,7 +498,7 @@ ms.figures.sweep_figure(
 # another **unit of analysis**:
 
 # %%
-show_source("mssedu.listening.results.ratings.listener_means")
+show_source("mssedu.listening.results.listener_means")
 
 # %% [markdown]
 # ## Which two differ?
@@ -859,7 +859,7 @@ for test in (equal, upside_down):
 # (ACR) by real people, who answered two questions: **quality**, how natural, how free of
 # artifacts; and **contamination**, 5 for no trace of other sources. In the first, 38 people
 # rated 20 excerpts each. The numbers are those that the authors print in the READMEs of
-# Demucs v1 and v4; they lie in `mssedu.evaluation.published`.
+# Demucs v1 and v4; `mssedu.evaluation.published_scores` has them.
 #
 # **Predict.** Does the order of SDR match that of quality? That of contamination?
 

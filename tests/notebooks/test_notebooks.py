@@ -18,6 +18,7 @@ from mssedu.course.notebook import show_source
 TEXTS = texts()
 HEADINGS = ("## Listen first", "## What to remember", "## Exercises", "## Sources")
 HEADER = ("**Aim.**", "| Before |", "| Time |", "| Data |", "| Licence |")
+IMPORT = re.compile(r"\s*(import|from) [\w.]+")
 FORBIDDEN = {
     "an address": r"0x[0-9a-f]{6,}",
     "sound in base64": r"data:audio",
@@ -66,6 +67,12 @@ def test_built_from_its_text(text):
 def test_no_notebook_without_a_text(text):
     found = {path.stem for path in notebook_path(text).parent.glob("*.ipynb")}
     assert found == {path.stem for path in TEXTS}
+
+
+def test_few_imports(text):
+    lines = [ln for ln in text.read_text("utf-8").splitlines() if IMPORT.match(ln)]
+    assert "import mssedu as ms" in lines
+    assert len(lines) <= 12
 
 
 def test_ran_once_from_top_to_bottom(notebook):
