@@ -165,7 +165,9 @@ def test_stem_mp4_with_too_few_streams(tmp_path: Path) -> None:
                 packet.stream = stream
                 copy.mux(packet)
     Path(str(path) + "2").replace(path)
-    with pytest.raises(DatasetError, match=r"1 song that cannot be read\..*\s+- .*stream"):
+    with pytest.raises(
+        DatasetError, match=r"1 song that cannot be read\..*\s+- .*stream"
+    ):
         load_dataset(tmp_path)
 
 
