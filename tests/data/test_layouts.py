@@ -343,7 +343,7 @@ def test_songs_of_another_format_are_listed(tmp_path: Path) -> None:
     write_song(tmp_path / "odd 1", rate=16000)
     write_song(tmp_path / "odd 2", channels=1)
     with pytest.raises(
-        DatasetError, match="2 songs in another format .* 8000 Hz × 2 channels"
+        DatasetError, match=r"2 songs in another format .* 8000 Hz × 2 channels"
     ) as error:
         load_dataset(tmp_path)
     assert "odd 1 has 16000 Hz × 2 channels" in str(error.value)
