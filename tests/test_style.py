@@ -136,30 +136,30 @@ def test_a_config_has_few_fields(name):
             assert len(fields) <= FIELDS, node.name
 
 
+def is_packed(node):
+    """Whether a call or a display unpacks what is written out on the spot."""
+    literal = ast.Tuple | ast.List
+    items = getattr(node, "args", getattr(node, "elts", []))
+    keywords = getattr(node, "keywords", [])
+    return any(
+        isinstance(item, ast.Starred) and isinstance(item.value, literal)
+        for item in items
+    ) or any(
+        k.arg is None
+        and isinstance(k.value, ast.Dict)
+        and any(isinstance(key, ast.Constant) for key in k.value.keys)
+        for k in keywords
+    )
+
+
 def test_arguments_are_not_packed_to_please_a_formatter():
     """`f(*(a, b))` and `f(**{...})` hide which argument is which."""
-    packed = [
-        place
-        for place, node in named(ast.Call)
-        if any(
-            isinstance(item, ast.Starred)
-            and isinstance(item.value, ast.Tuple | ast.List)
-            for item in node.args
-        )
-        or any(
-            item.arg is None and isinstance(item.value, ast.Dict)
-            for item in node.keywords
-        )
-    ]
-    packed += [
-        place
-        for place, node in named(ast.Tuple | ast.List | ast.Set)
-        if any(
-            isinstance(item, ast.Starred)
-            and isinstance(item.value, ast.Tuple | ast.List)
-            for item in node.elts
-        )
-    ]
+    packed = []
+    for folder in ("mssedu", "tests", "benchmarks", "docs", "notebooks/py"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call | ast.Tuple | ast.List | ast.Set):
+                    packed += [f"{path}:{node.lineno}"] * is_packed(node)
     assert not packed
 
 

@@ -593,8 +593,13 @@ for name, scores in definitions.items():
 
 # %%
 systems = (
-    *("Wave-U-Net M6", "Open-Unmix (umx)", "Demucs (v2)", "Hybrid Demucs (v3)"),
-    *("HT Demucs f.t. (v4)", "KUIELab-MDX-Net, leaderboard A", "SCNet, open weights"),
+    "Wave-U-Net M6",
+    "Open-Unmix (umx)",
+    "Demucs (v2)",
+    "Hybrid Demucs (v3)",
+    "HT Demucs f.t. (v4)",
+    "KUIELab-MDX-Net, leaderboard A",
+    "SCNet, open weights",
 )
 for row in ms.evaluation.published_scores():
     if row.system in systems:

@@ -23,11 +23,18 @@ from mssedu.training.loop import fit
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
 STEMS = ("vocals", "drums", "bass", "other")
-SMALL = (
-    *["--model", "open_unmix", "--preset", "tiny", "--device", "cpu"],
-    *["--steps", "2", "--batch-size", "2", "--segment", "0.3", "--valid-every", "2"],
-    *["--set", "hidden=4", "n_layers=1"],
-)
+SMALL = [
+    "--model=open_unmix",
+    "--preset=tiny",
+    "--device=cpu",
+    "--steps=2",
+    "--batch-size=2",
+    "--segment=0.3",
+    "--valid-every=2",
+    "--set",
+    "hidden=4",
+    "n_layers=1",
+]
 
 
 def run(*args):

@@ -174,9 +174,10 @@ def test_song_without_bass() -> None:
     ],
 )
 def test_wrong_arguments(songs: list[Track], changes: dict, words: str) -> None:
-    arguments = {"tracks": songs, "stems": ("a", "b"), "segment": 1.0, "n_items": 1}
+    settings = {"tracks": songs, "stems": ("a", "b"), "segment": 1.0, "n_items": 1}
+    settings |= {"seed": 0} | changes
     with pytest.raises(InputError, match=words):
-        RandomSegments(**{**arguments, "seed": 0, **changes})
+        RandomSegments(**settings)
 
 
 def test_formats_must_agree(songs: list[Track]) -> None:

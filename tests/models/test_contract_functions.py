@@ -28,7 +28,7 @@ GOOD = {"stems": ("a", "b"), "sample_rate": 8000, "channels": 1, "segment": 0.5}
 
 def test_good_values_pass():
     assert check_config(SimpleNamespace(**GOOD)) is None
-    assert check_config(SimpleNamespace(**{**GOOD, "stems": ("雨",)})) is None
+    assert check_config(SimpleNamespace(**GOOD | {"stems": ("雨",)})) is None
     assert check_stft(4096, 2048) is None
     assert check_odd("kernel", 1) is None
 
@@ -49,7 +49,7 @@ def test_good_values_pass():
 )
 def test_bad_values_are_named(field, value):
     with pytest.raises(InputError, match=f"^{field} must"):
-        check_config(SimpleNamespace(**{**GOOD, field: value}))
+        check_config(SimpleNamespace(**GOOD | {field: value}))
 
 
 @pytest.mark.parametrize(

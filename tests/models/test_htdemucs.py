@@ -11,7 +11,8 @@ from tests.models.noise import noise
 
 def tiny_model(**changes):
     torch.manual_seed(0)
-    return create_model("htdemucs", "tiny", **{"segment": 0.5, "width": 8, **changes})
+    changes = {"segment": 0.5, "width": 8} | changes
+    return create_model("htdemucs", "tiny", **changes)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,6 @@ def test_stems_that_the_model_lacks_are_refused():
         refined(lambda x: x, SeparateConfig(stems=("drum",)), MODEL)
     with pytest.raises(InputError, match="Did you mean 'vocals'"):
         refined(lambda x: x, SeparateConfig(two_stems="vocal"), MODEL)
-    single = SimpleNamespace(**{**vars(MODEL), "stems": ("vocals",)})
+    single = SimpleNamespace(**vars(MODEL) | {"stems": ("vocals",)})
     with pytest.raises(InputError, match="the model has only 'vocals'"):
         refined(lambda x: x, SeparateConfig(consistency="uniform"), single)
