@@ -128,7 +128,8 @@ def check_range(
     if above and below:
         return
     if high == math.inf:
-        span = f"{'greater than' if low_open else 'at least'} {low:g}"
+        finite = "finite and " if high_open else ""
+        span = f"{finite}{'greater than' if low_open else 'at least'} {low:g}"
     else:
         ends = [f"{low:g}"] * low_open + [f"{high:g}"] * high_open
         excluded = f" ({' and '.join(ends)} excluded)" if ends else ""

@@ -21,7 +21,7 @@ import tyro
 
 from mssedu.audio.files import write_text
 from mssedu.cli.console import say
-from mssedu.errors import InputError
+from mssedu.errors import InputError, check_range
 from mssedu.listening.test.design import CHOICES, Excerpts, check_systems, load_design
 
 FOLDER = Path("runs/listen")
@@ -121,6 +121,8 @@ def serve(
         open_browser: also open the link in the browser of this machine
     """
     from mssedu.listening.test.server import Server
+
+    check_range("port", port, 0, 65535)
 
     async def run() -> None:
         with _results(folder) as store, Server(store, host, port, token) as server:

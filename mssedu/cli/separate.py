@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
-from mssedu.errors import InputError, MssEduError
+from mssedu.errors import InputError, MssEduError, check_range
 from mssedu.separation.config import (
     FileConfig,
     InputOptions,
@@ -83,11 +83,14 @@ def separate(
     from mssedu.separation.files import separate_song
     from mssedu.separation.song import Song, find_files, track_names
 
+    check_range("threads", threads, 0)
     file_config = FileConfig(**vars(input), **vars(output))
     config = SeparateConfig(**vars(quality), **vars(speed))
     if not files:
         raise InputError("FILES is empty. Name at least one song, folder or pattern.")
-    songs, missing = find_files(files)
+    songs, missing, stems = find_files(files, out_dir)
+    if stems:
+        say(f"left out {len(stems)} stems of earlier separations, such as {stems[0]}")
     for name in missing:
         report_failure("missing", f"{name}: no such file, and no music below it")
     if threads:

@@ -127,7 +127,12 @@ def pick_device(name: str) -> torch.device:
             f"torch has no {kind} device here. Run `mssedu doctor` to see why, or use "
             "the device 'auto'."
         )
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"unknown device {name!r}. Write {kind}, or {kind}:0 for the first one."
+        ) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ these dataclasses, and the comment above a field is the help text of its flag.
 This file imports no torch, so that `mssedu separate --help` starts at once.
 """
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin
 
@@ -97,7 +98,8 @@ class SeparateConfig(SpeedOptions, QualityOptions):  # fields: quality, then spe
         if self.segment is not None:
             check_range("segment", self.segment, 0, low_open=True)
         check_range("overlap", self.overlap, 0, 1, high_open=True)
-        for name in ("context", "shifts", "wiener", "seed"):
+        check_range("context", self.context, 0, math.inf, high_open=True)
+        for name in ("shifts", "wiener", "seed"):
             check_range(name, getattr(self, name), 0)
         if self.stems:
             stem_names(self.stems)  # an InputError for a stem without sense, or twice
@@ -167,9 +169,10 @@ class FileConfig(OutputOptions, InputOptions):  # fields: input, then output
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        check_range("start_seconds", self.start_seconds, 0)
-        if self.duration_seconds is not None:
-            check_range("duration_seconds", self.duration_seconds, 0, low_open=True)
+        check_range("start_seconds", self.start_seconds, 0, math.inf, high_open=True)
+        if (seconds := self.duration_seconds) is not None:
+            name, inf = "duration_seconds", math.inf
+            check_range(name, seconds, 0, inf, low_open=True, high_open=True)
         if self.subtype == "float32" and self.ext != "wav":
             raise InputError(
                 f"subtype float32 is for wav files only, and ext is {self.ext}. Choose "

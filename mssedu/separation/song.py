@@ -9,15 +9,17 @@ Notebook: 12.
 """
 
 import glob
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from mssedu.audio.containers import READABLE_SUFFIXES
+from mssedu.audio.files import as_json, file_name, file_sha256
 from mssedu.audio.stream import Scan, read_blocks, resample_blocks, scan
 from mssedu.audio.tensors import match_channels, resampled_length
 from mssedu.errors import AudioFileError, InputError, check_range
@@ -25,6 +27,7 @@ from mssedu.models.contract import config_of
 from mssedu.separation.chunks import with_segment
 from mssedu.separation.config import FileConfig, SeparateConfig
 from mssedu.separation.refine import output_names
+from mssedu.weights.checkpoint import weights_sha256
 
 LAYOUTS = {  # what the channels of a wav file usually are, counted from 0
     3: "left, right, center",
@@ -32,37 +35,54 @@ LAYOUTS = {  # what the channels of a wav file usually are, counted from 0
     6: "left, right, center, low frequencies, back left, back right",
     8: "left, right, center, low frequencies, back left and right, side left and right",
 }
+# Options that change neither the stems nor where they are, or that a song settles
+UNCOMPARED = ("segment", "seed", "exists", "batch_size", "compile", "strict_segment")
 
 
 # ---- files and names ----------------------------------------------------------------
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
-    """Music files behind names, folders and patterns, each once, and what is missing.
+def find_files(
+    paths: Iterable[str | Path], out_dir: Path | None = None
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """Music files behind names, folders and patterns: to separate, missing, left out.
 
     Folders are searched with all their subfolders; patterns (*, ?, [..]) are expanded
     here too, because the Windows shell does not. The files are in the order of `paths`,
-    and sorted within a folder.
+    each once, and sorted within a folder. Of a searched folder, the stems of earlier
+    separations are left out: files beside a separation.json, and files in `out_dir`.
     """
-
-    def is_music(path: Path) -> bool:
-        return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
-
     files: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
-    missing = []
+    missing, left_out = [], []
     for name in map(Path, paths):
         if name.is_dir():
-            hits = sorted(filter(is_music, name.rglob("*")))
+            hits = sorted(filter(_is_music, name.rglob("*")))
+            stems = [hit for hit in hits if _is_stem(hit, name, out_dir)]
+            hits = [hit for hit in hits if hit not in stems]
+            left_out += stems
         elif name.exists():
             hits = [name]
         else:
             names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
-            hits = [path for path in map(Path, sorted(names)) if is_music(path)]
+            hits = [path for path in map(Path, sorted(names)) if _is_music(path)]
         if not hits:
             missing.append(name)
         for hit in hits:
             files.setdefault(hit.resolve(), hit)
-    return list(files.values()), missing
+    return list(files.values()), missing, left_out
+
+
+def _is_music(path: Path) -> bool:
+    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+
+
+def _is_stem(path: Path, searched: Path, out_dir: Path | None) -> bool:
+    """Whether a separation wrote a file that was found in a searched folder."""
+    if path.parent != searched and (path.parent / "separation.json").is_file():
+        return True
+    if out_dir is None or searched.resolve().is_relative_to(out_dir.resolve()):
+        return False
+    return path.resolve().is_relative_to(out_dir.resolve())
 
 
 def track_names(files: Iterable[Path]) -> dict[Path, str]:
@@ -107,7 +127,8 @@ def fill(template: str, **names: str) -> Path:
         path = Path(template.format(**names))
     except (KeyError, IndexError, ValueError):  # unknown {name}, single {
         path = None
-    if path is None or "{stem}" not in template or path.is_absolute():
+    refused = path is None or path.is_absolute() or ".." in path.parts
+    if path is None or refused or "{stem}" not in template:
         raise InputError(
             f"template {template!r} must be a relative path with {{stem}}, and may "
             "contain {track}, {ext}, {trackext} and {model}. The default is "
@@ -142,19 +163,32 @@ class Song:
     ) -> None:
         self.path, self.out_dir, self.files, self.config = path, out_dir, files, config
         self.track = track or track_name(path)
-        self.model_config = config_of(model)
+        if not self.track.strip(". "):  # "..", of a file called "...wav", is no folder
+            self.track = file_name(self.track)
+        self.model, self.model_config = model, config_of(model)
         names = {"track": self.track, "trackext": path.suffix[1:]}
         names["model"] = type(model).__name__.lower()
 
-        def place(stem: str, ext: str) -> Path:
-            return out_dir / fill(files.template, stem=stem, ext=ext, **names)
+        def place(stem: str) -> Path:
+            path = fill(files.template, stem=stem, ext=files.ext, **names)
+            if path.suffix.lower() != f".{files.ext}":
+                raise InputError(
+                    f"template {files.template!r} gives files such as {path.name}, and "
+                    f"ext is {files.ext}. End the template in .{{ext}}."
+                )
+            return out_dir / path
 
         stems = output_names(config, tuple(self.model_config.stems))
-        self.outputs = {stem: place(stem, files.ext) for stem in stems}
-        self.record = place("separation", "json")
+        self.outputs = {stem: place(stem) for stem in stems}
+        self.record = place("separation").with_suffix(".json")
 
     def is_finished(self) -> bool:
-        """Whether to skip the song; an AudioFileError for output that must stay."""
+        """Whether to skip the song.
+
+        Raises:
+            AudioFileError: output that must stay, or that is of another song, model or
+                option than what is asked for.
+        """
         outputs = [*self.outputs.values(), self.record]
         present = [path for path in outputs if path.exists()]
         if present and self.files.exists == "refuse":
@@ -162,7 +196,30 @@ class Song:
                 f"{present[0]} exists. Choose another folder, or --exists overwrite or "
                 "--exists skip."
             )
-        return self.files.exists == "skip" and present == outputs
+        finished = self.files.exists == "skip" and present == outputs
+        if finished and (difference := self._difference()):
+            raise AudioFileError(
+                f"{self.record.parent} has stems of {difference}. Choose another "
+                "folder, or --exists overwrite."
+            )
+        return finished
+
+    def _difference(self) -> str | None:
+        """What the stems on disk were made with, if it is not what is asked for."""
+        try:
+            record = json.loads(self.record.read_text("utf-8"))
+            settings = dict(record["settings"])
+            made_of = record["input_sha256"], record["weights_sha256"]
+        except (ValueError, TypeError, KeyError):
+            return f"unknown origin: {self.record.name} cannot be read"
+        if made_of[0] != file_sha256(self.path):
+            return f"another song, {record.get('input')}"
+        if made_of[1] != weights_sha256(self.model):
+            return f"another model or other weights ({record.get('model')})"
+        asked = as_json(asdict(self.config) | asdict(self.files))
+        names = [n for n in asked if n not in UNCOMPARED and n in settings]
+        other = [n for n in names if settings[n] != asked[n]]
+        return f"other options: {', '.join(other)}" if other else None
 
     @cached_property
     def scan(self) -> Scan:

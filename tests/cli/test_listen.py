@@ -236,3 +236,8 @@ def test_help_is_light():
         )
         assert answer.stdout.splitlines()[-1] == "[]"
         assert "create" in answer.stdout
+
+
+def test_a_port_out_of_range_is_named(tmp_path):
+    with pytest.raises(InputError, match="port must be from 0 to 65535, got 99999"):
+        run("serve", tmp_path, "--port", 99999)

@@ -198,6 +198,34 @@ def test_a_dry_run_tells_and_writes_nothing(model, song, tmp_path, capsys):
     assert "finished before, skipped" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--threads", -1), "threads"),
+        (("--device", "cpu:x"), "device"),
+        (("--duration-seconds", "inf"), "duration_seconds"),
+        (("--start-seconds", "nan"), "start_seconds"),
+        (("--context", "inf"), "context"),
+        (("--template", "../{stem}.wav"), "template"),
+    ],
+)
+def test_values_out_of_range_are_named(model, song, tmp_path, capsys, options, word):
+    assert run("separate", song, "-m", model, "-o", tmp_path / "out", *options) != 0
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_stems_in_a_searched_folder_are_left_out(model, song, tmp_path, capsys):
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / song.name).write_bytes(song.read_bytes())
+    command = ("separate", tmp_path / "songs", "-m", model, "--exists", "skip")
+    for word in ("done", "left out"):
+        assert run(*command, "-o", tmp_path / "songs" / "separated") == 0
+        text = capsys.readouterr().out
+        assert word in text
+        assert "1 of 1 done" in text
+
+
 def test_times_on_a_clock():
     expected = ["0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "25 h 0 min"]
     assert [clock(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == expected
@@ -245,11 +273,11 @@ def test_memory_is_that_of_a_batch_and_of_the_weights():
     assert seconds > 0
 
 
-def test_a_finished_song_is_not_read_again(tmp_path, capsys):
+def test_a_finished_song_is_not_read_again(tmp_path, capsys, monkeypatch):
     file, model = tmp_path / "song.wav", Counting()
     save_audio(file, torch.rand(2, 5000) - 0.5, 8000)
     separate_file(model, file, tmp_path)
-    file.write_bytes(b"no audio any more")
+    monkeypatch.setattr("mssedu.separation.song.scan", None)  # it would be called
     files = FileConfig(exists="skip")
     assert show_plan(Song(model, file, tmp_path, files, SeparateConfig())) == 0
     assert "song: finished before, skipped" in capsys.readouterr().out

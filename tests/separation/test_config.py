@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import textwrap
 from dataclasses import fields
 
@@ -29,7 +30,8 @@ GROUPS = (QualityOptions, SpeedOptions, InputOptions, OutputOptions)
         ({"overlap": -0.1}, "overlap must be .*got -0.1"),
         ({"segment": 0.0}, "segment must be greater than 0"),
         ({"segment": -3}, "segment must be greater than 0"),
-        ({"context": -1.0}, "context must be at least 0"),
+        ({"context": -1.0}, "context must be finite and at least 0"),
+        ({"context": math.inf}, "context must be finite"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"shifts": -1}, "shifts must be at least 0"),
         ({"wiener": -1}, "wiener must be at least 0"),
@@ -57,8 +59,10 @@ def test_ranges_of_a_separation(options, text):
         ({"clip": "rescal"}, "clip.*Did you mean 'rescale'"),
         ({"out_rate": "inputs"}, "out_rate.*Did you mean 'input'"),
         ({"nonfinite": "zeros"}, "nonfinite.*Did you mean 'zero'"),
-        ({"start_seconds": -1}, "start_seconds must be at least 0"),
-        ({"duration_seconds": 0}, "duration_seconds must be greater than 0"),
+        ({"start_seconds": -1}, "start_seconds must be finite and at least 0"),
+        ({"start_seconds": math.inf}, "start_seconds must be finite"),
+        ({"duration_seconds": math.inf}, "duration_seconds must be finite"),
+        ({"duration_seconds": 0}, "duration_seconds must be .*greater than 0"),
         ({"bitrate": 0}, "bitrate must be at least 1"),
         ({"ext": "flac", "subtype": "float32"}, "float32 is for wav files only"),
     ],

@@ -164,6 +164,31 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     assert separate_file(Halves(), song, tmp_path / "out", exists="overwrite")
 
 
+def test_skip_compares_the_song_the_weights_and_the_options(tmp_path):
+    song, out = tmp_path / "a.wav", tmp_path / "out"
+    save_audio(song, tone(), 44100)
+    model = Convolution()
+    separate_file(model, song, out)
+    same = {"exists": "skip", "batch_size": 2, "segment": 0.4}
+    assert separate_file(model, song, out, **same) is None
+    for options, text in (
+        ({"shifts": 2}, "other options: shifts"),
+        ({"subtype": "int24", "overlap": 0.5}, "other options: overlap, subtype"),
+    ):
+        with pytest.raises(AudioFileError, match=text):
+            separate_file(model, song, out, exists="skip", **options)
+    with torch.no_grad():
+        model.layer.bias += 1
+    with pytest.raises(AudioFileError, match="other weights"):
+        separate_file(model, song, out, exists="skip")
+    save_audio(song, tone(peak=0.25), 44100)
+    with pytest.raises(AudioFileError, match="another song"):
+        separate_file(model, song, out, exists="skip")
+    (out / "a" / "separation.json").write_text("[]")
+    with pytest.raises(AudioFileError, match="unknown origin"):
+        separate_file(model, song, out, exists="skip")
+
+
 def test_formats_and_template(tmp_path):
     song = tmp_path / "song.wav"
     save_audio(song, tone(), 44100)

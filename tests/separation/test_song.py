@@ -96,7 +96,7 @@ def test_find_files_in_folders_patterns_and_twice(tmp_path):
     for name in ("a.wav", "b/c.flac", "b/deep/d.ogg"):
         save_audio(tmp_path / name, SILENCE, 44100)
     (tmp_path / "b" / "notes.txt").write_text("no music")
-    found, missing = find_files(
+    found, missing, _ = find_files(
         [tmp_path / "a.wav", tmp_path, tmp_path / "*.wav", tmp_path / "none.wav"]
     )
     names = [path.relative_to(tmp_path).as_posix() for path in found]
@@ -117,8 +117,22 @@ def test_track_names_differ():
 def test_duplicates_run_once_and_links_to_them_too(tmp_path):
     song = tmp_path / "a.wav"
     save_audio(song, SILENCE, 44100)
-    found, missing = find_files([song, song, tmp_path, tmp_path / "." / "a.wav"])
-    assert (found, missing) == ([song], [])
+    found = find_files([song, song, tmp_path, tmp_path / "." / "a.wav"])
+    assert found == ([song], [], [])
+
+
+def test_stems_of_earlier_separations_are_no_songs(tmp_path):
+    song, first = tmp_path / "a.wav", tmp_path / "separated" / "a"
+    stem, other = first / "bass.wav", tmp_path / "out" / "bass" / "a.wav"
+    for path in (song, stem, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(path, SILENCE, 44100)
+    (first / "separation.json").write_text("{}")
+    out_dir = tmp_path / "out"
+    assert find_files([tmp_path], out_dir) == ([song], [], [other, stem])
+    # What the user names is taken, be it a stem or its own folder.
+    assert find_files([stem, first], out_dir)[0] == [stem]
+    assert find_files([out_dir], out_dir)[0] == [other]
 
 
 def test_names_of_a_template():
@@ -126,7 +140,10 @@ def test_names_of_a_template():
     assert path.as_posix() == "htdemucs/絆 #1 100%.mp3/bass.wav"
 
 
-@pytest.mark.parametrize("template", ["{track}.wav", "{stem}{x}", "/a/{stem}", "{stem"])
+@pytest.mark.parametrize(
+    "template",
+    ["{track}.wav", "{stem}{x}", "/a/{stem}", "{stem", "../{stem}", "a/../{stem}"],
+)
 def test_bad_templates(template):
     with pytest.raises(InputError, match=r"relative path with \{stem\}"):
         fill(template, **NAMES)
@@ -145,5 +162,30 @@ def test_what_is_finished(tmp_path):
     with pytest.raises(AudioFileError, match=r"bass.wav exists"):
         refuse.is_finished()
     refuse.record.touch()
-    assert skip.is_finished()
+    with pytest.raises(AudioFileError, match="unknown origin"):
+        skip.is_finished()
     assert not overwrite.is_finished()
+
+
+@pytest.mark.parametrize("name", ["...wav", "..wav", ". .wav"])
+def test_a_song_of_dots_stays_in_the_output_folder(tmp_path, name):
+    song = Song(
+        song_of(tmp_path / name).model,
+        tmp_path / name,
+        tmp_path / "out",
+        FileConfig(),
+        SeparateConfig(),
+    )
+    for path in (*song.outputs.values(), song.record):
+        assert path.resolve().parent.parent == (tmp_path / "out").resolve()
+
+
+def test_the_record_is_json_and_stems_end_in_their_format(tmp_path):
+    model, path = song_of(tmp_path / "a.wav").model, tmp_path / "a.wav"
+    fixed = FileConfig(template="{track}/{stem}.wav")
+    song = Song(model, path, tmp_path, fixed, SeparateConfig())
+    assert song.record == tmp_path / "a" / "separation.json"
+    for template in ("{track}/{stem}.wav", "{track}/{stem}"):
+        files = FileConfig(template=template, ext="flac")
+        with pytest.raises(InputError, match="ext is flac"):
+            Song(model, path, tmp_path, files, SeparateConfig())
