@@ -137,6 +137,27 @@ def check_range(
     raise InputError(f"{_at(where)}{name} must be {span}, got {value}.")
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise InputError unless a value is a torch.Tensor.
+
+    Example:
+        >>> check_tensor("mixture", [0.1, 0.2])
+        Traceback (most recent call last):
+        mssedu.errors.InputError: mixture must be a torch.Tensor, got list. Convert it:
+        torch.as_tensor(mixture).
+    """
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        return
+    remedy = f"Convert it: torch.as_tensor({name})."
+    if isinstance(value, tuple):
+        remedy = "load_audio returns audio and sample_rate: give the audio alone."
+    raise InputError(
+        f"{name} must be a torch.Tensor, got {type(value).__name__}. {remedy}"
+    )
+
+
 def check_axes(name: str, tensor: "Tensor", axes: Sequence[str]) -> None:
     """Raise InputError unless a tensor has these axes, each with one entry or more.
 
@@ -146,6 +167,7 @@ def check_axes(name: str, tensor: "Tensor", axes: Sequence[str]) -> None:
         mssedu.errors.InputError: audio must be (channels, samples), got the shape
         (1, 2, 100). Drop the first axis: audio[0].
     """
+    check_tensor(name, tensor)
     shape, wanted = tuple(tensor.shape), f"({', '.join(axes)})"
     if len(shape) == len(axes) and all(shape):
         return

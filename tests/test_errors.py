@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,6 +131,19 @@ def test_check_range_excludes_open_ends():
 def test_check_axes_names_the_shape_as_given_and_the_remedy(shape, words):
     with pytest.raises(InputError, match=words):
         check_axes("audio", torch.zeros(shape), ("channels", "samples"))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.zeros((2, 9)), r"got ndarray\. .*torch\.as_tensor\(mixture\)"),
+        ((torch.zeros(2, 9), 44100), "got tuple.*give the audio alone"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_tensor_is_named(value, words):
+    with pytest.raises(InputError, match=words):
+        check_mixture(value, 2, batch=False)
 
 
 def test_check_mixture_accepts_any_float_mixture():

@@ -178,7 +178,8 @@ def _open_ffmpeg(file: Path, stream: int) -> Iterator[Any]:
         purpose = f"reading {file.suffix} files"
         raise missing_package(purpose, "av", "pip install av") from error
     try:
-        with av.open(str(file)) as container:
+        # Tags in Latin-1, GBK and other old encodings are legal and of no use here.
+        with av.open(str(file), metadata_errors="replace") as container:
             tracks = container.streams.audio
             if not tracks:
                 raise _unreadable(file, "it has no audio stream")

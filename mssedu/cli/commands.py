@@ -6,6 +6,7 @@ lacks something, 130 interrupted, 141 the reader of the output has stopped
 (`mssedu models | head -1`), 143 ended by SIGTERM.
 """
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,6 +63,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
 def main(args: list[str] | None = None) -> int:
     """Run a command; an error that the user can fix is one line, not a traceback."""
     short_spin()  # before a command imports torch
+    for stream in (sys.stdout, sys.stderr):  # a code page of Windows lacks "→" and 絆
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         try:
             code = _run(sys.argv[1:] if args is None else args)
@@ -95,3 +99,9 @@ def _run(args: list[str]) -> int:
     except MssEduError as error:
         report_failure("error", str(error))
         return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, or a file that must not be read
+        where = f"{error.filename}: " if error.filename else ""
+        report_failure("error", f"{where}{error.strerror or error}")
+        return 1

@@ -28,7 +28,13 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
-from mssedu.errors import AudioFileError, InputError, check_name, check_range
+from mssedu.errors import (
+    AudioFileError,
+    InputError,
+    check_name,
+    check_range,
+    check_tensor,
+)
 from mssedu.models.stems import resolve
 
 MIXTURE = "mixture"  # the name of the mixture among the parts of a song
@@ -95,6 +101,8 @@ class Track:
             InputError: there is no audio, or the shapes differ.
         """
         parts = dict(sources) if mixture is None else {MIXTURE: mixture, **sources}
+        for part, audio in parts.items():
+            check_tensor(part, audio)
         shapes = {part: tuple(audio.shape) for part, audio in parts.items()}
         if len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 2:
             raise InputError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mssedu.errors import InputError
+from mssedu.errors import InputError, check_tensor
 
 RANK = 1e-10  # sources that differ by less of their energy count as one
 ANY = "…"  # first axis of a check: any number of leading axes
@@ -31,6 +31,8 @@ def check_pair(
         mssedu.errors.InputError: reference and estimate must have one shape (…,
         channels, samples), got (2, 100) and (2, 99).
     """
+    for name, tensor in zip(names, (reference, estimate), strict=True):
+        check_tensor(name, tensor)
     shapes = f"{tuple(reference.shape)} and {tuple(estimate.shape)}"
     both, n_axes = " and ".join(names), len(axes) - (axes[0] == ANY)
     has_axes = reference.ndim == n_axes or (axes[0] == ANY and reference.ndim > n_axes)

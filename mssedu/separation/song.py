@@ -55,21 +55,28 @@ def find_files(
     files: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
     missing, left_out = [], []
     for name in map(Path, paths):
-        if name.is_dir():
-            hits = sorted(filter(_is_music, name.rglob("*")))
-            stems = [hit for hit in hits if _is_stem(hit, name, out_dir)]
-            hits = [hit for hit in hits if hit not in stems]
-            left_out += stems
-        elif name.exists():
-            hits = [name]
-        else:
-            names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
-            hits = [path for path in map(Path, sorted(names)) if _is_music(path)]
+        try:
+            hits, stems = _search(name, out_dir)
+        except OSError:  # a name that is too long, or a folder that must not be read
+            hits, stems = [], []
+        left_out += stems
         if not hits:
             missing.append(name)
         for hit in hits:
             files.setdefault(hit.resolve(), hit)
     return list(files.values()), missing, left_out
+
+
+def _search(name: Path, out_dir: Path | None) -> tuple[list[Path], list[Path]]:
+    """Songs behind a name, a folder or a pattern; stems that are left out."""
+    if name.is_dir():
+        hits = sorted(filter(_is_music, name.rglob("*")))
+        stems = [hit for hit in hits if _is_stem(hit, name, out_dir)]
+        return [hit for hit in hits if hit not in stems], stems
+    if name.exists():
+        return [name], []
+    names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
+    return [path for path in map(Path, sorted(names)) if _is_music(path)], []
 
 
 def _is_music(path: Path) -> bool:

@@ -11,7 +11,7 @@ import torch
 from mssedu.audio.stream import read_blocks, scan
 from mssedu.audio.tensors import audio_info, load_audio, save_audio
 from mssedu.errors import AudioFileError, InputError, SetupError
-from tests.audio.sounds import encode
+from tests.audio.sounds import encode, noise
 
 
 def click(n0: int, samples: int = 50_000, channels: int = 2) -> torch.Tensor:
@@ -137,3 +137,14 @@ def test_without_pyav_the_install_command_is_given(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SetupError, match=r"\.m4a files .*pip install av"):
         load_audio(path)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "gbk", "cp1251"])
+def test_tags_in_old_encodings_are_no_reason_to_refuse_a_song(tmp_path, encoding):
+    path = tmp_path / "song.mp3"
+    sf.write(path, noise(2, 20_000).T.numpy(), 44100)
+    title = {"latin-1": "café", "gbk": "雨天", "cp1251": "дождь"}[encoding]
+    tag = b"TAG" + title.encode(encoding).ljust(124, b"\0") + b"\xff"  # ID3v1
+    path.write_bytes(path.read_bytes() + tag)
+    loaded, rate = load_audio(path)
+    assert (loaded.shape[0], rate) == (2, 44100)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, messages, files."""
 
+import os
 import subprocess
 import sys
 
@@ -112,3 +113,20 @@ def test_interrupt(monkeypatch):
 
     monkeypatch.setitem(cli.COMMANDS, "doctor", interrupted)
     assert run("doctor") == 130
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device", "scores.json")
+
+    monkeypatch.setattr("mssedu.cli.commands.tyro.cli", full)
+    assert run("models") == 1
+    assert "scores.json: No space left on device" in capsys.readouterr().err
+
+
+def test_a_console_of_another_code_page_shows_what_it_can():
+    words = [sys.executable, "-m", "mssedu", "--help"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"[--help] ?" in done.stdout

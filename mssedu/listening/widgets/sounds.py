@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.writer import flac_bytes
-from mssedu.errors import InputError, check_axes, check_finite, check_range
+from mssedu.errors import (
+    InputError,
+    check_axes,
+    check_finite,
+    check_range,
+    check_tensor,
+)
 
 LONGEST = 30.0  # seconds: longer sounds are hard to compare and slow to draw
 LARGEST = 20e6  # bytes of all sounds of a widget together, in 16 bits
@@ -34,6 +40,8 @@ def check_sounds(sounds: Mapping[str, Tensor], sample_rate: int) -> dict[str, Te
     check_range("sample_rate", sample_rate, LOWEST_RATE, HIGHEST_RATE)
     if not sounds:
         raise InputError("sounds is empty. Add at least one sound.")
+    for label, sound in sounds.items():
+        check_tensor(label or "audio", sound)
     first, shape = next((label, sound.shape) for label, sound in sounds.items())
     for label, sound in sounds.items():
         check_axes(label or "audio", sound, ("channels", "samples"))
