@@ -114,6 +114,9 @@ def separate(
         except (MssEduError, OSError) as error:
             report_failure("failed", f"{file}: {error}")
             failed += 1
+        except Exception as error:  # one bad song never ends a batch
+            report_failure("failed", f"{file}: {type(error).__name__}: {error}")
+            failed += 1
         except KeyboardInterrupt:
             if not dry_run:
                 err.print("to continue: the same command with --exists skip")

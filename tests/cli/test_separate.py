@@ -13,7 +13,7 @@ from mssedu.cli import commands as cli
 from mssedu.cli.separate import clock, measure, show_plan
 from mssedu.models.registry import create_model
 from mssedu.separation.config import FileConfig, SeparateConfig
-from mssedu.separation.files import separate_file
+from mssedu.separation.files import separate_file, separate_song
 from mssedu.separation.song import Song
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
@@ -224,6 +224,23 @@ def test_stems_in_a_searched_folder_are_left_out(model, song, tmp_path, capsys):
         text = capsys.readouterr().out
         assert word in text
         assert "1 of 1 done" in text
+
+
+def test_one_bad_song_never_ends_a_batch(model, song, tmp_path, capsys, monkeypatch):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(song.read_bytes())
+    real = separate_song
+
+    def separate(network, one, **options):
+        if one.path == bad:
+            raise ZeroDivisionError("of some library")
+        return real(network, one, **options)
+
+    monkeypatch.setattr("mssedu.separation.files.separate_song", separate)
+    assert run("separate", bad, song, "-m", model, "-o", tmp_path / "out") == 1
+    seen = capsys.readouterr()
+    assert "bad.wav: ZeroDivisionError: of some library" in seen.err
+    assert "1 of 2 done" in seen.out
 
 
 def test_times_on_a_clock():
