@@ -28,8 +28,9 @@ class Output(Console):
         raise
 
 
-out = Output(soft_wrap=True)  # a path or command stays in one piece
-err = Output(stderr=True, soft_wrap=True)
+# A path or command stays in one piece, and ":a:" in a name is no emoji.
+out = Output(soft_wrap=True, emoji=False)
+err = Output(stderr=True, soft_wrap=True, emoji=False)
 
 
 def say(line: str) -> None:

@@ -194,3 +194,11 @@ def test_a_real_reader_that_stops():
     done = subprocess.run(words, capture_output=True, text=True)
     first, status = done.stdout.splitlines()
     assert (first[:6], status in ("0", "141"), done.stderr) == ("system", True, "")
+
+
+def test_a_name_with_colons_is_printed_as_it_is(capsys):
+    console.say("done :smile: a:b:c.wav")
+    console.report_failure("failed", ":smile:.wav")
+    seen = capsys.readouterr()
+    assert ":smile: a:b:c.wav" in seen.out
+    assert ":smile:.wav" in seen.err
