@@ -20,7 +20,6 @@ _NAMES = {
         "histogram_figure",
         "interval_figure",
         "maps_figure",
-        "mean_interval",
     ],
     "chunks": ["ChunkLab", "chunks_figure", "error_db"],
     "errors": ["bleed_figure", "excerpt_figure", "level_figure", "track_figure"],

@@ -2,7 +2,6 @@
 
     histogram_figure   how often each value occurs, such as of gates
     interval_figure    one point per run, their mean and its confidence interval
-    mean_interval      the two numbers of such an interval (evaluation.statistics)
     maps_figure        tensors as pictures: skip tensors, states over time, attention
     curves_figure      values over steps or time, a line each, such as losses
 

@@ -71,8 +71,8 @@ def _search(name: Path, out_dir: Path | None) -> tuple[list[Path], list[Path]]:
     """Songs behind a name, a folder or a pattern; stems that are left out."""
     if name.is_dir():
         hits = sorted(filter(_is_music, name.rglob("*")))
-        stems = [hit for hit in hits if _is_stem(hit, name, out_dir)]
-        return [hit for hit in hits if hit not in stems], stems
+        stems = {hit for hit in hits if _is_stem(hit, name, out_dir)}
+        return [hit for hit in hits if hit not in stems], sorted(stems)
     if name.exists():
         return [name], []
     names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
@@ -133,9 +133,8 @@ def fill(template: str, **names: str) -> Path:
     try:
         path = Path(template.format(**names))
     except (KeyError, IndexError, ValueError):  # unknown {name}, single {
-        path = None
-    refused = path is None or path.is_absolute() or ".." in path.parts
-    if path is None or refused or "{stem}" not in template:
+        path = Path("..")  # refused below
+    if "{stem}" not in template or path.is_absolute() or ".." in path.parts:
         raise InputError(
             f"template {template!r} must be a relative path with {{stem}}, and may "
             "contain {track}, {ext}, {trackext} and {model}. The default is "

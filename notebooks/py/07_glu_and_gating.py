@@ -343,7 +343,7 @@ gain = [g - r for g, r in zip(glu, relu, strict=True)]
 ms.figures.interval_figure({"GLU - ReLU": gain}, xlabel="Difference (dB)", zero=True)
 
 # %% tags=["nbval-check-output"]
-mean, half_width = ms.figures.mean_interval(gain)
+mean, half_width = ms.evaluation.mean_interval(gain)
 print("GLU leads with every seed:", min(gain) > 0)
 print("on average by at least 1 dB:", mean >= 1)
 print("You said:", prediction)
@@ -400,7 +400,7 @@ print("ReLU softer than GLU by at least 3 dB:", level_db["ReLU"] < level_db["GLU
 wide_models, wide = runs(toy_separator, nn.GLU, width)
 
 # %% tags=["nbval-check-output"]
-more = ms.figures.mean_interval([w - g for w, g in zip(wide, glu, strict=True)])[0]
+more = ms.evaluation.mean_interval([w - g for w, g in zip(wide, glu, strict=True)])[0]
 sizes = [n_parameters(models[0]) for models in (glu_models, wide_models)]
 print("parameters:", " and ".join(f"{size:,}" for size in sizes))
 print("the larger one is better by less than 0.5 dB:", abs(more) < 0.5)
@@ -459,7 +459,7 @@ ms.figures.interval_figure(
 
 # %% tags=["nbval-check-output"]
 print("parameters:", mask_budget, "and", n_parameters(ToyMaskNet(nn.GLU, mask_width)))
-mean_mask, half_width_mask = ms.figures.mean_interval(gain_mask)
+mean_mask, half_width_mask = ms.evaluation.mean_interval(gain_mask)
 print("gates gain less than 0.4 dB:", mean_mask < 0.4)
 print("at least 1 dB less than without the mask:", mean - mean_mask >= 1)
 print("You said:", prediction_mask)

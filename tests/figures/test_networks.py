@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
+from mssedu.evaluation.statistics import mean_interval
 from mssedu.figures.networks import (
     curves_figure,
     histogram_figure,
     interval_figure,
     maps_figure,
-    mean_interval,
 )
 
 AXES = {"xlabel": "Frame", "ylabel": "Unit"}

@@ -231,16 +231,18 @@ def test_every_named_choice_is_checked(name):
                 dataclasses.replace(config, **{field.name: choice})
 
 
-@every_model
 @pytest.mark.parametrize(
-    "changes", [{"n_fft": 1023}, {"hop_length": 0}, {"hop_length": 5000}], ids=str
+    ("name", "field", "value"),
+    [
+        (name, field, value)
+        for name in NAMES
+        for field, value in (("n_fft", 1023), ("hop_length", 0), ("hop_length", 5000))
+        if hasattr(config_for(name), field)
+    ],
 )
-def test_an_stft_without_an_inverse_is_refused(name, changes):
-    (field,) = changes
-    if not hasattr(config_for(name), field):
-        pytest.skip("this model has no such field")
+def test_an_stft_without_an_inverse_is_refused(name, field, value):
     with pytest.raises(InputError, match=f"{field} must"):
-        config_for(name, **changes)
+        config_for(name, **{field: value})
 
 
 # ---- models of the registry, and a model that is not in it --------------------------
