@@ -71,8 +71,11 @@ def _search(name: Path, out_dir: Path | None) -> tuple[list[Path], list[Path]]:
     """Songs behind a name, a folder or a pattern; stems that are left out."""
     if name.is_dir():
         hits = sorted(filter(_is_music, name.rglob("*")))
-        stems = {hit for hit in hits if _is_stem(hit, name, out_dir)}
-        return [hit for hit in hits if hit not in stems], sorted(stems)
+        written = {
+            f for f in {hit.parent for hit in hits} if _is_output(f, name, out_dir)
+        }
+        songs = [hit for hit in hits if hit.parent not in written]
+        return songs, [hit for hit in hits if hit.parent in written]
     if name.exists():
         return [name], []
     names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
@@ -83,13 +86,13 @@ def _is_music(path: Path) -> bool:
     return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
 
 
-def _is_stem(path: Path, searched: Path, out_dir: Path | None) -> bool:
-    """Whether a separation wrote a file that was found in a searched folder."""
-    if path.parent != searched and (path.parent / "separation.json").is_file():
+def _is_output(folder: Path, searched: Path, out_dir: Path | None) -> bool:
+    """Whether a separation wrote the music in a folder below the searched one."""
+    if folder != searched and (folder / "separation.json").is_file():
         return True
     if out_dir is None or searched.resolve().is_relative_to(out_dir.resolve()):
         return False
-    return path.resolve().is_relative_to(out_dir.resolve())
+    return folder.resolve().is_relative_to(out_dir.resolve())
 
 
 def track_names(files: Iterable[Path]) -> dict[Path, str]:
