@@ -9,7 +9,9 @@ remedy: ``overlap must be from 0 to 1 (1 excluded), got 1.5.`` Inside the packag
     ├── AudioFileError    a file that cannot be read or written (also an OSError)
     ├── DatasetError      a folder that is not a data set       (also a ValueError)
     ├── CheckpointError   weights that do not fit               (also a RuntimeError)
-    └── SetupError        a missing package, device or driver   (also a RuntimeError)
+    ├── SetupError        a missing package, device or driver   (also a RuntimeError)
+    ├── DiskError         too little room on a disk             (also an OSError)
+    └── DownloadError     an address that gives no such file    (also an OSError)
     MssEduWarning         what a user should know, such as a segment that was shortened
 """
 
@@ -56,6 +58,16 @@ class CheckpointError(MssEduError, RuntimeError):
 
 class SetupError(MssEduError, RuntimeError):
     """A package, device or driver that this machine lacks."""
+
+    exit_code = 3
+
+
+class DiskError(MssEduError, OSError):
+    """A disk that has too little room for a result."""
+
+
+class DownloadError(MssEduError, OSError):
+    """An address that cannot be reached, or that gives another file than the right."""
 
     exit_code = 3
 

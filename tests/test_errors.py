@@ -10,6 +10,7 @@ from mssedu.errors import (
     AudioFileError,
     CheckpointError,
     DatasetError,
+    DiskError,
     InputError,
     MssEduError,
     SetupError,
@@ -30,6 +31,7 @@ from mssedu.errors import (
         (DatasetError, ValueError, 2),
         (CheckpointError, RuntimeError, 2),
         (SetupError, RuntimeError, 3),
+        (DiskError, OSError, 1),
     ],
 )
 def test_errors_are_ours_and_builtin(kind, builtin, exit_code):

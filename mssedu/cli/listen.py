@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mssedu.audio.files import write_text
-from mssedu.cli.console import say
-from mssedu.errors import InputError, check_range
+from mssedu.cli.console import report_failure, say
+from mssedu.errors import InputError, MssEduError, check_range
 from mssedu.listening.test.design import CHOICES, Excerpts, check_systems, load_design
+from mssedu.listening.test.names import shown
 
 FOLDER = Path("runs/listen")
 MARK = ".mssedu-listen"  # lists the files of a folder that report and export wrote
@@ -117,7 +118,7 @@ def serve(
         folder: folder of the test
         host: address of the server; 0.0.0.0 admits other machines of this network
         port: port of the server; 0 picks a free one
-        token: secret word in the link (None: a random one)
+        token: secret word in the link (None: a random one, which stays for later runs)
         open_browser: also open the link in the browser of this machine
     """
     from mssedu.listening.test.server import Server
@@ -137,26 +138,33 @@ def serve(
     return 0
 
 
-def report(folder: Folder = FOLDER, out_dir: OutDir = None, usdr: bool = False) -> int:
+def report(
+    folder: Folder = FOLDER,
+    out_dir: OutDir = None,
+    usdr: bool = False,
+    screening: bool = True,
+) -> int:
     """Write the results as report.html, LaTeX tables and a figure.
 
     Args:
         folder: folder of the test
         out_dir: folder of the report (None: FOLDER/report)
         usdr: also compare the ratings with the usdr of the same excerpts
+        screening: leave out the listeners whom the rules of BS.1534 exclude, in mushra
     """
     from mssedu.listening.results.agreement import excerpt_scores
-    from mssedu.listening.results.report import write_report
+    from mssedu.listening.results.report import report_files, write_report
 
     out_dir = out_dir or folder / "report"
     with _results(folder) as store:
-        design = store.design
-        tables = [f"{name}.tex" for name in (*design.questions, design.test)]
-        with _own_files(out_dir, ["report.html", "ratings.pdf", *tables]):
-            scores = excerpt_scores(design) if usdr else None
-            path = write_report(store, out_dir, scores)
+        left_out = _left_out(store)
+        with _own_files(out_dir, report_files(store.design)):
+            scores = excerpt_scores(store.design) if usdr else None
+            path = write_report(
+                store, out_dir, scores, screening=screening, left_out=left_out
+            )
     say(f"Report: {path}")
-    return 0
+    return 1 if left_out else 0
 
 
 def export(
@@ -173,23 +181,50 @@ def export(
         merge: files with more results of this test, which are added to it first
         html: write the test, not the results, as one HTML file for any browser
     """
-    from mssedu.listening.results.export import FILES, read_json, write_csv, write_json
+    from mssedu.listening.results.export import FILES, write_csv, write_json
     from mssedu.listening.test.offline import write_test_page
 
     out_dir = out_dir or folder / "results"
     with _results(folder) as store:
-        for path in merge:
-            say(f"{len(read_json(path, store))} listeners from {path}")
+        merged = [_merged(path, store) for path in merge]
         if html:
             with _own_files(out_dir, ["test.html"]):
                 path = write_test_page(store, out_dir / "test.html")
             say(f"Test: {path}, {path.stat().st_size / 1e6:.1f} MB, for any browser")
             say("Add the files that listeners send back: --merge results_*.json")
-            return 0
+            return 0 if all(merged) else 1
+        left_out = _left_out(store)
         with _own_files(out_dir, [FILES[store.design.test], "results.json"]):
-            say(f"CSV: {write_csv(store, out_dir)}")
-            say(f"JSON: {write_json(store, out_dir / 'results.json')}")
-    return 0
+            say(f"CSV: {write_csv(store, out_dir, left_out)}")
+            say(f"JSON: {write_json(store, out_dir / 'results.json', left_out)}")
+    return 0 if all(merged) and not left_out else 1
+
+
+def _merged(path: Path, store: Any) -> bool:
+    """Merge a file, and say what became of its listeners; False if some are refused."""
+    from mssedu.listening.results.export import merge_file
+
+    try:
+        found = merge_file(path, store)
+    except MssEduError as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        report_failure("refused", f"{where}{error}")
+        return False
+    known = f", {len(found.known)} are here already" if found.known else ""
+    say(f"{len(found.added)} listeners from {path}{known}")
+    for listener, reason in found.refused:
+        report_failure("refused", f"{path}: listener {listener}: {reason}")
+    return not found.refused
+
+
+def _left_out(store: Any) -> dict[str, str]:
+    """The listeners whose answers no test can give, each with a line."""
+    from mssedu.listening.test.merge import impossible
+
+    faults = impossible(store)
+    for listener, reason in faults.items():
+        report_failure("left out", f"listener {shown(listener)}: {reason}")
+    return faults
 
 
 def listen(
@@ -209,7 +244,7 @@ def listen(
 def _own_files(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """Refuse to replace files of other origin; MARK lists those that are written."""
     mark = folder / MARK
-    ours = mark.read_text("utf-8").splitlines() if mark.is_file() else []
+    ours = mark.read_text("utf-8").strip().split("\n") if mark.is_file() else []
     for name in names:
         if name not in ours and (folder / name).exists():
             raise InputError(

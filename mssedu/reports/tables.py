@@ -8,6 +8,7 @@ decided here, where they are printed.
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -29,6 +30,8 @@ _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"}
 _LATEX |= {"≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$", "<": "$<$", ">": "$>$"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "−": "$-$"}
 _LATEX |= {"^": r"\textasciicircum{}", "…": r"\ldots{}", "–": "--"}
+_NUMBER = re.compile(r"[+-](\d+(\.\d+)?(e[+-]?\d+)?%?|inf)", re.ASCII)
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is computed
 
 
 def render(
@@ -73,7 +76,8 @@ def render(
         return "\n".join([*parts, r"\bottomrule", r"\end{tabular}"])
     if form == "csv":
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([head, *rows])
+        lines = [[csv_cell(cell) for cell in line] for line in (head, *rows)]
+        csv.writer(text, lineterminator="\n").writerows(lines)
         return text.getvalue().rstrip("\n")
     return _for_terminal(head, rows)
 
@@ -114,6 +118,23 @@ def note(text: str, form: str = "table") -> str:
         mark = "% " if form == "latex" else "# "
         return "\n".join(mark + line for line in text.splitlines())
     return "\n" + text
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file, in which spreadsheets find no formula in a text.
+
+    Names of songs and remarks of listeners come from outside. A text that begins as a
+    formula, and is no number, gets an apostrophe in front; its line ends become "\\n",
+    because "\\r" would begin a new row.
+
+    Example:
+        >>> csv_cell("=1+1"), csv_cell("good"), csv_cell(-1.5)
+        ("'=1+1", 'good', -1.5)
+    """
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def latex_text(text: str) -> str:

@@ -41,11 +41,12 @@ def folder(tmp_path):
 
 
 @contextlib.contextmanager
-def served(folder, port=0):
+def served(folder, port=0, token=None):
     """`mssedu listen serve` in a process of its own; gives it and the link."""
     code = "from mssedu.cli.commands import main; raise SystemExit(main())"
-    words = ["listen", "serve", str(folder), "--token", "t", "--no-open-browser"]
+    words = ["listen", "serve", str(folder), "--no-open-browser"]
     words = [sys.executable, "-c", code, *words, "--port", str(port)]
+    words += ["--token", token] if token else []
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     run = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment, text=True)
     try:
@@ -62,9 +63,10 @@ def visit(browser):
     """Open a page as somebody new, with a memory of its own."""
     opened = []
 
-    def visit(link, **settings):
+    def visit(link, script="", **settings):
         page = browser.new_context(**settings).new_page()
         page.set_default_timeout(20_000)
+        page.add_init_script(script)  # runs before the page's own
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(link)
@@ -172,8 +174,7 @@ def test_a_server_that_is_killed_loses_nothing(folder, visit):
         page.keyboard.press("Home")  # said while nobody listens
         page.get_by_role("alert").get_by_text("Not sent yet").wait_for()
     assert [*frame_of(folder)[0].score] == []  # the page is not finished
-    port = int(re.search(r":(\d+)/", link)[1])
-    with served(folder, port) as (_, link):
+    with served(folder, port_of(link)) as (_, link):  # with the same token
         until(page, "!document.querySelector('[role=alert]').innerText")
         page.reload()
         page.get_by_text("Page 3 of 4").wait_for()
@@ -210,11 +211,174 @@ def test_a_link_without_its_token_opens_nothing(folder, visit):
         answer = page.request.post(link.partition("?")[0] + "begin", data="{}")
         assert answer.status == 403
         page = visit(link)  # with a cookie, but words that are none
-        answer = page.request.post(page.url + "tell", data="[]")
-        assert (answer.status, answer.json()) == (
-            400,
-            {"error": "Expected a JSON object"},
-        )
+        answer = page.request.post(page.url + "tell", data=[])
+        assert answer.status == 400
+        assert "must be a JSON object" in answer.json()["error"]
+
+
+def port_of(link):
+    return int(re.search(r":(\d+)/", link)[1])
+
+
+def rated(page, key="End"):
+    """Hear all, and set the first slider."""
+    hear_all(page)
+    page.get_by_role("slider", name="A, quality").focus()
+    page.keyboard.press(key)
+
+
+def test_a_link_that_has_changed_ends_the_attempts(folder, visit):
+    """The page says why, asks for nothing any more, and loses nothing."""
+    with served(folder, token="old") as (_, link):
+        page = visit(link)
+        begin(page)
+        hear_all(page)
+    asked = []
+    with served(folder, port_of(link), token="new") as (_, link):
+        page.on("request", lambda request: asked.append(request.url))
+        page.get_by_role("slider", name="A, quality").focus()
+        page.keyboard.press("End")
+        alert = page.get_by_role("alert")
+        alert.get_by_text("Not sent: Open the link that you were given.").wait_for()
+        n = len(asked)
+        page.wait_for_timeout(2000)
+        assert len(asked) == n
+        other = page.context.new_page()
+        other.goto(link)  # the new link, in the same browser
+        press(page, "Try again")
+        wait_for(lambda: [row["score"] for row in rows_of(folder)] == [100])
+        until(page, "!document.querySelector('[role=alert]').innerText")
+
+
+def test_results_that_were_replaced_end_the_attempts(folder, visit):
+    with served(folder) as (_, link):
+        page = visit(link)
+        begin(page)
+        hear_all(page)
+    for path in folder.glob(f"{RESULTS}*"):
+        path.unlink()
+    with served(folder, port_of(link)):
+        page.get_by_role("slider", name="A, quality").focus()
+        page.keyboard.press("End")
+        page.get_by_text("Not sent: Nobody has this code.").wait_for()
+        assert page.get_by_role("button", name="Try again").is_visible()
+
+
+def test_an_answer_that_is_lost_on_its_way_back_counts_once(folder, visit):
+    with served(folder) as (_, link):
+        page, lost, sent = visit(link), [], {}
+        begin(page)
+
+        def note(request):
+            message = request.post_data_json
+            sent[message["number"]] = message["words"]
+
+        def lose(route):
+            kind = route.request.post_data_json["words"]["kind"]
+            answer = route.fetch()  # the server has it
+            if lost.count(kind) < 3:
+                lost.append(kind)
+                route.abort()
+            else:
+                route.fulfill(response=answer)
+
+        page.on("request", note)
+        page.route("**/tell", lose)
+        hear_all(page)
+        page.get_by_role("slider", name="A, quality").focus()
+        page.keyboard.press("End")
+        wait_for(lambda: page.evaluate("1") and lost.count("rate") == 3)
+        until(page, "!document.querySelector('[role=alert]').innerText")
+        page.unroute("**/tell")
+    assert lost.count("heard") == 3
+    (row,) = rows_of(folder)
+    assert (row["score"], row["changes"]) == (100, 0)
+    said = [words for words in sent.values() if words["kind"] == "heard"]
+    with ResultStore(folder / RESULTS) as store:
+        for row in store.rows("heard"):
+            mine = [words for words in said if words["label"] == row["label"]]
+            assert row["plays"] == sum(words["begun"] for words in mine)
+            assert row["seconds"] == pytest.approx(sum(w["seconds"] for w in mine))
+
+
+def test_a_page_waits_while_answers_cannot_be_saved(folder, visit):
+    text = "Your answers cannot be saved now. Keep this page open."
+    with served(folder) as (_, link):
+        page = visit(link)
+        begin(page)
+        hear_all(page)
+        settings = {"status": 503, "json": {"error": text}}
+        page.route("**/tell", lambda route: route.fulfill(**settings))
+        page.get_by_role("slider", name="A, quality").focus()
+        page.keyboard.press("End")
+        page.get_by_role("alert").get_by_text(f"Not sent yet: {text}").wait_for()
+        page.unroute("**/tell")
+        wait_for(lambda: [row["score"] for row in rows_of(folder)] == [100])
+        until(page, "!document.querySelector('[role=alert]').innerText")
+
+
+def test_half_a_character_does_not_stop_a_listener(folder, visit):
+    with served(folder) as (_, link):
+        page = visit(link)
+        begin(page)
+        hear_all(page)
+        page.evaluate("""() => {
+            const remarks = document.querySelector("textarea");
+            remarks.value = "half \\ud83d";
+            remarks.dispatchEvent(new Event("change"));
+        }""")
+        rate_all(page)
+        press(page, "Next")
+        page.get_by_text("Page 4 of 4").wait_for()
+    frame, _ = frame_of(folder)
+    assert {*frame.comment} == {"half ?"}
+
+
+HOSTILE = (
+    "</script><img src=x onerror='window.XSS=1'><script>window.XSS=1</script>\"'{}`"
+)
+
+
+def hostile(folder):
+    """A test whose names and texts are HTML."""
+    files = {f"{HOSTILE} {name}": f"{name}1.wav" for name in "ab"}
+    design = Design(
+        f"title {HOSTILE}",
+        "mushra",
+        (Trial(f"song {HOSTILE}"[:100], files, "r1.wav"),),
+        anchors=(),
+        questions={f"q {HOSTILE}": f"text {HOSTILE}"},
+        consent=f"consent {HOSTILE}",
+        questionnaire={f"asked {HOSTILE}": (f"choice {HOSTILE}", "x"), "free": ()},
+        n_replicates=0,
+        least_heard_seconds=0.0,
+    )
+    (folder / "test.toml").unlink()
+    save_design(folder / "test.toml", design)
+
+
+def read_hostile(page):
+    """Every page of the hostile test shows its texts as texts."""
+    page.get_by_text(f"title {HOSTILE}").wait_for()
+    press(page, "Begin")
+    page.get_by_text(f"consent {HOSTILE}").wait_for()
+    press(page, "I agree")
+    page.get_by_text(f"asked {HOSTILE}").wait_for()
+    page.get_by_text(f"choice {HOSTILE}").click()
+    page.get_by_role("textbox").fill(HOSTILE)
+    press(page, "Next")
+    page.get_by_text(f"text {HOSTILE}").wait_for()
+    page.get_by_role("textbox", name="Remarks").fill(HOSTILE)
+    page.get_by_role("textbox", name="Remarks").blur()
+    assert page.evaluate("[window.XSS, document.images.length]") == [None, 0]
+
+
+def test_texts_of_a_test_run_no_script(folder, visit, tmp_path):
+    hostile(folder)
+    with served(folder) as (_, link):
+        read_hostile(visit(link))
+    with ResultStore(folder / RESULTS, load_design(folder)) as store:
+        read_hostile(visit(write_test_page(store, tmp_path / "x.html", 1).as_uri()))
 
 
 def test_who_declines_is_asked_nothing_else(folder, visit):
@@ -257,21 +421,82 @@ def test_one_file_without_python_or_network(folder, visit, tmp_path):
     assert frame.changes.max() == 3  # PageUp by PageUp
 
 
-def test_sounds_of_the_file_are_those_of_the_test(folder, visit, tmp_path):
-    path, design = tmp_path / "alone.html", load_design(folder)
-    with ResultStore(folder / RESULTS, design) as store:
-        page = visit(write_test_page(store, path, 1).as_uri())
+FORBIDDEN = {
+    "denied": "get() { throw new DOMException('denied', 'SecurityError'); }",
+    "missing": "get() { return null; }",
+}
+
+
+@pytest.mark.parametrize("how", FORBIDDEN)
+def test_one_file_where_the_browser_forbids_storage(folder, visit, tmp_path, how):
+    script = f"Object.defineProperty(window, 'localStorage', {{ {FORBIDDEN[how]} }})"
+    with ResultStore(folder / RESULTS, load_design(folder)) as store:
+        path = write_test_page(store, tmp_path / "alone.html", 1)
+        page = visit(path.as_uri(), script)
+        warning = page.get_by_text("does not let the page save your answers")
+        assert "Finish the test in one go" in warning.inner_text()
+        listener = begin(page)
+        assert warning.is_visible()
+        finish(page)
+        assert warning.is_visible()
+        press(
+            page, "Next listener"
+        )  # the answers are in the page as long as it is open
+        page.get_by_role("textbox", name="code").fill(listener)
+        press(page, "Go on")
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="Save your answers").click()
+        assert read_json(saved.value.path(), store) == [listener]
+        assert len(ratings_frame(store)) == 2 * 4
+
+
+def test_a_full_storage_loses_nothing_in_the_page(folder, visit, tmp_path):
+    script = """Storage.prototype.setItem = function (key, value) {
+        if (value.length > 600) throw new DOMException("full", "QuotaExceededError");
+        this[key] = value;
+    };"""
+    with ResultStore(folder / RESULTS, load_design(folder)) as store:
+        page = visit(
+            write_test_page(store, tmp_path / "alone.html", 1).as_uri(), script
+        )
         begin(page)
-        shown = store.pages(store.add_listener())[2]  # the first number's third page
-    heard = page.evaluate("""async () => {
-        const key = Symbol.for("mssedu.listening");
-        document.querySelector(".ms-play").click();
-        const page = globalThis[key];
-        while (!page.playing?.run) await new Promise((f) => setTimeout(f, 20));
-        return page.playing.buffers.map((buffer) => [0, 1].map(
-            (channel) => [...buffer.getChannelData(channel)]));
-    }""")
-    found = load_stimuli(design, shown.trial)
-    for sound, name in zip(heard, shown.sounds(design).values(), strict=True):
+        page.locator(".ms-play:focus").wait_for()
+        hear_all(page)
+        page.get_by_text("Not saved in this browser").wait_for()
+        rate_all(page)
+        press(page, "Next")
+        page.get_by_text("Page 4 of 4").wait_for()
+
+
+PLAYED = """async () => {
+    document.querySelector(".ms-play").click();
+    const page = globalThis[Symbol.for("mssedu.listening")];
+    while (!page.playing?.run) await new Promise((f) => setTimeout(f, 20));
+    return page.playing.buffers.map((buffer) => [0, 1].map(
+        (channel) => [...buffer.getChannelData(channel)]));
+}"""
+
+
+def check_sounds_of(page, store, listener):
+    """The buffers of the third page are the sounds of the test, and in its order."""
+    shown = store.pages(listener)[2]
+    found = load_stimuli(store.design, shown.trial)
+    names = shown.sounds(store.design).values()
+    for sound, name in zip(page.evaluate(PLAYED), names, strict=True):
         apart = torch.tensor(sound) - found.sounds[name]
         assert apart.abs().max() <= 0.51 / 32767  # rounded to 16 bits, no more
+
+
+def test_sounds_of_the_file_are_those_of_the_test(folder, visit, tmp_path):
+    with ResultStore(folder / RESULTS, load_design(folder)) as store:
+        page = visit(write_test_page(store, tmp_path / "alone.html", 1).as_uri())
+        begin(page)
+        check_sounds_of(page, store, store.add_listener())  # the first number's pages
+
+
+def test_sounds_of_the_server_are_those_of_the_test(folder, visit):
+    with served(folder) as (_, link):
+        page = visit(link)
+        listener = begin(page)
+        with ResultStore(folder / RESULTS, load_design(folder)) as store:
+            check_sounds_of(page, store, listener)

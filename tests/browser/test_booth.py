@@ -140,6 +140,37 @@ def test_listening_is_told_label_by_label(open_page):
     assert page.get_by_text("Rate A.").is_visible()
 
 
+CONTEXT = "globalThis[Symbol.for('mssedu.listening')].playing.context"
+
+
+@pytest.mark.parametrize("how", ["volume", "context"])
+def test_what_nobody_can_hear_does_not_count(open_page, how):
+    page = open_page("mushra")
+    volume = page.get_by_role("slider", name="Volume")
+    page.get_by_role("button", name="Play").click()
+    wait_for_words(page, "heard", 1)
+    if how == "volume":
+        volume.fill("0")
+        page.get_by_text("The volume is 0.").wait_for()
+    else:  # as a phone call does
+        page.evaluate(f"{CONTEXT}.suspend()")
+        page.get_by_text("press Pause, then Play").wait_for()
+    page.wait_for_timeout(300)
+    before = said(page, "heard")
+    page.wait_for_timeout(1500)
+    after = said(page, "heard")
+    assert len(after) <= len(before) + 1  # what was heard before
+    if how == "volume":
+        volume.fill("0.5")
+    else:
+        for name in ("Pause", "Play"):
+            page.get_by_role("button", name=name).click()
+    wait_for_words(page, "heard", len(after) + 2)
+    page.keyboard.press("Space")
+    seconds = sum(m["seconds"] for m in said(page, "heard"))
+    assert seconds < page.evaluate("performance.now() / 1000") - 1.5
+
+
 def test_ratings_by_keyboard_alone(open_page):
     page = open_page("mushra")
     page.get_by_role("slider", name="A, quality").focus()

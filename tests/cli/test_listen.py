@@ -1,13 +1,16 @@
 """`mssedu listen`: a test made, answered, reported and exported from the shell."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,8 @@ import tyro
 
 from mssedu.audio.tensors import save_audio
 from mssedu.cli.listen import listen, named_run
-from mssedu.errors import InputError
+from mssedu.errors import InputError, MssEduWarning
+from mssedu.listening.results.export import content_sha256, write_json
 from mssedu.listening.results.simulate import sit_through
 from mssedu.listening.test.design import load_design
 from mssedu.listening.test.session import Session
@@ -89,6 +93,99 @@ def test_results_of_another_machine_are_merged(songs, capsys):
     assert run("report", folder, "-o", songs / "page") == 0
     assert (songs / "page" / "report.html").exists()
     assert run("report", folder, "-o", songs / "page") == 0  # its own, again
+
+
+def answered(design, path):
+    """A results file of one listener elsewhere."""
+    with ResultStore(":memory:", design) as store:
+        sit_through(Session(store), QUALITY)
+        return write_json(store, path)
+
+
+def test_one_bad_file_stops_neither_the_others_nor_the_export(songs, capsys):
+    folder = make(songs)
+    design = load_design(folder)
+    good, bad, forged, junk, other = (songs / f"{n}.json" for n in "abcde")
+    answered(replace(design, seed=9), other)
+    answered(design, good)
+    bad.write_text(
+        answered(design, bad).read_text().replace('"plays": 1', '"plays": 2')
+    )
+    document = json.loads(answered(design, forged).read_text("utf-8"))
+    document["ratings"][0]["score"] = 1e9
+    document["sha256"] = content_sha256(document)
+    forged.write_text(json.dumps(document))
+    junk.write_text("<html>")
+    capsys.readouterr()
+    files = (bad, forged, junk, other, songs / "none.json", good)
+    assert run("export", folder, "--merge", *files) == 1
+    said = capsys.readouterr()
+    assert f"1 listeners from {good}" in said.out
+    reasons = {bad: "was changed", junk: "no results", forged: "score"}
+    for path, reason in (reasons | {other: "another test"}).items():
+        (line,) = [line for line in said.err.splitlines() if str(path) in line]
+        assert line.startswith("refused")
+        assert reason in line
+    assert "none.json" in said.err
+    rows = (folder / "results" / "mushra.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + 3 * 4
+    assert run("export", folder, "--merge", good) == 0
+    assert "0 listeners from" in (out := capsys.readouterr().out)
+    assert "1 are here already" in out
+
+
+def test_a_spoiled_listener_is_named_and_the_others_are_reported(songs, capsys):
+    folder = make(songs)
+    with ResultStore(folder / "results.sqlite", load_design(folder)) as store:
+        bad, good = Session(store), Session(store)
+        for session in (bad, good):
+            sit_through(session, QUALITY)
+    with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as db, db:
+        db.execute(
+            "UPDATE heard SET seconds = 9e999 WHERE listener = ?", [bad.listener]
+        )
+    capsys.readouterr()
+    for command in ("report", "export"):
+        assert run(command, folder) == 1
+        said = capsys.readouterr()
+        assert f"left out listener '{bad.listener}': page 1: heard must be" in said.err
+        assert good.listener not in said.err
+    assert "2 began, 1 rated" in (folder / "report" / "report.html").read_text("utf-8")
+
+
+def test_a_report_without_screening(songs):
+    folder = make(songs)
+    with ResultStore(folder / "results.sqlite", load_design(folder)) as store:
+        sit_through(Session(store), {**QUALITY, "reference": 21.0})
+    with pytest.warns(MssEduWarning, match="excludes all 1 listeners"):
+        assert run("report", folder) == 0
+    assert run("report", folder, "--no-screening") == 0
+    assert "no screening" in (folder / "report" / "report.html").read_text("utf-8")
+
+
+def test_a_question_with_a_slash_has_its_table(songs):
+    """The test was made by an older version, and has answers."""
+    folder = make(songs)
+    text = (folder / "test.toml").read_text("utf-8")
+    head, _, rest = text.partition("quality = ")
+    (folder / "test.toml").write_text(f'{head}"../../x" = {rest}', "utf-8")
+    with ResultStore(folder / "results.sqlite", load_design(folder)) as store:
+        sit_through(Session(store), QUALITY)
+    assert run("report", folder) == 0
+    assert run("report", folder) == 0  # its own files, again
+    names = {path.name for path in (folder / "report").iterdir()}
+    (table,) = [name for name in names if name.endswith(".tex")]
+    assert names == {"report.html", "ratings.pdf", table, ".mssedu-listen"}
+    assert {path.name for path in songs.iterdir()} == {"data", "good", "bad", "test"}
+
+
+def test_seconds_that_the_standard_does_not_allow(songs):
+    for path in songs.rglob("*.wav"):
+        save_audio(path, torch.zeros(1, 13 * RATE), RATE)
+    words = ("--data", songs / "data", "-o", songs / "test", "--seconds", "600")
+    with pytest.raises(InputError, match="at most 12 s"):
+        run("create", songs / "good", songs / "bad", *words)
+    assert not (songs / "test").exists()
 
 
 @pytest.mark.parametrize(

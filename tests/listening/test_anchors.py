@@ -8,6 +8,7 @@ from scipy.signal import freqz
 from mssedu.audio.tensors import loudness_lufs
 from mssedu.errors import InputError
 from mssedu.listening.test.anchors import (
+    check_anchor,
     lowpass,
     lowpass_taps,
     make_anchor,
@@ -180,3 +181,16 @@ def test_what_is_missing_is_named():
         make_anchor("mixture", RATE, reference=None)
     with pytest.raises(InputError, match="anchor35"):
         make_anchor("anchor3", RATE, reference=noise())
+
+
+def test_the_rate_is_enough_for_an_anchor():
+    for name in ("mixture", "interference", "artifacts"):
+        check_anchor(name, 1000)
+    for name, rate in (
+        ("anchor35", 8000),
+        ("sound_quality", 8000),
+        ("anchor70", 15000),
+    ):
+        check_anchor(name, rate + 1)
+        with pytest.raises(InputError, match=f"sample rate above {rate} Hz"):
+            check_anchor(name, rate)

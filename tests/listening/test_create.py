@@ -3,13 +3,14 @@
 import dataclasses
 import inspect
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.errors import AudioFileError, InputError, MssEduWarning
-from mssedu.listening.test.create import create_test, loudest_start
+from mssedu.errors import AudioFileError, DiskError, InputError, MssEduWarning
+from mssedu.listening.test.create import UNFINISHED, create_test, loudest_start
 from mssedu.listening.test.design import ANCHORS, Design, Excerpts, load_design
 from mssedu.listening.test.session import Session
 from mssedu.listening.test.stimuli import load_stimuli
@@ -174,6 +175,124 @@ def test_no_sounds_are_left_where_no_test_can_be_made(songs):
     assert (songs / "test" / "sounds" / "1" / "reference.wav").exists()
 
 
+@pytest.fixture
+def writes(monkeypatch):
+    """Paths of all sounds that are written while a test is made."""
+    paths = []
+
+    def save(path, *values, **settings):
+        paths.append(path)
+        return save_audio(path, *values, **settings)
+
+    monkeypatch.setattr("mssedu.listening.test.create.save_audio", save)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"test": "abx", "anchors": ("anchor35",)}, "without anchors"),
+        ({"anchors": ("anchor99",)}, "anchor99"),
+        ({"training": ("Three vocals",)}, "Three vocals"),
+        ({"trials_per_listener": 3}, "trials_per_listener"),
+        ({"questions": {"__proto__": "?"}}, "JavaScript"),
+        ({"title": "a\0"}, r"U\+0000"),
+        ({"seed": 0, "test": "mushroom"}, "mushroom"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_any_sound(songs, writes, changes, says):
+    excerpts = Excerpts(songs / "data", seconds=1.0)
+    with pytest.raises(InputError, match=says):
+        create_test(songs / "test", runs(songs), excerpts, **changes)
+    assert not writes
+    assert not (songs / "test").exists()
+
+
+def test_excerpts_longer_than_the_standard_are_refused_before_any_sound(songs, writes):
+    for song in ("One", "Two?"):
+        for run in ("data", "good", "bad"):
+            write(songs / run / song / "vocals.wav", noise(1, seconds=13.0))
+            write(songs / run / song / "drums.wav", noise(2, seconds=13.0))
+    excerpts = Excerpts(songs / "data", seconds=600.0)
+    with pytest.raises(InputError, match=r"seconds is 600.* at most 12 s in mushra"):
+        create_test(songs / "test", runs(songs), excerpts)
+    assert not writes
+    assert not (songs / "test").exists()
+    create_test(songs / "test", runs(songs), excerpts, test="acr")  # no such limit
+
+
+def test_seconds_may_exceed_short_songs(songs):
+    design = create_test(
+        songs / "test", runs(songs), Excerpts(songs / "data", seconds=60)
+    )
+    assert len(load_stimuli(design, "One vocals").sounds) == 5
+
+
+def test_an_anchor_that_the_rate_cannot_have_is_refused_before_any_sound(songs, writes):
+    for path in songs.rglob("*.wav"):
+        save_audio(path, noise(3, 1.0), 8000)
+    with pytest.raises(InputError, match="sample rate above 8000"):
+        create_test(songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0))
+    assert not writes
+
+
+def test_a_disk_without_room_is_told_before_any_sound(songs, writes, monkeypatch):
+    # 2 songs × (2 systems, reference, mixture) × 1 s × 16 kHz × 2 channels × 4 bytes
+    needed, excerpts = 2 * 4 * RATE * 2 * 4, Excerpts(songs / "data", seconds=1.0)
+    usage = SimpleNamespace(total=10**12, free=needed - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DiskError, match=r"sounds of 2 trials need 1\.1 MB"):
+        create_test(songs / "test", runs(songs), excerpts)
+    assert not writes
+    assert not (songs / "test").exists()
+    usage.free = 10**12
+    create_test(songs / "test", runs(songs), excerpts)
+    written = sum(path.stat().st_size for path in (songs / "test").rglob("*.wav"))
+    assert needed <= written < needed + 8 * 200  # headers
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_error_in_the_middle_leaves_nothing(songs, monkeypatch, existed):
+    folder, excerpts = songs / "deep" / "test", Excerpts(songs / "data", seconds=1.0)
+    if existed:
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("mine")
+    count = iter(range(10))
+
+    def save(path, *values, **settings):
+        if next(count) == 5:
+            raise AudioFileError("the disk is full")
+        save_audio(path, *values, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mssedu.listening.test.create.save_audio", save)
+        with pytest.raises(AudioFileError, match="full"):
+            create_test(folder, runs(songs), excerpts)
+    assert folder.exists() == existed
+    assert [p.name for p in folder.rglob("*")] == ["notes.txt"] * existed
+    create_test(folder, runs(songs), excerpts)
+    assert (folder / "notes.txt").exists() == existed
+
+
+def test_what_a_killed_program_has_left_does_not_stop_the_next(songs):
+    place = songs / "test" / UNFINISHED / "sounds" / "9"
+    place.mkdir(parents=True)
+    (place / "system1.wav").write_text("half a file")
+    create_test(songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0))
+    names = {path.name for path in (songs / "test").iterdir()}
+    assert names == {"test.toml", "sounds"}
+    assert {path.name for path in (songs / "test" / "sounds").iterdir()} == {"1", "2"}
+
+
+def test_a_song_that_is_refused_by_its_name(songs):
+    (songs / "data" / "One").rename(songs / "data" / ("x" * 120))
+    for run in ("good", "bad"):
+        (songs / run / "One").rename(songs / run / ("x" * 120))
+    with pytest.raises(InputError, match=r"trial 'xx.* has 127 characters"):
+        create_test(songs / "test", runs(songs), Excerpts(songs / "data", seconds=1.0))
+    assert not (songs / "test").exists()
+
+
 def test_errors(songs):
     with pytest.raises(InputError, match="runs"):
         create_test(songs / "test", {})
@@ -185,3 +304,9 @@ def test_errors(songs):
     create_test(songs / "test", good, Excerpts(songs / "data", seconds=1.0))
     with pytest.raises(InputError, match=r"test\.toml exists"):
         create_test(songs / "test", good, Excerpts(songs / "data"))
+    with pytest.raises(InputError, match=r"test\.toml is a file"):
+        create_test(songs / "test" / "test.toml", good, Excerpts(songs / "data"))
+    (songs / "old").mkdir()
+    (songs / "old" / "results.sqlite").touch()
+    with pytest.raises(InputError, match=r"results\.sqlite exists"):
+        create_test(songs / "old", good, Excerpts(songs / "data"))

@@ -9,6 +9,7 @@ import pytest
 from mssedu.errors import DatasetError, InputError
 from mssedu.listening.results.export import (
     COLUMNS,
+    content_sha256,
     ratings_frame,
     read_json,
     write_csv,
@@ -26,8 +27,8 @@ TRIALS = tuple(
 QUALITY = {"a": 40, "b": 60, "reference": 100, "anchor35": 10, "anchor70": 30}
 
 
-def panel(test="mushra", n=2, **changes):
-    store = ResultStore(":memory:", Design("Bake-off", test, TRIALS, **changes))
+def panel(test="mushra", n=2, title="Bake-off", **changes):
+    store = ResultStore(":memory:", Design(title, test, TRIALS, **changes))
     for _ in range(n):
         sit_through(Session(store), QUALITY)
     return store
@@ -204,3 +205,72 @@ def test_files_that_are_no_results(tmp_path):
     other = ResultStore(":memory:", Design("Other", "mushra", TRIALS))
     with pytest.raises(InputError, match="another test"):
         read_json(write_json(store, path), other)
+
+
+FORMULAS = (
+    "=1+1",
+    "+1+1",
+    "-1+1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "-x\r=1",
+    "=cmd|' /C'!A1",
+)
+
+
+def test_no_text_of_a_listener_is_a_formula(tmp_path):
+    """Spreadsheets compute a cell that begins with one of these signs."""
+    asked = {"=1+2": (), "trial_id": (), "score": ()}
+    store = panel(n=0, questionnaire=asked, n_replicates=0, title="=2+3")
+    for text in FORMULAS:
+        session = Session(store)
+        session.answer({"=1+2": text, "trial_id": text, "score": "-5"})
+        session.finish()
+        while session.page:
+            for label in session.sounds:
+                session.heard(label, 1)
+            for label in session.labels:
+                session.rate(label, 0)
+            session.comment(text)
+            session.finish()
+    path = write_csv(store, tmp_path)
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert not [cell for cell in head if cell.startswith(("=", "+", "-", "@"))]
+    for row in (dict(zip(head, row, strict=True)) for row in rows):
+        text = row["rating_comment"]
+        assert text == row["'=1+2"] == row["trial_id (answer)"]
+        assert text[0] == "'"
+        assert text[1:] in {formula.replace("\r", "\n") for formula in FORMULAS}
+        assert row["session_test_id"] == "'=2+3"
+        assert row["score"] == "-5"  # a number stays a number
+        assert row["trial_id"].startswith("song")
+    assert len(rows) == len(FORMULAS) * 3 * 5
+    assert pd.read_csv(path).rating_score.tolist() == [0.0] * len(rows)
+    comments = {row["comment"] for row in store.rows("pages") if row["comment"]}
+    assert comments == {*FORMULAS}  # the results have what was said
+
+
+def test_results_name_their_content(tmp_path):
+    store = panel(n=1)
+    path = write_json(store, tmp_path / "results.json")
+    document = json.loads(path.read_text("utf-8"))
+    assert document["sha256"] == content_sha256(document)
+    assert document["design_sha256"] == store.design.sha256()
+    path.write_text(json.dumps(document, indent=4, sort_keys=True))  # the same content
+    with ResultStore(":memory:", store.design) as here:
+        assert read_json(path, here) == store.listeners()
+        document["ratings"][0]["score"] += 1
+        path.write_text(json.dumps(document))
+        with pytest.raises(DatasetError, match=r"results\.json was changed"):
+            read_json(path, here)
+
+
+def test_the_results_are_those_of_one_moment():
+    """A listener who goes on during the export must not look impossible."""
+    store = panel(n=1)
+    tables = store.tables(("listeners", "ratings"))
+    assert [row["id"] for row in tables["listeners"]] == store.listeners()
+    assert tables["ratings"] == store.rows("ratings")
+    store.add_listener()  # the transaction is over

@@ -146,10 +146,21 @@ def test_repr_and_a_place_without_widgets(folder, monkeypatch):
     assert test._repr_mimebundle_() == ({"text/plain": repr(test)}, {})
 
 
-def test_unknown_messages_are_ignored(folder):
+def test_unknown_messages_do_nothing(folder):
     test = open_test(folder)
     say(test, "shout", text="!")
+    assert "kind of message 'shout'" in page(test)._state["error"]
+    say(test, "heard", label="A", seconds="2")
+    assert "seconds must be" in page(test)._state["error"]
     assert test.store.rows("pages") == []
+
+
+def test_an_answer_that_is_too_long_says_so(folder):
+    test = open_test(folder, questionnaire={"gear": ()})
+    gear, button, note = page(test).children
+    gear.value = "x" * 2001
+    button.click()
+    assert "2001 characters" in note.value
 
 
 def test_a_design_needs_a_results_file(folder):

@@ -131,7 +131,7 @@ def test_choices_are_right_or_wrong_only_here(tmp_path):
             rating = {"label": label, "rated": TIME, "changes": 0}
             page_end = {"seconds": 9, "comment": "", "finished": TIME}
             pages = [{**page_end, "heard": heard, "ratings": [rating]}]
-            changes = {"number": 3, "listener": f"{number}", "answers": {}}
+            changes = {"number": 3, "listener": f"{number:08x}", "answers": {}}
             merge_answers(store, answered(store.design, **changes, pages=pages))
         frame = ratings_frame(store)
     assert [*frame.stimulus] == [*page.stimuli]

@@ -5,10 +5,12 @@ import re
 
 import pytest
 
+from mssedu.errors import InputError
 from mssedu.listening.test.design import Design, Trial
 from mssedu.listening.test.pages import local_page, perform, remote_page, view
-from mssedu.listening.test.session import Session
+from mssedu.listening.test.session import CLOCK_TOLERANCE, LONGEST_TEXT, Session
 from mssedu.listening.test.store import ResultStore
+from mssedu.listening.widgets.base import static_text
 
 HTML_TEST = {"title": "</script><b>Ears & eyes</b>", "sounds": []}
 TRIAL = Trial("a song", {"good": "g.wav", "bad": "b.wav"}, "true.wav", "mix.wav")
@@ -73,12 +75,36 @@ def test_refusals_are_words_and_nothing_is_kept():
     assert "Listen to" in wrong
     assert view(listener)["state"]["choice"] == ""
     assert "not finished" in perform(listener, {"kind": "next"})
-    assert perform(listener, {"kind": "shout"}) == ""
 
 
 def test_words_of_the_wrong_form_are_an_error():
-    with pytest.raises(TypeError):
-        perform(session(), {"kind": "heard", "how": "loud"})
+    for words in ({"kind": "heard", "how": "loud"}, {"kind": "shout"}, {}):
+        with pytest.raises(InputError, match="message"):
+            perform(session(), words)
+
+
+def test_listening_is_cut_to_the_time_since_the_page_began():
+    now = [1000.0]
+    design = Design("Ears", "mushra", (TRIAL,), n_replicates=0)
+    store = ResultStore(":memory:", design)
+    listener = Session(store, clock=lambda: now[0])
+
+    def heard(label, seconds):
+        perform(listener, {"kind": "heard", "label": label, "seconds": seconds})
+        rows = store.rows("heard", listener.listener)
+        return {row["label"]: row["seconds"] for row in rows}[label]
+
+    assert heard("A", 500.0) == CLOCK_TOLERANCE
+    assert heard("A", 500.0) == CLOCK_TOLERANCE
+    now[0] += 20
+    assert heard("A", 15.0) == CLOCK_TOLERANCE + 15
+    assert heard("A", 15.0) == CLOCK_TOLERANCE + 20
+    now[0] -= 100  # the clock was set
+    assert heard("B", 2.0) == 2
+    # The page began before this session, which a restarted server opens
+    now[0] += 180
+    listener = Session(store, listener.listener, clock=lambda: now[0])
+    assert heard("C", 500.0) == CLOCK_TOLERANCE + 100
 
 
 def test_who_declines_has_refused():
@@ -108,7 +134,10 @@ def test_nothing_is_loaded_from_elsewhere():
 def test_each_page_has_its_desk():
     assert "openTest(remoteDesk, test.title" in remote_page("?")
     assert "class LocalDesk" not in remote_page("?")
-    assert "openTest(new LocalDesk(test, localStorage), test.title" in local_page(
-        HTML_TEST
-    )
+    local = local_page(HTML_TEST)
+    assert "openTest(new LocalDesk(test, openStorage()), test.title" in local
     assert "remoteDesk" not in local_page(HTML_TEST)
+
+
+def test_pages_and_sessions_limit_texts_alike():
+    assert f"LONGEST_TEXT = {LONGEST_TEXT};" in static_text("booth.js")

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from mssedu.errors import InputError
-from mssedu.listening.results.export import ratings_frame
-from mssedu.listening.results.ratings import listener_means
-from mssedu.listening.results.report import ratings_figure, write_report
+from mssedu.errors import InputError, MssEduWarning
+from mssedu.listening.results.export import ratings_frame, write_csv, write_json
+from mssedu.listening.results.ratings import listener_means, screen
+from mssedu.listening.results.report import ratings_figure, report_files, write_report
 from mssedu.listening.results.simulate import sit_through
 from mssedu.listening.test.design import Design, Trial
 from mssedu.listening.test.session import Session
@@ -104,7 +104,81 @@ def test_the_figure_has_a_point_per_listener():
 def test_nothing_to_report(tmp_path):
     with pytest.raises(InputError, match="no ratings"):
         write_report(panel("mushra", n=0), tmp_path)
-    nobody = {**QUALITY, "reference": 10.0}
-    with pytest.raises(InputError, match="all listeners are excluded"):
-        write_report(panel("mushra", 2, nobody), tmp_path / "report")
-    assert not (tmp_path / "report").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_exists_even_if_all_are_excluded(tmp_path):
+    store = panel("mushra", 2, {**QUALITY, "reference": 10.0})
+    with pytest.warns(MssEduWarning, match="excludes all 2 listeners"):
+        text = text_of(write_report(store, tmp_path))
+    assert "the numbers are those of all of them" in text
+    assert "BS.1534 would exclude" in text
+    mean = listener_means(ratings_frame(store))["a"].mean()
+    table = text.partition("Before and after")[2]
+    assert f"{mean:.1f}" in table  # before; nobody is left after
+    assert table.partition("95 % (t), after")[2].split()[:1] == ["a"]
+    text = text_of(write_report(store, tmp_path, screening=False))
+    assert "All listeners count: no screening." in text
+
+
+def test_one_listener_gets_a_report(tmp_path):
+    store = panel("mushra", 1, {**QUALITY, "reference": 21.0})
+    assert "1 began, 1 rated" in text_of(write_report(store, tmp_path, screening=False))
+
+
+def test_means_before_and_after_the_screening_are_side_by_side(tmp_path):
+    store = panel("mushra", n=5)
+    sit_through(Session(store), {**QUALITY, "reference": 20.0, "a": 100.0})
+    frame, text = ratings_frame(store), text_of(write_report(store, tmp_path))
+    table = text.partition("Before and after")[2].partition("Wilcoxon")[0]
+    kept = screen(frame).apply(frame)
+    for rows, n in ((frame, 6), (kept, 5)):
+        mean = listener_means(rows)["a"].mean()
+        assert re.search(rf"\b{n}\s+{mean:.1f}\b", table)
+    without = text_of(write_report(store, tmp_path, screening=False))
+    assert f" {frame.listener.nunique()} " in without
+    mean = listener_means(frame)["a"].mean()
+    assert re.search(rf"a\s+6\s+{mean:.1f}", without)
+
+
+def test_a_question_that_nobody_has_answered_yet(tmp_path):
+    store = panel("mushra", n=0, questions={"quality": "?", "bleed": "?"})
+    session = Session(store)
+    sit_through(session, QUALITY, n_pages=1)
+    text = text_of(write_report(store, tmp_path))
+    assert text.count("Nobody has rated every stimulus yet.") == 1
+    assert len([*tmp_path.glob("*.tex")]) == 1
+
+
+OLD_NAMES = ("clean/natural", "../../x", "..", "a\\b", "CON", "constructor", "_x_")
+OLD_NAMES += ("$a$ $b$", "Größe", "GRÖSSE", "=1+1", "x" * 300, "<b>", "{}", "%")
+
+
+@pytest.mark.parametrize(
+    ("test", "names"), [("mushra", OLD_NAMES[:2]), ("acr", OLD_NAMES)]
+)
+def test_a_test_of_an_older_version_is_reported_whatever_its_names(
+    tmp_path, test, names
+):
+    """Such a design cannot be changed any more: the results are keyed by its names."""
+    questions = dict.fromkeys(names, "?")
+    trials = tuple(
+        Trial(f"../{n}/song\x07", {"a/b$": "a.wav", "$_c$": "b.wav"}, "r.wav")
+        for n in range(2)
+    )
+    design = Design("?", test, trials, questions=questions, begun=True)
+    quality = dict.fromkeys(design.stimuli, 50.0) | {"reference": 100.0}
+    folder = tmp_path / "deep" / "report"
+    with ResultStore(tmp_path / "old.sqlite", design) as store:
+        for _ in range(2):
+            sit_through(Session(store), quality)
+        write_report(store, folder)
+        write_csv(store, folder)
+        write_json(store, folder / "results.json")
+    with ResultStore(tmp_path / "old.sqlite") as store:  # without its test.toml
+        assert report_files(store.design) == report_files(design)
+    files = {file.name for file in folder.iterdir()}
+    assert {*report_files(design)} <= files
+    assert len({name.casefold() for name in files}) == len(files)
+    assert sum(name.endswith(".tex") for name in files) == len(names)
+    assert {path.name for path in tmp_path.iterdir()} == {"old.sqlite", "deep"}

@@ -1,19 +1,25 @@
 """The server's answers, asked without a browser: who gets in, what comes out."""
 
 import asyncio
-import http.client
+import io
 import json
+import logging
 import socket
+import sqlite3
 import threading
 
 import pytest
+import soundfile
 
+from mssedu.errors import AudioFileError, InputError
+from mssedu.listening.test import server as module
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.server import Server
+from mssedu.listening.test.server import Server, kept_token
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
 from mssedu.listening.widgets.sounds import encode
 from tests.listening.noise import write_noise
+from tests.listening.serving import serving
 
 RATE = 16000
 
@@ -31,46 +37,11 @@ def store(tmp_path):
 
 @pytest.fixture
 def ask(store):
-    """Send a request to a server that runs in a thread; the answer, or its status."""
-    loop, made = asyncio.new_event_loop(), []
-
-    def run():
-        asyncio.set_event_loop(loop)
-        made.append(Server(store, "127.0.0.1", 0))
-        loop.run_forever()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    while not made:
-        pass
-    host, _, token = made[0].address.removeprefix("http://").partition("/?token=")
-
-    cookie = f"mssedu-listen-{host.rpartition(':')[2]}"
-
-    def ask(path, content=None, token=token, method=None):
-        link = http.client.HTTPConnection(host, timeout=20)
-        body = None if content is None else json.dumps(content)
-        method = method or ("GET" if content is None else "POST")
-        link.request(method, path, body, {"Cookie": f"{cookie}={token}"})
-        answer = link.getresponse()
-        ask.headers, text = answer.headers, answer.read()
-        link.close()
-        if answer.status != 200:
-            return answer.status
-        is_json = "json" in answer.headers["Content-Type"]
-        return json.loads(text) if is_json else text
-
-    ask.token = token
-    yield ask
-    loop.call_soon_threadsafe(made[0].__exit__)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with serving(store) as ask:
+        yield ask
 
 
-def tell(ask, shown, **words):
-    answer = {"listener": shown["listener"], "place": shown["place"], "words": words}
-    return ask("/tell", answer)
+# ---- who gets in --------------------------------------------------------------------
 
 
 def test_no_door_opens_without_the_token(ask):
@@ -88,6 +59,7 @@ def test_the_link_gives_a_cookie_and_leaves_the_address(ask):
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert "default-src 'none'" in ask.headers["Content-Security-Policy"]
+    assert ask.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_nothing_else_is_there(ask):
@@ -95,49 +67,238 @@ def test_nothing_else_is_there(ask):
         assert ask(path) == 404
 
 
+def test_only_json_from_its_own_page_is_taken(ask, store):
+    body = json.dumps({"listener": None})
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "", "x/json"):
+        status, text = ask.request("/begin", body, Content_Type=kind)
+        assert (status, json.loads(text)) == (415, {"error": "Send application/json."})
+    for origin in ("null", "http://elsewhere", f"http://{ask.host}0", "http://["):
+        status, text = ask.request("/begin", body, Origin=origin)
+        assert status == 403
+        assert b"from the page of the test" in text
+    assert store.listeners() == []
+    status, _ = ask.request("/begin", body, Origin=f"http://{ask.host}")
+    assert status == 200
+    status, _ = ask.request(
+        "/begin", body, Content_Type="application/json; charset=utf-8"
+    )
+    assert status == 200
+
+
+def test_the_token_stays_when_the_server_starts_again(store, tmp_path):
+    with serving(store) as ask:
+        first, shown = ask.token, ask.begin()
+        port = int(ask.host.rpartition(":")[2])
+    with serving(store, port=port) as ask:  # a page that is open goes on
+        assert ask.token == first
+        assert ask.tell(shown, kind="comment", text="still here")["state"]
+    (file,) = tmp_path.glob(".mssedu-token")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text() == first
+    with serving(store, "other") as ask:
+        assert ask.token == "other"
+    assert file.read_text() == first
+
+
+def test_a_token_file_without_a_token_is_replaced(tmp_path):
+    path = tmp_path / "x.sqlite"
+    for text in ("", "a b", "x\ny"):
+        (tmp_path / ".mssedu-token").write_text(text)
+        token = kept_token(path)
+        assert len(token) > 20
+        assert kept_token(path) == token
+    assert kept_token(ResultStore(":memory:", one_design()).path) != token
+
+
+def one_design():
+    return Design("?", "2afc", (Trial("s", {"a": "a", "b": "b"}),), reference=False)
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a&b", "é", "a;b", "a/b"])
+def test_a_token_fits_into_a_link(store, token):
+    with pytest.raises(InputError, match="token"):
+        Server(store, "127.0.0.1", 0, token)
+
+
+# ---- what comes out -----------------------------------------------------------------
+
+
 def test_words_that_are_none(ask, store):
     assert ask("/begin", []) == 400
-    assert ask("/begin", {"listener": "nobody"}) == 404
-    shown = ask("/begin", {"listener": None})
-    assert tell(ask, shown, kind="heard", how="loud") == 500
+    status, text = ask.request("/begin", '{"listener": "nobody"}')
+    assert (status, json.loads(text)) == (404, {"error": "Nobody has this code."})
+    shown = ask.begin()
+    assert ask.tell(shown, kind="heard", how="loud") == 400
     assert store.rows("heard") == []
 
 
 def test_a_page_and_its_sounds(ask, store):
-    shown = ask("/begin", {"listener": None})
+    shown = ask.begin()
     assert shown["sounds"] == ["A", "B"]
-    sounds = ask(f"/sounds/{shown['listener']}/0")
+    content = ask(f"/sounds/{shown['listener']}/0")
     (page, _) = store.pages(shown["listener"])
     found = load_stimuli(store.design, page.trial).sounds
-    assert sounds == b"".join(encode(found[name])[0] for name in page.stimuli)
     shape = json.loads(ask.headers["X-Shape"])
     assert shape == {"sample_rate": RATE, "channels": 1, "samples": RATE}
-    assert ask(f"/sounds/{shown['listener']}/1") == 404  # not yet
+    sizes = json.loads(ask.headers["X-Sizes"])
+    assert sum(sizes) == len(content)
+    for name, size in zip(page.stimuli, sizes, strict=True):
+        samples, rate = soundfile.read(io.BytesIO(content[:size]), dtype="int16")
+        assert (samples.T.tobytes(), rate) == (encode(found[name])[0], RATE)
+        content = content[size:]
+    status, text = ask.request(f"/sounds/{shown['listener']}/1")
+    assert (status, json.loads(text)) == (404, {"error": "This page is over."})
     assert len(store.rows("gains")) == 2
 
 
+def test_listeners_share_the_encoded_sounds(ask, monkeypatch):
+    loaded = []
+
+    def load(design, trial):
+        loaded.append(trial)
+        return load_stimuli(design, trial)
+
+    monkeypatch.setattr(module, "load_stimuli", load)
+    codes = [ask.begin()["listener"] for _ in range(6)]
+    threads = [
+        threading.Thread(target=ask.request, args=(f"/sounds/{code}/0",))
+        for code in codes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(loaded) == ["song 0", "song 1"]  # each once, of 6 listeners
+
+
+def test_sounds_that_cannot_be_read(ask, store, caplog, tmp_path):
+    shown = ask.begin()
+    (tmp_path / "a.wav").rename(tmp_path / "c.wav")
+    for _ in range(3):
+        status, text = ask.request(f"/sounds/{shown['listener']}/0")
+        assert status == 503
+        assert "tell the person" in json.loads(text)["error"]
+    assert len(caplog.records) == 1  # the host reads one line, with the reason
+    assert "a.wav" in caplog.text
+    with pytest.raises(AudioFileError):
+        load_stimuli(store.design, "song 0")
+    (tmp_path / "c.wav").rename(tmp_path / "a.wav")
+    assert ask(f"/sounds/{shown['listener']}/0")
+
+
 def test_words_are_kept_and_the_next_page_comes(ask, store):
-    shown = ask("/begin", {"listener": None})
-    early = tell(ask, shown, kind="rate", label="A", score=5, question="quality")
+    shown = ask.begin()
+    early = ask.tell(shown, kind="rate", label="A", score=5, question="quality")
     assert "Listen to A" in early["state"]["error"]
     for score, label in enumerate("AB"):
-        tell(ask, shown, kind="heard", label=label, seconds=2.0)
-        tell(ask, shown, kind="rate", label=label, score=score, question="quality")
-    second = tell(ask, shown, kind="next")["view"]
+        ask.tell(shown, kind="heard", label=label, seconds=2.0)
+        ask.tell(shown, kind="rate", label=label, score=score, question="quality")
+    second = ask.tell(shown, kind="next")["view"]
     assert (second["kind"], second["place"]) == ("rating", 1)
     assert [row["score"] for row in store.rows("ratings")] == [0, 1]
     # A word that comes late, or again, is not said of the next page
-    late = tell(ask, shown, kind="heard", label="A", seconds=9.0)["view"]
+    late = ask.tell(shown, kind="heard", label="A", seconds=9.0)["view"]
     assert late == second
     assert [row["page"] for row in store.rows("heard")] == [0, 0]
 
 
 def test_a_listener_comes_back_by_code(ask):
-    shown = ask("/begin", {"listener": None})
-    tell(ask, shown, kind="heard", label="B", seconds=2.0)
-    again = ask("/begin", {"listener": shown["listener"]})
+    shown = ask.begin()
+    ask.tell(shown, kind="heard", label="B", seconds=2.0)
+    again = ask.begin(shown["listener"])
     assert again["state"]["unheard"] == ["A"]
     assert {**again, "state": None} == {**shown, "state": None}
+
+
+def test_a_message_that_comes_again_counts_once(store):
+    heard = {"kind": "heard", "label": "A", "seconds": 2.0}
+    rate = {"kind": "rate", "label": "A", "score": 5, "question": "quality"}
+    with serving(store) as ask:
+        shown = ask.begin()
+        for _ in range(3):
+            answer = ask.tell(shown, "visit", 1, **heard)
+            assert answer["state"]["unheard"] == ["B"]
+        for _ in range(3):
+            assert ask.tell(shown, "visit", 2, **rate)["state"]["scores"]
+    with serving(store) as ask:  # the number survives the server
+        ask.tell(shown, "visit", 2, **rate)
+        ask.tell(shown, "visit", 1, **heard)
+        (played,), (rated,) = store.rows("heard"), store.rows("ratings")
+        assert (played["seconds"], played["plays"]) == (2.0, 1)
+        assert rated["changes"] == 0
+        # Another visit, such as a second tab, has numbers of its own
+        ask.tell(shown, "other", 1, **heard)
+        ask.tell(shown, "visit", 3, **rate)
+        (played,), (rated,) = store.rows("heard"), store.rows("ratings")
+        assert (played["seconds"], played["plays"]) == (4.0, 2)
+        assert rated["changes"] == 1
+
+
+def test_listening_is_not_longer_than_the_page_is_open(ask, store):
+    shown = ask.begin()
+    for _ in range(3):
+        ask.tell(shown, kind="heard", label="A", seconds=80_000)
+    (row,) = store.rows("heard")
+    assert 30 <= row["seconds"] < 60
+
+
+# ---- a disk that fills --------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_lost(ask, store, caplog, monkeypatch):
+    shown = ask.begin()
+    ask.tell(shown, "visit", 1, kind="heard", label="A", seconds=2.0)
+    rate = {"kind": "rate", "label": "A", "score": 5, "question": "quality"}
+
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(store, "spend", full)  # after the rating, in its transaction
+    body = {"listener": shown["listener"], "place": 0, "words": rate}
+    body = json.dumps({**body, "visit": "visit", "number": 2})
+    for _ in range(20):
+        status, text = ask.request("/tell", body)
+        assert status == 503
+        text = json.loads(text)["error"]
+        assert "cannot be saved now. Keep this page open" in text
+    assert store.rows("ratings") == []
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is None
+    assert "disk is full" in record.message
+    assert "Make room" in record.message
+    monkeypatch.undo()
+    assert ask("/tell", json.loads(body))["state"]["scores"] == {"quality": {"A": 5}}
+    assert caplog.records[-1].message == "Answers are saved again."
+    assert len(caplog.records) == 2
+
+
+def test_a_disk_that_is_really_full(ask, store, caplog):
+    """SQLite's own error, in the middle of a transaction and at its end."""
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    shown = ask.begin()
+    store._db.execute(f"PRAGMA max_page_count = {pages + 3}")
+    saved, refused = 0, 0
+    for number in range(1, 60):
+        other = ask.begin()  # needs room as well: its pages are saved
+        if other == 503:
+            refused += 1
+            continue
+        text = {"kind": "comment", "text": f"{number} " + "x" * 1900}
+        answer = ask.tell(other, "visit", number, **text)
+        saved += answer != 503
+        refused += answer == 503
+    assert refused > 20
+    assert len(store.rows("pages")) == saved
+    assert len(caplog.records) <= 3
+    assert "full" in caplog.text
+    store._db.execute("PRAGMA max_page_count = 100000")
+    assert ask.tell(shown, "visit", 1, kind="comment", text="room")["state"]
+    assert len(store.rows("pages")) == saved + 1
+    assert store._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+# ---- addresses ----------------------------------------------------------------------
 
 
 def test_an_address_of_ipv6_is_a_link(store):
@@ -154,3 +315,10 @@ def test_a_link_for_the_network_names_this_machine(store):
             return server.address
 
     assert asyncio.run(link()).startswith(f"http://{socket.gethostname()}:")
+
+
+def test_a_port_that_is_taken(store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port}"):
+            Server(store, "127.0.0.1", port)

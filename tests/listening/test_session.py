@@ -1,6 +1,7 @@
 """The rules of a test, one by one; a session has no data beside the store."""
 
 import itertools
+import sqlite3
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_labels_questions_and_sounds_are_checked():
         session.rate("Reference", 50)
     with pytest.raises(InputError, match="sound 'anchor35'"):
         session.heard("anchor35", 1)
-    for seconds in (float("inf"), float("nan"), -1.0):
+    for seconds in (float("inf"), float("nan"), -1.0, 1e308):
         with pytest.raises(InputError, match="seconds"):
             session.heard("A", seconds)
 
@@ -289,3 +290,64 @@ def test_time_is_counted_without_breaks():
     again.heard("C", 1)
     (row,) = session._store.rows("pages")
     assert row["seconds"] == 15.0
+
+
+def test_a_restart_does_not_stop_the_time_of_a_page():
+    now = [100.0]
+    session = begin(clock=lambda: now[0])
+    store = session._store
+    for _ in range(5):
+        now[0] += 20  # while nobody listens
+        session = Session(store, session.listener, clock=lambda: now[0])
+        now[0] += 1
+        session.heard("A", 1)
+    (row,) = store.rows("pages")
+    assert row["seconds"] == 5 * 21
+    now[0] += 3600  # a break
+    Session(store, session.listener, clock=lambda: now[0]).heard("A", 1)
+    now[0] -= 50  # the clock of the machine is set
+    Session(store, session.listener, clock=lambda: now[0]).heard("A", 1)
+    (row,) = store.rows("pages")
+    assert row["seconds"] == 5 * 21
+
+
+def test_results_of_an_earlier_version_have_no_clock_yet(tmp_path):
+    path = tmp_path / "x.sqlite"
+    with ResultStore(path, Design("?", "mushra", TRIALS)) as store:
+        listener = Session(store).listener
+    with sqlite3.connect(path) as old:
+        old.execute("DROP TABLE clocks")
+        old.execute("DROP TABLE messages")
+    old.close()
+    with ResultStore(path) as store:
+        now = [5.0]
+        session = Session(store, listener, clock=lambda: now[0])
+        now[0] += 2
+        session.heard("A", 1)
+        (row,) = store.rows("pages")
+        assert row["seconds"] == 2
+        with store.message(listener, "visit", 1) as new:
+            assert new
+
+
+# ---- texts --------------------------------------------------------------------------
+
+
+def test_texts_have_a_longest_length():
+    session = begin(questionnaire={"gear": ()})
+    with pytest.raises(InputError, match=r"'gear' has 2001 characters"):
+        session.answer({"gear": "x" * 2001})
+    with pytest.raises(InputError, match="the remark has 3000"):
+        session.comment("x" * 3000)
+    with pytest.raises(InputError, match="the remark must be a text"):
+        session.comment(5)
+    session.answer({"gear": "x" * 2000})
+    session.comment("😀" * 2000)
+    assert len(session.answers["gear"]) == 2000
+
+
+def test_half_a_character_becomes_a_question_mark():
+    session = begin()
+    session.comment("a \ud800 b")
+    (row,) = session._store.rows("pages")
+    assert row["comment"] == "a ? b"

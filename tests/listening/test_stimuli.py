@@ -1,12 +1,16 @@
 """From files to sounds that can be compared."""
 
+import io
+
 import pytest
+import soundfile
 import torch
 
 from mssedu.audio.tensors import loudness_lufs, peak_db, save_audio
 from mssedu.errors import AudioFileError, InputError
 from mssedu.listening.test.design import Design, Trial
-from mssedu.listening.test.stimuli import load_stimuli
+from mssedu.listening.test.stimuli import Stimuli, encode_stimuli, load_stimuli
+from mssedu.listening.widgets.sounds import encode
 
 RATE = 16000
 
@@ -121,3 +125,14 @@ def test_anchors_are_the_same_every_time(folder):
     assert torch.equal(one, two)
     other = load_stimuli(design(folder, anchors=("sound_quality",), seed=1), "song")
     assert not torch.equal(one, other.sounds["sound_quality"])
+
+
+def test_sounds_are_encoded_without_loss(folder):
+    found = load_stimuli(design(folder), "song")
+    encoded = encode_stimuli(found)
+    assert [*encoded.files] == [*found.sounds]
+    assert encoded.shape == {"sample_rate": RATE, "channels": 1, "samples": RATE}
+    for name, file in encoded.files.items():
+        samples, rate = soundfile.read(io.BytesIO(file), dtype="int16")
+        assert (samples.tobytes(), rate) == (encode(found.sounds[name])[0], RATE)
+    assert encode_stimuli(Stimuli({}, RATE, {})).files == {}

@@ -343,3 +343,33 @@ def test_threads_of_one_process_share_a_store(tmp_path):
         assert failures == []
         assert [row["changes"] for row in store.rows("ratings")] == [19, 19]
         assert len(store.rows("answers")) == 4
+
+
+def test_an_offline_page_is_counted_once():
+    store = ResultStore(":memory:", DESIGN)
+    assert store.handed_out() is None
+    for n in (4, 3, 9):
+        store.hand_out(n)
+    assert store.handed_out() == 9
+
+
+def test_a_megabyte_in_place_of_a_code_is_not_printed():
+    store = ResultStore(":memory:", DESIGN)
+    with pytest.raises(InputError, match="has no listener") as caught:
+        store.number("x" * 10**6)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_damaged_design_is_no_results_file(tmp_path):
+    path = tmp_path / "results.sqlite"
+    ResultStore(path, DESIGN).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE test SET design = 'junk'")
+    db.close()
+    with pytest.raises(DatasetError, match="damaged design"):
+        ResultStore(path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE test SET design = '[]'")
+    db.close()
+    with pytest.raises(InputError, match=r"results\.sqlite"):
+        ResultStore(path)

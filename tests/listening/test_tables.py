@@ -14,6 +14,7 @@ from mssedu.listening.results.tables import (
     pair_note,
     pair_table,
     rating_table,
+    screening_table,
 )
 from mssedu.reports.tables import texts
 
@@ -89,3 +90,21 @@ def test_choices_of_each_and_of_all():
 )
 def test_a_note_names_the_side(test, side):
     assert side in choice_note(test)
+
+
+def test_means_before_and_after_are_side_by_side():
+    table = screening_table(MEANS, MEANS[1:])
+    assert list(table) == [
+        "stimulus",
+        "listeners, before",
+        "mean, before",
+        "95 % (t), before",
+        "listeners, after",
+        "mean, after",
+        "95 % (t), after",
+    ]
+    (first, second) = printed(table)
+    assert first[:5] == ["a", "3", "20.0", "-4.8 … 44.8", "2"]
+    assert (first[5], second[5]) == ("25.0", "31.5")
+    nobody = printed(screening_table(MEANS, MEANS[:0]))
+    assert [row[4:] for row in nobody] == [["0", "–", "–"]] * 2

@@ -143,3 +143,25 @@ def test_an_index_is_printed_if_it_has_a_name():
 def test_unknown_format():
     with pytest.raises(InputError, match="unknown format 'html'"):
         render(DataFrame(), "html")
+
+
+def test_no_text_of_a_csv_is_a_formula():
+    """Names of songs come from outside; numbers, and texts of numbers, stay."""
+    names = [
+        "=1+1",
+        "+1-1",
+        "-a",
+        "@x",
+        "\tx",
+        "\rx",
+        "a=b\r\n=1\r=1",
+        "-0.5",
+        "+1e3",
+        "-5%",
+    ]
+    frame = DataFrame({"=song": names, "usdr": [-1.5] * len(names)})
+    head, *rows = csv.reader(io.StringIO(render(frame, "csv"), newline=""))
+    assert head == ["'=song", "usdr"]
+    safe = [f"'{name}" for name in names[:5]] + ["'\nx", "a=b\n=1\n=1"] + names[7:]
+    assert rows == [[name, "-1.50"] for name in safe]
+    assert render(frame.set_index("=song"), "csv") == render(frame, "csv")

@@ -52,9 +52,10 @@ _NAMES = {
         "pair_note",
         "pair_table",
         "rating_table",
+        "screening_table",
     ],
-    "report": ["ratings_figure", "write_report"],
-    "export": ["ratings_frame", "read_json", "write_csv", "write_json"],
+    "report": ["ratings_figure", "report_files", "write_report"],
+    "export": ["merge_file", "ratings_frame", "read_json", "write_csv", "write_json"],
     "simulate": ["Panel", "draw_ratings", "sit_through"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -5,18 +5,22 @@
                            └─▶ ratings.pdf    the figure for a paper
 
 The page states every choice that the numbers depend on: which listeners are excluded
-and why, the unit of analysis, and what a panel of this size cannot show. Notebook: 14.
+and why, with the means before and after it, the unit of analysis, and what a panel of
+this size cannot show. Notebook: 14.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+import textwrap
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from mssedu.audio.files import write_text, written_whole
-from mssedu.errors import InputError
+from mssedu.audio.files import file_names, write_text, written_whole
+from mssedu.errors import MssEduWarning
 from mssedu.figures.scores import boxes_figure
 from mssedu.listening.results import tables
 from mssedu.listening.results.agreement import rank_agreement, replicate_agreement
@@ -27,7 +31,7 @@ from mssedu.listening.results.ratings import (
     listener_means,
     screen,
 )
-from mssedu.listening.test.design import CHOICES
+from mssedu.listening.test.design import CHOICES, Design
 from mssedu.listening.test.store import ResultStore
 from mssedu.reports.page import (
     facts_table,
@@ -40,6 +44,7 @@ from mssedu.reports.page import (
 from mssedu.reports.tables import note, render, texts
 
 MOST_LEVEL = 6  # up to this number of stimuli, the names fit below the figure unturned
+LABEL_WIDTH = 20  # characters in a line below the figure
 _STYLE = "td, th { white-space: nowrap; }"
 _BOXES = (
     "Each point is a listener: the mean of all trials. Boxes: quartiles and median."
@@ -47,59 +52,84 @@ _BOXES = (
 _MEANS = "Listener means; without replicates and practice trials."
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """Whose ratings the numbers of a report are made of."""
+
+    ratings: DataFrame  # of all listeners
+    rows: DataFrame  # of those who count
+    screening: Screening | None  # None: the test has no post-screening
+    note: str  # what the reader must know about it
+
+
+def report_files(design: Design) -> list[str]:
+    """Names of the files of a report: a question may be called "clean/natural".
+
+    Example:
+        >>> from mssedu.listening.test.design import Trial
+        >>> trial = Trial("song", {"a": "a.wav", "b": "b.wav"})
+        >>> report_files(Design("?", "2afc", (trial,), reference=False))
+        ['report.html', '2afc.tex']
+    """
+    if design.test in CHOICES:
+        return ["report.html", f"{design.test}.tex"]
+    names = file_names(design.questions).values()
+    return ["report.html", "ratings.pdf", *(f"{name}.tex" for name in names)]
+
+
 def write_report(
     store: ResultStore,
     folder: str | Path,
     scores: Mapping[tuple[str, str], float] | None = None,
+    *,
+    screening: bool = True,
+    left_out: Collection[str] | None = None,
 ) -> Path:
     """Write report.html, a LaTeX table per question and the figure; returns the page.
 
     In mushra, post-screening excludes the ratings of some listeners; the page names
-    them and the reason.
+    them and the reason, and shows the means before and after it. If it excludes all of
+    them, a warning says so, and the numbers are those of all listeners.
 
     Args:
         store: the results.
         folder: of the files, created if it does not exist.
         scores: (trial, system) -> usdr in dB, as `excerpt_scores` returns them, to
             compare with the ratings.
+        screening: False: all listeners count.
+        left_out: as in `ratings_frame`.
 
     Raises:
-        InputError: no listener has finished a page, or all are excluded.
+        InputError: no listener has finished a page.
     """
     folder, design = Path(folder), store.design
-    ratings = ratings_frame(store)
+    ratings = ratings_frame(store, left_out)
     check_not_empty(ratings)
-    screening, counted = None, ratings
-    if design.test == "mushra":
-        screening = screen(ratings)
-        counted = screening.apply(ratings)
-        if not len(counted):
-            raise InputError(
-                f"all listeners are excluded: {screening.excluded}. Check the files "
-                "of the references."
-            )
-    latex = {}  # name of the file -> table and note
+    counted = _counted(ratings, design, screening)
+    parts, latex = [paragraph(counted.note)], {}  # name of the table -> table and note
     if design.test in CHOICES:
-        table = tables.choice_table(counted, design.test)
+        table = tables.choice_table(counted.rows, design.test)
         text = tables.choice_note(design.test)
-        parts = [_html(table), paragraph(text, note=True)]
+        parts += [_html(table), paragraph(text, note=True)]
         latex[design.test] = (table, text)
     else:
-        figure = ratings_figure(store, counted)
-        with written_whole(folder / "ratings.pdf") as temporary:
-            figure.savefig(temporary)
-        parts = [picture(_BOXES, figure)]
+        parts += _figure(store, counted.rows, folder / "ratings.pdf")
         for question, text in design.questions.items():
-            means = _means(store, counted, question)
+            means = _means(store, counted.rows, question)
+            parts.append(heading(f"{question}: {text}"))
+            if means.empty:
+                parts.append(paragraph("Nobody has rated every stimulus yet."))
+                continue
             table = tables.rating_table(means)
             latex[question] = (table, _MEANS)
-            parts += [heading(f"{question}: {text}"), _html(table)]
-            rows = counted[counted.question == question]
+            parts += [_html(table), *_before_and_after(store, counted, question)]
+            rows = counted.rows[counted.rows.question == question]
             parts += _findings(means, rows, list(design.conditions), scores)
+    names = file_names([design.test] if design.test in CHOICES else design.questions)
     for name, (table, text) in latex.items():
         lines = (render(table, "latex", formats=tables.FORMATS), note(text, "latex"))
-        write_text(folder / f"{name}.tex", "\n".join(lines) + "\n")
-    facts = facts_table(_facts(store, ratings, screening))
+        write_text(folder / f"{names[name]}.tex", "\n".join(lines) + "\n")
+    facts = facts_table(_facts(store, counted))
     page = [heading(design.title, 1), *parts, heading("How it was made"), facts]
     return write_page(folder / "report.html", design.title, page, style=_STYLE)
 
@@ -110,14 +140,62 @@ def ratings_figure(store: ResultStore, ratings: DataFrame) -> Figure:
     `ratings` are those of the listeners who count, as `ratings_frame` returns them.
     """
     low, high = store.design.rating_range
-    boxes = {
-        question: _means(store, ratings, question).astype(float).to_dict("list")
-        for question in store.design.questions
-    }
+    boxes = {}
+    for question in store.design.questions:
+        means = _means(store, ratings, question).astype(float)
+        if not means.empty:
+            boxes[_drawn(question)] = means.rename(columns=_drawn).to_dict("list")
     figure = boxes_figure({f"rating ({low:g} … {high:g})": boxes})
     if len(store.design.stimuli) > MOST_LEVEL:
         figure.axes[0].tick_params(axis="x", labelrotation=20)
     return figure
+
+
+def _counted(ratings: DataFrame, design: Design, screening: bool) -> _Counted:
+    """Apply the post-screening, unless that is not wanted or leaves nobody."""
+    if design.test != "mushra":
+        return _Counted(ratings, ratings, None, "")
+    result = screen(ratings)
+    kept = result.apply(ratings)
+    if not screening:
+        return _Counted(ratings, ratings, result, "All listeners count: no screening.")
+    if len(kept):
+        return _Counted(ratings, kept, result, "")
+    text = (
+        f"Post-screening excludes all {len(result.excluded)} listeners, so the numbers "
+        "are those of all of them, and show nothing about the systems. Check the files "
+        "of the references."
+    )
+    warnings.warn(text, MssEduWarning, stacklevel=3)
+    return _Counted(ratings, ratings, result, text)
+
+
+def _figure(store: ResultStore, ratings: DataFrame, path: Path) -> Iterator[str]:
+    """Write the figure and show it, if anybody has rated every stimulus."""
+    if all(_means(store, ratings, name).empty for name in store.design.questions):
+        return
+    figure = ratings_figure(store, ratings)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+    yield picture(_BOXES, figure)
+
+
+def _before_and_after(
+    store: ResultStore, counted: _Counted, question: str
+) -> Iterator[str]:
+    """The means with and without the listeners whom the post-screening excludes."""
+    if counted.screening is None or not counted.screening.excluded:
+        return
+    kept = counted.screening.apply(counted.ratings)
+    both = [_means(store, rows, question) for rows in (counted.ratings, kept)]
+    table = tables.screening_table(*both)
+    yield paragraph("Before and after the post-screening:")
+    yield _html(table)
+
+
+def _drawn(name: str) -> str:
+    """A name as the figure shows it: in short lines, and "$" begins no formula."""
+    return textwrap.fill(name, LABEL_WIDTH).replace("$", r"\$")
 
 
 def _findings(
@@ -152,6 +230,8 @@ def _findings(
 
 def _means(store: ResultStore, ratings: DataFrame, question: str) -> DataFrame:
     """Listener means, in the order of the design: systems, reference, anchors."""
+    if not (ratings.question == question).any():
+        return DataFrame()
     means = listener_means(ratings, question)
     return means[[name for name in store.design.stimuli if name in means]]
 
@@ -161,11 +241,9 @@ def _html(table: DataFrame) -> str:
     return html_table(head, rows)
 
 
-def _facts(
-    store: ResultStore, ratings: DataFrame, screening: Screening | None
-) -> dict[str, str]:
+def _facts(store: ResultStore, counted: _Counted) -> dict[str, str]:
     """How the test was made: a name and a text for each line."""
-    design = store.design
+    design, ratings = store.design, counted.ratings
     gains = [abs(row["gain_db"]) for row in store.rows("gains")]
     n_began, n_rated = len(store.listeners()), ratings.listener.nunique()
     facts = {
@@ -180,9 +258,11 @@ def _facts(
         "seed": str(design.seed),
         "sha256 of the test": design.sha256(),
     }
-    if screening is not None:
-        reasons = [f"{who} ({why})" for who, why in screening.excluded.items()]
-        facts["excluded by BS.1534"] = "; ".join(reasons) or "nobody"
-        if screening.faulty_items:
-            facts["no mid anchor in"] = ", ".join(screening.faulty_items)
+    if counted.screening is not None:
+        excluded, faulty = counted.screening.excluded, counted.screening.faulty_items
+        reasons = [f"{who} ({why})" for who, why in excluded.items()]
+        rule = "would exclude" if counted.note else "excludes"
+        facts[f"BS.1534 {rule}"] = "; ".join(reasons) or "nobody"
+        if faulty:
+            facts["no mid anchor in"] = ", ".join(faulty)
     return facts

@@ -1,6 +1,7 @@
 """Results of a listening test as DataFrames, and the notes below them.
 
     listener means ─▶ rating_table: a line per stimulus
+                   ─▶ screening_table: means before and after the post-screening
                    ─▶ pair_table:   a line per pair of systems, with Holm's correction
     choices ────────▶ choice_table: a line per listener and pair, then one per pair
 
@@ -21,6 +22,8 @@ from mssedu.listening.results.ratings import compare, friedman, power_note, summ
 # How the numbers of all three tables are printed: column -> format specification
 FORMATS = {
     "mean": ".1f",
+    "mean, before": ".1f",
+    "mean, after": ".1f",
     "median": ".1f",
     "second − first": "+.1f",
     "rank-biserial": "+.2f",
@@ -46,6 +49,24 @@ def rating_table(means: DataFrame) -> DataFrame:
         }
         for one in summarize(means)
     )
+
+
+def screening_table(before: DataFrame, after: DataFrame) -> DataFrame:
+    """Means of every stimulus before and after the post-screening, side by side.
+
+    The columns: stimulus, then listeners, mean and 95 % (t) before and after. Both
+    arguments are as `ratings.listener_means` returns them; nobody may be left after.
+    """
+    columns = ["listeners", "mean", "95 % (t)"]
+    table = rating_table(before).set_index("stimulus")[columns]
+    rest = (
+        rating_table(after) if len(after) else DataFrame(columns=["stimulus", *columns])
+    )
+    rest = rest.set_index("stimulus")[columns].reindex(table.index)
+    rest["listeners"] = rest.listeners.fillna(0).astype(int)
+    both = {"before": table, "after": rest}
+    parts = {f"{k}, {when}": t[k] for when, t in both.items() for k in columns}
+    return DataFrame(parts).reset_index()
 
 
 def pair_table(means: DataFrame) -> DataFrame:

@@ -4,15 +4,30 @@
         ◀─words── what the listener says, one after the other
 
    A desk saves the answers: remote.js on a server, local.js in this browser. It has
-   begin(code), tell(view, words), sounds(view), ending(view). The address contains the
-   listener's code behind #, so a reloaded page continues where it was.
+   begin(code), tell(view, words), sounds(view), ending(view), and a warning if the answers
+   do not survive a reload. The address contains the listener's code behind #, so a
+   reloaded page continues where it was.
 */
-import booth from "./booth.js";
+import booth, { LONGEST_TEXT } from "./booth.js";
 import { h } from "./view.js";
 
 const button = (text, onclick) => h("button", { textContent: text, onclick });
 const heading = (text) => h("h1", {}, text);
 const status = () => h("p", { className: "ms-note", role: "status" });
+
+/* FLAC files -> 16-bit samples, channel after channel. FLAC is decoded at its own sample
+   rate, so no sample changes. */
+export function samplesOf(files, { channels, samples, sample_rate }) {
+  const context = new OfflineAudioContext(channels, 1, sample_rate);
+  const decode = async (file) => {
+    const audio = await context.decodeAudioData(file);
+    const steps = new Int16Array(channels * samples);
+    for (let c = 0; c < channels; c++)
+      audio.getChannelData(c).forEach((x, i) => (steps[c * samples + i] = Math.round(x * 32768)));
+    return new DataView(steps.buffer);
+  };
+  return Promise.all(files.map(decode));
+}
 
 /* The start page, for a new listener or for one who comes back. */
 function welcome(title, begin) {
@@ -45,7 +60,7 @@ function questionnaire(view, tell) {
   const fields = Object.entries(view.asked).map(([name, choices]) => {
     const parts = choices.length
       ? choices.map((value) => h("label", {}, h("input", { type: "radio", name, value }), value))
-      : [h("input", { type: "text", name, "aria-label": name })];
+      : [h("input", { type: "text", name, "aria-label": name, maxLength: LONGEST_TEXT })];
     return h("fieldset", {}, h("legend", {}, name), ...parts);
   });
   const form = h("form", {}, ...fields, button("Next"), note);
@@ -93,16 +108,29 @@ export function openTest(desk, title, root) {
   let shown = { close() {} };
   let queue = Promise.resolve(); // keeps the order of the messages
 
-  const note = (fault) => (shown.fault.textContent = fault);
+  const warning = () => (desk.warning ? [h("p", { className: "ms-text ms-fault" }, desk.warning)] : []);
+  /* Show what is wrong, with a button if the listener has to do something first. */
+  const note = (fault, again) => {
+    const text = fault || shown.refused || "";
+    const action = again ? [" ", button("Try again", again)] : [];
+    if (again || shown.fault.textContent !== text) shown.fault.replaceChildren(text, ...action);
+  };
   const turn = (view) => {
     shown.close?.();
     // Messages of a page that is over are dropped: they would change the next page
     const tell = (words) =>
       (queue = queue.then(async () => {
         if (shown.view !== view) return { view: shown.view };
-        const answer = await desk.tell(view, words, note);
+        const answer = await desk.tell(view, words, note).catch((error) => {
+          shown.refused = `Not saved: ${error.message}`;
+          note("");
+          return { state: { ...shown.state, error: error.message } };
+        });
         if (answer.view) turn(answer.view);
-        else shown.show?.(answer.state);
+        else {
+          shown.state = answer.state;
+          shown.show?.(answer.state);
+        }
         return answer;
       }));
     const over = (text, ...parts) => ({ parts: [heading(text), ...parts, button("Next listener", fresh)] });
@@ -115,15 +143,18 @@ export function openTest(desk, title, root) {
     };
     const fault = h("p", { role: "alert", className: "ms-fault" });
     const code = h("p", { className: "ms-note" }, "Your code: ", h("b", {}, view.listener));
-    shown = { ...pages[view.kind](), view, fault };
-    root.replaceChildren(...shown.parts, fault, code);
+    shown = { ...pages[view.kind](), view, fault, state: view.state };
+    root.replaceChildren(...shown.parts, fault, code, ...warning());
     root.querySelector("button, input")?.focus();
-    shown.arrive?.().catch((error) => note(error.message));
+    shown.arrive?.().catch((error) => {
+      shown.refused = `The sounds cannot be played: ${error.message} Try another browser.`;
+      note("");
+    });
   };
   const fresh = () => {
     history.replaceState(null, "", location.pathname + location.search);
     shown.close?.();
-    root.replaceChildren(...welcome(title, begin));
+    root.replaceChildren(...warning(), ...welcome(title, begin));
     root.querySelector("button").focus();
   };
   const begin = async (code) => {
@@ -131,6 +162,7 @@ export function openTest(desk, title, root) {
       const view = await desk.begin(code);
       history.replaceState(null, "", `#${view.listener}`);
       turn(view);
+      if (desk.warning) window.onbeforeunload = (event) => event.preventDefault();
     } catch (error) {
       return error.message;
     }

@@ -11,6 +11,8 @@ import { Timeline } from "./timeline.js";
 import { choice, h, KEYS, widget } from "./view.js";
 
 const REPORT = 0.5; // seconds of listening between two messages
+const HIDDEN = 5000; // milliseconds between two reports while the page is in the background
+export const LONGEST_TEXT = 2000; // characters of a remark or an answer, as in session.py
 
 /* 0 … 100 for each label; a value counts after the listener has set it. */
 function sliders(page, question, hear, rate) {
@@ -89,12 +91,24 @@ const booth = widget(({ model, engine, root, bar }) => {
     if (seconds > 0) model.send({ kind: "heard", label: names[now], seconds, begun });
     Object.assign(unsent, { seconds: 0, begun: false });
   };
+  /* Why a sound that plays cannot be heard: listening to it does not count. */
+  const silence = () => {
+    if (!engine.run) return "";
+    if (engine.context.state !== "running") return "The browser has stopped the sound: press Pause, then Play.";
+    return engine.volume > 0 ? "" : "The volume is 0.";
+  };
+  let silent = "";
   const listen = () => {
-    const time = performance.now() / 1000;
-    if (engine.run && unsent.last !== null) unsent.seconds += time - unsent.last;
-    unsent.last = engine.run ? time : null;
+    const reason = silence();
+    const audible = engine.run && !reason;
+    const time = audible ? engine.context.currentTime : null; // of the audio that was played
+    if (audible && unsent.last !== null) unsent.seconds += time - unsent.last;
+    unsent.last = time;
     if (unsent.seconds >= REPORT || !engine.run) flush();
     if (!engine.run) unsent.begun = true;
+    if (reason === silent) return;
+    silent = reason;
+    state();
   };
   const select = choice("What is heard", names, 0, (place) => {
     flush();
@@ -124,6 +138,7 @@ const booth = widget(({ model, engine, root, bar }) => {
   const note = h("span", { className: "ms-note", role: "status" });
   const comment = h("textarea", {
     ...{ rows: 1, placeholder: "Remarks (optional)", "aria-label": "Remarks" },
+    maxLength: LONGEST_TEXT,
     onchange: () => model.send({ kind: "comment", text: comment.value }),
     onkeydown: (event) => event.stopPropagation(), // letters are text here, not commands
   });
@@ -142,7 +157,7 @@ const booth = widget(({ model, engine, root, bar }) => {
       else part.show(scores, unheard);
     }
     next.disabled = missing.length > 0;
-    note.textContent = error || missing.slice(0, 3).join(" ") + (missing.length > 3 ? " …" : "");
+    note.textContent = error || silent || missing.slice(0, 3).join(" ") + (missing.length > 3 ? " …" : "");
   };
   const training = page.training ? " (to practice; this does not count)" : "";
   const title = h("p", { className: "ms-title" }, `${page.title} · ${page.progress}${training}`);
@@ -158,7 +173,9 @@ const booth = widget(({ model, engine, root, bar }) => {
     timeline.tick();
     listen();
   };
+  const hidden = setInterval(listen, HIDDEN); // no frames are drawn then
   const done = () => {
+    clearInterval(hidden);
     model.off("change:_state", state);
     timeline.close();
   };

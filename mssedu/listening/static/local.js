@@ -2,15 +2,31 @@
    test compares the two. The browser saves every answer at once; at the end the listener
    saves them as a file for `mssedu listen export --merge`.
 */
+import { samplesOf } from "./alone.js";
 import { h } from "./view.js";
 
 const now = () => new Date().toISOString();
 const LONGEST_AWAY = 600; // seconds; a longer time between two actions is a break
 const HEX = 16;
+const FORGETFUL =
+  "This browser does not let the page save your answers. Finish the test in one go, do not reload or " +
+  "close the page, and save the file with your answers at the end.";
+
+/* The browser's storage; where it is forbidden, one that lasts as long as the page. */
+export function openStorage() {
+  try {
+    localStorage.getItem(""); // throws if it is forbidden or missing
+    return localStorage;
+  } catch {
+    const kept = new Map();
+    const getItem = (key) => kept.get(key) ?? null;
+    return { getItem, setItem: (key, value) => kept.set(key, value), warning: FORGETFUL };
+  }
+}
 
 export class LocalDesk {
   constructor(test, storage) {
-    Object.assign(this, { test, storage });
+    Object.assign(this, { test, storage, unsaved: false, warning: storage.warning });
     this.since = performance.now();
   }
 
@@ -61,7 +77,7 @@ export class LocalDesk {
   state(error = "") {
     const { page } = this.test;
     const { ratings } = this.said;
-    const scores = {};
+    const scores = Object.create(null); // a question may be called "constructor"
     const choice = page.kind === "choice" ? (ratings[0]?.label ?? "") : "";
     if (page.kind !== "choice")
       for (const { question, label, score } of ratings) (scores[question] ??= {})[label] = score;
@@ -77,9 +93,9 @@ export class LocalDesk {
   missing() {
     const { kind, labels, questions } = this.plan[this.place];
     const { answers } = this.result;
-    if (kind === "consent") return "consent" in answers ? [] : ["Agree or decline."];
+    if (kind === "consent") return Object.hasOwn(answers, "consent") ? [] : ["Agree or decline."];
     if (kind === "questionnaire") {
-      const open = Object.keys(this.test.asked.questionnaire).filter((name) => !(name in answers));
+      const open = Object.keys(this.test.asked.questionnaire).filter((name) => !Object.hasOwn(answers, name));
       return open.map((name) => `Answer '${name}'.`);
     }
     const listen = this.unheard().map((label) => `Listen to ${label}.`);
@@ -98,13 +114,15 @@ export class LocalDesk {
 
   async tell(view, words, note) {
     const { place } = view;
-    this.read(view.listener); // another tab may have changed it
+    if (!this.unsaved) this.read(view.listener); // another tab may have changed it
     if (this.place !== place) return { view: this.view() };
     const error = this[words.kind](words) ?? "";
     try {
       this.storage.setItem(this.key(view.listener), JSON.stringify(this.result));
+      this.unsaved = false;
       note("");
     } catch (fault) {
+      this.unsaved = true;
       note(`Not saved in this browser: ${fault.message}. Keep this page open until you have saved your answers.`);
     }
     return this.place === place ? { state: this.state(error) } : { view: this.view() };
@@ -163,7 +181,7 @@ export class LocalDesk {
 
   answer({ answers }) {
     this.spend();
-    Object.assign(this.result.answers, answers);
+    this.result.answers = { ...this.result.answers, ...answers };
   }
 
   next() {
@@ -175,20 +193,11 @@ export class LocalDesk {
 
   // ---- sounds and results ---------------------------------------------------------------
 
-  /* FLAC is decoded at its own sample rate, so no sample changes. */
   async sounds(view) {
-    const { sounds } = this.plan[view.place];
-    const shape = this.test.shapes[Object.values(sounds)[0]];
-    const context = new OfflineAudioContext(shape.channels, 1, shape.sample_rate);
-    const samples = Object.values(sounds).map(async (place) => {
-      const file = Uint8Array.from(atob(this.test.sounds[place]), (c) => c.charCodeAt(0));
-      const audio = await context.decodeAudioData(file.buffer);
-      const steps = new Int16Array(shape.channels * shape.samples);
-      for (let c = 0; c < shape.channels; c++)
-        audio.getChannelData(c).forEach((x, i) => (steps[c * shape.samples + i] = Math.round(x * 32768)));
-      return new DataView(steps.buffer);
-    });
-    return { shape, samples: await Promise.all(samples) };
+    const places = Object.values(this.plan[view.place].sounds);
+    const shape = this.test.shapes[places[0]];
+    const bytes = (place) => Uint8Array.from(atob(this.test.sounds[place]), (c) => c.charCodeAt(0)).buffer;
+    return { shape, samples: await samplesOf(places.map(bytes), shape) };
   }
 
   ending({ listener }) {

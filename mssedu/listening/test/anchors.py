@@ -78,6 +78,12 @@ def make_anchor(
     return _equal_sum(reference, thinned, lowpass(noise, sample_rate), sample_rate)
 
 
+def check_anchor(name: str, sample_rate: int) -> None:
+    """Raise InputError for an anchor that sounds of a rate in Hz cannot have."""
+    if name in CUTOFFS_HZ or name == "sound_quality":
+        _check_rate(CUTOFFS_HZ.get(name, min(CUTOFFS_HZ.values())), sample_rate)
+
+
 def lowpass_taps(sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
     """A symmetric low-pass filter of odd length, (taps,), float64.
 
@@ -85,13 +91,8 @@ def lowpass_taps(sample_rate: int, cutoff_hz: float = 3500.0) -> Tensor:
     cutoff on. For 3.5 kHz, the standard requires ±0.1 dB, then −25 dB at 4 kHz and
     −50 dB from 4.5 kHz on.
     """
-    stop = cutoff_hz + TRANSITION_HZ
     check_range("cutoff_hz", cutoff_hz, 0, low_open=True)
-    if stop >= sample_rate / 2:
-        raise InputError(
-            f"a low-pass of {cutoff_hz:g} Hz needs a sample rate above {2 * stop:g} "
-            f"Hz, got {sample_rate} Hz. Choose other anchors for such sounds."
-        )
+    _check_rate(cutoff_hz, sample_rate)
     # An odd length makes the delay a whole number of samples.
     n_taps = 2 * round((TAP_SECONDS * sample_rate - 1) / 2) + 1
     middle = cutoff_hz + TRANSITION_HZ / 2
@@ -125,6 +126,15 @@ def musical_noise(sound: Tensor, *, seed: int = 0) -> Tensor:
 def without_frames(sound: Tensor, *, seed: int = 0) -> Tensor:
     """(channels, samples) after one in five frames of its spectrogram is set to 0."""
     return _with_losses(sound, FRAMES_LOST, 1, seed)
+
+
+def _check_rate(cutoff_hz: float, sample_rate: int) -> None:
+    stop = cutoff_hz + TRANSITION_HZ
+    if stop >= sample_rate / 2:
+        raise InputError(
+            f"a low-pass of {cutoff_hz:g} Hz needs a sample rate above {2 * stop:g} "
+            f"Hz, got {sample_rate} Hz. Choose other anchors for such sounds."
+        )
 
 
 def _with_losses(sound: Tensor, share: float, n_axes: int, seed: int) -> Tensor:

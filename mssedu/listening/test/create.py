@@ -5,26 +5,34 @@
     DATA: true stems ──────┘                                  FOLDER/sounds/1/*.wav …
 
 The excerpts are copied without any change: levels, anchors and order are settings of
-test.toml, which may be changed until the first listener begins. Notebook: 13.
+test.toml, which may be changed until the first listener begins. What can be refused is
+refused before the first sound is written. Notebook: 13.
 """
 
 import itertools
+import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mssedu.audio.files import check_room
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.data.layouts import load_dataset
+from mssedu.data.loading import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import InputError, MssEduWarning
 from mssedu.evaluation.estimates import FileEstimates
+from mssedu.listening.test.anchors import check_anchor
 from mssedu.listening.test.design import (
+    FILE,
+    LONGEST_SECONDS,
     REFERENCE,
+    RESULTS,
     Design,
     Excerpts,
     Trial,
@@ -35,7 +43,11 @@ from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.widgets.loudness import measured_lufs
 from mssedu.models.stems import stem_names
 
-FILE, RESULTS, SOUNDS = "test.toml", "results.sqlite", "sounds"  # in a test's folder
+__all__ = ["FILE", "RESULTS", "SOUNDS", "create_test", "loudest_start"]
+
+SOUNDS = "sounds"  # in a test's folder, beside FILE and RESULTS
+UNFINISHED = ".unfinished"  # the folder of sounds while they are written
+SAMPLE_BYTES = 4  # of the files
 STEP_SECONDS = 0.5  # between two possible starts of an excerpt
 
 
@@ -63,8 +75,8 @@ def create_test(
 ) -> Design:
     """Cut the excerpts and write test.toml, with a trial for each song and stem.
 
-    A stem that is silent in its song is left out, with a warning. After an error, no
-    sounds remain in the folder.
+    A stem that is silent in its song is left out, with a warning. After an error, the
+    folder is as it was before.
 
     Args:
         folder: of the test; it must not contain a test or sounds yet.
@@ -76,51 +88,73 @@ def create_test(
         anchors: as in `Design`, like all arguments below.
 
     Raises:
-        InputError: the folder contains a test or sounds, or as `Design`.
+        InputError: the folder contains a test or sounds, excerpts are longer than
+            the standard allows, or as `Design`.
         DatasetError, AudioFileError: songs or stems are missing.
+        DiskError: the disk has no room for the sounds.
     """
     folder, excerpts = Path(folder), excerpts or Excerpts()
-    for path in (folder / FILE, folder / SOUNDS):
-        if path.exists():
-            raise InputError(f"{path.absolute()} exists. Choose another folder.")
+    _check_free(folder)
     if not runs:
         raise InputError("runs is empty. Name folders of separated stems.")
     check_systems(runs, "Give these runs other names.")
     # Listeners read the title, so it must not contain the name of a system.
     title = title or f"Listening test: {' and '.join(stem_names(excerpts.stems))}"
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, folder / SOUNDS, ignore_errors=True)
-        design = Design(
-            title=title,
-            test=test,
-            trials=tuple(_trials(folder, runs, excerpts)),
-            reference=excerpts.data is not None if reference is None else reference,
-            anchors=anchors,
-            questions=questions or {},
-            training=training,
-            consent=consent,
-            questionnaire=questionnaire or {},
-            trials_per_listener=trials_per_listener,
-            n_replicates=n_replicates,
-            n_repetitions=n_repetitions,
-            match_loudness=match_loudness,
-            fade_seconds=fade_seconds,
-            slider_start=slider_start,
-            least_heard_seconds=least_heard_seconds,
-            seed=seed,
-            folder=folder,
-        )
+    cuts, systems = _cuts(runs, excerpts)
+    design = Design(
+        title=title,
+        test=test,
+        trials=tuple(cut.trial for cut in cuts),
+        reference=excerpts.data is not None if reference is None else reference,
+        anchors=anchors,
+        questions=questions or {},
+        training=training,
+        consent=consent,
+        questionnaire=questionnaire or {},
+        trials_per_listener=trials_per_listener,
+        n_replicates=n_replicates,
+        n_repetitions=n_repetitions,
+        match_loudness=match_loudness,
+        fade_seconds=fade_seconds,
+        slider_start=slider_start,
+        least_heard_seconds=least_heard_seconds,
+        seed=seed,
+        folder=folder,
+    )
+    _check_size(folder, design, cuts, excerpts.seconds)
+    with _unfinished(folder) as place:
+        kept = [cut.trial for cut in cuts if _write(place, cut, systems, excerpts)]
+        design = replace(design, trials=tuple(kept), folder=place)
         for trial in design.trials:
             load_stimuli(design, trial.name)  # raises now what listeners would meet
-        save_design(folder / FILE, design)
-        undo.pop_all()
-    return design
+        save_design(place / FILE, design)
+        for name in (SOUNDS, FILE):
+            (place / name).rename(folder / name)
+    return replace(design, folder=folder)
 
 
-def _trials(
-    folder: Path, runs: Mapping[str, Path], excerpts: Excerpts
-) -> Iterator[Trial]:
-    """Check that all files exist, then write the sounds of every song and stem."""
+@dataclass(frozen=True)
+class _Cut:
+    """An excerpt to be cut: the trial that it becomes, and where it comes from."""
+
+    trial: Trial
+    track: Track
+    stem: str
+
+
+def _check_free(folder: Path) -> None:
+    """Raise InputError for a folder that cannot get a new test."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder.absolute()} is a file. Choose another folder.")
+    for path in (folder / FILE, folder / SOUNDS, folder / RESULTS):
+        if path.exists():
+            raise InputError(f"{path.absolute()} exists. Choose another folder.")
+
+
+def _cuts(
+    runs: Mapping[str, Path], excerpts: Excerpts
+) -> tuple[list[_Cut], dict[str, FileEstimates]]:
+    """All excerpts, and the files of every system, which are checked to be there."""
     # A run has the layout of a data set, so the same function lists its songs.
     source = excerpts.data or next(iter(runs.values()))
     tracks = load_dataset(source, excerpts.split, stems=excerpts.stems)
@@ -129,24 +163,81 @@ def _trials(
     for track in tracks:
         for files in systems.values():
             files.check(track, align=False)
+    cuts = []
     for number, (track, stem) in enumerate(itertools.product(tracks, stems), 1):
-        name, sounds = f"{track.name} {stem}", _excerpt(track, stem, systems, excerpts)
-        judged = sounds.get(REFERENCE, next(iter(sounds.values())))
-        lufs, reason = measured_lufs(judged, track.sample_rate)
-        if lufs is None:
-            text = f"{name}: left out, because its loudest {excerpts.seconds:g} s are "
-            warnings.warn(text + reason, MssEduWarning, stacklevel=2)
-            continue
         # The files have numbers, as names of songs and systems may not suit a file.
-        place, paths = Path(SOUNDS) / str(number), {}
-        (folder / place).mkdir(parents=True, exist_ok=True)
-        for count, (label, sound) in enumerate(sounds.items(), 1):
-            own = label if label in (REFERENCE, "mixture") else f"system{count}"
-            paths[label] = (place / f"{own}.wav").as_posix()
-            path = folder / paths[label]
-            save_audio(path, sound, track.sample_rate, subtype="float32")
-        reference, mixture = paths.pop(REFERENCE, None), paths.pop("mixture", None)
-        yield Trial(name, paths, reference, mixture)
+        place = Path(SOUNDS) / str(number)
+        paths = {
+            name: (place / f"system{count}.wav").as_posix()
+            for count, name in enumerate(systems, 1)
+        }
+        true = excerpts.data is not None
+        reference, mixture = (
+            (place / f"{name}.wav").as_posix() if true else None
+            for name in (REFERENCE, "mixture")
+        )
+        trial = Trial(f"{track.name} {stem}", paths, reference, mixture)
+        cuts.append(_Cut(trial, track, stem))
+    return cuts, systems
+
+
+def _check_size(folder: Path, design: Design, cuts: list[_Cut], seconds: float) -> None:
+    """Raise an error for excerpts that no listener can get, or the disk cannot hold."""
+    lengths = [min(seconds, cut.track.duration) for cut in cuts]
+    if design.test == "mushra" and max(lengths) > LONGEST_SECONDS:
+        raise InputError(
+            f"seconds is {seconds:g}, and ITU-R BS.1534 allows excerpts of at most "
+            f"{LONGEST_SECONDS:g} s in mushra. Choose fewer seconds, or another test."
+        )
+    for anchor in design.anchors or ():
+        check_anchor(anchor, min(cut.track.sample_rate for cut in cuts))
+    n_bytes = 0
+    for cut, length in zip(cuts, lengths, strict=True):
+        n_samples = math.ceil(length * cut.track.sample_rate) * cut.track.channels
+        parts = (*cut.trial.conditions, cut.trial.reference, cut.trial.mixture)
+        n_bytes += SAMPLE_BYTES * n_samples * sum(part is not None for part in parts)
+    check_room(folder, n_bytes, f"the sounds of {len(cuts)} trials")
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A folder in the folder of a test, which is gone in the end.
+
+    It has always the same name, so the next try removes what a killed one has left.
+    After an error, the folder of the test is removed too, if it did not exist before.
+    """
+    existed, place = folder.exists(), folder / UNFINISHED
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        place.mkdir(parents=True)
+        yield place
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        if not existed:
+            with suppress(OSError):  # not empty: somebody else has written there
+                folder.rmdir()
+        raise
+    shutil.rmtree(place)
+
+
+def _write(
+    folder: Path, cut: _Cut, systems: Mapping[str, FileEstimates], excerpts: Excerpts
+) -> bool:
+    """Write the sounds of a trial; False and a warning for a stem that is silent."""
+    sounds = _excerpt(cut.track, cut.stem, systems, excerpts)
+    judged = sounds.get(REFERENCE, next(iter(sounds.values())))
+    lufs, reason = measured_lufs(judged, cut.track.sample_rate)
+    if lufs is None:
+        text = f"{cut.trial.name}: left out, because its loudest {excerpts.seconds:g} s"
+        warnings.warn(f"{text} are {reason}", MssEduWarning, stacklevel=3)
+        return False
+    files = {REFERENCE: cut.trial.reference, "mixture": cut.trial.mixture}
+    files |= cut.trial.conditions
+    for name, sound in sounds.items():
+        path = folder / str(files[name])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(path, sound, cut.track.sample_rate, subtype="float32")
+    return True
 
 
 def _excerpt(

@@ -20,20 +20,31 @@ Sources: ITU-R BS.1534-3 (MUSHRA), ITU-T P.800 (ACR). Notebook: 13.
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mssedu.audio.files import as_json, tupled, write_text
 from mssedu.errors import DatasetError, InputError, check_name, check_range
+from mssedu.listening.test.names import (
+    LONGEST_NAME,
+    alike,
+    check_names,
+    check_text,
+    shown,
+)
 
+FILE, RESULTS = "test.toml", "results.sqlite"  # in the folder of a test
 TESTS = ("mushra", "acr", "abx", "2afc")
 CHOICES = ("abx", "2afc")  # the tests whose answer is one of two
 REFERENCE = "reference"
+CONSENT = "consent"  # name of the answer to the page of that name
 # Anchor -> the files that a trial needs for it; `anchors` says how they are made
 ANCHORS = {
     "anchor35": (REFERENCE,),
@@ -57,6 +68,13 @@ QUESTIONS = {
     "2afc": {"choice": "Which one do you prefer?"},
 }
 MOST_SIGNALS, LONGEST_SECONDS = 12, 12.0  # of a MUSHRA page, by the standard
+LARGEST = (
+    2**53
+)  # whole numbers up to here are exact in JSON, and for every reader of it
+MOST_REPEATS = 1000  # replicates or repetitions, far more than a listener can bear
+# What a value of test.toml is called in a message
+_TYPES = {str: "a text", bool: "true or false", tuple: "a list"}
+_TYPES |= dict.fromkeys((int, float), "a number")
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,7 @@ class Excerpts:
     template: str = "{track}/{stem}.wav"  # path of a stem inside a run
 
     def __post_init__(self) -> None:
-        check_range("seconds", self.seconds, 0, low_open=True)
+        check_range("seconds", self.seconds, 0, low_open=True, high_open=True)
         if self.tracks is not None:
             check_range("tracks", self.tracks, 1)
         if not self.stems:
@@ -98,6 +116,9 @@ class Trial:
 @dataclass(frozen=True)
 class Design:
     """A listening test; every field is a line of its TOML file.
+
+    `begun` says that the test has answers already, so that its names stay as an older
+    version has allowed them.
 
     Raises:
         InputError: a name, number or combination that is not a valid test.
@@ -127,8 +148,9 @@ class Design:
     least_heard_seconds: float = 1.0  # listening time before a sound may be rated
     seed: int = 0
     folder: Path = field(default=Path(), compare=False)  # file paths are relative to it
+    begun: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, begun: bool) -> None:
         check_name("test", self.test, TESTS)
         if self.anchors is None:
             standard = self.test == "mushra" and self.reference
@@ -140,9 +162,10 @@ class Design:
             check_name("anchor", anchor, ANCHORS)
         for name in self.training:
             check_name("trial", name, [trial.name for trial in self.trials])
-        check_range("n_replicates", self.n_replicates, 0)
-        check_range("n_repetitions", self.n_repetitions, 1)
-        check_range("least_heard_seconds", self.least_heard_seconds, 0)
+        check_range("n_replicates", self.n_replicates, 0, MOST_REPEATS)
+        check_range("n_repetitions", self.n_repetitions, 1, MOST_REPEATS)
+        least = self.least_heard_seconds
+        check_range("least_heard_seconds", least, 0, math.inf, high_open=True)
         check_range("fade_seconds", self.fade_seconds, 0, 0.1)
         # A slider that starts near the top makes the ratings higher.
         check_range("slider_start", self.slider_start, 0, 50)
@@ -150,6 +173,8 @@ class Design:
             most = len(self.counted)
             check_range("trials_per_listener", self.trials_per_listener, 1, most)
         self._check_trials()
+        if not begun:
+            self._check_texts()
         self._check_stimuli()
 
     @property
@@ -215,10 +240,15 @@ class Design:
                     f"trial {trial.name!r} has no file of its {' and '.join(missing)}. "
                     "Add it, or set reference = false and leave out the anchors."
                 )
+            check_range("start_seconds", trial.start_seconds, 0, 1e6, where=trial.name)
+            if (length := trial.duration_seconds) is not None:
+                ends = (0, 1e6)
+                check_range(
+                    "duration_seconds", length, *ends, low_open=True, where=trial.name
+                )
 
     def _check_stimuli(self) -> None:
         systems = list(self.conditions)
-        check_systems(systems, "Rename these systems.")
         # 2afc plays the reference, but asks nothing about it.
         n = len(systems) + (self.reference and self.test != "2afc")
         if n < 2 and self.test != "acr":
@@ -235,38 +265,64 @@ class Design:
             got = list(self.anchors)
             raise InputError(f"{self.test} compares pairs without anchors, got {got}.")
 
+    def _check_texts(self) -> None:
+        """Check all names and texts; a test with answers may have older ones."""
+        check_names("question", self.questions)
+        check_names("question", self.questionnaire)
+        check_names("trial", [trial.name for trial in self.trials])
+        check_systems(self.conditions, "Rename these systems.")
+        if CONSENT in self.questionnaire:
+            raise InputError(
+                f"the questionnaire asks {CONSENT!r}, which is the name of the consent "
+                "page. Choose another name."
+            )
+        texts = {"the title": self.title, "the consent": self.consent}
+        for name, text in self.questions.items():
+            texts[f"the text of the question {shown(name)}"] = text
+        for name, choices in self.questionnaire.items():
+            check_names(f"answer to {shown(name)}:", choices, unique=False)
+        for trial in self.trials:
+            files = (*trial.conditions.values(), trial.reference, trial.mixture)
+            for file in files:
+                texts[f"the file {shown(file)} of {shown(trial.name)}"] = file or ""
+        for what, text in texts.items():
+            check_text(what, text)
+
 
 def check_systems(names: Iterable[str], remedy: str) -> None:
     """Raise InputError for names of systems that the results would mix up.
 
-    A name must not be one of `TAKEN`, and must differ from the other names by more than
-    upper and lower case. `remedy` is a sentence that says how to rename them.
+    As `check_names`; also, no name may be one of `TAKEN`. `remedy` is a sentence that
+    says how to rename them.
     """
     names = list(names)
-    clash = [name for name in names if name.casefold() in TAKEN]
+    check_names("system", names, unique=False)
+    clash = [name for name in names if alike(name) in TAKEN]
     if clash:
         raise InputError(
             f"the test itself uses the names {', '.join(TAKEN)}; systems must have "
             f"others, got {clash}. {remedy}"
         )
-    counts = Counter(name.casefold() for name in names)
-    alike = [name for name in names if counts[name.casefold()] > 1]
-    if alike:
+    counts = Counter(map(alike, names))
+    same = [name for name in names if counts[alike(name)] > 1]
+    if same:
         raise InputError(
-            "names of systems must differ by more than upper and lower case, got "
-            f"{alike}. {remedy}"
+            "names of systems must differ by more than spaces, Unicode form and upper "
+            f"and lower case, got {same}. {remedy}"
         )
 
 
 def load_design(path: str | Path) -> Design:
     """Read a test from its TOML file, or from the test.toml of a folder.
 
+    Beside results.sqlite, the names may be those that an older version has allowed.
+
     Raises:
         DatasetError: the file is missing, or is not TOML.
         InputError: unknown or missing fields, or as `Design`.
     """
     path = Path(path)
-    file = path / "test.toml" if path.is_dir() else path
+    file = path / FILE if path.is_dir() else path
     where = str(file.absolute())
     if not file.is_file():
         raise DatasetError(
@@ -274,29 +330,41 @@ def load_design(path: str | Path) -> Design:
         )
     try:
         document = tomllib.loads(file.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of UTF-8, and of huge numbers
         raise DatasetError(f"{where} is not TOML: {error}.") from error
-    return design_from(document, where, file.parent)
+    begun = file.with_name(RESULTS).exists()
+    return design_from(document, where, file.parent, begun=begun)
 
 
-def design_from(document: Mapping[str, Any], where: str, folder: Path) -> Design:
+def design_from(
+    document: Mapping[str, Any], where: str, folder: Path, *, begun: bool = False
+) -> Design:
     """A design of plain values, as TOML and JSON contain them.
 
-    `where` is the file of the values, for messages; paths are relative to the folder.
+    `where` is the file of the values, for messages; paths are relative to the folder;
+    `begun` is as in `Design`.
     """
-    _check_fields(where, Design, document)
-    values = tupled(dict(document)) | {"folder": folder}
     try:
+        _check_fields(where, Design, document)
+        if not begun:
+            _check_types(where, Design, document)
+        values = tupled(dict(document)) | {"folder": folder}
         for trial in values["trials"]:
             _check_fields(f"{where}, trials", Trial, trial)
+            if not begun:
+                _check_types(f"{where}, trials", Trial, trial)
         values["trials"] = tuple(Trial(**trial) for trial in values["trials"])
         asked = values.get("questionnaire", {})
         values["questionnaire"] = {k: tuple(choices) for k, choices in asked.items()}
-        return Design(**values)
+        return Design(**values, begun=begun)
+    except InputError as error:
+        if where in str(error):
+            raise
+        raise InputError(f"{where}: {error}") from error
     except (TypeError, AttributeError) as error:  # such as a text instead of a number
         raise InputError(
-            f"{where} has a value of the wrong type: {error}. Compare it with a "
-            "test.toml that mssedu listen create writes."
+            f"{where} has a value of the wrong type: {shown(str(error))}. Compare it "
+            "with a test.toml that mssedu listen create writes."
         ) from error
 
 
@@ -330,9 +398,44 @@ def _check_fields(
     """Check that the keys of a document are the fields of a dataclass."""
     known = [f for f in fields(kind) if f.name != "folder"]
     for name in document:
-        check_name("field", name, [f.name for f in known], where=where)
+        check_name("field", name[:LONGEST_NAME], [f.name for f in known], where=where)
     # Both defaults are MISSING in a field that must be given.
     needed = [f.name for f in known if f.default is f.default_factory]
     missing = [name for name in needed if name not in document]
     if missing:
         raise InputError(f"{where} needs the fields {missing}. Add these lines.")
+
+
+def _check_types(
+    where: str, kind: type[Design | Trial], document: Mapping[str, Any]
+) -> None:
+    """Check that the values of a document have the types of a dataclass's fields."""
+    types = get_type_hints(kind)
+    for name, value in document.items():
+        if not _fits(value, types[name]):
+            parts = get_args(types[name])
+            union = get_origin(types[name]) is UnionType
+            plain = parts[0] if union else types[name]
+            words = _TYPES.get(get_origin(plain) or plain, "a table")
+            raise InputError(
+                f"{where}: {name} must be {words}, got {shown(value)}, a value of the "
+                "wrong type. Compare it with a file that mssedu listen create writes."
+            )
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of TOML or JSON is of the type of a field, with all its parts."""
+    parts, origin = get_args(kind), get_origin(kind)
+    if origin is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        listed = isinstance(value, list | tuple)
+        return listed and all(_fits(item, parts[0]) for item in value)
+    if origin is Mapping:
+        table = isinstance(value, Mapping)
+        return table and all(_fits(item, parts[1]) for item in value.values())
+    if kind is Trial:
+        return isinstance(value, Mapping)
+    if kind in (int, float) and isinstance(value, int):
+        return abs(value) < LARGEST and not isinstance(value, bool)
+    return isinstance(value, kind)

@@ -123,6 +123,9 @@ class RatingPage(ListeningWidget):
             return
         try:
             wrong = perform(self.session, content)
+        except InputError as error:
+            self._state = {**self._state, "error": str(error)}
+            return
         except Exception as error:  # such as a full disk; the page is where it is seen
             self._state = {**self._state, "error": f"Not saved! {error}"}
             raise
@@ -164,10 +167,12 @@ def _questionnaire(session: Session, turn: Callable[[], None]) -> ipywidgets.VBo
         answers = {name: field.value for name, field in fields.items() if field.value}
         try:
             session.answer(answers)
+            wrong = " ".join(session.missing)
+        except InputError as error:
+            wrong = str(error)
+        note.value = html.escape(wrong)
+        if not wrong:
             session.finish()
-        except InputError:
-            note.value = html.escape(" ".join(session.missing))
-        else:
             turn()
 
     button.on_click(answer)

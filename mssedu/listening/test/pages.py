@@ -18,6 +18,7 @@ from typing import Any
 
 from mssedu.errors import InputError
 from mssedu.listening.test.design import CHOICES, WORDS, Design
+from mssedu.listening.test.messages import check_message
 from mssedu.listening.test.schedule import SCORED
 from mssedu.listening.test.session import Session
 from mssedu.listening.widgets.base import joined, static_text
@@ -76,15 +77,20 @@ def view(session: Session) -> dict[str, Any]:
 
 
 def perform(session: Session, message: Mapping[str, Any]) -> str:
-    """Do what a listener's message asks for; unknown kinds are ignored.
+    """Do what a listener's message asks for.
 
-    A message has a "kind" and the arguments of the session's method. Returns what was
-    wrong with it, for the listener to read; empty if nothing was.
+    A message has a "kind" and the arguments of the session's method. Returns which rule
+    it breaks, for the listener to read; empty if none.
+
+    Raises:
+        InputError: as `check_message`.
     """
-    arguments = dict(message)
-    kind = arguments.pop("kind", None)
-    if kind not in ("heard", "rate", "choose", "comment", "answer", "next"):
-        return ""
+    arguments = check_message(dict(message))
+    kind = arguments.pop("kind")
+    if kind == "heard":
+        arguments["seconds"] = session.credible(
+            arguments["label"], arguments["seconds"]
+        )
     try:
         getattr(session, "finish" if kind == "next" else kind)(**arguments)
     except InputError as error:
@@ -99,7 +105,7 @@ def remote_page(title: str) -> str:
 
 def local_page(test: dict[str, Any]) -> str:
     """The page of a test, of `offline.page_data`, that keeps answers in the browser."""
-    return _page("local.js", "new LocalDesk(test, localStorage)", test)
+    return _page("local.js", "new LocalDesk(test, openStorage())", test)
 
 
 def _page(script: str, desk: str, test: dict[str, Any]) -> str:

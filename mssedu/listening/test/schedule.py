@@ -18,6 +18,7 @@ from mssedu.listening.test.design import CHOICES, REFERENCE, Design, Trial
 
 SCORED = ("training", "trial")  # kinds of pages on which sounds are judged
 LABEL_X, LABEL_REFERENCE = "X", "Reference"
+MOST_LISTENERS = 10_000  # of an offline page, or of results from elsewhere
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@
 
 Every rule of a test is here, and none in the page of the browser. A session has no data
 of its own: a new session of the same store and listener, after a reload, a crash or a
-week, continues at the same page. Notebook: 13.
+week, continues at the same page.
+
+The seconds of a page are the times between two actions, also while the page was closed
+or the server was down; a time of more than 10 minutes counts as a break. Notebook: 13.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,11 +20,15 @@ from torch import Tensor
 
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.listening.test.design import CHOICES
+from mssedu.listening.test.names import shown
 from mssedu.listening.test.schedule import SCORED, Page
 from mssedu.listening.test.stimuli import load_stimuli
 from mssedu.listening.test.store import ResultStore
 
 LONGEST_AWAY = 600.0  # seconds; a longer time between two actions is a break
+LONGEST_HEARD = 86400.0  # seconds; a longer time of listening is an error
+CLOCK_TOLERANCE = 30.0  # seconds of listening beyond the time: clocks are set
+LONGEST_TEXT = 2000  # characters of a remark or an answer
 
 
 class Session:
@@ -51,21 +57,21 @@ class Session:
         store: ResultStore,
         listener: str | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin a test, or continue it.
 
         Args:
             store: saves the answers.
             listener: id of an earlier session, else InputError; None: a new listener.
-            clock: returns the time in seconds.
+            clock: returns the time in seconds; it must go on when a program restarts.
         """
         self._store, self._clock = store, clock
         self.design = store.design
         self.listener = store.add_listener() if listener is None else listener
         self.number = store.number(self.listener)
         self._pages = store.pages(self.listener)
-        self._since = clock()
+        self._arrived, self._acted = store.clock(self.listener, clock())
         self._arrive()
 
     # ---- what is shown --------------------------------------------------------------
@@ -166,10 +172,16 @@ class Session:
         `begun` is False if it continues to play since the last call.
         """
         check_name("sound", label, self.sounds)
-        if not 0 <= seconds < math.inf:
-            raise InputError(f"seconds must be finite and at least 0, got {seconds}.")
+        check_range("seconds", seconds, 0, LONGEST_HEARD)
         self._store.heard(self._place, label, seconds, begun=begun)
         self._spend()
+
+    def credible(self, label: str, seconds: float) -> float:
+        """Seconds of listening to a sound, cut to the time since the page began."""
+        open_seconds = max(0.0, self._clock() - self._arrived) + CLOCK_TOLERANCE
+        played = (row for row in self._here("heard") if row["label"] == label)
+        so_far = sum(row["seconds"] for row in played)
+        return min(seconds, max(0.0, open_seconds - so_far))
 
     def rate(self, label: str, score: float, question: str | None = None) -> None:
         """Rate a stimulus; the rating may be changed until the page is finished.
@@ -215,19 +227,21 @@ class Session:
             "questionnaire": self.design.questionnaire,
         }
         asked = forms.get(self.page.kind, {}) if self.page else {}
+        given = {}
         for name, answer in answers.items():
             check_name("question", name, asked)
+            given[name] = checked_text(f"the answer to {name!r}", answer)
             if asked[name]:
                 check_name(f"answer to {name!r}:", answer, asked[name])
             elif not answer.strip():
                 raise InputError(f"the answer to {name!r} is empty.")
-        self._store.answer(self.listener, answers)
+        self._store.answer(self.listener, given)
         self._spend()
 
     def comment(self, text: str) -> None:
         """Save a remark on this page; it replaces an earlier one."""
         if self.page is not None:
-            self._spend(comment=text)
+            self._spend(comment=checked_text("the remark", text))
 
     def finish(self) -> None:
         """Go to the next page; raise InputError if something is missing."""
@@ -255,9 +269,14 @@ class Session:
     def _spend(self, *, comment: str | None = None, finished: bool = False) -> None:
         """Save the time since the last action; a long break counts as 0."""
         now = self._clock()
-        seconds = now - self._since if now - self._since <= LONGEST_AWAY else 0.0
-        self._since = now
-        self._store.spend(self._place, seconds, comment=comment, finished=finished)
+        away = now - self._acted
+        seconds = away if 0 <= away <= LONGEST_AWAY else 0.0
+        self._store.spend(
+            self._place, seconds, comment=comment, finished=finished, at=now
+        )
+        self._acted = now
+        if finished:
+            self._arrived = now
 
     def _require_heard(self, *labels: str) -> None:
         """Raise InputError for sounds that were not played long enough."""
@@ -275,3 +294,18 @@ class Session:
             kind = f"a {page.kind} page of {self.design.test}"
             raise InputError(f"You cannot {action} here: this is {kind}.")
         return page
+
+
+def checked_text(name: str, text: object) -> str:
+    """A text as the results can store it; raise InputError for a long text or none.
+
+    A browser can send half of a character, which has no UTF-8: it becomes "?".
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a text, got {shown(text)}.")
+    if len(text) > LONGEST_TEXT:
+        raise InputError(
+            f"{name} has {len(text)} characters, and {LONGEST_TEXT} are allowed. "
+            "Shorten it."
+        )
+    return text.encode(errors="replace").decode()

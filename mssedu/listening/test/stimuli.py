@@ -11,14 +11,17 @@ change is logged. Notebook: 13.
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
+from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_finite
 from mssedu.listening.test.anchors import make_anchor
 from mssedu.listening.test.design import LONGEST_SECONDS, REFERENCE, Design, Trial
 from mssedu.listening.widgets.loudness import Gain, match_loudness, with_headroom
+from mssedu.listening.widgets.sounds import encode, shape_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Stimuli:
     def log(self) -> list[tuple[str, float, str]]:
         """Stimulus, gain in dB and reason, for `ResultStore.log_gains`."""
         return [(name, gain.gain_db, gain.note) for name, gain in self.gains.items()]
+
+
+@dataclass(frozen=True)
+class SoundFiles:
+    """The stimuli of a trial as a browser gets them."""
+
+    files: dict[str, bytes]  # stimulus -> 16-bit FLAC
+    shape: dict[str, int]  # of each: sample_rate, channels, samples
 
 
 def load_stimuli(design: Design, name: str) -> Stimuli:
@@ -63,6 +74,17 @@ def load_stimuli(design: Design, name: str) -> Stimuli:
         why = f"; all {all_db:.1f} dB, not to clip"
         gains = {k: Gain(g.gain_db + all_db, g.note + why) for k, g in gains.items()}
     return Stimuli(ready, sample_rate, gains)
+
+
+def encode_stimuli(stimuli: Stimuli) -> SoundFiles:
+    """All sounds as FLAC files, with the same samples that the notebook widget gets."""
+    files, shape, sample_rate = {}, dict[str, int](), stimuli.sample_rate
+    for name, sound in stimuli.sounds.items():
+        steps, _ = encode(sound)  # the full scale is 1, as stimuli never exceed it
+        samples = np.frombuffer(steps, "<i2").astype(np.int16).reshape(sound.shape)
+        files[name] = flac_bytes(torch.from_numpy(samples), sample_rate)
+        shape = shape_of(sound, sample_rate)
+    return SoundFiles(files, shape)
 
 
 def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]:
