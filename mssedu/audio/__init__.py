@@ -1,10 +1,14 @@
 """Sound: files, sample rates, channels and levels.
 
 tensors      a whole sound in memory: load, save, resample, match channels, measure
-containers   decode files: WAV, FLAC, MP3, M4A, .stem.mp4
+damage       what a file promises and what it holds: headers, pages, checksums
+sndfile      decode WAV, AIFF, FLAC and Ogg, from any sample on
+ffmpeg       decode all other formats: MP3, M4A, .stem.mp4, films
+containers   open a file with the decoder that can read it
 stream       long files in blocks: scan, read, resample
 writer       audio files of any length, written whole or not at all
 files        the same for texts and JSON; names and hashes of files
+download     a file from the network: limits, going on after a break, checksums
 """
 
 import lazy_loader
@@ -26,6 +30,7 @@ _NAMES = {
     "containers": ["READABLE_SUFFIXES", "probe"],
     "stream": ["Reader", "Scan", "Spool", "read_blocks", "resample_blocks", "scan"],
     "writer": ["AudioWriter", "flac_bytes"],
+    "download": ["fetch"],
     "files": [
         "as_json",
         "file_name",

@@ -16,7 +16,8 @@ its frozen `config`; no other folder of the package names an architecture.
 
 Read contract.py first: what every model promises, and the checks of their configs. Then
 one architecture. stems.py says how stems are named, registry.py builds a model from its
-name, and blocks/ holds the parts that two architectures share.
+name, sizes.py finds out how large it is before it takes memory, and blocks/ holds the
+parts that two architectures share.
 """
 
 import lazy_loader
@@ -46,6 +47,7 @@ _NAMES = {
         "pick_device",
         "prepare",
         "segment_limit",
+        "shown",
         "stem_bandwidth_hz",
     ],
     "registry": [
@@ -55,6 +57,7 @@ _NAMES = {
         "model_config",
         "presets_of",
     ],
+    "sizes": ["outline"],
     "stems": ["StemRule", "parse_stem", "resolve", "stem_names"],
     "blocks": [],
 }

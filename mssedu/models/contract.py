@@ -20,15 +20,40 @@ A config may also have
 """
 
 import math
+import reprlib
+import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import (
+    Any,
+    Literal,
+    Protocol,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import torch
 from torch import Tensor, nn
 
 from mssedu.errors import InputError, MssEduWarning, SetupError, check_name, check_range
+
+# No experiment comes near these; a damaged or hostile config does.
+LARGEST = {"sample_rate": 10**6, "channels": 64, "segment": 3600}  # Hz, count, seconds
+MOST_STEMS = 100
+LONGEST = 100  # characters of a name
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, half characters, line ends
+KINDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: f"a text of at most {LONGEST} characters",
+    tuple[int, ...]: "a tuple of whole numbers",
+}
 
 
 class ModelConfig(Protocol):
@@ -44,18 +69,99 @@ class ModelConfig(Protocol):
     def segment(self) -> float: ...  # seconds of a chunk, if the user sets no other
 
 
-def check_config(config: ModelConfig) -> None:
-    """Raise InputError unless the fields that all models share make sense."""
-    stems = config.stems
+def check_config(
+    config: ModelConfig, largest: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Raise InputError unless every field has its type and is not absurdly large.
+
+    The types are those of the annotations. The smallest value of a field often depends
+    on others, so each model checks it; the largest keeps a mistyped or hostile config
+    from building layers for hours.
+
+    Args:
+        config: of a model; it has at least the fields of `ModelConfig`.
+        largest: the largest value of each other field that is a number, or that is a
+            tuple of numbers.
+    """
+    _check_stems(config.stems)
+    kinds = get_type_hints(type(config))
+    largest = {**LARGEST, **largest}
+    for name, value in vars(config).items():
+        _check_kind(name, value, kinds.get(name, float if name in largest else object))
+        for number in value if isinstance(value, tuple) else (value,):
+            if name in largest and not -1e15 < number <= largest[name]:
+                raise InputError(
+                    f"{name} must be at most {largest[name]}, got {shown(number)}."
+                )
+    check_range("sample_rate", config.sample_rate, 1)
+    check_range("channels", config.channels, 1)
+    if "segment" in vars(config):  # of Spleeter, it follows from other fields
+        check_range("segment", config.segment, 0, low_open=True)
+
+
+def _check_stems(stems: Any) -> None:
     is_names = isinstance(stems, tuple) and all(isinstance(s, str) and s for s in stems)
     if not is_names or not stems or len(set(stems)) < len(stems):
         raise InputError(
-            f"stems must be a tuple of different names, got {stems!r}. "
+            f"stems must be a tuple of different names, got {shown(stems)}. "
             'Write ("vocals", "other"), or ("vocals",) for a single stem.'
         )
-    check_range("sample_rate", config.sample_rate, 1)
-    check_range("channels", config.channels, 1)
-    check_range("segment", config.segment, 0, low_open=True)
+    check_range("len(stems)", len(stems), 1, MOST_STEMS)
+    for stem in stems:
+        if not _can_name_files(stem):
+            raise InputError(
+                f"stems: {shown(stem)} cannot name files. A stem has at most {LONGEST} "
+                "characters, none of them / or \\ or a control character, and not only "
+                "dots. Choose another name."
+            )
+
+
+def _can_name_files(stem: str) -> bool:
+    if len(stem) > LONGEST or not stem.strip(" ."):
+        return False
+    return not any(x in "/\\" or unicodedata.category(x) in UNPRINTABLE for x in stem)
+
+
+def _check_kind(name: str, value: object, kind: Any) -> None:
+    """Raise InputError unless a value has the type of its field's annotation."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal and isinstance(value, str):
+        check_name(name, value[:LONGEST], parts)
+    if not _is_of_kind(value, kind):
+        wanted = f"one of {', '.join(map(repr, parts))}"
+        if get_origin(kind) is not Literal:
+            wanted = KINDS.get(kind, "of another type")
+        raise InputError(f"{name} must be {wanted}, got {shown(value)}.")
+
+
+def _is_of_kind(value: object, kind: Any) -> bool:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is tuple:  # such as tuple[int, ...]
+        return isinstance(value, tuple) and all(_is_of_kind(v, parts[0]) for v in value)
+    if origin is Literal:
+        return value in parts
+    if parts:  # such as float | None
+        return any(_is_of_kind(value, part) for part in parts)
+    if kind in (int, float):  # True is an int in Python, but no number of layers
+        numbers = Integral if kind is int else Real
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is str and len(str(value)) > LONGEST)
+
+
+def shown(value: object) -> str:
+    """A value for a message: as Python writes it, but short, however large it is.
+
+    Example:
+        >>> shown([*range(1000)]), shown(10**5000)
+        ('[0, 1, 2, 3, 4, 5, ...]', 'a number of more than 4300 digits')
+    """
+    plain = str | int | float | list | tuple | dict | None
+    if not isinstance(value, plain):
+        return f"a {type(value).__name__}"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no longer ones
+        return "a number of more than 4300 digits"
 
 
 def check_stft(n_fft: int, hop_length: int) -> None:

@@ -46,6 +46,18 @@ from mssedu.models.contract import check_config, check_odd
 MASKS = ("relu", "softmax")
 
 
+LARGEST = {
+    "n_filters": 16384,
+    "filter_length": 16384,
+    "hop_length": 16384,
+    "bottleneck": 16384,
+    "hidden": 16384,
+    "kernel_size": 999,
+    "n_blocks": 16,
+    "n_repeats": 32,
+}  # values of a config, see check_config
+
+
 @dataclass(frozen=True)
 class ConvTasNetConfig:
     """The defaults are the origin's model for music; the letters are the paper's."""
@@ -66,7 +78,7 @@ class ConvTasNetConfig:
     causal: bool = False  # use no future frames; norms are of one frame each
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         sizes = ("n_filters", "filter_length", "bottleneck", "hidden", "n_blocks")
         for name in (*sizes, "n_repeats"):
             check_range(name, getattr(self, name), 1)

@@ -48,6 +48,17 @@ from mssedu.errors import check_mixture, check_range
 from mssedu.models.blocks.dconv import BiLSTM, rescale_
 from mssedu.models.contract import check_config
 
+LARGEST = {
+    "width": 16384,
+    "growth": 16,
+    "depth": 16,
+    "kernel_size": 999,
+    "stride": 999,
+    "context": 999,
+    "lstm_layers": 32,
+    "rescale": 100,
+}  # values of a config, see check_config
+
 
 @dataclass(frozen=True)
 class DemucsConfig:
@@ -70,7 +81,7 @@ class DemucsConfig:
     rescale: float = 0.1  # new weights are scaled towards this deviation; 0: not
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         for name in ("width", "growth", "depth", "stride", "context"):
             check_range(name, getattr(self, name), 1)
         # Kernels leave no sample out, and have enough samples for a deviation.

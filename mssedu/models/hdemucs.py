@@ -66,6 +66,19 @@ STRIDE = 4  # of all levels except the shared ones
 HEADS = 4  # of each attention
 
 
+LARGEST = {
+    "n_fft": 2**20,
+    "width": 16384,
+    "depth": 16,
+    "norm_starts": 16,
+    "norm_groups": 16384,
+    "dconv_depth": 16,
+    "dconv_compress": 16384,
+    "dconv_init": 100,
+    "context_starts": 16,
+}  # values of a config, see check_config
+
+
 @dataclass(frozen=True)
 class HDemucsConfig:
     """The defaults are the published hdemucs_mmi and torchaudio's hdemucs_high."""
@@ -85,7 +98,7 @@ class HDemucsConfig:
     context_starts: int = 4  # first level whose DConv has BiLSTM and attention
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         if self.n_fft < 64 or 4 * STRIDE ** (self.n_apart + 1) != self.n_fft:
             raise InputError(
                 f"n_fft must be a power of 4 and at least 64, got {self.n_fft}."

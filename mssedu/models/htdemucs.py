@@ -62,6 +62,21 @@ from mssedu.spectral import channels_as_complex, complex_as_channels
 STRIDE = 4  # of all convolutions that change the rate
 
 
+LARGEST = {
+    "n_fft": 2**20,
+    "width": 16384,
+    "depth": 16,
+    "dconv_mode": 99,
+    "dconv_depth": 16,
+    "dconv_compress": 16384,
+    "bottom_channels": 16384,
+    "t_layers": 99,
+    "t_heads": 999,
+    "t_hidden_scale": 99,
+    "dropout": 1,
+}  # values of a config, see check_config
+
+
 @dataclass(frozen=True)
 class HTDemucsConfig:
     """The defaults are htdemucs, trained on MUSDB18-HQ and 800 more songs."""
@@ -83,7 +98,7 @@ class HTDemucsConfig:
     dropout: float = 0.02  # in the transformer
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         for name in ("width", "depth", "dconv_depth", "t_layers", "t_heads"):
             check_range(name, getattr(self, name), 1)
         check_range("dconv_mode", self.dconv_mode, 0, 3)

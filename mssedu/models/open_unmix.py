@@ -45,6 +45,17 @@ from mssedu.masks import wiener
 from mssedu.models.contract import check_config, check_stft
 from mssedu.spectral import istft, stft
 
+LARGEST = {
+    "n_fft": 2**20,
+    "hop_length": 2**20,
+    "bandwidth_hz": 10**6,
+    "hidden": 16384,
+    "n_layers": 16,
+    "dropout": 1,
+    "wiener_iterations": 999,
+    "wiener_frames": 10**6,
+}  # values of a config, see check_config
+
 
 @dataclass(frozen=True)
 class OpenUnmixConfig:
@@ -66,7 +77,7 @@ class OpenUnmixConfig:
     residual: bool = False  # one more source in the filter, for the rest; not returned
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         check_stft(self.n_fft, self.hop_length)
         check_range("bandwidth_hz", self.bandwidth_hz, 0, self.sample_rate / 2)
         check_range("n_layers", self.n_layers, 1)

@@ -10,6 +10,7 @@ from torch import nn
 
 from mssedu.errors import InputError, check_name
 from mssedu.models import MODELS
+from mssedu.models.sizes import outline
 from mssedu.models.stems import stem_names
 
 
@@ -101,7 +102,7 @@ def create_model(
 
     Raises:
         InputError: an unknown name, preset or field, a value that a field cannot have,
-            or more or fewer stems than the preset is for.
+            more or fewer stems than the preset is for, or a model that is too large.
 
     Example:
         >>> model = create_model("spleeter", "tiny", stems=("dizi", "pipa", "other"))
@@ -109,6 +110,7 @@ def create_model(
         torch.Size([1, 3, 2, 44100])
     """
     config = model_config(name, preset, stems, **config_changes)
+    outline(class_of(name), config)  # so that no memory is taken if it is too large
     model = class_of(name)(config)
     if stems is not None:
         cast(Any, model).grouping = tuple(stems)

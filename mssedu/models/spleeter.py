@@ -58,6 +58,17 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 MASK_EXTENSIONS = ("average", "zeros")
 
 
+LARGEST = {
+    "n_fft": 2**20,
+    "hop_length": 2**20,
+    "bins": 2**20,
+    "frames": 2**16,
+    "filters": 16384,
+    "dropout": 1,
+    "mask_exponent": 99,
+}  # values of a config, see check_config
+
+
 @dataclass(frozen=True)
 class SpleeterConfig:
     """The defaults are the published model of four stems."""
@@ -78,8 +89,9 @@ class SpleeterConfig:
     mask_extension: str = "zeros"  # above `bins`; "average": the mean mask of a frame
 
     def __post_init__(self) -> None:
+        check_config(self, LARGEST)
         check_stft(self.n_fft, self.hop_length)
-        check_range("len(filters)", len(self.filters), 1)
+        check_range("len(filters)", len(self.filters), 1, 12)
         check_range("min(filters)", min(self.filters), 1)
         check_name("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_name("decoder_activation", self.decoder_activation, ACTIVATIONS)
@@ -96,7 +108,6 @@ class SpleeterConfig:
                     f"{name} must be a multiple of {step}, got {size}: "
                     f"{len(self.filters)} levels halve it."
                 )
-        check_config(self)
 
     @property
     def segment(self) -> float:

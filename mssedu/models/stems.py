@@ -13,6 +13,7 @@ starts at once.
 """
 
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,8 +57,8 @@ def parse_stem(text: str) -> StemRule:
     name, equals, members = (part.strip() for part in text.partition("="))
     if not name or (equals and not _FORM.fullmatch(members)):
         raise InputError(
-            f"stems: cannot read {text!r}. Write NAME, NAME=STEM+STEM or NAME=-STEM, "
-            "such as instrumental=-vocals."
+            f"stems: cannot read {text[:100]!r}. Write NAME, NAME=STEM+STEM or "
+            "NAME=-STEM, such as instrumental=-vocals."
         )
     if not equals:
         return StemRule(name, (name,))
@@ -76,10 +77,12 @@ def stem_names(stems: Sequence[str]) -> tuple[str, ...]:
         >>> stem_names(["vocals", "band=drums+bass"])
         ('vocals', 'band')
     """
-    names = tuple(parse_stem(text).name for text in stems if text)
+    is_texts = isinstance(stems, Sequence) and all(isinstance(s, str) for s in stems)
+    names = tuple(parse_stem(text).name for text in stems if text) if is_texts else ()
     if not names or len(set(names)) < len(stems):
         raise InputError(
-            f"stems must be at least one name, each only once, got {tuple(stems)}."
+            "stems must be at least one name, each only once, got "
+            f"{reprlib.repr(stems)}."
         )
     return names
 

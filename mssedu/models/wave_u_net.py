@@ -49,6 +49,13 @@ from mssedu.errors import InputError, check_mixture, check_range
 from mssedu.models.blocks.tensorflow import copy_variables
 from mssedu.models.contract import check_config, check_odd
 
+LARGEST = {
+    "n_levels": 24,
+    "filters": 16384,
+    "kernel": 999,
+    "merge_kernel": 999,
+}  # values of a config, see check_config
+
 
 @dataclass(frozen=True)
 class WaveUNetConfig:
@@ -65,7 +72,7 @@ class WaveUNetConfig:
     difference: bool = True  # the last stem is the mixture minus all others
 
     def __post_init__(self) -> None:
-        check_config(self)
+        check_config(self, LARGEST)
         check_range("n_levels", self.n_levels, 1)
         check_range("filters", self.filters, 1)
         check_odd("kernel", self.kernel)

@@ -3,7 +3,8 @@
 loading      `load_model`: from a run folder, a file or by a published name
 checkpoint   our own format: tensors and JSON, saved so that no crash breaks them
 published    the table of published weights; its rows are in published.toml
-download     download a file once, and check its hash
+download     where downloaded weights are kept (audio/download.py downloads them)
+untrusted    the sizes in a file, and what may be wrong in it, before anything is built
 foreign      read weight files of other packages without running their code
 convert      recognize such weights, and bring them to the names of our models
 ensemble     several models as one
@@ -15,6 +16,7 @@ _NAMES = {
     "loading": ["list_pretrained", "load_model", "table_rows"],
     "checkpoint": [
         "Checkpoint",
+        "check_weights",
         "config_fields",
         "git_commit",
         "load_checkpoint",
@@ -27,6 +29,13 @@ _NAMES = {
     ],
     "published": ["PUBLISHED", "Published", "WeightFile"],
     "download": ["cache_folder", "fetch"],
+    "untrusted": [
+        "Tensors",
+        "check_archive",
+        "odd_content",
+        "open_safetensors",
+        "read_json",
+    ],
     "foreign": ["Weights", "read_weights"],
     "convert": ["Ported", "port", "port_open_unmix", "recognize"],
     "ensemble": ["Bag", "BagConfig"],

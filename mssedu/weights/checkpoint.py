@@ -4,6 +4,9 @@
     runs/demo/best.json          model name, full config, sha256 of the tensors, facts
 
 Neither file can run code when it is opened, and both can be read without this package.
+Nothing in them is believed: the config is checked, and the names, shapes and sizes of
+the tensors must be those of its model, before any of them takes memory.
+
 The sha256 in the JSON says which tensors belong to it. Saving replaces the JSON last:
 until then the old JSON fits the old tensors, which are now best.previous. So a power
 cut at any moment leaves a complete checkpoint. The version before stays as
@@ -23,21 +26,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 import mssedu
-from mssedu.audio.files import file_sha256, tupled, write_bytes, written_whole
-from mssedu.errors import CheckpointError, InputError
+from mssedu.audio.files import as_json, file_sha256, tupled, write_bytes, written_whole
+from mssedu.errors import CheckpointError, InputError, check_name
 from mssedu.models import MODELS
-from mssedu.models.contract import config_of, grouping_of
-from mssedu.models.registry import class_of, create_model
+from mssedu.models.contract import config_of, grouping_of, shown
+from mssedu.models.registry import class_of, create_model, presets_of
+from mssedu.models.sizes import outline
+from mssedu.models.stems import stem_names
 from mssedu.weights.ensemble import Bag
+from mssedu.weights.untrusted import odd_content, open_safetensors, read_json
 
 FORMAT = 1  # of the JSON; raised when an old file can no longer be read
+CONFIG = "config_sha256"  # key in the header of the tensors, see `_digest`
 EXTRA = "extra/"  # prefix of the tensors that are not weights of the model
+MOST_EXTRA = 16  # times the size of the weights; an optimizer keeps 2 or 3
+COPY = "Copy both files, .safetensors and .json."
+KINDS = {"model": str, "config": dict, "sha256": str, "facts": dict}  # in the JSON
 
 
 @dataclass(frozen=True)
@@ -84,15 +93,19 @@ def save_checkpoint(
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in {**model.state_dict(), **extra}.items()
     }
-    mark = {"mssedu": mssedu.__version__}  # says that a JSON belongs to the tensors
-    content = safetensors.torch.save(copies, mark)
+    described = {
+        "model": model_name(model),
+        "config": config_fields(model),
+        "grouping": grouping_of(model),
+    }
+    # They say that a JSON belongs to the tensors, and what must not change in it.
+    marks = {"mssedu": mssedu.__version__, CONFIG: _digest(described)}
+    content = safetensors.torch.save(copies, marks)
     document = {
         "format": FORMAT,
         "mssedu": mssedu.__version__,
         "commit": git_commit(),
-        "model": model_name(model),
-        "config": config_fields(model),
-        "grouping": grouping_of(model),
+        **described,
         "sha256": hashlib.sha256(content).hexdigest(),
         "facts": dict(facts or {}),
     }
@@ -123,39 +136,32 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path: the .safetensors, the .json, or a run folder (its best, else its last).
 
     Raises:
-        CheckpointError: nothing there, damaged, or of a newer format.
+        CheckpointError: nothing there, damaged, or of a newer format; or weights that
+            do not fit the config.
+        InputError: a model or config field that this version does not have, or a value
+            that the field cannot have.
     """
     path = _resolve(Path(path))
-    document = _read_json(path.with_suffix(".json"))
-    content = _matching_content(path, document["sha256"])
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}), although its hash is "
-            "right: it was damaged before it was saved."
-        ) from error
-    weights = {n: t for n, t in tensors.items() if not n.startswith(EXTRA)}
-    extra = {n.removeprefix(EXTRA): t for n, t in tensors.items() if n not in weights}
+    document = _read_document(path.with_suffix(".json"))
+    own = _tensors_of(document, path.with_suffix(".json"))
+    with open_safetensors(_matching_file(path, document, own)) as tensors:
+        copies = {name: tensors[name].clone() for name in tensors}
+    weights = {n: t for n, t in copies.items() if not n.startswith(EXTRA)}
+    extra = {n.removeprefix(EXTRA): t for n, t in copies.items() if n not in weights}
     return Checkpoint(
         model=document["model"],
-        config=tupled(document["config"]),
+        config=document["config"],
         weights=weights,
         tensors=extra,
         facts=document["facts"],
-        # Files of version 0.1 have no grouping: their stems are those of the songs.
-        grouping=tuple(document.get("grouping", document["config"]["stems"])),
+        grouping=document["grouping"],
     )
 
 
 def load_checkpoint(path: str | Path) -> nn.Module:
     """Rebuild a saved model, in eval mode on the CPU; see `mssedu.load_model` too.
 
-    `path` is as in `read_checkpoint`.
-
-    Raises:
-        CheckpointError: nothing there, damaged, or weights that do not fit the config.
-        InputError: a model or config field that this version does not have.
+    `path` is as in `read_checkpoint`, and so are the errors.
     """
     checkpoint = read_checkpoint(path)
     fields = checkpoint.config | {"stems": checkpoint.grouping}
@@ -168,24 +174,44 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
     """Copy a state dict into a model, if all names and shapes are the model's own.
 
     Raises:
-        CheckpointError: missing, unexpected or misshapen tensors, counted by part of
-            the model; it begins with `where`, the origin of the weights.
+        CheckpointError: see `check_weights`.
     """
-    own = model.state_dict()
+    check_weights(model.state_dict(), weights, where, type(model).__name__)
+    model.load_state_dict(dict(weights))
+
+
+def check_weights(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str, kind: str
+) -> None:
+    """Compare the tensors of a file with those of a model, without reading values.
+
+    Args:
+        own: state dict of the model, or its `mssedu.models.sizes.outline`.
+        weights: of the file.
+        where: the origin of the weights, with which the message begins.
+        kind: name of the model's class.
+
+    Raises:
+        CheckpointError: missing, unexpected or misshapen tensors, or whole numbers in
+            place of fractions, counted by part of the model.
+    """
     shared = own.keys() & weights.keys()
+    is_float = torch.is_floating_point
     wrong = {
         "missing": own.keys() - shared,
         "unexpected": weights.keys() - shared,
         "misshapen": {n for n in shared if own[n].shape != weights[n].shape},
+        "of another type": {
+            n for n in shared if is_float(own[n]) != is_float(weights[n])
+        },
     }
     if any(wrong.values()):
         counts = "; ".join(f"{k} {_by_part(v)}" for k, v in wrong.items() if v)
         raise CheckpointError(
-            f"{where}: the weights do not fit the {len(own)} tensors of "
-            f"{type(model).__name__}: {counts}. Create the model with the config that "
-            "the weights were trained with."
+            f"{where}: the weights do not fit the {len(own)} tensors of {kind}: "
+            f"{counts}. Create the model with the config that the weights were trained "
+            "with."
         )
-    model.load_state_dict(dict(weights))
 
 
 def model_name(model: nn.Module) -> str:
@@ -285,46 +311,109 @@ def _resolve(path: Path) -> Path:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    where, remedy = path.absolute(), "Copy both files, .safetensors and .json."
-    if not path.exists():
-        raise CheckpointError(f"there is no file {where}. {remedy}")
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        version = document["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(
-            f"{where} is not the JSON of a checkpoint ({reason}). {remedy}"
-        ) from error
-    if version != FORMAT:
-        raise CheckpointError(
-            f"{where} has the checkpoint format {version}, and this version of mssedu "
-            f"reads format {FORMAT}. Update mssedu."
-        )
+def _read_document(path: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint, with tuples for lists in `config` and `grouping`."""
+    where, what = path.absolute(), "the JSON of a checkpoint"
+    with odd_content(where, what, COPY):
+        document = read_json(path)
+        if document["format"] != FORMAT:
+            raise CheckpointError(
+                f"{where} has the checkpoint format {shown(document['format'])}, and "
+                f"this version of mssedu reads format {FORMAT}. Update mssedu."
+            )
+        for key, kind in KINDS.items():
+            if not isinstance(document[key], kind):
+                raise CheckpointError(
+                    f"{where} is not {what}: {key!r} is {shown(document[key])}. {COPY}"
+                )
+        document["config"] = tupled(document["config"])
+        # Files of version 0.1 have no grouping: their stems are those of the songs.
+        stems = document["config"]["stems"]
+        document["grouping"] = tupled(document.get("grouping", stems))
     return document
 
 
-def _matching_content(path: Path, digest: str) -> bytes:
-    """The tensors that belong to a JSON: of two files, the one with the right hash."""
-    digests = []
-    for candidate in filter(Path.exists, (path, previous(path))):
-        content = candidate.read_bytes()
-        digests.append(hashlib.sha256(content).hexdigest())
-        if digests[-1] == digest:
-            return content
-    if not digests:
+def _tensors_of(document: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]:
+    """Names and shapes of the weights that the config in a JSON needs."""
+    name, fields = document["model"], document["config"]
+    try:
+        check_name("model", name[:100], MODELS)
+        paper = presets_of(name)["paper"]
+        known = [field.name for field in dataclasses.fields(paper)]
+        for field in fields:
+            check_name(f"config field of {name}", field[:100], known)
+        config = dataclasses.replace(paper, **fields)
+        grouping = document["grouping"]
+        dataclasses.replace(config, stems=grouping)  # checks that they are texts
+        if stem_names(grouping) != config.stems:
+            raise InputError(
+                f"the stems are {', '.join(config.stems)} in config, and "
+                f"{', '.join(grouping)} in grouping. {COPY}"
+            )
+        return outline(class_of(name), config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Hash of all in a JSON that determines what a model computes."""
+    parts = as_json([document["model"], document["config"], document["grouping"]])
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _matching_file(
+    path: Path, document: Mapping[str, Any], own: Mapping[str, Tensor]
+) -> Path:
+    """The file of the tensors that belong to a JSON, which an interrupted save moved.
+
+    Its sizes are compared first, so a file of any size is refused at once.
+    """
+    errors = []
+    for file in filter(Path.exists, (path, previous(path))):
+        try:
+            _check_file(file, document, own)
+            return file
+        except CheckpointError as error:
+            errors.append(error)
+    if not errors:
         raise CheckpointError(f"there is no file {path.absolute()}. Copy it again.")
-    remedy = "Copy the file again from its source."
     if previous(path.with_suffix(".json")).exists():
-        remedy = f"Load the version before it: {previous(path).name}."
-    raise CheckpointError(
-        f"{path.absolute()} is damaged: its sha256 is {digests[0]}, and the JSON has "
-        f"{digest}. {remedy}"
-    )
+        raise CheckpointError(
+            f"{errors[0]} Or load the version before it: {previous(path).name}."
+        ) from errors[0]
+    raise errors[0]
+
+
+def _check_file(
+    file: Path, document: Mapping[str, Any], own: Mapping[str, Tensor]
+) -> None:
+    with open_safetensors(file) as tensors:
+        weights = {n: tensors[n] for n in tensors if not n.startswith(EXTRA)}
+        described = tensors.facts.get(CONFIG)
+        check_weights(own, weights, str(file), document["model"])
+    most = MOST_EXTRA * sum(tensor.nbytes for tensor in own.values()) + 2**26
+    if file.stat().st_size > most:
+        raise CheckpointError(
+            f"{file.absolute()} has {file.stat().st_size / 1e9:.3g} GB, and a training "
+            f"with its config keeps at most {most / 1e9:.3g} GB. Copy it again."
+        )
+    if (digest := file_sha256(file)) != document["sha256"]:
+        raise CheckpointError(
+            f"{file.absolute()} is damaged: its sha256 is {digest}, and the JSON has "
+            f"{document['sha256'][:64]}. Copy the file again from its source."
+        )
+    # Files of version 0.1 do not have it.
+    if described not in (None, _digest(document)):
+        raise CheckpointError(
+            f"{file.with_suffix('.json').absolute()} was changed after it was saved: "
+            "its model, config or grouping is not what the tensors were saved with. "
+            f"{COPY}"
+        )
 
 
 def _by_part(names: set[str]) -> str:
     """Count names by their first part: '14 (encoder: 12, output: 2)'."""
-    counts = Counter(name.split(".")[0] for name in sorted(names))
-    return f"{len(names)} ({', '.join(f'{part}: {n}' for part, n in counts.items())})"
+    counts = Counter(name.split(".")[0][:40] for name in sorted(names))
+    parts = [f"{part}: {n}" for part, n in counts.most_common(8)]
+    more = ["…"] if len(counts) > 8 else []
+    return f"{len(names)} ({', '.join(parts + more)})"

@@ -21,8 +21,10 @@ from typing import Any
 from torch import Tensor
 
 from mssedu.errors import CheckpointError
+from mssedu.models.contract import shown
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.weights.foreign import Weights
+from mssedu.weights.untrusted import odd_content
 
 State = Mapping[str, Tensor]
 ALWAYS = ("sources", "segment", "segment_length")  # arguments of every class
@@ -87,7 +89,8 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
     """
     sources = {}
     if weights.klass is None:
-        weights, n_stems = recognize(weights.state, where)
+        with odd_content(where):
+            weights, n_stems = recognize(weights.state, where)
         names = tuple(stems) if stems else STEMS.get(n_stems, ())
         if len(names) != n_stems:
             got = f"got {', '.join(names)}" if stems else "the file does not name them"
@@ -99,17 +102,20 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
     origin = ORIGINS.get(weights.klass or "")
     if origin is None:
         raise CheckpointError(
-            f"{where} holds a model of the class {weights.klass}. mssedu has only "
-            f"{', '.join(sorted(ORIGINS))}."
+            f"{where} holds a model of the class {str(weights.klass)[:100]}. mssedu "
+            f"has only {', '.join(sorted(ORIGINS))}."
         )
-    config = _config(origin, sources | weights.arguments, where)
+    with odd_content(where):
+        config = _config(origin, sources | weights.arguments, where)
     return Ported(origin.model, config, weights.state)
 
 
 def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if "sources" not in arguments:
+    sources = arguments.get("sources")
+    if not isinstance(sources, list | tuple):
         raise CheckpointError(
-            f"{where} does not name its stems: the argument sources is missing."
+            f"{where} does not name its stems: the argument sources is missing, or no "
+            "list of names. Get the weights from their authors."
         )
     known = {*ALWAYS, *origin.fields, *origin.fixed, *origin.unused}
     wrong = []
@@ -117,11 +123,12 @@ def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[st
         wanted = origin.fixed.get(name, value)
         is_other = value != wanted and bool(value or wanted)  # None, 0, [] mean "none"
         if name not in known or is_other:
-            wrong.append(f"{name}={value!r}")
+            wrong.append(f"{name[:60]}={shown(value)}")
     if wrong:
         raise CheckpointError(
             f"{where}: the weights are of a variant of {origin.model} that mssedu does "
-            f"not have: {', '.join(wrong)}. Use them with the package that made them."
+            f"not have: {', '.join(wrong[:8])}. Use them with the package that made "
+            "them."
         )
     values = {**origin.defaults, **arguments}
     config = {ours: values[theirs] for theirs, ours in origin.fields.items()}
@@ -131,7 +138,7 @@ def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[st
         config["segment"] = float(arguments["segment"])
     if origin.model == "conv_tasnet":  # the original derives it
         config["hop_length"] = config["filter_length"] // 2
-    return {"stems": tuple(arguments["sources"]), **config}
+    return {"stems": tuple(sources), **config}
 
 
 def port_open_unmix(
@@ -153,11 +160,25 @@ def port_open_unmix(
     """
     for stem, state in states.items():
         if not state.keys() >= OPEN_UNMIX:
-            names = ", ".join(list(state)[:4])
+            names = _some(state)
             raise CheckpointError(
                 f"{where}: the weights of {stem} are not of Open-Unmix, their tensors "
                 f"are named {names} …. Give the file that belongs to this stem."
             )
+    with odd_content(where):
+        config = _open_unmix_config(states, sample_rate, hop_length)
+    state = {  # some files hold the rate and the STFT windows too
+        f"networks.{i}.{name}": value
+        for i, weights in enumerate(states.values())
+        for name, value in weights.items()
+        if name != "sample_rate" and not name.endswith(".window")
+    }
+    return Ported("open_unmix", config, state)
+
+
+def _open_unmix_config(
+    states: Mapping[str, State], sample_rate: int, hop_length: int | None
+) -> dict[str, Any]:
     first = next(iter(states.values()))
     bins, input_bins = len(first["output_mean"]), len(first["input_mean"])
     rate = int(first["sample_rate"]) if "sample_rate" in first else sample_rate
@@ -166,7 +187,7 @@ def port_open_unmix(
     n_lstms = sum(name.startswith("lstm.weight_ih") for name in first)
     # The tensors do not hold the bandwidth: any that gives the same bins is right.
     bandwidths = (16000.0, min((input_bins - 0.5) * rate / n_fft, rate / 2))
-    config = {
+    return {
         "stems": tuple(states),
         "sample_rate": rate,
         "channels": first["fc1.weight"].shape[1] // input_bins,
@@ -176,16 +197,9 @@ def port_open_unmix(
         "n_layers": n_lstms // (2 if bidirectional else 1),
         "bidirectional": bidirectional,
         "bandwidth_hz": next(
-            hz for hz in bandwidths if int(hz * n_fft / rate) + 1 == input_bins
+            (hz for hz in bandwidths if int(hz * n_fft / rate) + 1 == input_bins), None
         ),
     }
-    state = {  # some files hold the rate and the STFT windows too
-        f"networks.{i}.{name}": value
-        for i, weights in enumerate(states.values())
-        for name, value in weights.items()
-        if name != "sample_rate" and not name.endswith(".window")
-    }
-    return Ported("open_unmix", config, state)
 
 
 # ---- tensors -> original class and its arguments ------------------------------------
@@ -211,7 +225,7 @@ def recognize(state: State, where: str) -> tuple[Weights, int]:
             arguments, n_stems = read(state)
             return Weights(dict(state), klass, arguments), n_stems
     raise CheckpointError(
-        f"{where} holds tensors named {', '.join(list(state)[:4])} …, which are not of "
+        f"{where} holds tensors named {_some(state)} …, which are not of "
         "Open-Unmix, Demucs, HDemucs, HTDemucs or ConvTasNet. Give a file that holds "
         "the weights of one of these, and nothing else."
     )
@@ -249,7 +263,7 @@ def _hybrid(state: State) -> tuple[dict[str, Any], int]:
     depth = _count(state, "encoder.{}.conv.weight")
     channels, audio_channels = first.shape[0], time.shape[1]
     branches = [f"{side}.0.dconv.layers.0.0.weight" for side in ("encoder", "decoder")]
-    inner = next(state[name] for name in branches if name in state)
+    inner = state[branches[0] if branches[0] in state else branches[1]]
     arguments = {
         "audio_channels": audio_channels,
         "channels": channels,
@@ -322,7 +336,9 @@ def _count(state: State, pattern: str) -> int:
 
 def _first(state: State, part: str, depth: int) -> int:
     """The first layer of the encoder that has such a part; `depth` if none has."""
-    for i in range(depth):
-        if any(name.startswith(f"encoder.{i}.") and part in name for name in state):
-            return i
-    return depth
+    names = (n for n in state if n.startswith("encoder.") and part in n)
+    return min((int(name.split(".")[1]) for name in names), default=depth)
+
+
+def _some(state: State) -> str:
+    return ", ".join(name[:60] for name in list(state)[:4])

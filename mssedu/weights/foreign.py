@@ -8,6 +8,7 @@ Demucs is imported or called. A file with any other name is refused.
 
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +16,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from torch import Tensor
 
 from mssedu.errors import CheckpointError
+from mssedu.models.contract import shown
+from mssedu.models.sizes import MOST_PARAMETERS
+from mssedu.weights.untrusted import (
+    DAMAGED,
+    check_archive,
+    odd_content,
+    open_safetensors,
+)
 
 CLASSES = (
     "demucs.htdemucs.HTDemucs",
@@ -30,36 +38,62 @@ CLASSES = (
 )
 ARGUMENTS = ("args", "kwargs")  # metadata keys of demucs 4.1, JSON each
 OWN = "mssedu"  # metadata key of our own files, which need the JSON beside them
-DAMAGED = "The file is damaged. Copy or download it again."
+FRACTION = re.compile(r"(\d{1,9})(?:/0*([1-9]\d{0,8}))?")
 
 
 @dataclass(frozen=True)
 class Weights:
     """What a file holds: a state dict and, in some files, how its model was built."""
 
-    state: dict[str, Tensor]  # float32
+    state: dict[str, Tensor]
     klass: str | None = None  # full name of the original class
     arguments: dict[str, Any] = field(default_factory=dict)  # of its constructor
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, *, as_stored: bool = False) -> Weights:
     """Read a state dict or a Demucs package, from safetensors or from a pickle.
 
     Any suffix but .safetensors means a file of torch.save.
+
+    Args:
+        path: the file.
+        as_stored: leave the tensors in their type and on the disk, which takes no
+            memory until their values are used; otherwise half precision becomes single.
 
     Raises:
         CheckpointError: no such file, damaged, quantized, or more than plain values.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}. Check the path.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    with odd_content(path):
+        is_safe = path.suffix == ".safetensors"
+        weights = _read_safetensors(path) if is_safe else _read_pickle(path)
+        if as_stored:
+            return weights
+        if sum(tensor.numel() for tensor in weights.state.values()) > MOST_PARAMETERS:
+            raise CheckpointError(
+                f"{path} holds more than {MOST_PARAMETERS:.0e} numbers, the most that "
+                "is read. Get a smaller model."
+            )
+        state = {
+            name: tensor.float() if tensor.is_floating_point() else tensor.clone()
+            for name, tensor in weights.state.items()
+        }
+        return Weights(state, weights.klass, weights.arguments)
+
+
+def _read_pickle(path: Path) -> Weights:
     content = _unpickle(path)
     if isinstance(content, tuple) and len(content) == 4:  # as demucs 1 wrote it
         content = dict(zip(("klass", "args", "kwargs", "state"), content, strict=True))
     if isinstance(content, Mapping) and "klass" in content:
-        klass = getattr(content["klass"], "original", str(content["klass"]))
-        arguments = _named(content["args"], content["kwargs"])
+        klass = getattr(content["klass"], "original", None)
+        if klass not in CLASSES:  # not one of the stand-ins
+            raise CheckpointError(
+                f"{path} must name the class of its model, got "
+                f"{shown(content['klass'])}. {DAMAGED}"
+            )
+        arguments = _named(path, content["args"], content["kwargs"])
         return Weights(_state(path, content["state"]), klass, arguments)
     if isinstance(content, Mapping):  # the state dict, or all that a training saved
         content = content.get("state_dict", content)
@@ -71,37 +105,41 @@ def _unpickle(path: Path) -> Any:
         (type(name.rpartition(".")[2], (), {"original": name}), name)
         for name in (*CLASSES, "argparse.Namespace")  # which holds training settings
     ]
+    is_zip = check_archive(path)
     try:
         with (
-            torch.serialization.safe_globals([*stand_ins, Fraction]),
+            torch.serialization.safe_globals(
+                [*stand_ins, (_fraction, "fractions.Fraction")]
+            ),
             warnings.catch_warnings(action="ignore"),  # about pickles unlike torch's
         ):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
-        line = reason.strip().partition("\n")[0]
         raise CheckpointError(
-            f"{path} must hold only tensors and plain values: {line}. No code of the "
-            "file was run. Get the weights as safetensors."
+            f"{path} must hold only tensors and plain values: {_reason(error)}. No "
+            "code of the file was run. Get the weights as safetensors."
         ) from error
     except Exception as error:  # a damaged archive can raise any error
-        line = str(error).partition("\n")[0]
         raise CheckpointError(
             f"{path} cannot be read as a file of torch.save ({type(error).__name__}: "
-            f"{line}). {DAMAGED}"
+            f"{_reason(error)}). {DAMAGED}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What PyTorch says, without its advice on how to run the file all the same."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
+    if unknown := re.search(r"Unsupported global: GLOBAL (\S{1,100})", text):
+        return f"it names {unknown[1]}"
+    line = text.partition("\n")[0][:200]
+    is_advice = "weights_only" in line or "safe_globals" in line
+    return "it holds something else" if is_advice or not line else line
 
 
 def _read_safetensors(path: Path) -> Weights:
     """A state dict; files of demucs 4.1 also have JSON of class and arguments."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}). {DAMAGED}"
-        ) from error
+    with open_safetensors(path) as tensors:
+        facts, state = tensors.facts, dict(tensors)
     if OWN in facts:
         raise CheckpointError(
             f"{path} is a checkpoint of mssedu without its JSON. Copy "
@@ -112,38 +150,67 @@ def _read_safetensors(path: Path) -> Weights:
     if "structure" in facts:
         _refuse_quantized(path)
     args, kwargs = (json.loads(facts[k], object_hook=_decode) for k in ARGUMENTS)
-    return Weights(_state(path, state), facts["klass"], _named(args, kwargs))
+    return Weights(_state(path, state), facts["klass"], _named(path, args, kwargs))
 
 
 def _decode(value: dict[str, Any]) -> Any:
     """JSON has no fractions: demucs writes them as an object."""
     if value.get("_type") == "fraction":
-        return Fraction(value["numerator"], value["denominator"])
+        return _fraction(value["numerator"], value["denominator"])
     return value
 
 
-def _named(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _fraction(numerator: Any, denominator: Any = None) -> Fraction | str:
+    """A fraction of few digits; all else stays a text, which no config takes.
+
+    Fraction("1e999999999") would run for hours.
+    """
+    text = numerator
+    if not isinstance(numerator, str):
+        text = f"{shown(numerator)}/{shown(denominator)}"
+    parts = FRACTION.fullmatch(text)
+    return Fraction(int(parts[1]), int(parts[2] or 1)) if parts else text
+
+
+def _named(path: Path, args: Any, kwargs: Any) -> dict[str, Any]:
     """The arguments of a Demucs model by name; only the first may have none."""
-    return dict(zip(("sources",), args, strict=True) if args else (), **kwargs)
+    names = ("sources",)
+    is_list = isinstance(args, list | tuple) and len(args) <= len(names)
+    is_named = isinstance(kwargs, Mapping) and all(isinstance(n, str) for n in kwargs)
+    if not is_list or not is_named:
+        raise CheckpointError(
+            f"{path} must hold the arguments of its model by name, the stems first, "
+            f"got {shown(args)} and {shown(kwargs)}. {DAMAGED}"
+        )
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _state(path: Path, content: Any) -> dict[str, Tensor]:
-    """The tensors of a state dict; half precision becomes single."""
-    kind, values = type(content).__name__, []
+    """The tensors of a state dict, each with all of its values in the file."""
+    kind, tensors = type(content).__name__, {}
     if isinstance(content, Mapping):
         if {"__quantized", "compressed"} & content.keys():
             _refuse_quantized(path)
-        kind = f"dict with {', '.join(map(repr, list(content)[:5]))} …"
-        values = list(content.values())
-    if not values or not all(isinstance(value, Tensor) for value in values):
+        kind = f"dict with {', '.join(map(shown, list(content)[:5]))} …"
+        tensors = dict(content)
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(
             f"{path} holds no state dict, but a {kind}. Give a file with the state "
             "dict of a model: tensors by name."
         )
-    return {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in content.items()
-    }
+    for name, tensor in tensors.items():
+        is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not is_plain or tensor.is_quantized or not isinstance(name, str):
+            raise CheckpointError(
+                f"{path}: {shown(name)} is no plain tensor on the CPU. Save the state "
+                "dict of the model again, with names and dense tensors."
+            )
+        if tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path}: {shown(name)} has {tensor.numel()} values, and the file has "
+                f"fewer. {DAMAGED}"
+            )
+    return tensors
 
 
 def _refuse_quantized(path: Path) -> None:

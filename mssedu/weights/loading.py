@@ -9,21 +9,24 @@ A published name with several files becomes a `Bag`, or one Open-Unmix with a ne
 per file. The names are in the table of `mssedu.weights.published`.
 """
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
 
+from mssedu.audio.download import Progress
 from mssedu.errors import CheckpointError, InputError, check_name
-from mssedu.models.registry import create_model
-from mssedu.weights.checkpoint import load_checkpoint, load_weights
+from mssedu.models.contract import shown
+from mssedu.models.registry import class_of, create_model, model_config
+from mssedu.models.sizes import outline
+from mssedu.weights.checkpoint import check_weights, load_checkpoint, load_weights
 from mssedu.weights.convert import OPEN_UNMIX, Ported, port, port_open_unmix
-from mssedu.weights.download import Progress, cache_folder, fetch
+from mssedu.weights.download import cache_folder, fetch
 from mssedu.weights.ensemble import Bag
-from mssedu.weights.foreign import read_weights
+from mssedu.weights.foreign import Weights, read_weights
 from mssedu.weights.published import PUBLISHED, Published
+from mssedu.weights.untrusted import odd_content, read_json
 
 Log = Callable[[str], None]
 
@@ -88,12 +91,14 @@ def load_model(
             f"{', '.join(list_pretrained())}. Give the file alone, as the source."
         )
     path = Path(source)
-    if not path.exists() and (os.sep in name or path.suffix):  # it looks like a path
+    # Unlike Path.exists, it takes names that no file can have.
+    exists = os.path.exists(path)  # noqa: PTH110
+    if not exists and (os.sep in name or path.suffix):  # it looks like a path
         raise InputError(
-            f"there is no file or folder {name!r}. Check the path, or choose a "
+            f"there is no file or folder {shown(name)}. Check the path, or choose a "
             f"published name: {', '.join(list_pretrained())}."
         )
-    if not path.exists():
+    if not exists:
         check_name("file, run folder or published name", name, list_pretrained())
     if path.is_dir() and (path / "separator.json").exists():
         return _build(_open_unmix_folder(path, stems), name)
@@ -122,7 +127,7 @@ def _load_published(
         log(f"{name}: license {entry.license}")
     if entry.model == "open_unmix":
         files = zip(entry.stems, paths, strict=True)
-        states = {stem: read_weights(path).state for stem, path in files}
+        states = {stem: _read(path).state for stem, path in files}
         return _build(port_open_unmix(states, name, **entry.config), name)
     models = []
     for path in paths:
@@ -143,7 +148,9 @@ def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list
     for file in entry.files:
         path = cache_folder() / "weights" / file.name
         new = not path.exists()
-        digest = fetch(file.address, path, sha256=file.sha256, progress=progress)
+        digest = fetch(
+            file.address, path, sha256=file.sha256, size=file.size, progress=progress
+        )
         if log and new:
             check = "no published hash to compare with"
             if file.sha256:
@@ -154,7 +161,7 @@ def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list
 
 
 def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:
-    weights = read_weights(path)
+    weights = _read(path)
     if weights.klass is None and weights.state.keys() >= OPEN_UNMIX:
         # One stem, which names the file: vocals-b62c91ce.pth, vocals.pth
         target = path.stem.replace("_", "-").partition("-")[0]
@@ -164,25 +171,38 @@ def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:
 
 def _open_unmix_folder(folder: Path, stems: Sequence[str] | None) -> Ported:
     """Open-Unmix as it saves itself: separator.json, and .json and .pth per target."""
-    settings = json.loads((folder / "separator.json").read_text("utf-8"))
+    path = folder / "separator.json"
+    with odd_content(path, "the JSON of an Open-Unmix separator"):
+        settings = read_json(path)
+        rate, hop_length = int(settings["sample_rate"]), int(settings["nhop"])
     targets = {path.stem for path in folder.glob("*.json")} - {"separator"}
     usual = [stem for stem in ("vocals", "drums", "bass") if stem in targets]
     order = [*usual, *sorted(targets.difference(usual))]
     states = {}
     for stem in order if stems is None else stems:
-        paths = sorted(folder.glob(f"{stem}*.pth"))
+        names = sorted(f.name for f in folder.iterdir() if f.suffix == ".pth")
+        paths = [folder / name for name in names if name.startswith(stem)]
         if len(paths) != 1:
-            names = ", ".join(path.name for path in paths) or "none"
+            got = ", ".join(path.name for path in paths) or "none"
             raise CheckpointError(
-                f"{folder} must hold one file {stem}*.pth, got {names}. Its separator "
+                f"{folder} must hold one file {stem}*.pth, got {got}. Its separator "
                 f"has the stems {', '.join(order)}."
             )
-        states[stem] = read_weights(paths[0]).state
-    rate, hop_length = int(settings["sample_rate"]), int(settings["nhop"])
+        states[stem] = _read(paths[0]).state
     return port_open_unmix(states, str(folder), rate, hop_length)
 
 
+def _read(path: Path) -> Weights:
+    return read_weights(path, as_stored=True)  # no memory until `_build` has compared
+
+
 def _build(ported: Ported, where: str) -> nn.Module:
+    try:
+        config = model_config(ported.model, **ported.config)
+        kind = class_of(ported.model)
+        check_weights(outline(kind, config), ported.state, where, kind.__name__)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     model = create_model(ported.model, **ported.config)
     load_weights(model, ported.state, where)
     return model.eval()

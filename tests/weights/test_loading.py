@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import ExitStack
 from fractions import Fraction
 from types import ModuleType, SimpleNamespace
 
@@ -21,6 +22,7 @@ from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.ensemble import Bag
 from mssedu.weights.loading import list_pretrained, load_model, table_rows
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
+from tests.file_server import serving
 from tests.parity.peers import import_reference, load_peer
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -67,23 +69,29 @@ def small_tasnet(seed=0, stems=STEMS):
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """Publish state dicts under a name, at addresses on this disk."""
+    """Publish state dicts under a name, at addresses on this machine."""
     monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    servers = ExitStack()
 
     def publish(name, *states, **facts):
         files = []
         for i, state in enumerate(states):
             path = tmp_path / f"{name}-{i}.th"
             torch.save(state, path)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            files.append(WeightFile(path.as_uri(), digest[:8]))
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            server = servers.enter_context(serving(content))
+            address = f"{server.address}/{path.name}"
+            files.append(WeightFile(address, digest[:8], len(content)))
         facts = {"model": "conv_tasnet", "stems": STEMS, **facts}
         facts = {"license": "for tests", "trained_on": "noise", **facts}
         entry = Published(files=tuple(files), **facts)
         monkeypatch.setattr(pretrained, "PUBLISHED", {**PUBLISHED, name: entry})
         return entry
 
-    return publish
+    with servers:
+        yield publish
 
 
 # ---- by name ------------------------------------------------------------------------
@@ -103,8 +111,8 @@ def test_a_name_is_fetched_once_checked_and_loaded(published, tmp_path):
     assert "8 published digits" in lines[0]
     assert lines[1:] == ["small: license for tests"]
     assert seen[-1][0] == seen[-1][1]
-    (tmp_path / file.name).unlink()  # no longer at its address
-    load_model("small", log=lines.append)
+    load_model("small", log=lines.append)  # from the cache
+    assert (len(seen), file.size) == (1, seen[0][1])
     assert lines[2:] == ["small: license for tests"]
 
 

@@ -137,7 +137,7 @@ class LayerScale(nn.Module):
     def __init__(self, width: int, init: float, channel_last: bool = False) -> None:
         super().__init__()
         self.channel_last = channel_last
-        self.scale = nn.Parameter(torch.full((width,), init))
+        self.scale = nn.Parameter(torch.full((width,), float(init)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, frames), or (…, width) if `channel_last` -> the same shape."""
