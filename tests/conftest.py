@@ -2,6 +2,7 @@
 
 import random
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests keep for later is not for the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSSEDU_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,9 @@ ffmpeg       decode all other formats: MP3, M4A, .stem.mp4, films
 containers   open a file with the decoder that can read it
 stream       long files in blocks: scan, read, resample
 writer       audio files of any length, written whole or not at all
-files        the same for texts and JSON; names and hashes of files
+files        the same for texts and JSON; hashes of files
+names        names of songs and stems as names of files
+disk         free space, and the folder for caches
 download     a file from the network: limits, going on after a break, checksums
 """
 
@@ -33,8 +35,6 @@ _NAMES = {
     "download": ["fetch"],
     "files": [
         "as_json",
-        "file_name",
-        "file_names",
         "file_sha256",
         "tupled",
         "write_bytes",
@@ -42,5 +42,7 @@ _NAMES = {
         "write_text",
         "written_whole",
     ],
+    "names": ["file_name", "file_names", "path_inside"],
+    "disk": ["cache_folder", "check_room"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

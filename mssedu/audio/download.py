@@ -23,7 +23,8 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from mssedu.audio.files import check_room, file_sha256
+from mssedu.audio.disk import check_room
+from mssedu.audio.files import file_sha256
 from mssedu.errors import DownloadError, MssEduError, MssEduWarning
 
 CHUNK = 1 << 20  # bytes

@@ -1,29 +1,25 @@
-"""Write a file whole or not at all; JSON, names and hashes of files.
+"""Write a file whole or not at all; JSON and hashes of files.
 
 The content is first written to a temporary file in the same folder and to the disk, and
 then the file is renamed. So a reader sees the old version or the new one, even after a
 power cut, and never half a file.
 """
 
-import errno
 import hashlib
 import json
 import math
 import os
 import re
 import secrets
-import shutil
-import sys
 import time
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Self
 
-from mssedu.errors import DiskError, InputError
+from mssedu.audio.disk import full_disk, is_full
+from mssedu.errors import DiskError
 
 fcntl: ModuleType | None
 try:
@@ -31,10 +27,6 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # on Windows, the strictest system
-_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
-_MARKED = re.compile(r"-[0-9a-f]{8}$", re.IGNORECASE)  # as names that were changed end
-_LONGEST = 200  # bytes; most file systems allow 255, with a suffix
 _TEMPORARY = re.compile(r"\.mssedu-[0-9a-f]{8}\.tmp(\.[^.]+)?")  # names of `Staged`
 _OLD = 86400  # seconds
 _TYPES: dict[Any, str] = {
@@ -166,134 +158,6 @@ def _remove_unused(path: Path) -> None:
         path.unlink()
 
 
-# ---- folders ------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Folder of what can be had again: $MSSEDU_CACHE, or the platform's for caches."""
-    if chosen := os.environ.get("MSSEDU_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "mssedu"
-    default = Path.home() / ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "mssedu"
-
-
-# ---- room on the disk ---------------------------------------------------------------
-
-
-def free_bytes(path: str | os.PathLike[str]) -> int | None:
-    """Free space on the disk of a file or folder, which need not exist yet.
-
-    None if the file system does not say: some network disks report a size of 0.
-
-    Example:
-        >>> free_bytes("a/folder/that/does/not/exist") == free_bytes(".")
-        True
-    """
-    folder = Path(path).absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        usage = shutil.disk_usage(folder)
-    except OSError:
-        return None
-    return usage.free if usage.total else None
-
-
-def check_room(path: str | os.PathLike[str], n_bytes: float, purpose: str) -> None:
-    """Raise DiskError if the disk of `path` has less free space than `n_bytes`.
-
-    Nothing happens if the file system does not say how much is free.
-
-    Args:
-        path: file or folder to write; it need not exist yet.
-        n_bytes: what is written there, an upper bound.
-        purpose: what needs the space, such as "the stems of Sodium".
-
-    Example:
-        >>> check_room("runs/scores", 1e18, "the stems of Sodium")
-        Traceback (most recent call last):
-        mssedu.errors.DiskError: runs/scores: the disk is too full: the stems of Sodium
-        need 1000000000.0 GB, and ... GB are free. Make room, or choose another folder.
-    """
-    free = free_bytes(path)
-    if free is not None and free < n_bytes:
-        raise DiskError(
-            f"{os.fspath(path)}: the disk is too full: {purpose} need "
-            f"{size_text(n_bytes)}, and {size_text(free)} are free. Make room, or "
-            "choose another folder."
-        )
-
-
-@contextmanager
-def room_for(
-    path: str | os.PathLike[str], n_bytes: float, purpose: str
-) -> Iterator[None]:
-    """`check_room`; a disk that fills up inside is a DiskError with the same facts."""
-    check_room(path, n_bytes, purpose)
-    try:
-        yield
-    except OSError as error:
-        if not is_full(error):
-            raise
-        need = f"{purpose} need {size_text(n_bytes)} in all"
-        raise full_disk(path, error, need) from error
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether the reason of an error is a full disk, or the end of a quota."""
-    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-    return isinstance(error, DiskError) or getattr(error, "errno", None) in full
-
-
-def full_disk(
-    path: str | os.PathLike[str], error: BaseException, need: str = ""
-) -> DiskError:
-    """The error to raise where a disk has filled up."""
-    free = free_bytes(path)
-    parts = [need] if need else []
-    parts += [] if free is None else [f"{size_text(free)} are free"]
-    reason = getattr(error, "strerror", None) or os.strerror(errno.ENOSPC)
-    facts = f": {', and '.join(parts)}" if parts else ""
-    return DiskError(
-        f"{os.fspath(path)}: {reason}. The disk is full{facts}. Make room, then start "
-        "again."
-    )
-
-
-def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raise InputError unless a folder can be written to, or created; creates none.
-
-    Example:
-        >>> check_folder("a/new/folder")
-    """
-    there = Path(folder).absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    reason = None if os.access(there, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
-    if not there.is_dir():
-        reason = os.strerror(errno.ENOTDIR)
-    if reason:
-        raise InputError(
-            f"{os.fspath(folder)}: nothing can be written there ({there}: {reason}). "
-            "Choose another folder."
-        )
-
-
-def size_text(n_bytes: float) -> str:
-    """A size in words, such as 1.5 GB; rounded up, never less than it is.
-
-    Example:
-        >>> size_text(1_230_000), size_text(999)
-        ('1.3 MB', '1 kB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= size:
-            return f"{math.ceil(n_bytes / size * 10) / 10:.1f} {unit}"
-    return f"{math.ceil(n_bytes / 1e3)} kB"
-
-
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file."""
     with written_whole(path) as temporary:
@@ -392,99 +256,3 @@ def tupled(document: Any) -> Any:
     if isinstance(document, dict):
         return {name: tupled(value) for name, value in document.items()}
     return tuple(map(tupled, document)) if isinstance(document, list) else document
-
-
-def file_name(name: str, *, marked: bool = False) -> str:
-    """A name for the file of a song or system, which every file system accepts.
-
-    A name with characters that a file name must not have, with a dot or a space at the
-    end, reserved by Windows or too long is changed, and gets 8 digits of its hash, so
-    that two names never share a file. If `marked`, it gets them in any case: many file
-    systems take names that differ in upper and lower case only for one.
-
-    Example:
-        >>> file_name("Sodium"), file_name("AC/DC")
-        ('Sodium', 'AC_DC-5a5abe39')
-    """
-    plain = _FORBIDDEN.sub("_", name).strip(" .") or "_"
-    if len(name_bytes(plain)) > _LONGEST:
-        plain = plain[: _LONGEST // 4]  # a character has 4 bytes at most
-    if _RESERVED.match(plain):
-        plain = f"_{plain}"
-    if plain == name and not marked and not _MARKED.search(name):
-        return name
-    digest = hashlib.sha256(name_bytes(name)).hexdigest()
-    return f"{plain}-{digest[:8]}"
-
-
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """`file_name` of each name, different even where upper and lower case are the same.
-
-    Example:
-        >>> file_names(["Intro", "Outro"])
-        {'Intro': 'Intro', 'Outro': 'Outro'}
-    """
-    folded = {name: unicodedata.normalize("NFC", name).casefold() for name in names}
-    uses = Counter(folded.values())
-    return {name: file_name(name, marked=uses[one] > 1) for name, one in folded.items()}
-
-
-# ---- paths made of names ------------------------------------------------------------
-
-
-def path_inside(folder: str | os.PathLike[str], name: str | Path) -> Path:
-    """The path of a file with a name, which may have subfolders, below a folder.
-
-    Links are not followed: a link in the folder may point to another disk.
-
-    Raises:
-        InputError: the path is not below the folder, such as that of "../song.wav".
-
-    Example:
-        >>> path_inside("out", "song/bass.wav").as_posix()
-        'out/song/bass.wav'
-    """
-    path, parts = Path(folder, name), Path(name).parts
-    is_inside = path.absolute().is_relative_to(Path(folder).absolute())
-    if not is_inside or ".." in parts or not parts or "\0" in str(name):
-        raise InputError(
-            f"{str(name)!r} is no name of a file in {os.fspath(folder)}. Choose names "
-            "without .. and without a folder at the start."
-        )
-    return path
-
-
-def name_bytes(name: str) -> bytes:
-    """A text with names of files as bytes for a hash; the names need not be UTF-8."""
-    return name.encode("utf-8", "surrogatepass")
-
-
-def disk_name(path: Path) -> Path | bytes:
-    """A path for libsndfile: as bytes where the name on the disk is no UTF-8."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def check_creatable(path: Path) -> None:
-    """Create the folder of a file, and find out whether the file can have its name.
-
-    Raises:
-        InputError: the file system has no such names: too long, or of other characters.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.open("xb").close()
-            path.unlink()
-    except (OSError, ValueError) as error:
-        code = getattr(error, "errno", None)
-        if code not in (None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-            raise  # such as a folder that must not be written to
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{os.fspath(path)!r} cannot be the name of a file here: {reason}. Choose "
-            "a shorter name, of letters and digits."
-        ) from error

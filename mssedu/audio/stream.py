@@ -44,6 +44,7 @@ class Scan:
     n_nonfinite: int  # number of NaN and Inf values of the part, in all channels
     first_nonfinite: int | None  # first such sample of the part; None: all are finite
     sha256: str  # hash of the file's bytes
+    damage: tuple[str, ...] = ()  # what was lost of the part, in words
 
 
 def scan(
@@ -73,6 +74,7 @@ def scan(
         n_nonfinite=n_nonfinite,
         first_nonfinite=first_nonfinite,
         sha256=file_sha256(path),
+        damage=part.notes,
     )
 
 
@@ -218,7 +220,7 @@ class Spool:
         self._place = f"a temporary file in {self._folder.absolute()}"
 
     def __enter__(self) -> Self:
-        with disk_errors(self._place):
+        with disk_errors(self._place, self._folder):
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=self._folder)
         return self
 
@@ -230,7 +232,7 @@ class Spool:
         """Append a float32 block (*axes, n)."""
         assert block.shape[:-1] == self._axes, "one shape for all blocks"
         assert block.dtype == torch.float32
-        with disk_errors(self._place):
+        with disk_errors(self._place, self._folder):
             self._file.seek(0, os.SEEK_END)
             self._file.write(np.ascontiguousarray(as_rows(block)).data)
             self._file.flush()

@@ -25,9 +25,12 @@ import soundfile as sf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssedu.audio.files import written_whole
+from mssedu.audio.disk import free_bytes, full_disk, is_full
+from mssedu.audio.files import Staged
+from mssedu.audio.names import disk_name
 from mssedu.errors import (
     AudioFileError,
+    DiskError,
     InputError,
     check_finite,
     check_name,
@@ -48,6 +51,9 @@ _BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 RIFF_LIMIT = 2**32 - 2**16  # bytes of samples; a wav header counts in 32 bits
 _BLOCK = 65536  # samples written at once; libsndfile's Vorbis encoder fails with many
 
+_ENCODED = 320  # kbit/s, which no file of .mp3 or .ogg needs in the mean
+_HEADER = 10_000  # bytes
+
 # Constant bitrates of an mp3 file in kbit/s, from this sample rate on. Lower bitrates
 # exist, but their frames are too small for the tag that says where the music is.
 _MP3_BITRATES = {
@@ -59,15 +65,45 @@ _MP3_LOWEST = {32000: 32, 16000: 8, 1: 8}  # kbit/s that libsndfile calls level 
 
 
 @contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Errors of the disk and of libsndfile become ours."""
+def disk_errors(what: str, path: Path, n_bytes: int = 0) -> Iterator[None]:
+    """Errors of the disk and of libsndfile become ours.
+
+    libsndfile does not say why it cannot write: if the disk of `path` has less free
+    space than `n_bytes`, it is full.
+    """
     try:
         yield
+    except DiskError:
+        raise
     except (OSError, sf.SoundFileError) as error:
+        free = free_bytes(path)
+        if is_full(error) or (free is not None and free < n_bytes):
+            raise full_disk(path, error) from error
         raise AudioFileError(
             f"{what} cannot be written: {error}. Check the free space on the disk and "
             "your rights."
         ) from error
+
+
+def file_bytes(
+    suffix: str,
+    sample_rate: int,
+    channels: int,
+    samples: int,
+    *,
+    subtype: str = "int16",
+    bitrate: int | None = None,
+) -> int:
+    """The largest size of a file that `AudioWriter` writes with these arguments.
+
+    Example:
+        >>> file_bytes(".wav", 44100, 2, 44100)
+        186400
+    """
+    code = _WRITERS[suffix][1][subtype]
+    if code in _BYTES:
+        return samples * channels * _BYTES[code] + _HEADER
+    return round(samples / sample_rate * (bitrate or _ENCODED) * 125) + _HEADER
 
 
 class AudioWriter:
@@ -77,6 +113,8 @@ class AudioWriter:
         path, sample_rate, subtype, dither_seed: as `mssedu.audio.save_audio`.
         channels, samples: size of the whole file.
         bitrate: constant bitrate of an mp3 file, kbit/s; None: variable, about 250.
+        staged: gives the file its name when it ends, together with other files; None:
+            the file has its name when the writer ends.
 
     Raises:
         InputError, AudioFileError: as `save_audio`; InputError also for a bitrate that
@@ -102,8 +140,9 @@ class AudioWriter:
         subtype: str = "int16",
         dither_seed: int | None = 0,
         bitrate: int | None = None,
+        staged: Staged | None = None,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path, self._staged = Path(path).absolute(), staged
         suffix = self.path.suffix.lower()
         check_name("file suffix", suffix, _WRITERS)
         self._kind, subtypes = _WRITERS[suffix]
@@ -133,10 +172,11 @@ class AudioWriter:
         self._waiting: NDArray[Any] = np.zeros((0, channels), stored)
 
     def __enter__(self) -> Self:
-        with disk_errors(self._place), contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(written_whole(self.path))
+        with self._disk_errors(), contextlib.ExitStack() as stack:
+            staged = self._staged or stack.enter_context(Staged())
+            self._temporary = staged.add(self.path)
             self._sound = sf.SoundFile(
-                temporary,
+                disk_name(self._temporary),
                 "w",
                 self._sample_rate,
                 self._channels,
@@ -174,7 +214,7 @@ class AudioWriter:
             stored = _quantized(piece, self._code, self._dither)
             self._waiting = np.concatenate([self._waiting, stored])
             if len(self._waiting) >= _BLOCK:
-                with disk_errors(self._place):
+                with self._disk_errors():
                     self._sound.write(self._waiting[:_BLOCK])
                 self._waiting = self._waiting[_BLOCK:]
         self._n_received += block.shape[1]
@@ -183,8 +223,12 @@ class AudioWriter:
         if error[0] is not None:  # an OSError of the `with` block is not of this disk
             self._exits.__exit__(*error)
             return
-        with disk_errors(self._place):
+        with self._disk_errors():
             self._exits.close()
+
+    def _disk_errors(self) -> contextlib.AbstractContextManager[None]:
+        # libsndfile writes this many bytes at once.
+        return disk_errors(self._place, self.path, _BLOCK * self._channels * 4)
 
     def _close(self, *error: Any) -> None:
         """Write the last samples and close the file; after an error, close it only."""
@@ -194,11 +238,22 @@ class AudioWriter:
             return
         self._sound.write(self._waiting)
         self._sound.close()
+        if self._code == "FLOAT":
+            _remove_time(self._temporary)
         if self._n_received != self._samples:
             raise InputError(
                 f"samples = {self._samples}, but the blocks hold {self._n_received} "
                 f"samples: {self.path} is not written."
             )
+
+
+def _remove_time(path: Path) -> None:
+    """Clear the time in the PEAK chunk of a float wav: same samples, same file."""
+    with path.open("r+b") as file:
+        chunk = file.read(_HEADER).find(b"PEAK")
+        if chunk >= 0:
+            file.seek(chunk + 12)  # behind the name, the size and the version
+            file.write(bytes(4))
 
 
 def _quality(kind: str, sample_rate: int, bitrate: int | None) -> dict[str, Any]:

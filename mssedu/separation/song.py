@@ -10,18 +10,23 @@ Notebook: 12.
 
 import glob
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import os
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from string import Formatter
 
 from torch import Tensor, nn
 
 from mssedu.audio.containers import READABLE_SUFFIXES
-from mssedu.audio.files import as_json, file_name, file_sha256
+from mssedu.audio.files import as_json, file_sha256
+from mssedu.audio.names import file_name, path_inside
 from mssedu.audio.stream import Scan, read_blocks, resample_blocks, scan
 from mssedu.audio.tensors import match_channels, resampled_length
+from mssedu.audio.writer import file_bytes
 from mssedu.errors import AudioFileError, InputError, check_range
 from mssedu.models.contract import config_of
 from mssedu.separation.chunks import with_segment
@@ -37,6 +42,7 @@ LAYOUTS = {  # what the channels of a wav file usually are, counted from 0
 }
 # Options that change neither the stems nor where they are, or that a song settles
 UNCOMPARED = ("segment", "seed", "exists", "batch_size", "compile", "strict_segment")
+RECORD_BYTES = 10_000  # more than separation.json has
 
 
 # ---- files and names ----------------------------------------------------------------
@@ -44,46 +50,82 @@ UNCOMPARED = ("segment", "seed", "exists", "batch_size", "compile", "strict_segm
 
 def find_files(
     paths: Iterable[str | Path], out_dir: Path | None = None
-) -> tuple[list[Path], list[Path], list[Path]]:
+) -> tuple[list[Path], list[Path], dict[str, list[Path]]]:
     """Music files behind names, folders and patterns: to separate, missing, left out.
 
-    Folders are searched with all their subfolders; patterns (*, ?, [..]) are expanded
-    here too, because the Windows shell does not. The files are in the order of `paths`,
-    each once, and sorted within a folder. Of a searched folder, the stems of earlier
-    separations are left out: files beside a separation.json, and files in `out_dir`.
+    Folders are searched with all their subfolders and linked folders; patterns (*, ?,
+    [..]) are expanded here too, because the Windows shell does not. The files are in
+    the order of `paths`, each once, and sorted within a folder. Links to what does not
+    exist are missing. Of a searched folder these are left out, with the reason as key:
+    stems of earlier separations (files beside a separation.json, and files in
+    `out_dir`), hidden files and folders, and folders that cannot be read.
     """
     files: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
-    missing, left_out = [], []
+    missing: list[Path] = []
+    left_out: dict[str, list[Path]] = {}
     for name in map(Path, paths):
         try:
-            hits, stems = _search(name, out_dir)
-        except OSError:  # a name that is too long, or a folder that must not be read
-            hits, stems = [], []
-        left_out += stems
+            hits = _search(name, out_dir, left_out)
+        except OSError:  # a name that is too long
+            hits = []
         if not hits:
             missing.append(name)
         for hit in hits:
-            files.setdefault(hit.resolve(), hit)
+            if hit.is_file():
+                files.setdefault(hit.resolve(), hit)
+            elif hit not in missing:
+                missing.append(hit)
     return list(files.values()), missing, left_out
 
 
-def _search(name: Path, out_dir: Path | None) -> tuple[list[Path], list[Path]]:
-    """Songs behind a name, a folder or a pattern; stems that are left out."""
+def _search(
+    name: Path, out_dir: Path | None, left_out: dict[str, list[Path]]
+) -> list[Path]:
+    """Songs behind a name, a folder or a pattern."""
     if name.is_dir():
-        hits = sorted(filter(_is_music, name.rglob("*")))
+        hits = sorted(_music_below(name, left_out))
         written = {
             f for f in {hit.parent for hit in hits} if _is_output(f, name, out_dir)
         }
-        songs = [hit for hit in hits if hit.parent not in written]
-        return songs, [hit for hit in hits if hit.parent in written]
+        if stems := [hit for hit in hits if hit.parent in written]:
+            left_out.setdefault("stems of earlier separations", []).extend(stems)
+        return [hit for hit in hits if hit.parent not in written]
     if name.exists():
-        return [name], []
+        return [name]
     names = glob.glob(str(name), recursive=True)  # noqa: PTH207 (may be absolute)
-    return [path for path in map(Path, sorted(names)) if _is_music(path)], []
+    hits = []
+    for path in map(Path, sorted(names)):
+        if path.is_dir():
+            hits += _search(path, out_dir, left_out)
+        elif path != name and path.suffix.lower() in READABLE_SUFFIXES:
+            hits.append(path)
+    return hits
 
 
-def _is_music(path: Path) -> bool:
-    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+def _music_below(folder: Path, left_out: dict[str, list[Path]]) -> Iterator[Path]:
+    """Files with the suffix of music; a link may lead to nothing."""
+    waiting, seen = deque([folder]), set()
+    while waiting:
+        place = waiting.popleft()
+        try:
+            real = place.resolve()
+            entries = [] if real in seen else sorted(place.iterdir())
+        except OSError:
+            left_out.setdefault("folders that cannot be read", []).append(place)
+            continue
+        seen.add(real)  # links may lead round in a circle
+        for path in entries:
+            is_folder = os.path.isdir(path)  # noqa: PTH112 (no error without rights)
+            is_music = path.suffix.lower() in READABLE_SUFFIXES
+            if path.name.startswith("."):  # ._song.wav of macOS, .Trash
+                if is_folder or is_music:
+                    left_out.setdefault("hidden files and folders", []).append(path)
+            elif is_folder and path.is_symlink():
+                waiting.append(path)  # last, so that a folder keeps its own name
+            elif is_folder:
+                waiting.appendleft(path)
+            elif is_music:
+                yield path
 
 
 def _is_output(folder: Path, searched: Path, out_dir: Path | None) -> bool:
@@ -134,16 +176,19 @@ def fill(template: str, **names: str) -> Path:
         'a bass.wav'
     """
     try:
-        path = Path(template.format(**names))
-    except (KeyError, IndexError, ValueError):  # unknown {name}, single {
-        path = Path("..")  # refused below
-    if "{stem}" not in template or path.is_absolute() or ".." in path.parts:
+        fields = {part[1:] for part in Formatter().parse(template)}
+    except ValueError:  # a single {
+        fields = set()
+    known = {(name, "", None) for name in names} | {(None, None, None)}
+    path = Path(template)
+    has_stem = ("stem", "", None) in fields
+    if not has_stem or fields - known or path.is_absolute() or ".." in path.parts:
         raise InputError(
             f"template {template!r} must be a relative path with {{stem}}, and may "
             "contain {track}, {ext}, {trackext} and {model}. The default is "
             "{track}/{stem}.{ext}."
         )
-    return path
+    return Path(template.format(**names))
 
 
 # ---- one song -----------------------------------------------------------------------
@@ -158,7 +203,8 @@ class Song:
         track: name for the template; None: the file's name without suffix.
 
     Raises:
-        InputError: a stem that the model lacks, or a template that is no path.
+        InputError: a stem that the model lacks, a template that is no path, a path that
+            is not in `out_dir`, or one file for two stems.
     """
 
     def __init__(
@@ -185,10 +231,11 @@ class Song:
                     f"template {files.template!r} gives files such as {path.name}, and "
                     f"ext is {files.ext}. End the template in .{{ext}}."
                 )
-            return out_dir / path
+            return path_inside(out_dir, path)
 
         stems = output_names(config, tuple(self.model_config.stems))
         self.outputs = {stem: place(stem) for stem in stems}
+        _check_different(self.outputs)
         self.record = place("separation").with_suffix(".json")
 
     def is_finished(self) -> bool:
@@ -219,7 +266,7 @@ class Song:
             record = json.loads(self.record.read_text("utf-8"))
             settings = dict(record["settings"])
             made_of = record["input_sha256"], record["weights_sha256"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return f"unknown origin: {self.record.name} cannot be read"
         if made_of[0] != file_sha256(self.path):
             return f"another song, {record.get('input')}"
@@ -281,6 +328,26 @@ class Song:
         """Number of samples at a sample rate in Hz."""
         return resampled_length(self.scan.samples, self.scan.sample_rate, sample_rate)
 
+    @property
+    def is_spooled(self) -> bool:
+        """Whether all stems wait on the disk for the gain that they have in common."""
+        return self.files.clip == "rescale" and self.files.subtype != "float32"
+
+    @property
+    def n_bytes(self) -> int:
+        """Room on the disk that the separation needs, an upper bound."""
+        samples, n_stems = self.length(self.sample_rate), len(self.outputs)
+        stem = file_bytes(
+            f".{self.files.ext}",
+            self.sample_rate,
+            self.channels,
+            samples,
+            subtype=self.files.subtype,
+            bitrate=self.files.bitrate,
+        )
+        waiting = 4 * samples * self.channels if self.is_spooled else 0
+        return n_stems * (stem + waiting) + RECORD_BYTES
+
     def settings(self) -> SeparateConfig:
         """The config with the chunk length, and a seed that differs between songs."""
         seed = self.config.seed ^ int(self.scan.sha256[:8], 16)
@@ -305,3 +372,17 @@ class Song:
         if self.files.channels:
             block = block[list(self.files.channels)]
         return block.mean(0, keepdim=True) if self.files.downmix else block
+
+
+def _check_different(outputs: Mapping[str, Path]) -> None:
+    """Raise InputError for two stems that are one file, on some disks at least."""
+    stems: dict[str, str] = {}
+    for stem, path in outputs.items():
+        name = unicodedata.normalize("NFC", str(path)).casefold()
+        if name in stems:
+            raise InputError(
+                f"the stems {stems[name]!r} and {stem!r} would be one file, {path}, "
+                "where upper and lower case are the same. Rename one of them, such as "
+                f"with --stems new_name={stem}."
+            )
+        stems[name] = stem

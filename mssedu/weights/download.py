@@ -6,8 +6,8 @@
 from pathlib import Path
 
 from mssedu.audio import download
+from mssedu.audio.disk import cache_folder as cache_folder
 from mssedu.audio.download import Progress
-from mssedu.audio.files import cache_folder as cache_folder
 from mssedu.errors import CheckpointError, DownloadError
 
 

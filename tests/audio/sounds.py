@@ -9,6 +9,7 @@ import torch
 
 FORMATS = pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 STEP = 2.0**-15  # one 16-bit step
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -33,11 +34,11 @@ def encode(
     with av.open(str(path), "w", options=options) as container:
         tracks = []
         for audio in streams:
-            layout = {1: "mono", 2: "stereo"}[len(audio)]
+            layout = LAYOUTS[len(audio)]
             tracks.append(container.add_stream(codec, rate=rate, layout=layout))
             tracks[-1].bit_rate = 128_000
         for audio, track in zip(streams, tracks, strict=True):
-            layout = {1: "mono", 2: "stereo"}[len(audio)]
+            layout = LAYOUTS[len(audio)]
             data = np.ascontiguousarray(audio.numpy())
             frame = av.AudioFrame.from_ndarray(data, format="fltp", layout=layout)
             frame.sample_rate, frame.pts = rate, 0

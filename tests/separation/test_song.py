@@ -8,6 +8,7 @@ import soundfile
 import torch
 from torch import nn
 
+from mssedu.audio.containers import READABLE_SUFFIXES
 from mssedu.audio.tensors import load_audio, resample, save_audio
 from mssedu.errors import AudioFileError, InputError
 from mssedu.separation.config import FileConfig, SeparateConfig
@@ -118,7 +119,7 @@ def test_duplicates_run_once_and_links_to_them_too(tmp_path):
     song = tmp_path / "a.wav"
     save_audio(song, SILENCE, 44100)
     found = find_files([song, song, tmp_path, tmp_path / "." / "a.wav"])
-    assert found == ([song], [], [])
+    assert found == ([song], [], {})
 
 
 def test_stems_of_earlier_separations_are_no_songs(tmp_path):
@@ -129,10 +130,72 @@ def test_stems_of_earlier_separations_are_no_songs(tmp_path):
         save_audio(path, SILENCE, 44100)
     (first / "separation.json").write_text("{}")
     out_dir = tmp_path / "out"
-    assert find_files([tmp_path], out_dir) == ([song], [], [other, stem])
+    left_out = {"stems of earlier separations": [other, stem]}
+    assert find_files([tmp_path], out_dir) == ([song], [], left_out)
     # What the user names is taken, be it a stem or its own folder.
     assert find_files([stem, first], out_dir)[0] == [stem]
     assert find_files([out_dir], out_dir)[0] == [other]
+
+
+def test_linked_albums_are_entered_and_circles_end(tmp_path):
+    songs, links = tmp_path / "real" / "album", tmp_path / "links"
+    songs.mkdir(parents=True)
+    links.mkdir()
+    save_audio(songs / "a.wav", SILENCE, 44100)
+    save_audio(links / "b.wav", SILENCE, 44100)
+    (links / "album").symlink_to(songs, target_is_directory=True)
+    (songs / "back").symlink_to(links, target_is_directory=True)
+    (songs / "self").symlink_to(songs, target_is_directory=True)
+    found = [links / "album" / "a.wav", links / "b.wav"]
+    assert find_files([links]) == (found, [], {})
+    # Where both are found, a folder has its own name and not that of the link.
+    found = find_files([tmp_path])
+    assert found == ([links / "b.wav", songs / "a.wav"], [], {})
+
+
+def test_what_a_search_leaves_out_is_named(tmp_path, monkeypatch):
+    save_audio(tmp_path / "a.wav", SILENCE, 44100)
+    for folder in (".Trash", "locked", "b.wav"):
+        (tmp_path / folder).mkdir()
+        save_audio(tmp_path / folder / "old.flac", SILENCE, 44100)
+    (tmp_path / "._a.wav").write_bytes(b"\0\5\26\7")
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "annex.flac").symlink_to(tmp_path / "not here.flac")
+    (tmp_path / "loop.mp3").symlink_to(tmp_path / "loop.mp3")
+    listed = Path.iterdir
+
+    def iterdir(folder):
+        if folder.name == "locked":
+            raise PermissionError("no right to list it")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    found, missing, left_out = find_files([tmp_path])
+    assert found == [tmp_path / "a.wav", tmp_path / "b.wav" / "old.flac"]
+    assert missing == [tmp_path / "annex.flac", tmp_path / "loop.mp3"]
+    assert left_out == {
+        "hidden files and folders": [tmp_path / ".Trash", tmp_path / "._a.wav"],
+        "folders that cannot be read": [tmp_path / "locked"],
+    }
+    # What the user names is searched.
+    assert len(find_files([tmp_path / ".Trash"])[0]) == 1
+    assert find_files([tmp_path / "locked"])[1] == [tmp_path / "locked"]
+
+
+def test_folders_behind_a_pattern_are_searched(tmp_path):
+    (tmp_path / "album 1").mkdir()
+    save_audio(tmp_path / "album 1" / "a.wav", SILENCE, 44100)
+    save_audio(tmp_path / "album 2.wav", SILENCE, 44100)
+    (tmp_path / "album 3.txt").touch()
+    found = [tmp_path / "album 1" / "a.wav", tmp_path / "album 2.wav"]
+    assert find_files([tmp_path / "album*"]) == (found, [], {})
+
+
+@pytest.mark.parametrize("suffix", READABLE_SUFFIXES)
+def test_every_kind_of_music_is_found(tmp_path, suffix):
+    path = tmp_path / f"a{suffix.upper()}"
+    path.touch()
+    assert find_files([tmp_path])[0] == [path]
 
 
 def test_names_of_a_template():
