@@ -8,8 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from mssedu.cli.console import bar, load_shown, out
+from mssedu.audio.disk import check_folder
+from mssedu.cli.console import bar, load_shown, load_songs, out
 from mssedu.cli.separate import ModelOptions
+from mssedu.data.options import DataOptions
 from mssedu.errors import InputError, check_range
 
 PAGE, NUMBERS = "report.html", "errors.json"
@@ -18,6 +20,7 @@ PAGE, NUMBERS = "report.html", "errors.json"
 def analyze(
     data: Annotated[Path, tyro.conf.Positional],
     model: tyro.conf.OmitArgPrefixes[ModelOptions],
+    dataset: tyro.conf.OmitArgPrefixes[DataOptions],
     split: str | None = None,
     tracks: int | None = None,
     out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/analysis"),
@@ -30,6 +33,7 @@ def analyze(
     Args:
         data: folder of a data set in any layout
         model: Options for choosing the model.
+        dataset: Options for reading the data set.
         split: use only the songs of this part: train, valid or test (None: all)
         tracks: use only this number of songs, the first by name (None: all)
         out_dir: folder for report.html and errors.json
@@ -37,7 +41,6 @@ def analyze(
         segment: chunk length in seconds (None: the model's training length)
         overlap: share of a chunk that the next chunk covers too, 0 <= overlap < 1
     """
-    from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.error_analysis import analyze_errors
     from mssedu.evaluation.estimates import ModelEstimates
     from mssedu.models.contract import grouping_of
@@ -53,18 +56,20 @@ def analyze(
             raise InputError(
                 f"{file} exists. Remove it, or choose another folder with -o."
             )
+    check_folder(out_dir)
     network = load_shown(*model.source, model.device)
-    songs = load_dataset(data, split, stems=grouping_of(network))[:tracks]
+    songs = load_songs(data, dataset, split, stems=grouping_of(network))[:tracks]
     config = SeparateConfig(segment=segment, overlap=overlap)
     estimates = ModelEstimates(network, config)
     with bar("analyzing") as update:
         analysis = analyze_errors(estimates, songs, n_worst=worst, progress=update)
     name, weights = model.source
-    seconds = sum(song.duration for song in songs)
+    analyzed = {track.name for track in analysis.tracks}  # a song may lack all stems
+    seconds = sum(song.duration for song in songs if song.name in analyzed)
     facts = {
         "model": f"{name}, {weights}" if weights else str(name),
         "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
-        "songs": f"{len(songs)} of {data}, {seconds:.0f} s in total",
+        "songs": f"{len(analyzed)} of {data}, {seconds:.0f} s in total",
         "settings": f"segment {segment or 'of the model'}, overlap {overlap:g}",
     }
     page = out_dir / PAGE

@@ -7,16 +7,22 @@ lacks something, 130 interrupted, 141 the reader of the output has stopped
 """
 
 import io
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import tyro
 
+from mssedu.audio.disk import full_disk, is_full
 from mssedu.cli.analyze import analyze
 from mssedu.cli.card import card, models
 from mssedu.cli.console import drop_output, err, out, report_failure, warnings_as_lines
+from mssedu.cli.data import data
 from mssedu.cli.demo import demo
 from mssedu.cli.doctor import doctor
 from mssedu.cli.evaluate import compare, evaluate, published
@@ -47,6 +53,7 @@ def lab(folder: Path | None = None) -> int:
 COMMANDS: dict[str, Callable[..., int]] = {
     "demo": demo,
     "lab": lab,
+    "data": data,
     "train": train,
     "separate": separate,
     "evaluate": evaluate,
@@ -59,6 +66,12 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "doctor": doctor,
 }
 
+# Flags of earlier versions, by command: scripts that have them go on with a note.
+RENAMED = {
+    "demo": {"--folder": "--out-dir"},
+    "evaluate": {"--save": "--out-dir"},
+}
+
 
 def main(args: list[str] | None = None) -> int:
     """Run a command; an error that the user can fix is one line, not a traceback."""
@@ -68,7 +81,8 @@ def main(args: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         try:
-            code = _run(sys.argv[1:] if args is None else args)
+            with orderly_end():
+                code = _run(sys.argv[1:] if args is None else args)
         except SystemExit:  # of --help
             sys.stdout.flush()
             raise
@@ -76,6 +90,38 @@ def main(args: list[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         return drop_output()
+
+
+def _renamed(command: str, word: str) -> str:
+    """A word of a command line, with the flag's present name."""
+    flag, equals, value = word.partition("=")
+    new = RENAMED.get(command, {}).get(flag)
+    if new is None:
+        return word
+    report_failure("note", f"{flag} is now named {new}, or -o")
+    return f"{new}{equals}{value}"
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """While open, SIGTERM ends the program as an error does: no half file is left.
+
+    A cluster, `docker stop` and `kill` send it. Where it is ignored, it stays so.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)  # the exit code that shells give it
+
+    before = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (None, signal.SIG_IGN):
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(args: list[str]) -> int:
@@ -88,7 +134,7 @@ def _run(args: list[str]) -> int:
         return 0 if args else 2
     try:
         command = COMMANDS[check_name("command", args[0], COMMANDS)]
-        words = args[1:]
+        words = [_renamed(args[0], word) for word in args[1:]]
         if command is train:  # a run that is resumed has defaults of its own
             command, words = settled(words)
         with warnings_as_lines():
@@ -102,6 +148,10 @@ def _run(args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, or a file that must not be read
+        if is_full(error):
+            full = full_disk(error.filename or Path.cwd(), error)
+            report_failure("error", str(full))
+            return full.exit_code
         where = f"{error.filename}: " if error.filename else ""
         report_failure("error", f"{where}{error.strerror or error}")
         return 1

@@ -2,21 +2,27 @@
 
 import io
 import os
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
+from mssedu.data.options import DataOptions
 from mssedu.errors import MssEduWarning
 
+if TYPE_CHECKING:
+    from mssedu.data.track import Track
+
 FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds between lines of progress in a log file
+_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 READER_GONE = 141  # exit code, as that of programs that SIGPIPE ends
 
 
@@ -33,14 +39,20 @@ out = Output(soft_wrap=True, emoji=False)
 err = Output(stderr=True, soft_wrap=True, emoji=False)
 
 
-def say(line: str) -> None:
-    """Print a line as it is, without markup, and without colors for paths."""
-    out.print(line, markup=False, highlight=False)
+def say(line: Any) -> None:
+    """Print a line or table as it is: no markup, no colors for paths."""
+    shown = visible(line) if isinstance(line, str) else line
+    out.print(shown, markup=False, highlight=False)
+
+
+def visible(text: str) -> str:
+    """A text without codes that a terminal obeys: a file name may have any of them."""
+    return _CODES.sub(lambda code: ascii(code[0])[1:-1], text)
 
 
 def report_failure(kind: str, text: str) -> None:
     """Print a line on stderr: the kind of failure, and the message as it is."""
-    err.print(f"[red]{kind:<8}[/]", escape(text), highlight=False)
+    err.print(f"[red]{kind:<8}[/]", escape(visible(text)), highlight=False)
 
 
 def drop_output() -> int:
@@ -150,13 +162,41 @@ def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
     from mssedu.models.contract import pick_device
     from mssedu.weights.loading import load_model
 
-    with ExitStack() as stack:
-        updates: list[Callable[..., None]] = []  # of a bar, which the first call opens
+    with _late_bar("fetching, MB") as update:
 
         def progress(done: int, total: int | None) -> None:
-            if not updates:
-                updates.append(stack.enter_context(bar("fetching, MB")))
-            updates[0](done // 10**6, total and total // 10**6)
+            update(done // 10**6, total and total // 10**6)
 
         model = load_model(source, weights=weights, log=out.print, progress=progress)
     return model.to(pick_device(device))
+
+
+def load_songs(
+    data: Path,
+    options: DataOptions,
+    split: str | None = None,
+    *,
+    stems: Sequence[str] | None,
+    log: Callable[[str], None] = say,
+) -> list["Track"]:
+    """Load a data set, and show its layout, the songs found, and the progress."""
+    from mssedu.data.loading import load_dataset
+
+    with _late_bar("reading headers") as update:
+        return load_dataset(
+            data, split, stems=stems, log=log, progress=update, **vars(options)
+        )
+
+
+@contextmanager
+def _late_bar(label: str) -> Iterator[Callable[..., None]]:
+    """As `bar`, but nothing is shown before the first step: there may be none."""
+    with ExitStack() as stack:
+        updates: list[Callable[..., None]] = []
+
+        def update(done: int, total: int | None) -> None:
+            if not updates:
+                updates.append(stack.enter_context(bar(label)))
+            updates[0](done, total)
+
+        yield update

@@ -11,9 +11,13 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from mssedu.audio.files import write_json
+import tyro
+
+from mssedu.audio.disk import check_folder, check_room
+from mssedu.audio.files import write_json, write_text
+from mssedu.audio.names import path_inside
 from mssedu.cli.console import bar, out, show_steps
 from mssedu.errors import InputError
 from mssedu.training.config import TrainConfig
@@ -28,6 +32,7 @@ DEMO_FOLDER = Path("runs/demo")
 DEFINITION = "usdr"  # of the scores
 ROWS = ("silence", "mixture", "model", "irm")
 MARK = ".mssedu-demo"  # this file marks a folder whose content a demo may replace
+ROOM = 150e6  # bytes; checkpoints, stems and page of the demo take 105 MB
 FOLDERS = ("training", "stems", "figures")
 FILES = ("report.html", "scores.json")
 
@@ -48,26 +53,28 @@ CONFIG = TrainConfig(
 )
 
 
-def demo(folder: Path = DEMO_FOLDER) -> int:
+def demo(
+    out_dir: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = DEMO_FOLDER,
+) -> int:
     """Train on four CC0 songs, separate a new one, and show scores and figures.
 
     Args:
-        folder: Write stems, figures, scores.json and report.html to this folder. It
+        out_dir: Write stems, figures, scores.json and report.html to this folder. It
             must be new or empty, or hold an earlier demo, which is replaced.
     """
     from mssedu.reports.tables import render
 
-    if is_earlier_demo(folder):
-        out.print(f"Replacing the earlier demo in {folder}", markup=False)
+    if is_earlier_demo(out_dir):
+        out.print(f"Replacing the earlier demo in {out_dir}", markup=False)
     with bar("training") as update:
-        scores, seconds = run_demo(folder, log=out.print, progress=show_steps(update))
+        scores, seconds = run_demo(out_dir, log=out.print, progress=show_steps(update))
     (track,) = scores.tracks
     table = scores.track_table(track, DEFINITION)
     out.print(render(table, "markdown"), highlight=False)
     out.print(f"Trained in {seconds:.0f} s. Now open:")
-    out.print(f"  {folder / 'report.html'}  to listen and to see, in a browser")
+    out.print(f"  {out_dir / 'report.html'}  to listen and to see, in a browser")
     out.print("  mssedu lab  for the notebooks, starting with 00")
-    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {folder / 'training'}")
+    out.print(f"  mssedu separate YOUR_SONG.mp3 --model {out_dir / 'training'}")
     return 0
 
 
@@ -95,7 +102,7 @@ def run_demo(
     """
     import torch
 
-    from mssedu.data.layouts import demo_data, load_dataset
+    from mssedu.data.loading import demo_data, load_dataset
     from mssedu.evaluation.run import evaluate
     from mssedu.models.registry import create_model
     from mssedu.separation.tensors import separate
@@ -103,6 +110,8 @@ def run_demo(
     from mssedu.weights.checkpoint import load_checkpoint
 
     is_earlier_demo(folder)  # an InputError, before anything is read or changed
+    check_folder(folder)
+    check_room(folder, ROOM, "the files of a demo")
     torch.manual_seed(config.seed)
     log("Reading the songs")
     songs = [song.in_memory() for song in load_dataset(demo_data())]
@@ -148,7 +157,7 @@ def is_earlier_demo(folder: Path) -> bool:
         content = f"holds {', '.join(names[:3])}{more}"
     raise InputError(
         f"{folder.absolute()} {content}. A demo needs a new or empty folder, or that "
-        "of an earlier demo. Choose another one with --folder."
+        "of an earlier demo. Choose another one with -o."
     )
 
 
@@ -160,7 +169,7 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = ", ".join((*FOLDERS, *FILES))
     text = f"mssedu demo wrote this folder. The next one replaces {names}.\n"
-    (folder / MARK).write_text(text, "utf-8")
+    write_text(folder / MARK, text)
     for name in FOLDERS:
         if (folder / name).is_symlink():  # its target does not belong to the demo
             (folder / name).unlink()
@@ -192,7 +201,7 @@ def _write(
     estimates = dict(zip(scores.stems, estimate, strict=True))
     references = {stem: song.stem(stem) for stem in scores.stems}
     for stem, audio in estimates.items():
-        path = folder / "stems" / f"{stem}.wav"
+        path = path_inside(folder / "stems", f"{stem}.wav")
         save_audio(path, audio, song.sample_rate, subtype="float32")
     rows = scores.of_track(song.name, DEFINITION)
     document = {"track": song.name, "definition": DEFINITION, "rows": rows}

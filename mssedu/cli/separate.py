@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from mssedu.audio.disk import size_text
+from mssedu.audio.files import sweep
 from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
 from mssedu.errors import InputError, MssEduError, check_range
 from mssedu.separation.config import (
@@ -88,9 +90,9 @@ def separate(
     config = SeparateConfig(**vars(quality), **vars(speed))
     if not files:
         raise InputError("FILES is empty. Name at least one song, folder or pattern.")
-    songs, missing, stems = find_files(files, out_dir)
-    if stems:
-        say(f"left out {len(stems)} stems of earlier separations, such as {stems[0]}")
+    songs, missing, left_out = find_files(files, out_dir)
+    for reason, paths in left_out.items():
+        say(f"left out {len(paths)} {reason}, such as {paths[0]}")
     for name in missing:
         report_failure("missing", f"{name}: no such file, and no music below it")
     if threads:
@@ -101,6 +103,8 @@ def separate(
     if dry_run:
         out.print("measuring one chunk …")
         chunk_seconds, memory = measure(network, config)
+    else:
+        sweep(out_dir, below=True)
     failed, n_chunks = len(missing), 0
     for file, track in track_names(songs).items():
         try:
@@ -117,7 +121,7 @@ def separate(
         except Exception as error:  # one bad song never ends a batch
             report_failure("failed", f"{file}: {type(error).__name__}: {error}")
             failed += 1
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM
             if not dry_run:
                 err.print("to continue: the same command with --exists skip")
             raise
@@ -145,7 +149,8 @@ def show_plan(song: "Song") -> int:
         chunks = plan_chunks(song.model_config, samples, song.settings())
         n_chunks = len(chunks.starts)
         length = clock(song.scan.samples / song.scan.sample_rate)
-        say(f"{song.track}: {length} in {n_chunks} chunks")
+        room = size_text(song.n_bytes)
+        say(f"{song.track}: {length} in {n_chunks} chunks, up to {room} on the disk")
     for path in [*song.outputs.values(), song.record]:
         say(f"    {path}")
     return n_chunks

@@ -24,7 +24,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mssedu.audio.files import write_json
+from mssedu.audio.disk import room_for
+from mssedu.audio.files import Staged, json_bytes
+from mssedu.audio.names import check_creatable
 from mssedu.audio.stream import Reader, Spool, resample_blocks
 from mssedu.audio.tensors import match_channels
 from mssedu.audio.writer import AudioWriter
@@ -197,14 +199,22 @@ def separate_song(
         return None
     if song.scan.peak == 0:
         warnings.warn(f"{song.path}: the input is silent", MssEduWarning, stacklevel=3)
-    song.record.unlink(missing_ok=True)  # it is the sign that all stems are complete
+    for note in song.scan.damage:
+        warnings.warn(f"{song.path}: {note}", MssEduWarning, stacklevel=3)
+    for path in (*song.outputs.values(), song.record):  # before the long work
+        check_creatable(path)
 
     def run(config: SeparateConfig) -> Separation:
-        return _separate(model, song, config, progress, started)
+        with Staged() as staged:
+            record = _separate(model, song, config, progress, started, staged)
+            # The record is the sign that all stems are complete: it goes first, and
+            # comes last.
+            song.record.unlink(missing_ok=True)
+            staged.add(song.record).write_bytes(json_bytes(asdict(record)))
+        return record
 
-    record = with_fallback(run, model, song.settings())
-    write_json(song.record, asdict(record))
-    return record
+    with room_for(song.record.parent, song.n_bytes, f"the stems of {song.track}"):
+        return with_fallback(run, model, song.settings())
 
 
 def _separate(
@@ -213,8 +223,9 @@ def _separate(
     config: SeparateConfig,
     progress: Progress | None,
     started: float,
+    staged: Staged,
 ) -> Separation:
-    """Separate a song and write its stems, all of them or none."""
+    """Separate a song and write its stems, which get their names at the end."""
     model_config, scan = config_of(model), song.scan
     chunks = plan_chunks(model_config, song.length(model_config.sample_rate), config)
     seams, levels = SeamMeter(chunks.seams), LevelMeter()
@@ -222,7 +233,8 @@ def _separate(
     if scan.peak == 0:
         silence = song.blocks(song.sample_rate, song.channels)
         blocks = (block.expand(len(song.outputs), -1, -1) for block in silence)
-    gain = _write(_completed(blocks, song, levels), song, config.seed, levels)
+    blocks = _completed(blocks, song, levels)
+    gain = _write(blocks, song, config.seed, levels, staged)
     samples, device = song.length(song.sample_rate), device_of(model)
     paths = song.outputs.items()
     settings = asdict(config) | asdict(song.files)
@@ -244,6 +256,7 @@ def _separate(
         device=str(device),
         gain_db=round(20 * math.log10(gain), 3),
         input_peak=scan.peak,
+        damage=scan.damage,
         peak=levels.peak,
         n_clipped=levels.n_over if song.files.clip in ("clamp", "tanh") else 0,
         sum_residual_db=None if config.stems else levels.residual_db,
@@ -297,13 +310,16 @@ def _completed(
 
 
 def _write(
-    blocks: Iterable[Tensor], song: Song, seed: int, levels: LevelMeter
+    blocks: Iterable[Tensor],
+    song: Song,
+    seed: int,
+    levels: LevelMeter,
+    staged: Staged,
 ) -> float:
     """Write the stems, and return their gain: below 1 if an integer format needs it."""
     files, samples = song.files, song.length(song.sample_rate)
     writers = []  # opened before the long work: they check what the format can hold
     for number, path in enumerate(song.outputs.values()):
-        path.parent.mkdir(parents=True, exist_ok=True)
         writer = AudioWriter(
             path,
             song.sample_rate,
@@ -313,12 +329,12 @@ def _write(
             bitrate=files.bitrate,
             # Each stem has noise of its own; equal noise would add up in their sum.
             dither_seed=seed + number if files.dither else None,
+            staged=staged,
         )
         writers.append(writer)
-    song.record.parent.mkdir(parents=True, exist_ok=True)
     divisor = 1.0
     with ExitStack() as stack:
-        if files.clip == "rescale" and files.subtype != "float32":
+        if song.is_spooled:
             axes = (len(song.outputs), song.channels)
             spool = stack.enter_context(Spool(song.record.parent, axes))
             for block in blocks:

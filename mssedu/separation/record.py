@@ -48,6 +48,7 @@ class Separation:
     speed: float  # seconds of audio per second, reading and writing included
     peak_memory_mb: float | None  # of the whole process so far; None: unknown
     seed: int  # of shifts and dither: the option, mixed with the file's content
+    damage: tuple[str, ...] = ()  # what was lost of the song's file, in words
     mssedu: str = mssedu.__version__
 
 

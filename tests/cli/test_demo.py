@@ -9,7 +9,7 @@ import pytest
 from mssedu.audio.tensors import load_audio
 from mssedu.cli import commands as cli
 from mssedu.cli.demo import CONFIG, MARK, is_earlier_demo, run_demo
-from mssedu.data.layouts import demo_data, load_track
+from mssedu.data.loading import demo_data, load_track
 from mssedu.errors import InputError
 from mssedu.metrics.ratios import usdr
 
@@ -70,7 +70,7 @@ def began(monkeypatch):
     def load_dataset(*_, **__):
         raise StoppedError
 
-    monkeypatch.setattr("mssedu.data.layouts.load_dataset", load_dataset)
+    monkeypatch.setattr("mssedu.data.loading.load_dataset", load_dataset)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def contents(folder):
 
 def test_a_folder_of_someone_else_is_refused_and_left_as_it_is(tmp_path, began):
     before = thesis(tmp_path)
-    words = r"holds figures, report\.html, scores\.json and 3 more\. .*--folder"
+    words = r"holds figures, report\.html, scores\.json and 3 more\. .*-o"
     with pytest.raises(InputError, match=words):
         run_demo(tmp_path)
     assert contents(tmp_path) == before
@@ -114,7 +114,7 @@ def test_the_command_refuses_the_folder_it_stands_in(
 ):
     before = thesis(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["demo", "--folder", "."]) == 2
+    assert cli.main(["demo", "-o", "."]) == 2
     shown = capsys.readouterr()
     assert str(tmp_path) in shown.err
     assert "training" not in shown.err.split("error")[0]  # no bar above the message
@@ -148,7 +148,7 @@ def test_an_earlier_demo_is_replaced_and_the_rest_stays(tmp_path, trains, capsys
     thesis(tmp_path)
     (tmp_path / MARK).touch()
     with pytest.raises(StoppedError):
-        cli.main(["demo", "--folder", str(tmp_path)])
+        cli.main(["demo", "-o", str(tmp_path)])
     assert f"Replacing the earlier demo in {tmp_path}" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {MARK, "thesis.tex"}
 
