@@ -19,7 +19,7 @@ CELLS = (
 from pathlib import Path
 from mssedu import load_track
 from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import demo_data
+from mssedu.data.loading import demo_data
 from mssedu.listening import ListeningTest, MaskLab
 from mssedu.listening.test.create import create_test
 from mssedu.listening.test.design import Excerpts

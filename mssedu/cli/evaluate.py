@@ -1,9 +1,9 @@
 """The commands `evaluate`, `compare` and `published`: scores and their intervals.
 
-mssedu evaluate DATA -m htdemucs --split test --save runs/scores    a model
-mssedu evaluate DATA --estimates separated --save runs/theirs       stems of any program
-mssedu compare runs/scores runs/theirs                              paired, p-values
-mssedu published                                                    scores of papers
+mssedu evaluate DATA -m htdemucs --split test -o runs/scores    a model
+mssedu evaluate DATA --estimates separated -o runs/theirs       stems of any program
+mssedu compare runs/scores runs/theirs                          paired, p-values
+mssedu published                                                scores of papers
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mssedu.cli.console import Output, bar, err, load_shown, out
+from mssedu.cli.console import Output, bar, err, load_shown, load_songs, out
 from mssedu.cli.separate import DEMO_MODEL, ModelOptions
-from mssedu.data import OnLength
+from mssedu.data.options import DataOptions
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, note, render
 from mssedu.separation.config import QualityOptions, SeparateConfig, SpeedOptions
@@ -36,9 +36,6 @@ class SongOptions:
     split: str | None = None
     # use only this number of songs, the first by name (None: all)
     tracks: int | None = None
-    # if the files of a song differ in length: stop with an "error", "pad" the shorter
-    # ones with zeros, or "cut" the longer ones at their end
-    on_length: OnLength = "error"
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class ScoreOptions:
     rows: tuple[str, ...] = ("silence", "mixture", "model", "irm")
     # measure how many samples the estimates are late, report it, and remove the delay
     align: bool = False
-    # also write the scores of every second for museval, into the folder of --save
+    # also write the scores of every second for museval, into the folder of --out-dir
     museval: bool = False
     # number of extra processes that compute scores (0: none); they save time with BSS
     # Eval and the oracles
@@ -64,7 +61,7 @@ class ResultOptions:
     """Options for the results."""
 
     # folder for the scores; songs whose scores are there already are not computed again
-    save: Path | None = None
+    out_dir: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     # folder for the estimated stems, to listen to them or for mssedu listen create
     save_stems: Path | None = None
     # add the published scores of the same definition below yours
@@ -78,6 +75,7 @@ class ResultOptions:
 def evaluate(
     data: Annotated[Path, tyro.conf.Positional],
     song: tyro.conf.OmitArgPrefixes[SongOptions],
+    dataset: tyro.conf.OmitArgPrefixes[DataOptions],
     model: tyro.conf.OmitArgPrefixes[ModelOptions],
     score: tyro.conf.OmitArgPrefixes[ScoreOptions],
     result: tyro.conf.OmitArgPrefixes[ResultOptions],
@@ -91,6 +89,7 @@ def evaluate(
     Args:
         data: folder of a data set in any layout.
         song: Options for choosing the songs.
+        dataset: Options for reading the data set.
         model: Options for choosing the model.
         score: Options for the computation of the scores.
         result: Options for the results.
@@ -99,7 +98,6 @@ def evaluate(
         estimates: folder of stems of any program, to score in place of a model.
         template: path of each stem below the folder of --estimates.
     """
-    from mssedu.data.layouts import load_dataset
     from mssedu.evaluation.estimates import FileEstimates, output_grouping
     from mssedu.evaluation.run import evaluate as run
 
@@ -115,9 +113,7 @@ def evaluate(
     elif "model" in score.rows:
         network = load_shown(*model.source, model.device)
         stems = output_grouping(network, config)
-    tracks = load_dataset(
-        data, song.split, stems=stems or None, on_length=song.on_length
-    )
+    tracks = load_songs(data, dataset, song.split, stems=stems or None, log=_say)
     if estimates is not None:
         files = FileEstimates(estimates, tracks[0].stems, template, stems)
     with bar("evaluating") as update:
@@ -129,7 +125,7 @@ def evaluate(
             estimates=files,
             separation=config,
             device=model.device,
-            folder=result.save,
+            folder=result.out_dir,
             stems_folder=result.save_stems,
             align=score.align,
             museval=score.museval,
@@ -149,7 +145,7 @@ def compare(
     """Compare evaluations, song by song, with the first of them.
 
     Args:
-        runs: folders of mssedu evaluate --save; the first one is the baseline.
+        runs: folders of mssedu evaluate -o; the first one is the baseline.
         metric: score to compare (default: the first score of the first run).
         common: if the runs differ in songs or stems, compare those that all runs have.
         format: format of the table.
@@ -194,11 +190,11 @@ def _check_flags(song: SongOptions, score: ScoreOptions, result: ResultOptions) 
     """Find mistakes now that would otherwise be found after hours."""
     if song.tracks is not None:
         check_range("tracks", song.tracks, 1)
-    if score.museval and result.save is None:
-        raise InputError("--museval needs a folder for its files. Add --save FOLDER.")
-    if result.save is not None and result.save.is_file():
+    if score.museval and result.out_dir is None:
+        raise InputError("--museval needs a folder for its files. Add -o FOLDER.")
+    if result.out_dir is not None and result.out_dir.is_file():
         raise InputError(
-            f"--save {result.save} is a file. Name a folder for a file per song."
+            f"--out-dir {result.out_dir} is a file. Name a folder for a file per song."
         )
     if result.figure is not None and result.figure.suffix not in FIGURES:
         endings = ", ".join(FIGURES)
@@ -212,8 +208,8 @@ def _show(found: "Evaluation", result: ResultOptions) -> int:
     from mssedu.evaluation.published import NOTE, published_beside
 
     # Files first: a reader of the tables through a pipe may stop in the middle.
-    if result.save is not None:
-        _say(f"Scores of every track: {found.save(result.save)}")
+    if result.out_dir is not None:
+        _say(f"Scores of every track: {found.save(result.out_dir)}")
     if result.figure is not None:
         from mssedu.figures.scores import boxes_figure
 

@@ -2,6 +2,8 @@
 
 mssedu train SONGS --model open_unmix --stems vocals       start a run in runs/train
 mssedu train SONGS --set channels=1 sample_rate=48000      change fields of the model
+mssedu train SONGS --on-missing absent                     songs may lack some stems
+mssedu train SONGS --split-shares 0.8 0.1 0.1              songs without valid folder
 mssedu train --resume RUN                                  go on with the same settings
 mssedu train --resume RUN --steps 40000 --allow-config-change
 mssedu train SONGS --run-dir RUN --resume auto             go on or start, for scripts
@@ -9,7 +11,7 @@ mssedu train SONGS --run-dir RUN --resume auto             go on or start, for s
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mssedu.audio.files import tupled
-from mssedu.cli.console import bar, say, show_steps
-from mssedu.data import OnLength
+from mssedu.cli.console import bar, load_songs, say, show_steps
+from mssedu.data import CacheType
+from mssedu.data.options import DataOptions
 from mssedu.errors import DatasetError, InputError
 from mssedu.training.config import (
     TrainConfig,
@@ -43,21 +46,26 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Fields = Annotated[
     tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE [FIELD=VALUE …]")
 ]
+# The output folder, as of any command; --resume and `mssedu card` call it a run.
+RunDir = Annotated[Path, tyro.conf.arg(aliases=["-o", "--out-dir"])]
 Resume = Annotated[str | None, tyro.conf.arg(metavar="[RUN|auto]")]
 
 
 @dataclass(frozen=True)
 class SongOptions:
-    """Which songs a run validates on, and how it reads them."""
+    """Which songs a run validates on, and where it reads them from."""
 
     # Songs for validation, or a data set with the split valid; None takes the split
     # valid of DATA.
     valid_data: Path | None = None
     # Train without validation; the weights of the last step are the result.
     no_valid: Flag = False
-    # Files of one song that differ in length are an error, get zeros at the end (pad),
-    # or lose their end (cut).
-    on_length: OnLength = "error"
+    # Decode the songs for training once, into this folder, and read them from there;
+    # try it if training waits for data. The next run finds them there.
+    cache: Path | None = None
+    # The decoded songs are stored as int16, without an error for 16-bit files, or as
+    # float16.
+    cache_type: CacheType = "int16"
     # Decode all songs once and hold them in memory, 21 MB per minute of each stem; try
     # it if training waits for data.
     in_memory: bool = False
@@ -66,9 +74,10 @@ class SongOptions:
 def train(
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")],
     options: Annotated[SongOptions, tyro.conf.arg(name="")],
+    dataset: Annotated[DataOptions, tyro.conf.arg(name="")],
     config: Annotated[TrainConfig, tyro.conf.arg(name="")],
     model_fields: Fields = (),
-    run_dir: Path = RUN_DIR,
+    run_dir: RunDir = RUN_DIR,
     resume: Resume = None,
     allow_config_change: Flag = False,
     allow_data_change: Flag = False,
@@ -78,6 +87,7 @@ def train(
     Args:
         data: Songs with stems, or a data set with the splits train and valid.
         options: How to read the songs.
+        dataset: Options for reading DATA and --valid-data.
         config: All settings of the training.
         model_fields: Changes of the model's config, such as channels=1 n_fft=2048.
         run_dir: Write checkpoints, curves and history to this folder.
@@ -92,8 +102,9 @@ def train(
     if document:
         check_same_model(str(run_dir), document["train_config"], asdict(config))
     model = _model(config, model_fields, document)
-    command = _command(data, options, model_fields, command_of_run(document))
-    train_songs, valid_songs = _songs(model, data, options)
+    before = command_of_run(document)
+    command = _command(data, options, dataset, model_fields, before)
+    train_songs, valid_songs = _songs(model, data, options, dataset)
     with bar("training") as update:
         result = fit(
             model,
@@ -120,7 +131,7 @@ def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
     """
     parser = argparse.ArgumentParser("mssedu train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", nargs="?", const="")
-    parser.add_argument("--run-dir", "--run_dir")
+    parser.add_argument("--run-dir", "--run_dir", "-o", "--out-dir", "--out_dir")
     known, rest = parser.parse_known_args(_joined_set(words))
     run_dir, value = Path(known.run_dir or RUN_DIR), known.resume
     if value is None or {"-h", "--help"} & {*rest}:
@@ -166,26 +177,37 @@ def _as_before(
     if not command:  # the run was started from Python, so the songs must be given
         return words, {}
     flags = {word.partition("=")[0].replace("_", "-") for word in words}
+    command = asdict(SongOptions()) | asdict(DataOptions()) | dict(command)
     valid_data = None if "--no-valid" in flags else command["valid_data"]
     if command["no_valid"] and not {"--no-valid", "--valid-data"} & flags:
         words = [*words, "--no-valid"]
     options = SongOptions(
         valid_data=Path(valid_data) if valid_data else None,
-        on_length=command["on_length"],
         in_memory=command["in_memory"],
+        cache=Path(command["cache"]) if command["cache"] else None,
+        cache_type=command["cache_type"],
     )
-    return words, {"data": Path(command["data"]), "options": options}
+    names = asdict(DataOptions())
+    dataset = DataOptions(**tupled({name: command[name] for name in names}))
+    data = {"data": Path(command["data"])} if "data" in command else {}
+    return words, {**data, "options": options, "dataset": dataset}
 
 
 def _command(
-    data: Path, options: SongOptions, fields: Sequence[str], before: Mapping[str, Any]
+    data: Path,
+    options: SongOptions,
+    dataset: DataOptions,
+    fields: Sequence[str],
+    before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What config.json holds of the command; prints how it differs from `before`."""
     valid_data = options.valid_data
     command = {
         "data": str(data.absolute()),
         **asdict(options),
+        **asdict(dataset),
         "valid_data": None if valid_data is None else str(valid_data.absolute()),
+        "cache": None if options.cache is None else str(options.cache.absolute()),
         "set": [*before.get("set", []), *fields],
     }
     if before and (changes := config_changes(before, command)):
@@ -212,29 +234,40 @@ def _model(
 
 
 def _songs(
-    model: "nn.Module", data: Path, options: SongOptions
+    model: "nn.Module", data: Path, options: SongOptions, dataset: DataOptions
 ) -> tuple[list["Track"], list["Track"] | None]:
     """Songs for training and for validation, with all stems of their mixtures."""
-    from mssedu.data.layouts import load_dataset
     from mssedu.models.contract import grouping_of
 
-    load = partial(load_dataset, stems=grouping_of(model), on_length=options.on_length)
+    load = partial(load_songs, stems=grouping_of(model))
     if options.no_valid and options.valid_data:
         raise InputError("--no-valid excludes --valid-data. Leave one of them out.")
-    songs = load(data)
+    songs = load(data, dataset)
     # Songs of the splits valid and test are never trained on.
     train_songs = [song for song in songs if song.split in ("train", None)]
+    if options.cache:
+        from mssedu.data.cache import cached
+
+        with bar("decoding") as update:
+            train_songs = cached(
+                train_songs,
+                options.cache,
+                dtype=options.cache_type,
+                progress=update,
+                log=say,
+            )
     if options.in_memory:
         train_songs = [song.in_memory() for song in train_songs]
     if options.no_valid:
         return train_songs, None
     if options.valid_data:
-        others = load(options.valid_data)
+        others = load(options.valid_data, replace(dataset, split_shares=None))
         return train_songs, [s for s in others if s.split == "valid"] or others
     valid_songs = [song for song in songs if song.split == "valid"]
     if not valid_songs:
         raise DatasetError(
             f"{data} has no songs for validation. Create the folder {data / 'valid'}, "
-            "choose songs with --valid-data, or train without validation: --no-valid."
+            "split the songs with --split-shares 0.8 0.1 0.1, choose others with "
+            "--valid-data, or train without validation: --no-valid."
         )
     return train_songs, valid_songs

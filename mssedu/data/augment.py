@@ -52,7 +52,7 @@ def flip_channels(
     sources: Tensor, probability: float = 0.5, *, generator: torch.Generator
 ) -> Tensor:
     """Reverse the channels of a stem (left ↔ right) with a probability of 0 … 1."""
-    chosen = _chosen(sources, probability, generator)
+    chosen = chosen_stems(sources, probability, generator)
     return torch.where(chosen, sources.flip(-2), sources)
 
 
@@ -63,14 +63,14 @@ def flip_sign(
 
     The stem sounds the same, but the mixture differs.
     """
-    return torch.where(_chosen(sources, probability, generator), -sources, sources)
+    return torch.where(chosen_stems(sources, probability, generator), -sources, sources)
 
 
 def random_silence(
     sources: Tensor, probability: float = 0.1, *, generator: torch.Generator
 ) -> Tensor:
     """Silence a stem with a probability of 0 … 1, as stems often are in real songs."""
-    return sources.masked_fill(_chosen(sources, probability, generator), 0.0)
+    return sources.masked_fill(chosen_stems(sources, probability, generator), 0.0)
 
 
 def remix(
@@ -109,8 +109,10 @@ def remix(
     return sources[order, torch.arange(stems, device=sources.device)]
 
 
-def _chosen(sources: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Whether each stem is chosen, shaped (…, stems, 1, 1)."""
+def chosen_stems(
+    sources: Tensor, probability: float, generator: torch.Generator
+) -> Tensor:
+    """Whether each stem is chosen by chance, bool (…, stems, 1, 1)."""
     check_range("probability", probability, 0, 1)
     return _uniform(sources, generator) < probability
 

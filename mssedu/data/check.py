@@ -1,7 +1,7 @@
 """Faults of songs: those that the headers of the files show, and those in the sound.
 
 Headers: the files of one song differ in length, rate or channels, or the songs of a
-data set in rate or channels. `mssedu.data.layouts` checks this for every song.
+data set in rate or channels. `mssedu.data.loading` checks this for every song.
 
 Sound: a master, a karaoke version or a second mixture beside the stems would count as
 one more stem, and the mixture would hold everything twice. And if a model is to
@@ -39,7 +39,9 @@ def check_stems_alike(
             remedy = "Choose --on-length pad or cut (in Python: on_length)."
         pairs = zip(infos, forms, strict=True)
         forms = [f"{info.samples} samples at {form}" for info, form in pairs]
-    usual, odd = _odd_ones([file.stem for file in files], forms)
+    uses = Counter(file.stem for file in files)
+    names = [f.stem if uses[f.stem] == 1 else f"{f.stem}/{f.path.name}" for f in files]
+    usual, odd = _odd_ones(names, forms)
     if odd:
         raise DatasetError(
             f"{path}: most stems have {usual}, but {'; '.join(odd)}. {remedy}"
@@ -102,7 +104,7 @@ def _holds_more(track: Track) -> bool:
 
 def check_track(track: Track) -> None:
     """`check_parts` of the beginning of a song, or of its middle if that is silent."""
-    names = tuple(name for name in (*track.stems, *track.unselected) if name != REST)
+    names = tuple(name for name in (*track.present, *track.unselected) if name != REST)
     for start in (0.0, track.duration / 2):
         sources = [track.stem(name, start, SECONDS) for name in names]
         if any(source.any() for source in sources):

@@ -1,43 +1,46 @@
-"""Recognize the layout of a folder and open its songs as tracks.
+"""How the songs of a data set can be arranged in folders: the table `LAYOUTS`.
 
-    folder ──LAYOUTS, in order──▶ songs: (path, split) ──load──▶ list of Track
+    folder ──LAYOUTS, in order──▶ songs, or the reason why it has another layout
 
-A song is one of these:
+Each layout is a function from a folder to its songs. The first one that returns songs,
+and has no doubt, is the layout of the folder. `mssedu.data.loading` opens the songs.
 
-    SONG/vocals.wav, drums.wav, …     a folder with one file per stem
-    SONG.stem.mp4                     a file with five streams, as in MUSDB18
-    SONG.mp3                          a mixture without stems
-
-Stems are named after their files, so any set of names works. A file called mixture, mix
-or mixdown, in upper or lower case, is the mixture. Without such a file, the mixture is
-the sum of the stems. Loading a data set reads only the headers of the files.
-
-To add a layout, write a function and add a row to `LAYOUTS`.
+To add a layout, write a function and add a row to `LAYOUTS`. MSST below is
+docs/dataset_types.md of ZFTurbo/Music-Source-Separation-Training.
 """
 
-import itertools
-import os
-import unicodedata
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
-from mssedu.audio.containers import READABLE_SUFFIXES
-from mssedu.audio.tensors import audio_info
-from mssedu.data import OnLength
-from mssedu.data.check import check_songs_alike, check_stems_alike, faulty_songs
-from mssedu.data.track import MIXTURE, StemFile, Track
-from mssedu.errors import DatasetError, MssEduError, MssEduWarning, check_name
-from mssedu.models.stems import resolve
+from mssedu.data.folders import (
+    MIXTURE_FILES,
+    Song,
+    is_stem_mp4,
+    part_name,
+    song_name,
+    songs_in,
+    sounds,
+    stem_files,
+    subfolders,
+)
+from mssedu.data.indexes import (
+    OMITTED,
+    built_mixes,
+    distinct,
+    moisesdb,
+    recording,
+    recordings_csv,
+    slakh,
+    spleeter_csv,
+)
+from mssedu.data.splits import SPLITS
+from mssedu.data.track import MIXTURE, StemFile
 
-MIXTURE_FILES = ("mixture", "mix", "mixdown")  # in upper or lower case
 STEMS = ("vocals", "drums", "bass", "other")  # the usual order
-SPLITS = ("train", "valid", "test")
-STEM_MP4 = ".stem.mp4"
-STEM_MP4_STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
+PREVIEW_BYTES = 4e6  # a song of MUSDB18 has 20 MB and more, a preview of 7 s has 1 MB
+INTERFERERS = "interferers"  # the sum of the stems that not every song has
 
 # The songs of MUSDB18's train folder that are used for validation by convention.
 # Source: the configuration of the musdb package (configs/mus.yaml).
@@ -58,339 +61,367 @@ MUSDB_VALID = {
     "Young Griffo - Pennies",
 }
 
-
-# ---- layouts ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Song:
-    """A song that a layout has found; its files are not yet open."""
-
-    path: Path  # its folder or file, which gives the song its name
-    split: str | None = None
-    files: tuple[StemFile, ...] = ()  # empty: the files in `path`, named after stems
+# The instruments of ChMusic, of which number 1 is the first.
+# Source: README.md of HaoranWeiUTD/ChMusic.
+CHMUSIC = (
+    "erhu",
+    "pipa",
+    "sanxian",
+    "dizi",
+    "suona",
+    "zhuiqin",
+    "zhongruan",
+    "liuqin",
+    "guzheng",
+    "yangqin",
+    "sheng",
+)
+_WORDS = """
+accompaniment accordion backing banjo bangu bass_guitar bassoon bawu bells brass cello
+choir clarinet contrabass cymbals double_bass drum effects flute fx gong guitar guitars
+guqin harmonica harp harpsichord horn hulusi instrumental interferers keyboard keyboards
+keys kick luo mandolin marimba melody music noise oboe orchestra organ percussion piano
+reed residual rest saxophone sax sitar snare speech strings synth synthesizer tabla
+timpani toms trombone trumpet tuba ukulele vibraphone viola violin vocal voice voices
+wind winds woodwind xiao xun xylophone
+"""
+# Names of stems, by which folders of recordings are told from folders of songs
+INSTRUMENTS = {*STEMS, *CHMUSIC, *_WORDS.split()}
+_NUMBERED = re.compile(r"(.+?)[ ._-]+(?:(?:chunk|part|seg|segment)[ ._-]*)?(\d+)", re.I)
+_CHMUSIC_NAME = re.compile(r"([1-9]|10|11)\.[1-9]\d*")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which the songs of a data set are arranged in folders."""
+    """One way in which the songs of a data set are arranged."""
 
     name: str
     description: str  # what the folder contains; an error lists all layouts
-    find: Callable[[Path], list[Song] | None]  # None: the folder has another layout
+    # the songs of a folder, or the reason why it has another layout
+    find: Callable[[Path], list[Song] | str]
+    # the reason why songs that were found may be something else; then the layout is
+    # chosen only by its name
+    doubt: Callable[[list[Song]], str] | None = None
+    left_out: tuple[str, ...] = ()  # folders that the authors of the data set leave out
+    listed: bool = False  # an index names the songs; what it does not name is no song
 
 
-def _musdb18(root: Path) -> list[Song] | None:
-    songs = _splits(root)
-    if songs is None or (root / "valid").is_dir():
-        return None
-    for number, song in enumerate(songs):
-        if song.split == "train" and _song_name(song.path) in MUSDB_VALID:
-            songs[number] = replace(song, split="valid")
+# ---- songs with and without splits --------------------------------------------------
+
+
+def _split_folders(root: Path) -> list[tuple[str, Path]]:
+    """The folders train, valid and test, in upper or lower case."""
+    folders = subfolders(root)
+    return [(s, f) for s in SPLITS for f in folders if f.name.lower() == s]
+
+
+def _tops(root: Path) -> list[tuple[str | None, Path]]:
+    """The folders of the splits, or the root if there are none."""
+    return [*_split_folders(root)] or [(None, root)]
+
+
+def _splits(root: Path) -> list[Song] | str:
+    folders = _split_folders(root)
+    if not folders:
+        return f"no folder is called {', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
+    found = [
+        Song(path, split, origin=top.name)
+        for split, top in folders
+        for path in songs_in(top)
+    ]
+    names = [folder.name for _, folder in folders]
+    if not found:
+        return f"there are no songs in {', '.join(names)}"
+    if "valid" in map(str.lower, names):
+        return found
+    return [
+        replace(song, split="valid")
+        if song.split == "train" and song.name in MUSDB_VALID
+        else song
+        for song in found
+    ]
+
+
+def _songs(root: Path) -> list[Song] | str:
+    """Sources: types 1, 4, 6 and 7 of MSST; FixedSourcesTrackFolderDataset."""
+    return [Song(path) for path in songs_in(root)] or "no entry of the folder is a song"
+
+
+def _all_songs(root: Path) -> list[Song] | str:
+    return _splits(root) if _split_folders(root) else _songs(root)
+
+
+def _parts(song: Song) -> set[str]:
+    """The stems of the folder of a song, and "mixture"."""
+    return {part_name(file) for file in sounds(song.path)}
+
+
+# ---- MUSDB18 ------------------------------------------------------------------------
+
+
+def _musdb18(root: Path) -> list[Song] | str:
+    songs = _musdb(root)
+    if isinstance(songs, str):
+        return songs
+    others = [song.path.name for song in songs if not is_stem_mp4(song.path)]
+    return f"{others[0]} is no .stem.mp4" if others else songs
+
+
+def _musdb18_7s(root: Path) -> list[Song] | str:
+    songs = _musdb18(root)
+    if isinstance(songs, str):
+        return songs
+    sizes = {s.name: s.path.stat().st_size for s in songs if s.path.exists()}
+    large = [name for name, size in sizes.items() if size > PREVIEW_BYTES]
+    return f"{large[0]} is larger than 4 MB, so it is a whole song" if large else songs
+
+
+def _musdb18_hq(root: Path) -> list[Song] | str:
+    songs = _musdb(root)
+    if isinstance(songs, str):
+        return songs
+    others = [song.name for song in songs if _parts(song) != {MIXTURE, *STEMS}]
+    files = ", ".join((MIXTURE, *STEMS))
+    return f"{others[0]} does not consist of {files}" if others else songs
+
+
+def _musdb(root: Path) -> list[Song] | str:
+    """Source: sigsep/sigsep-mus-db, which has no folder valid."""
+    if any(split == "valid" for split, _ in _split_folders(root)):
+        return "there is a folder valid"
+    return _splits(root)
+
+
+# ---- recordings of single stems -----------------------------------------------------
+
+
+def _source_folders(root: Path) -> list[Song] | str:
+    """Sources: SourceFolderDataset in openunmix/data.py; type 2 of MSST."""
+    songs = [
+        replace(recording(folder.name, path, split), origin=top.name if split else "")
+        for split, top in _tops(root)
+        for folder in subfolders(top)
+        for path in sounds(folder)
+    ]
+    # Each split may number its recordings from 1 on.
+    songs = distinct(songs, lambda song: str(song.split))
+    return songs or "no folder holds audio files"
+
+
+def _maybe_songs(songs: list[Song]) -> str:
+    """Why folders of audio files may be songs and not stems."""
+    whole = [s.path for s in songs if s.path.stem.casefold() in MIXTURE_FILES]
+    if whole:
+        return f"{whole[0].parent.name} is a song: it holds {whole[0].name}"
+    if all(_repeats_folder(song.path) for song in songs):
+        return ""
+    folders = {song.path.parent.name for song in songs}
+    known = _known(folders)
+    if known >= 0.5 and known > _known({song.path.stem for song in songs}):
+        return ""
+    return f"{min(folders)} may be a song: it is not called as an instrument"
+
+
+def _repeats_folder(path: Path) -> bool:
+    """Whether a file is called as its folder with a number, or a number alone."""
+    folder = re.escape(path.parent.name)
+    return bool(re.fullmatch(rf"({folder})?[ ._-]*\d+", path.stem, re.IGNORECASE))
+
+
+def _known(names: Iterable[str]) -> float:
+    """The share of names that are those of instruments."""
+    words = [re.sub("[ -]+", "_", name.casefold()) in INSTRUMENTS for name in names]
+    return sum(words) / len(words)
+
+
+def _chmusic(root: Path) -> list[Song] | str:
+    files = sounds(root)
+    if not files:
+        return "no audio files in the folder itself"
+    songs = []
+    for path in files:
+        match = _CHMUSIC_NAME.fullmatch(path.stem)
+        if match is None:
+            return f"{path.name} is not called x.y, with x from 1 to {len(CHMUSIC)}"
+        song = recording(CHMUSIC[int(match[1]) - 1], path)
+        songs.append(replace(song, group=song.name))
     return songs
 
 
-def _splits(root: Path) -> list[Song] | None:
-    splits = [split for split in SPLITS if (root / split).is_dir()]
-    if not splits:
-        return None
-    return [Song(path, split) for split in splits for path in _songs_in(root / split)]
+# ---- pieces of songs ----------------------------------------------------------------
 
 
-def _songs(root: Path) -> list[Song] | None:
-    return [Song(path) for path in _songs_in(root)] or None
+def _chunks(root: Path) -> list[Song] | str:
+    """Source: type 5 of MSST."""
+    return [
+        replace(song, split=split, origin=top.name if split else "")
+        for split, top in _tops(root)
+        for path in songs_in(top)
+        for song in _pieces(path)
+    ] or "no entry of the folder is a song"
 
 
-# The first layout whose function does not return None is the layout of a folder.
+def _pieces(path: Path) -> list[Song]:
+    """The pieces in a folder with files such as vocals_0.wav, or the one piece."""
+    numbered = [(_NUMBERED.fullmatch(file.stem), file) for file in sounds(path)]
+    by_number: dict[str, list[StemFile]] = {}
+    for match, file in numbered:
+        if match is not None:
+            by_number.setdefault(match[2], []).append(StemFile(match[1], file))
+    if by_number and all(match for match, _ in numbered):
+        return [
+            Song(path, None, tuple(files), f"{path.name}_{number}", path.name)
+            for number, files in by_number.items()
+        ]
+    match = _NUMBERED.fullmatch(song_name(path))
+    return [Song(path, group=match[1] if match else "")]
+
+
+def _maybe_whole(songs: list[Song]) -> str:
+    """Why songs may be whole, and no pieces of songs."""
+    groups: dict[str, list[Song]] = {}
+    for song in songs:
+        groups.setdefault(song.group, []).append(song)
+    if len(groups) == 1 and not songs[0].files:
+        return f"all are called {songs[0].group} and a number, so they may be songs"
+    for name, pieces in groups.items():
+        stems = {tuple(sorted(file.stem for file in piece.files)) for piece in pieces}
+        if len(pieces) == 1 or len(stems) > 1 or any(len(s) == 1 for s in stems):
+            return f"{name} is not cut into pieces with numbers and the same stems"
+        found = [_NUMBERED.fullmatch(piece.name) for piece in pieces]
+        numbers = sorted(int(match[2]) for match in found if match)
+        if numbers not in ([*range(len(pieces))], [*range(1, len(pieces) + 1)]):
+            return f"the numbers of {name} are not 0, 1, 2 …, so it may be songs"
+    return ""
+
+
+# ---- other forms of songs -----------------------------------------------------------
+
+
+def _aligned(root: Path) -> list[Song] | str:
+    """Source: AlignedDataset in openunmix/data.py."""
+    songs = _all_songs(root)
+    if isinstance(songs, str):
+        return songs
+    pairs = {song.name: _parts(song) for song in songs}
+    first = pairs[songs[0].name]
+    for name, parts in pairs.items():
+        if MIXTURE not in parts or len(parts) != 2:
+            return f"{name} is not a mixture with one stem"
+        if parts != first:
+            return f"{name} has another stem than {songs[0].name}"
+    return songs
+
+
+def _variable(root: Path) -> list[Song] | str:
+    """Source: VariableSourcesTrackFolderDataset in openunmix/data.py."""
+    songs = _all_songs(root)
+    if isinstance(songs, str):
+        return songs
+    common = set.intersection(*map(_parts, songs)) - {MIXTURE}
+    if not common:
+        return "there is no stem that every song has"
+    kept = {MIXTURE, *common}
+    return [
+        replace(
+            song,
+            files=tuple(
+                file if file.stem in kept else replace(file, stem=INTERFERERS)
+                for file in stem_files(song.path)
+            ),
+        )
+        for song in songs
+    ]
+
+
+def _never_alone(songs: list[Song]) -> str:
+    return "it is chosen by its name only, because each stem may be of use"
+
+
+# ---- the table ----------------------------------------------------------------------
+
 LAYOUTS = (
     Layout(
+        "mixes",
+        "ROOT/build.json of mssedu data build: mixes as folders, or virtual",
+        built_mixes,
+        listed=True,
+    ),
+    Layout(
+        "spleeter-csv",
+        "a CSV file with mix_path, vocals_path, …, or a folder with such files",
+        spleeter_csv,
+        listed=True,
+    ),
+    Layout(
+        "recordings-csv",
+        "a CSV file with instrument, path: recordings of single stems",
+        recordings_csv,
+        listed=True,
+    ),
+    Layout("moisesdb", "ROOT/PROVIDER/SONG/data.json, STEM/ID.wav", moisesdb),
+    Layout(
+        "slakh",
+        "ROOT/{train,validation,test}/TrackNNNNN/metadata.yaml, or without splits",
+        slakh,
+        left_out=(OMITTED,),
+    ),
+    Layout(
+        "chmusic",
+        "ROOT/x.y.wav: recordings, x is the number of one of 11 Chinese instruments",
+        _chmusic,
+    ),
+    Layout(
+        "musdb18-7s",
+        "ROOT/{train,test}/SONG.stem.mp4, excerpts of 7 s; 14 songs of train are valid",
+        _musdb18_7s,
+    ),
+    Layout(
         "musdb18",
-        "ROOT/{train,test}/SONG.stem.mp4 or SONG/STEM.wav; valid is 14 songs of train",
+        "ROOT/{train,test}/SONG.stem.mp4; 14 songs of train are valid",
         _musdb18,
     ),
-    Layout("splits", "ROOT/{train,valid,test}/SONG.stem.mp4 or SONG/STEM.wav", _splits),
-    Layout("songs", "ROOT/SONG.stem.mp4 or SONG/STEM.wav, without splits", _songs),
+    Layout(
+        "musdb18-hq",
+        "ROOT/{train,test}/SONG/{mixture,vocals,drums,bass,other}.wav; 14 of train are "
+        "valid",
+        _musdb18_hq,
+    ),
+    Layout(
+        "source-folders",
+        "ROOT/STEM/*.wav or ROOT/{train,valid,test}/STEM/*.wav: recordings of single "
+        "stems",
+        _source_folders,
+        _maybe_songs,
+    ),
+    Layout(
+        "chunks",
+        "pieces of songs: ROOT/SONG_0/STEM.wav, SONG_1/STEM.wav, … or "
+        "ROOT/SONG/STEM_0.wav, STEM_1.wav, …",
+        _chunks,
+        _maybe_whole,
+    ),
+    Layout(
+        "aligned",
+        "ROOT/SONG/mixture.wav and the same single stem in each SONG",
+        _aligned,
+    ),
+    Layout(
+        "splits",
+        "ROOT/{train,valid,test}/SONG/STEM.wav or SONG.stem.mp4",
+        _splits,
+    ),
+    Layout(
+        "songs",
+        "ROOT/SONG/STEM.wav or SONG.stem.mp4, without splits; SONG/mixture.wav if the "
+        "mixture is not the sum",
+        _songs,
+    ),
+    Layout(
+        "variable",
+        "as splits or songs; the stems that not every song has are summed as "
+        f"{INTERFERERS}",
+        _variable,
+        _never_alone,
+    ),
 )
-
-
-def _find_songs(root: Path) -> list[Song]:
-    """The songs by the first layout that fits, sorted; empty if no layout fits."""
-    order = (*SPLITS, None)
-    for layout in LAYOUTS:
-        if (songs := layout.find(root)) is not None:
-            return sorted(songs, key=lambda song: order.index(song.split))
-    return []
-
-
-def _songs_in(folder: Path) -> list[Path]:
-    """All folders and audio files of a folder, if at least one of them is a song."""
-    entries = [e for e in _entries(folder) if e.is_dir() or _is_audio(e)]
-    if any(_is_stem_mp4(entry) or _audio_files(entry) for entry in entries):
-        return sorted(entries, key=_song_name)
-    return []
-
-
-# ---- loading ------------------------------------------------------------------------
-
-
-def demo_data() -> Path:
-    """The folder of the CC0 songs that are in the repository (see data/README.md).
-
-    It is the one that the environment variable MSSEDU_DATA names, else the one of the
-    repository that the package was installed from or that the current folder is in.
-
-    Raises:
-        DatasetError: the songs are in none of these places.
-
-    Example:
-        >>> [track.name for track in load_dataset(demo_data(), "test")]
-        ['Sodium']
-    """
-    named = os.environ.get("MSSEDU_DATA")
-    here = Path.cwd()
-    clones = [Path(__file__).resolve().parents[2], here, *here.parents]
-    folders = [Path(named)] if named else [clone / "data" for clone in clones]
-    for folder in folders:
-        if (folder / "test" / "Sodium").is_dir():
-            return folder
-    above = "" if named else f", and in no folder data above {here}"
-    raise DatasetError(
-        f"the demo songs are not in {folders[0]}{above}. Clone the repository and work "
-        "inside it, or set the environment variable MSSEDU_DATA to its folder data."
-    )
-
-
-def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:
-    """Load one song: a folder with a file per stem, a .stem.mp4, or one audio file.
-
-    Args:
-        path: the song. The order of its stems is vocals, drums, bass, other, then by
-            alphabet. One audio file is a mixture without stems.
-        on_length: as in `load_dataset`.
-
-    Raises:
-        DatasetError: the path does not exist, there is no audio, one stem has two
-            files, or stems differ in length, rate or channels (all are listed).
-        AudioFileError: a file cannot be read.
-
-    Example:
-        >>> load_track(demo_data() / "test" / "Sodium")
-        Track('Sodium', 40.0 s, 44100 Hz, 2 channels, stems: vocals, drums, bass, other)
-    """
-    check_name("on_length", on_length, get_args(OnLength))
-    path = Path(path)
-    if not path.exists():
-        raise DatasetError(f"{path.absolute()} does not exist. Check the spelling.")
-    return _open_track(Song(path), on_length)
-
-
-def load_dataset(
-    path: str | Path,
-    split: str | None = None,
-    *,
-    stems: Sequence[str] | None = None,
-    on_missing: str = "error",
-    on_length: OnLength = "error",
-) -> list[Track]:
-    """Load all songs of a data set, sorted by split and name.
-
-    Args:
-        path: the root folder, in one of the `LAYOUTS`.
-        split: "train", "valid" or "test"; all if None. In MUSDB18 without a valid
-            folder, 14 songs of train are the split valid by convention.
-        stems: the stems to select, in order, as in `mssedu.models.stems`. None: all
-            stems of the chosen songs. The other stems stay in the mixture.
-        on_missing: for a song that lacks one of the stems: "error"; "silence": the stem
-            is silent (`Track.silent`); "skip": leave the song out, with a warning.
-        on_length: if the files of one song differ in length: "error"; "pad": add zeros
-            at the end, up to the longest file; "cut": use the length of the shortest.
-
-    Raises:
-        DatasetError: no songs, faulty songs (counted), or a song in two splits.
-        InputError: an unknown split, stem, on_missing or on_length.
-
-    Example:
-        >>> [track.name for track in load_dataset(demo_data(), "train")]
-        ['Caesium', 'Lithium', 'Potassium', 'Rubidium']
-    """
-    check_name("on_missing", on_missing, ("error", "silence", "skip"))
-    check_name("on_length", on_length, get_args(OnLength))
-    if split is not None:
-        check_name("split", split, SPLITS)
-    root = Path(path)
-    songs = _find_songs(root)
-    if not songs:
-        raise _no_songs(root)
-    _check_folders(root, songs)
-    splits = {song.split for song in songs}
-    if split is not None and split not in splits:
-        names = ", ".join(sorted(name for name in splits if name)) or "no splits"
-        raise DatasetError(f"{root} has no split {split!r}, but {names}.")
-    tracks, faults = [], []
-    for song in songs:
-        if split in (None, song.split):
-            try:
-                tracks.append(_open_track(song, on_length))
-            except MssEduError as error:
-                faults.append(str(error))
-    if faults:
-        remedy = "Fix or move them."
-        raise faulty_songs(root, "that cannot be read", faults, remedy)
-    check_songs_alike(root, tracks)
-    return _with_stems(root, tracks, stems, on_missing)
-
-
-def _open_track(song: Song, on_length: OnLength) -> Track:
-    files = list(song.files or _stem_files(song.path))
-    files.sort(key=lambda file: _stem_rank(file.stem))
-    infos = [audio_info(file.path, stream=file.stream) for file in files]
-    check_stems_alike(song.path, files, infos, on_length)
-    lengths = [info.samples for info in infos]
-    n_samples = min(lengths) if on_length == "cut" else max(lengths)
-    if min(lengths) < n_samples:
-        pairs = zip(files, lengths, strict=True)
-        files = [replace(file, n_samples=length) for file, length in pairs]
-    return Track(
-        name=_song_name(song.path),
-        stems=tuple(dict.fromkeys(f.stem for f in files if f.stem != MIXTURE)),
-        sample_rate=infos[0].sample_rate,
-        channels=infos[0].channels,
-        n_samples=n_samples,
-        split=song.split,
-        files=tuple(files),
-    )
-
-
-def _stem_files(path: Path) -> Iterator[StemFile]:
-    """The files of the stems of a song, which are not opened here."""
-    if _is_stem_mp4(path):
-        for stream, stem in enumerate(STEM_MP4_STREAMS):
-            yield StemFile(stem, path, stream)
-    elif path.is_file():
-        yield StemFile(MIXTURE, path)
-    else:
-        files = {
-            file: MIXTURE if file.stem.casefold() in MIXTURE_FILES else file.stem
-            for file in _audio_files(path)
-        }
-        if not files:
-            raise DatasetError(
-                f"{path} holds no audio files, but {_first_entries(path)}. Put one "
-                "audio file per stem into the folder, named after the stem."
-            )
-        names = Counter(files.values())
-        doubled = [file.name for file, stem in files.items() if names[stem] > 1]
-        if doubled:
-            raise DatasetError(
-                f"{path} has two files for one stem: {', '.join(doubled)}. Keep one."
-            )
-        for file, stem in files.items():
-            yield StemFile(stem, file)
-
-
-# ---- checks -------------------------------------------------------------------------
-
-
-def _check_folders(root: Path, songs: list[Song]) -> None:
-    """Raise DatasetError for songs that occur twice or that are beside the splits."""
-    places: dict[str, list[str]] = {}
-    for song in songs:
-        key = unicodedata.normalize("NFC", _song_name(song.path)).casefold()
-        places.setdefault(key, []).append(str(song.path.relative_to(root)))
-    doubled = [" = ".join(paths) for paths in places.values() if len(paths) > 1]
-    if doubled:
-        remedy = "Keep each song once: a score on a training song proves nothing."
-        raise faulty_songs(root, "in two places", doubled, remedy)
-    beside = [
-        entry.name
-        for entry in _entries(root)
-        if entry.name not in SPLITS
-        and (_is_audio(entry) or _audio_files(entry) or _find_songs(entry))
-    ]
-    if beside and songs[0].split is not None:
-        remedy = f"Name the splits {', '.join(SPLITS)} and move the rest away."
-        raise faulty_songs(root, "beside the splits", beside, remedy)
-
-
-def _with_stems(
-    root: Path, tracks: list[Track], stems: Sequence[str] | None, on_missing: str
-) -> list[Track]:
-    """Tracks that all have the same stems; `on_missing` says what to do with others."""
-    known = {stem for track in tracks for stem in track.stems}
-    chosen = tuple(stems or sorted(known, key=_stem_rank))
-    rules = resolve(str(root), chosen, known)
-    complete, faults = [], []
-    for track in tracks:
-        needed = [r.members for r in rules if r.name not in track.stems]
-        members = dict.fromkeys(itertools.chain.from_iterable(needed))
-        absent = tuple(name for name in members if name not in track.stems)
-        # A mixture without any stem has no silent stems: nothing is known about them.
-        if absent and (on_missing != "silence" or not track.stems):
-            folder = f"{track.split}/" if track.split else ""
-            faults.append(f"{folder}{track.name} lacks {', '.join(absent)}")
-            continue
-        filled = replace(track, stems=track.stems + absent, silent=absent)
-        complete.append(filled.with_stems(chosen))
-    if faults and (on_missing != "skip" or not complete):
-        fault = f"without all of the stems {', '.join(chosen)}"
-        remedy = 'Choose other stems, or on_missing="silence" or "skip".'
-        raise faulty_songs(root, fault, faults, remedy)
-    if faults:
-        text = f"{root}: {len(faults)} of {len(tracks)} songs left out: "
-        warnings.warn(text + "; ".join(faults), MssEduWarning, stacklevel=3)
-    return complete
-
-
-def _no_songs(root: Path) -> DatasetError:
-    """The error for a folder without songs: what it contains, and all layouts."""
-    if not root.is_dir():
-        return DatasetError(f"{root.absolute()}: no such folder. Check the spelling.")
-    if _audio_files(root):
-        remedy = "This is one song: use load_track, or give the folder above it."
-    else:
-        below = (*sorted(root.glob("*")), *sorted(root.glob("*/*")))
-        near = next((folder for folder in below if _find_songs(folder)), None)
-        remedy = f"Did you mean {near}?" if near else "Give each song its own folder."
-    layouts = "".join(f"\n  - {row.name}: {row.description}" for row in LAYOUTS)
-    return DatasetError(
-        f"{root.absolute()} holds no songs in a known layout, but "
-        f"{_first_entries(root)}. {remedy} The layouts are:{layouts}"
-    )
-
-
-# ---- files --------------------------------------------------------------------------
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Sorted entries of a folder without hidden files, such as macOS's ._vocals.wav."""
-    return sorted(folder.glob("[!.]*"))
-
-
-def _audio_files(folder: Path) -> list[Path]:
-    return [e for e in _entries(folder) if _is_audio(e) and not _is_stem_mp4(e)]
-
-
-def _first_entries(folder: Path) -> str:
-    entries = [entry.name for entry in _entries(folder)]
-    more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
-    return f"{', '.join(entries[:5])}{more}" if entries else "an empty folder"
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
-
-
-def _is_stem_mp4(path: Path) -> bool:
-    return path.name.lower().endswith(STEM_MP4) and path.is_file()
-
-
-def _stem_rank(stem: str) -> tuple[int, str]:
-    """Sort key: the mixture, the four usual stems, then by alphabet."""
-    first = (MIXTURE, *STEMS)
-    return first.index(stem) if stem in first else len(first), stem
-
-
-def _song_name(path: Path) -> str:
-    if _is_stem_mp4(path):
-        return path.name[: -len(STEM_MP4)]
-    return path.name if path.is_dir() else path.stem

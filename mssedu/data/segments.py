@@ -1,52 +1,75 @@
 """Random training segments: an endless supply of new mixtures from a few songs.
 
     seed, item ──▶ generator ──▶ track and position of each part ──▶ read
-               ──▶ gain, channel flip, sign flip, silence
-               ──▶ sources (parts, channels, samples)
+               ──▶ gain, channel flip, sign flip, silence, effects
+               ──▶ Segment: sources (parts, channels, samples), present (parts,)
 
     parts: the selected stems, then all other parts of the mixtures
 
 The sum of the parts is a whole mixture, for every selection of stems: a model that
 estimates the vocals needs the band in its input. A part that a song does not have is
-silent.
+zero in `sources` and False in `present`, so that no loss compares with it. The zeros
+behind the end of a song that is shorter than the segment are compared: after the end
+of a song, every stem is silent.
 
 Item i depends on (seed, i) only: not on the order of reading, on the number of workers
 or on earlier items. So a run can resume at any item. Use tracks `in_memory()` if they
-fit: compressed files are decoded from their beginning for each read. Notebook: 05.
+fit, else `mssedu.data.cached`: compressed files are decoded from their beginning for
+each read. Notebook: 05.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from mssedu.audio.tensors import is_source
+from mssedu.data import Balance
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
+from mssedu.data.effects import EFFECTS, FASTEST, apply_effects, mixup
+from mssedu.data.matching import analyze_music, songs_fit
 from mssedu.data.track import REST, Track
-from mssedu.errors import InputError, check_range
+from mssedu.errors import InputError, check_name, check_range
 
 SILENT_DB = -80.0  # RMS of a stem over a song; below this level it is only noise
+MAX_WORKERS = 256  # beyond them, two workers may count in one place
+
+
+class Segment(NamedTuple):
+    """One item, or a batch of items with one more axis in front."""
+
+    sources: Tensor  # (parts, channels, samples), float32; their sum is the mixture
+    present: Tensor  # (parts,) bool; False: the song does not have the part
 
 
 @dataclass(eq=False, repr=False)
-class RandomSegments(Dataset[Tensor]):
+class RandomSegments(Dataset[Segment]):
     """Map-style data set of n_items random segments, which can be pickled.
 
     Raises:
-        InputError: no tracks, an unknown stem, different formats, or a value out of
-            range.
+        InputError: no tracks, an unknown stem, a stem that no track has, different
+            formats, or a value out of range.
     """
 
-    tracks: Sequence[Track]  # of one format, chosen in proportion to their duration
+    tracks: Sequence[Track]  # of one format, chosen as `balance` says
     stems: Sequence[str]  # the first parts of an item, as in `mssedu.models.stems`
     segment: float  # length of an item, seconds; zeros follow a track that is shorter
     n_items: int  # of one pass: batch size times steps for a whole training run
     _: KW_ONLY
     seed: int  # any whole number ≥ 0; another seed gives other items
     remix: bool = True  # choose track and position for each stem independently
+    # How often a track is chosen: in proportion to its "duration"; as often as any
+    # other "song"; or "stem": without remix, so that each stem is there equally often,
+    # as songs that have a rare stem come more often. With remix, each stem is in every
+    # item, and "stem" is the same as "duration".
+    balance: Balance = "duration"
     # RMS, dB relative to full scale, to which each part of each song is brought first,
     # so that a model does not learn from a few songs that everything is bass
     level_db: float | None = None
@@ -55,8 +78,15 @@ class RandomSegments(Dataset[Tensor]):
     sign_flip: float = 0.5  # probability that a stem is multiplied by -1
     silence: float = 0.0  # probability that a stem is silent, as often in real songs
     # Choose again, at most `MAX_DRAWS` times, if the RMS of a stem is below this level,
-    # dB relative to full scale.
+    # dB relative to full scale. Then the last choice stays, and `n_quiet` counts it.
     min_active_db: float | None = None
+
+    # With remix, all stems of an item are of songs that fit in tempo and key, and begin
+    # on a beat; a song that fits no other, which `n_alone` counts, is mixed with itself
+    matched: bool = False
+    mixup: float = 0.0  # with remix: probability that a stem is a sum of two recordings
+    effects: Sequence[str] = ()  # names in `mssedu.data.EFFECTS`, which follow the gain
+    effect_probability: float = 0.1  # of each effect for each stem
 
     MAX_DRAWS = 10  # some songs have no bass at all; each attempt costs one read
 
@@ -78,60 +108,224 @@ class RandomSegments(Dataset[Tensor]):
         self.parts = (*self.stems, *_all_unselected(self.tracks))
         check_range("n_items", self.n_items, 1)
         check_range("seed", self.seed, 0)
-        for name in ("channel_flip", "sign_flip", "silence"):
+        for name in ("channel_flip", "sign_flip", "silence", "mixup"):
             check_range(name, getattr(self, name), 0, 1)
+        check_range("effect_probability", self.effect_probability, 0, 1)
+        for name in self.effects:
+            check_name("effect", name, EFFECTS)
+        if (self.matched or self.mixup) and not self.remix:
+            raise InputError(
+                "matched and mixup take stems of several songs, and remix=False takes "
+                "those of one. Set remix=True, or matched=False and mixup=0."
+            )
         check_range("segment", self.segment, 1 / self.sample_rate)
+        self.length = round(self.segment * self.sample_rate)  # samples of an item
+        # A faster tempo makes an excerpt shorter.
+        longer = FASTEST if "tempo" in self.effects else 1.0
+        self.n_read = math.ceil(self.length * longer)
         if self.gain_db is not None:
             check_range("gain_db[1]", self.gain_db[1], self.gain_db[0])
+        check_name("balance", self.balance, get_args(Balance))
+        self.weights = self._weights()
         self.leveling: dict[tuple[int, str], float] = {}  # (track, stem) -> factor
         if self.level_db is not None:
             self.leveling = _leveling(self.tracks, self.level_db)
+        self.n_alone, self.partners = 0, torch.ones(0)
+        self.beats: list[
+            NDArray[np.int64]
+        ] = []  # samples at which an excerpt can begin
+        if self.matched:
+            self._match()
+        # Shared with the workers, each of which counts in its own place
+        self._counts = torch.zeros(MAX_WORKERS + 1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return self.n_items
 
-    def __getitem__(self, item: int) -> Tensor:
-        """Sources of one item, (parts, channels, samples); their sum is its mixture."""
-        if not 0 <= item < self.n_items:  # ends `for sources in segments`
+    def __getitem__(self, item: int) -> Segment:
+        """One item; it depends on the seed and its number only."""
+        if not 0 <= item < self.n_items:  # ends `for segment in segments`
             raise IndexError(f"item must be from 0 to {self.n_items - 1}, got {item}.")
         generator = item_generator(self.seed, item)
-        if self.remix:
-            sources = torch.cat([self._draw((p,), generator) for p in self.parts])
-        else:
-            sources = self._draw(self.parts, generator)
-        if self.gain_db is not None:
-            sources = random_gain(sources, *self.gain_db, generator=generator)
-        sources = flip_channels(sources, self.channel_flip, generator=generator)
-        sources = flip_sign(sources, self.sign_flip, generator=generator)
-        return random_silence(sources, self.silence, generator=generator)
+        sources = torch.empty(len(self.parts), self.channels, self.n_read)
+        present = torch.ones(len(self.parts), dtype=torch.bool)
+        together = [(part,) for part in self.parts] if self.remix else [self.parts]
+        partners = self._partners(generator)
+        places = [
+            place
+            for parts in together
+            for place in self._places(parts, generator, partners)
+        ]
+        changes = self._changes(generator)
+        others = self._others(generator, partners)
+        for row, (place, (order, factor)) in enumerate(
+            zip(places, changes, strict=True)
+        ):
+            present[row] = _has(self.tracks[place.track], place.part)
+            out = sources[row].numpy()[order]
+            self._read(out, place, factor)
+            if row in others:
+                self._add(out, others[row], factor)
+        sources = apply_effects(
+            sources,
+            self.sample_rate,
+            self.effects,
+            probability=self.effect_probability,
+            generator=generator,
+        )
+        return Segment(sources[..., : self.length], present)
 
-    def _draw(self, parts: tuple[str, ...], generator: torch.Generator) -> Tensor:
-        """Parts of a random track and position; the stems are active if possible."""
-        n_stems = sum(part in self.stems for part in parts)
+    @property
+    def n_quiet(self) -> int:
+        """Choices so far, of all workers, that stayed below `min_active_db`."""
+        return int(self._counts.sum())
+
+    def _places(
+        self, parts: tuple[str, ...], generator: torch.Generator, partners: Tensor
+    ) -> list["_Place"]:
+        """A random place for parts that stay together; stems are active if possible."""
+        weights = self.weights[parts]
+        if (weights * partners).any():  # else no song that fits has the part
+            weights = weights * partners
         for _ in range(self.MAX_DRAWS):
-            sources = self._read(parts, generator)
-            if self.min_active_db is None or not n_stems:
-                break
-            if _level_db(sources[:n_stems]) >= self.min_active_db:
-                break
-        return sources
+            number = int(torch.multinomial(weights, 1, generator=generator))
+            starts = max(self.tracks[number].n_samples - self.n_read, 0) + 1
+            first = int(torch.randint(starts, (1,), generator=generator))
+            if self.matched and len(beats := self.beats[number]):
+                first = int(beats[np.abs(beats - first).argmin()])
+            places = [_Place(part, number, first) for part in parts]
+            if self.min_active_db is None or self._are_active(places):
+                return places
+        worker = get_worker_info()
+        self._counts[worker.id % MAX_WORKERS + 1 if worker else 0] += 1
+        return places
 
-    def _read(self, parts: tuple[str, ...], generator: torch.Generator) -> Tensor:
-        """Parts of a random track from a random position, padded to the segment."""
+    def _match(self) -> None:
+        """Find the beats of all songs, and which songs fit each other."""
+        music = [analyze_music(track) for track in self.tracks]
+        self.partners = torch.tensor(
+            [
+                [one is other or songs_fit(one, other) for other in music]
+                for one in music
+            ]
+        )
+        self.n_alone = int((self.partners.sum(1) == 1).sum())
+        for track, one in zip(self.tracks, music, strict=True):
+            beats = np.round(np.array(one.beats) * self.sample_rate).astype(np.int64)
+            self.beats.append(beats[beats <= max(track.n_samples - self.n_read, 0)])
+
+    def _partners(self, generator: torch.Generator) -> Tensor:
+        """Whether each song may be part of an item: it fits a song chosen at random."""
+        if not self.matched:
+            return torch.ones(len(self.tracks), dtype=torch.bool)
+        weights = torch.stack([*self.weights.values()]).sum(0)
+        return self.partners[int(torch.multinomial(weights, 1, generator=generator))]
+
+    def _others(
+        self, generator: torch.Generator, partners: Tensor
+    ) -> dict[int, tuple["_Place", float]]:
+        """Number of a part -> its second recording, and the gain of that."""
+        if not self.mixup:
+            return {}
+        none = torch.zeros(len(self.parts), 1, 1)
+        gains = mixup(none, none + 1, probability=self.mixup, generator=generator)
+        return {
+            row: (self._places((part,), generator, partners)[0], gain)
+            for row, (part, gain) in enumerate(
+                zip(self.parts, gains.flatten().tolist(), strict=True)
+            )
+            if gain
+        }
+
+    def _are_active(self, places: list["_Place"]) -> bool:
+        """Whether all stems that the song has are loud enough at a place."""
+        assert self.min_active_db is not None
+        track = self.tracks[places[0].track]
+        stems = [p for p in places if p.part in self.stems and _has(track, p.part)]
+        for place in stems:
+            place.audio = np.empty((self.channels, self.n_read), np.float32)
+            self._read(place.audio, place, 1.0)
+        levels = [_level_db(torch.from_numpy(place.audio)[None]) for place in stems]
+        return not levels or min(levels) >= self.min_active_db
+
+    def _read(self, out: NDArray[np.float32], place: "_Place", factor: float) -> None:
+        """Fill `out` with a part at its place; zeros follow the end of a track."""
+        track = self.tracks[place.track]
+        n = min(self.n_read, track.n_samples)
+        out[:, n:] = 0.0
+        if factor == 0 or not _has(track, place.part):
+            out.fill(0.0)
+        elif place.audio is not None and place.audio is not out:  # it was read before
+            np.multiply(place.audio, factor, out=out)
+        elif (level := self.leveling.get((place.track, place.part), 1.0)) != 1.0:
+            track.read_into(out[:, :n], place.part, place.first, level)
+            out *= factor
+        else:
+            track.read_into(out[:, :n], place.part, place.first, factor)
+
+    def _add(
+        self, out: NDArray[np.float32], other: tuple["_Place", float], factor: float
+    ) -> None:
+        """Add a second recording of a part to the first one."""
+        place, gain = other
+        second = np.empty_like(out)
+        self._read(second, place, factor * gain)
+        out += second
+
+    def _changes(self, generator: torch.Generator) -> list[tuple[slice, float]]:
+        """The augmentations: order of the channels and factor, for each part.
+
+        They are drawn for one number per channel instead of all samples, so that a stem
+        is read and changed in one pass.
+        """
+        factors = torch.ones(len(self.parts), self.channels, 1)
+        order = torch.arange(self.channels).to(factors)[:, None].expand_as(factors)
+        if self.gain_db is not None:
+            factors = random_gain(factors, *self.gain_db, generator=generator)
+        order = flip_channels(order, self.channel_flip, generator=generator)
+        factors = flip_sign(factors, self.sign_flip, generator=generator)
+        factors = random_silence(factors, self.silence, generator=generator)
+        rows = zip(order[..., 0].int().tolist(), factors[:, 0, 0].tolist(), strict=True)
+        return [(slice(None, None, -1 if o[0] else 1), factor) for o, factor in rows]
+
+    def _weights(self) -> dict[tuple[str, ...], Tensor]:
+        """For the parts that are drawn together: how often each track is chosen."""
         sizes = torch.tensor([track.n_samples for track in self.tracks]).double()
-        choice = int(torch.multinomial(sizes, 1, generator=generator))
-        track = self.tracks[choice]
-        length = round(self.segment * self.sample_rate)
-        starts = max(track.n_samples - length, 0) + 1
-        first = int(torch.randint(starts, (1,), generator=generator))
-        start, known = first / self.sample_rate, (*track.stems, *track.unselected)
-        audio = torch.zeros(len(parts), self.channels, length)
-        for row, part in zip(audio, parts, strict=True):
-            if part in known:
-                read = track.stem(part, start, self.segment)
-                gain = self.leveling.get((choice, part), 1.0)
-                torch.mul(read, gain, out=row[:, : read.shape[-1]])
-        return audio
+        if self.balance == "song":
+            sizes = torch.ones_like(sizes)
+        has = {
+            stem: torch.tensor([_has(track, stem) for track in self.tracks])
+            for stem in self.stems
+        }
+        for stem in self.stems:
+            if not has[stem].any():
+                raise InputError(
+                    f"no track has the stem {stem!r}. Leave it out of stems, or add a "
+                    "song that has it."
+                )
+        if self.remix:
+            # A part that is not estimated is drawn from all songs, so that it is in a
+            # mixture as often as songs have it.
+            return {(p,): sizes * has[p] if p in has else sizes for p in self.parts}
+        if self.balance == "stem":
+            shares = [sizes * there / sizes[there].sum() for there in has.values()]
+            sizes = torch.stack(shares).sum(0)
+        return {self.parts: sizes}
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a part of an item comes from."""
+
+    part: str
+    track: int
+    first: int  # sample
+    audio: NDArray[np.float32] | None = None  # what is there, if it was read already
+
+
+def _has(track: Track, part: str) -> bool:
+    known = part in track.stems or part in track.unselected
+    return known and part not in track.absent
 
 
 def describe_mixture(tracks: Sequence[Track]) -> str:
@@ -173,7 +367,7 @@ def _leveling(tracks: Sequence[Track], level_db: float) -> dict[tuple[int, str],
     """The factor that brings each part of each song to the level; 1 for silence."""
     factors = {}
     for number, track in enumerate(tracks):
-        for part in (*track.stems, *track.unselected):
+        for part in filter(partial(_has, track), (*track.stems, *track.unselected)):
             audio = track.stem(part)
             level = _level_db(audio[None])
             # A rest may be only what a codec changed.

@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mssedu.audio.files import as_json, tupled
+from mssedu.audio.files import as_json, misfit, tupled
+from mssedu.data import Balance, Effect
 from mssedu.errors import CheckpointError, InputError, check_name, check_range
 from mssedu.models.stems import stem_names
 
@@ -87,9 +88,16 @@ class TrainConfig:
     # A gradient with a larger L2 norm is scaled down to this norm; 0 turns this off.
     clip_norm: float = 5.0
     # The stems of an example come from different songs and times, with random channel
-    # swaps and signs; without it they come from one moment of one song, and only gain
-    # and silence vary.
+    # swaps and signs; without it they come from one moment of one song, and only gain,
+    # silence and effects vary.
     remix: bool = True
+    # A song is chosen in proportion to its duration; as often as any other song; or so
+    # that each stem comes as often as the others, for stems that few songs have (stem
+    # matters without remix only).
+    balance: Balance = "duration"
+    # A stem of an example that is quieter than this RMS level, in dB, is chosen again,
+    # 10 times at most; None takes the first choice, try -60 for stems that often pause.
+    min_active_db: float | None = None
     # Each stem of each song is first brought to this RMS level, in dB; None keeps its
     # level.
     level_db: float | None = None
@@ -98,6 +106,17 @@ class TrainConfig:
     # Each stem of an example is silent with this probability; try 0.1 for stems that
     # songs often lack.
     silence: float = 0.0
+    # The stems of an example come from songs with a similar tempo and a related key,
+    # and begin on a beat; it needs remix, and at first some seconds for each song.
+    matched: bool = False
+    # Each stem of an example is a sum of two recordings with this probability, which
+    # needs remix; try 0.2 for choirs and guitars.
+    mixup: float = 0.0
+    # These effects change the stems of an example, one after the other (see
+    # mssedu.data.EFFECTS); pitch, tempo and codec take the most time.
+    effects: tuple[Effect, ...] = ()
+    # Each effect changes each stem of an example with this probability.
+    effect_probability: float = 0.1
     # A validation, which also saves the state, follows every so many steps.
     valid_every: int = 500
     # The state is also saved every so many steps; 0 saves it at validations and every
@@ -123,6 +142,10 @@ class TrainConfig:
             )
         if self.stems is not None:
             stem_names(self.stems)
+        for name in ("betas", "gain_db"):
+            value = getattr(self, name)
+            if not (isinstance(value, tuple) and len(value) == 2):
+                raise InputError(f"{name} must be a tuple of two numbers, got {value}.")
         for name in ("steps", "batch_size", "valid_every"):
             check_range(name, getattr(self, name), 1)
         for name in ("seed", "n_workers", "clip_norm", "save_every"):
@@ -133,8 +156,15 @@ class TrainConfig:
             check_range(name, value, 0, 1, high_open=True)
         check_range("ema_decay", self.ema_decay, 0, 1, high_open=True)
         check_range("silence", self.silence, 0, 1, high_open=True)
+        for name in ("mixup", "effect_probability"):
+            check_range(name, getattr(self, name), 0, 1)
+        for effect in self.effects:
+            check_name("effect", effect, typing.get_args(Effect))
         check_range("warmup_steps", self.warmup_steps, 0, self.steps)
         check_name("schedule", self.schedule, SCHEDULES)
+        check_name("balance", self.balance, typing.get_args(Balance))
+        if self.min_active_db is not None:
+            check_range("min_active_db", self.min_active_db, -120, 0)
         check_name("precision", self.precision, PRECISIONS)
         low, high = self.gain_db
         if not -120 <= low <= high <= 60:
@@ -217,6 +247,22 @@ def goes_on(run_dir: Path, resume: bool | str) -> bool:
     return has_state(run_dir) if resume == "auto" else bool(resume)
 
 
+# Parts of config.json, as `misfit` takes them; version 0.1 had fewer
+_RUN = {"model_config": {"stems": [str]}, "phases": [{"from_step": int}]}
+_COMMAND = {
+    "data": str,
+    "valid_data": (str, None),
+    "no_valid": bool,
+    "layout": (str, None),
+    "on_missing": str,
+    "on_length": str,
+    "split_shares": ([float], None),
+    "split_seed": int,
+    "in_memory": bool,
+    "set": [str],
+}
+
+
 def has_state(run_dir: Path) -> bool:
     """Whether the folder holds a run that can go on."""
     return (run_dir / "last.json").exists()
@@ -238,11 +284,17 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
         document["train_config"]["model"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(
             f"{path.absolute()} does not hold the settings of a run "
             f"({type(error).__name__}: {error}). Restore it from a copy."
         ) from error
+    form = {"train_config": dict} | {n: f for n, f in _RUN.items() if n in document}
+    if wrong := misfit(document, form):
+        raise CheckpointError(
+            f"{path.absolute()} does not hold the settings of a run: {wrong}. Restore "
+            "it from a copy."
+        )
     return document
 
 
@@ -251,17 +303,42 @@ def config_of_run(document: Mapping[str, Any]) -> TrainConfig:
 
     Raises:
         InputError: a setting that this version does not have, or a wrong value.
+        CheckpointError: a value of another type.
     """
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
-    for name in document["train_config"]:
-        check_name("setting", name, known, where=RUN_FILE)
-    return TrainConfig(**tupled(document["train_config"]))
+    settings = document["train_config"]
+    types = typing.get_type_hints(TrainConfig)
+    for name in settings:
+        check_name("setting", name, types, where=RUN_FILE)
+    form = {name: _form(types[name]) for name in settings}
+    if wrong := misfit(settings, form, "train_config"):
+        raise CheckpointError(f"{RUN_FILE}: {wrong}. Restore it from a copy.")
+    return TrainConfig(**tupled(settings))
+
+
+def _form(kind: Any) -> Any:
+    """The form of a field in JSON, as `misfit` takes it."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return str
+    if typing.get_origin(kind) is tuple:
+        return [_form(inner[0])]
+    if inner:  # such as float | None
+        return tuple(None if one is type(None) else _form(one) for one in inner)
+    return kind
 
 
 def command_of_run(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The command of the newest start; empty if Python started the run."""
+    """The command of the newest start; empty if Python started the run.
+
+    Raises:
+        CheckpointError: a part of it that is of another type.
+    """
     phases = document.get("phases") or [{}]
-    return dict(phases[-1].get("command") or {})
+    command = phases[-1].get("command") or {}
+    form = {name: kind for name, kind in _COMMAND.items() if name in command}
+    if wrong := misfit(command, form, "command"):
+        raise CheckpointError(f"{RUN_FILE}: {wrong}. Restore it from a copy.")
+    return dict(command)
 
 
 def config_changes(

@@ -1,6 +1,6 @@
 """The training loop of every model of this package.
 
-    tracks ──RandomSegments──▶ sources (batch, parts, channels, samples)
+    tracks ──RandomSegments──▶ sources (batch, parts, channels, samples), present
                                  │ sum of all parts, also those not estimated
                                mixture ──model──▶ estimate ──loss──▶ gradient ──▶ Adam
                                                                                   │
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mssedu.data.segments import RandomSegments, describe_mixture
+from mssedu.data.segments import RandomSegments, Segment, describe_mixture
 from mssedu.data.track import Track, data_sha256
 from mssedu.errors import InputError, check_name
 from mssedu.models.contract import config_of, pick_device, prepare
@@ -38,7 +38,13 @@ from mssedu.separation.fast import reuse_memory
 from mssedu.separation.tensors import separate
 from mssedu.training.config import TrainConfig, goes_on
 from mssedu.training.losses import LOSSES
-from mssedu.training.record import LAST, RunRecord, describe_run
+from mssedu.training.record import (
+    BEST,
+    LAST,
+    RunRecord,
+    check_run_room,
+    describe_run,
+)
 from mssedu.training.signals import StopSignals, leave_signals, signals_wait
 from mssedu.training.state import TrainState
 from mssedu.training.validation import (
@@ -74,6 +80,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     loss: Loss,
+    present: Tensor | None = None,
 ) -> float:
     """One step: separate a batch, compute the loss, update the weights.
 
@@ -84,6 +91,7 @@ def train_step(
         optimizer: of the model's parameters.
         config: gives precision and clip_norm.
         loss: one of mssedu.training.losses.LOSSES.
+        present: bool (batch, parts); None: no part is absent from a song.
 
     Returns:
         the loss before the update; NaN if it or its gradient is not finite, and then
@@ -92,7 +100,7 @@ def train_step(
     optimizer.zero_grad()
     if not sources.isfinite().all():
         return math.nan  # before they get into the statistics of batch norm
-    value = batch_loss(model, sources, config, loss)
+    value = batch_loss(model, sources, config, loss, present)
     value.backward()
     max_norm = config.clip_norm or math.inf
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
@@ -103,18 +111,26 @@ def train_step(
 
 
 def batch_loss(
-    model: nn.Module, sources: Tensor, config: TrainConfig, loss: Loss
+    model: nn.Module,
+    sources: Tensor,
+    config: TrainConfig,
+    loss: Loss,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Loss of the model on a batch, a scalar.
 
     The stems that the model estimates come first; the others are part of the mixture
-    only.
+    only. Stems that are not `present` have no reference: they are not compared.
     """
     low_precision = config.precision == "bfloat16"
     with torch.autocast(sources.device.type, torch.bfloat16, enabled=low_precision):
         estimate = model(sources.sum(1))
-    reference = sources[:, : len(config_of(model).stems)]
-    return loss(estimate=estimate.float(), reference=reference)
+    n_stems = len(config_of(model).stems)
+    estimate, reference = estimate.float(), sources[:, :n_stems]
+    if present is None or present[:, :n_stems].all():
+        return loss(estimate=estimate, reference=reference)
+    rows = present[:, :n_stems].to(estimate.device)
+    return loss(estimate=estimate, reference=reference, present=rows)
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
@@ -166,6 +182,7 @@ def fit(
     Raises:
         InputError, DatasetError, SetupError: what the checks before step 1 find.
         CheckpointError: no undamaged state to resume, or a change that is not allowed.
+        DiskError: too little room for the checkpoints; those that are there stay.
         MssEduError: NaN or Inf in too many steps in a row, weights or a validation.
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM; the state is saved first.
     """
@@ -174,13 +191,16 @@ def fit(
     config = with_stems_of(model, config)
     loss = LOSSES[check_name("loss", config.loss, LOSSES)]
     train, valid = select_songs(model, train_tracks, valid_tracks)
+    check_run_room(run_dir, model, config, is_validated=bool(valid))
     log(describe_mixture(train))
     segments = _segments(train, config)
+    if segments.n_alone:
+        log(f"songs that fit no other, and stay alone: {segments.n_alone}")
     reuse_memory()
     with enough_memory(config):
         if not resumes:
             n = min(N_PREPARE, len(segments))
-            prepare(model, (segments[item].sum(0) for item in range(n)))
+            prepare(model, (segments[item].sources.sum(0) for item in range(n)))
         model.to(pick_device(config.device))
         rehearse(model, segments, valid, config, loss)
     baselines = do_nothing_scores(valid, config_of(model).stems)
@@ -198,7 +218,7 @@ def fit(
             log(sentence)
         log(describe_run(run_dir, state, train, valid, baselines, command))
         if not resumes or allow_config_change or allow_data_change:
-            # A full disk is an error now, and a change is accepted only once.
+            # A change is accepted only once.
             state.save(run_dir / LAST)
         with RunRecord(run_dir, state, log) as record, record.kept_if_stopped(signals):
             _loop(state, segments, valid, loss, record, signals, progress)
@@ -209,7 +229,7 @@ def fit(
         )
     scored = bool(baselines) and math.isfinite(state.best_score)
     return FitResult(
-        checkpoint=run_dir / ("best.safetensors" if scored else LAST),
+        checkpoint=run_dir / (BEST if scored else LAST),
         score=state.best_score if scored else None,
         step=state.best_step if scored else state.step,
         n_skipped=state.n_skipped,
@@ -233,10 +253,10 @@ def _loop(
     if state.validation_due:  # the run was stopped before or during it
         _validate(state, valid_tracks, record, signals)
     then = time.perf_counter()
-    for sources in _batches(segments, state):
+    for batch in _batches(segments, state):
         began = time.perf_counter()
         with signals.finish_first():
-            value = _step(state, sources, loss, record.log)
+            value = _step(state, batch, loss, record.log)
             if state.skipped_in_a_row > MAX_SKIPPED:
                 n = state.skipped_in_a_row
                 raise record.diverged(f"{n} steps in a row with NaN or Inf")
@@ -244,6 +264,11 @@ def _loop(
             record.keep_state_if_due()
         if state.validation_due:
             _validate(state, valid_tracks, record, signals)
+            if segments.n_quiet:
+                record.log(
+                    f"{segments.n_quiet} excerpts so far are quieter than "
+                    f"min_active_db: the last of {segments.MAX_DRAWS} choices was taken"
+                )
         if progress:
             score = state.history[-1]["usdr"] if state.history else None
             progress(state.step, state.config.steps, value, score)
@@ -251,14 +276,15 @@ def _loop(
 
 
 def _step(
-    state: TrainState, sources: Tensor, loss: Loss, log: Callable[[str], None]
+    state: TrainState, batch: Segment, loss: Loss, log: Callable[[str], None]
 ) -> float:
     """Do one step of the run; returns its loss, NaN if it was skipped."""
     config = state.config
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate_at(state.step, config)
-    sources = sources.to(state.device)
-    value = train_step(state.model, sources, state.optimizer, config, loss)
+    sources = batch.sources.to(state.device)
+    optimizer, present = state.optimizer, batch.present
+    value = train_step(state.model, sources, optimizer, config, loss, present)
     state.step += 1
     if math.isfinite(value):
         state.skipped_in_a_row = 0
@@ -303,15 +329,21 @@ def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
         config.steps * config.batch_size,
         seed=config.seed,
         remix=config.remix,
+        balance=config.balance,
+        min_active_db=config.min_active_db,
         level_db=config.level_db,
         gain_db=config.gain_db,
         channel_flip=flip,
         sign_flip=flip,
         silence=config.silence,
+        matched=config.matched,
+        mixup=config.mixup,
+        effects=config.effects,
+        effect_probability=config.effect_probability,
     )
 
 
-def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Tensor]:
+def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Segment]:
     """The batches of the remaining steps, in order."""
     size, steps = state.config.batch_size, state.config.steps
     loader = DataLoader(
@@ -339,9 +371,10 @@ def rehearse(
     An InputError if the loss or the gradient is not finite.
     """
     model = copy.deepcopy(model).train()
-    sources = torch.stack([segments[item] for item in range(config.batch_size)])
+    items = [segments[item] for item in range(config.batch_size)]
+    sources, present = map(torch.stack, zip(*items, strict=True))
     sources = sources.to(next(model.parameters()).device)
-    value = batch_loss(model, sources, config, loss)
+    value = batch_loss(model, sources, config, loss, present)
     value.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
     if not (value.isfinite() and norm.isfinite()):

@@ -4,6 +4,10 @@ All take `estimate` and `reference` by keyword, and return a scalar whose gradie
 finite on silence, too. Shapes that differ are an InputError. `LOSSES` lists the losses
 by the name that the config and the command line use.
 
+`present`, bool (batch, stems), says which stems the songs have. Rows of stems that are
+absent are left out: the loss is a mean over the others, and 0 if there are none. None:
+all are present.
+
     name                    compares                        known for
     waveform_l1             samples                         Demucs
     waveform_mse            samples, large errors most      the loss that usdr follows
@@ -28,11 +32,14 @@ AXES = ("batch", "stems", "channels", "samples")
 FLOOR = 1e-8  # mean power at -80 dB re full scale: below it, a stem counts as silent
 
 
-def waveform_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
+def waveform_l1(
+    *, estimate: Tensor, reference: Tensor, present: Tensor | None = None
+) -> Tensor:
     """Mean absolute difference of the samples.
 
     Args:
         estimate, reference: (batch, stems, channels, samples).
+        present: bool (batch, stems).
 
     Returns:
         scalar ≥ 0, in units of amplitude.
@@ -42,24 +49,29 @@ def waveform_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
         >>> waveform_l1(estimate=zeros + 0.5, reference=zeros)
         tensor(0.5000)
     """
-    check_pair(reference, estimate, AXES)
-    return (estimate - reference).abs().mean()
+    estimate, reference = _compared(estimate, reference, present)
+    return _mean((estimate - reference).abs())
 
 
-def waveform_mse(*, estimate: Tensor, reference: Tensor) -> Tensor:
+def waveform_mse(
+    *, estimate: Tensor, reference: Tensor, present: Tensor | None = None
+) -> Tensor:
     """Mean squared difference of the samples.
 
     Args:
         estimate, reference: (batch, stems, channels, samples).
+        present: bool (batch, stems).
 
     Returns:
         scalar ≥ 0, in units of power.
     """
-    check_pair(reference, estimate, AXES)
-    return (estimate - reference).square().mean()
+    estimate, reference = _compared(estimate, reference, present)
+    return _mean((estimate - reference).square())
 
 
-def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
+def si_sdr_loss(
+    *, estimate: Tensor, reference: Tensor, present: Tensor | None = None
+) -> Tensor:
     """Negative scale-invariant SDR, mean over batch and stems.
 
     Equal to -`mssedu.metrics.si_sdr` on audible stems. On a silent one, where SI-SDR is
@@ -67,6 +79,7 @@ def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
 
     Args:
         estimate, reference: (batch, stems, channels, samples).
+        present: bool (batch, stems).
 
     Returns:
         scalar, dB; the lower the better.
@@ -74,13 +87,13 @@ def si_sdr_loss(*, estimate: Tensor, reference: Tensor) -> Tensor:
     Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing ideal time-frequency
     magnitude masking for speech separation".
     """
-    check_pair(reference, estimate, AXES)
+    estimate, reference = _compared(estimate, reference, present)
     energy = reference.square().mean((-2, -1), keepdim=True)
     scale = (reference * estimate).mean((-2, -1), keepdim=True) / (energy + FLOOR)
     target = scale * reference
     signal = target.square().mean((-2, -1)) + FLOOR
     distortion = (target - estimate).square().mean((-2, -1)) + FLOOR
-    return 10 * torch.log10(distortion / signal).mean()
+    return 10 * _mean(torch.log10(distortion / signal))
 
 
 def spectrogram_l1(
@@ -90,6 +103,7 @@ def spectrogram_l1(
     n_fft: int = 4096,
     hop_length: int = 1024,
     magnitude: bool = False,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Mean absolute difference of the spectrograms.
 
@@ -98,30 +112,38 @@ def spectrogram_l1(
         n_fft: window length, samples, even.
         hop_length: samples between frames.
         magnitude: compare magnitudes; otherwise real and imaginary parts, so phase too.
+        present: bool (batch, stems).
 
     Returns:
         scalar ≥ 0; the STFT keeps energy, so window lengths compare.
 
     Source: Luo and Yu 2023, "Music source separation with band-split RNN".
     """
-    check_pair(reference, estimate, AXES)
+    estimate, reference = _compared(estimate, reference, present)
+    if not estimate.numel():
+        return _mean(estimate)
     estimate = stft(estimate, n_fft, hop_length, normalized=True)
     reference = stft(reference, n_fft, hop_length, normalized=True)
     if magnitude:
-        return (estimate.abs() - reference.abs()).abs().mean()
-    return torch.view_as_real(estimate - reference).abs().mean()
+        return _mean((estimate.abs() - reference.abs()).abs())
+    return _mean(torch.view_as_real(estimate - reference).abs())
 
 
-def magnitude_l1(*, estimate: Tensor, reference: Tensor) -> Tensor:
+def magnitude_l1(
+    *, estimate: Tensor, reference: Tensor, present: Tensor | None = None
+) -> Tensor:
     """`spectrogram_l1` of the magnitudes: blind to phase, as masking models are.
 
     Args:
         estimate, reference: (batch, stems, channels, samples).
+        present: bool (batch, stems).
 
     Source: Hennequin, Khlif, Voituret, Moussallam 2020, "Spleeter: a fast and efficient
     music source separation tool with pre-trained models".
     """
-    return spectrogram_l1(estimate=estimate, reference=reference, magnitude=True)
+    return spectrogram_l1(
+        estimate=estimate, reference=reference, magnitude=True, present=present
+    )
 
 
 def multi_resolution_stft(
@@ -129,6 +151,7 @@ def multi_resolution_stft(
     estimate: Tensor,
     reference: Tensor,
     n_ffts: tuple[int, ...] = (4096, 2048, 1024, 512, 256),
+    present: Tensor | None = None,
 ) -> Tensor:
     """`waveform_l1` plus `spectrogram_l1` at several window lengths.
 
@@ -137,20 +160,29 @@ def multi_resolution_stft(
     Args:
         estimate, reference: (batch, stems, channels, samples).
         n_ffts: window lengths, samples, even; each with a hop of a quarter.
+        present: bool (batch, stems).
 
     Source: Lu, Wang, Kong, Hung 2023, "Music source separation with band-split RoPE
     transformer".
     """
-    total = waveform_l1(estimate=estimate, reference=reference)
+    total = waveform_l1(estimate=estimate, reference=reference, present=present)
     for n_fft in n_ffts:
         total = total + spectrogram_l1(
-            estimate=estimate, reference=reference, n_fft=n_fft, hop_length=n_fft // 4
+            estimate=estimate,
+            reference=reference,
+            n_fft=n_fft,
+            hop_length=n_fft // 4,
+            present=present,
         )
     return total
 
 
 def thresholded_snr(
-    *, estimate: Tensor, reference: Tensor, threshold_db: float = 10.0
+    *,
+    estimate: Tensor,
+    reference: Tensor,
+    threshold_db: float = 10.0,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Error of each stem in dB relative to the mixture, mean over batch and stems.
 
@@ -162,6 +194,7 @@ def thresholded_snr(
         estimate, reference: (batch, stems, channels, samples); the stems of the
             reference add up to the mixture x.
         threshold_db: SNR at which the one changes into the other; the source uses 30.
+        present: bool (batch, stems); the rows of absent stems are zeros.
 
     Returns:
         scalar, dB; the lower the better, -threshold_db at best.
@@ -172,7 +205,24 @@ def thresholded_snr(
     check_pair(reference, estimate, AXES)
     mixture = reference.sum(1, keepdim=True).square().mean((-2, -1)) + FLOOR
     distortion = (estimate - reference).square().mean((-2, -1))
-    return 10 * torch.log10(distortion / mixture + 10 ** (-threshold_db / 10)).mean()
+    ratio = distortion / mixture
+    ratio = ratio if present is None else ratio[present]
+    return 10 * _mean(torch.log10(ratio + 10 ** (-threshold_db / 10)))
+
+
+def _compared(
+    estimate: Tensor, reference: Tensor, present: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The pair, after a check; with `present`, its rows (n, channels, samples)."""
+    check_pair(reference, estimate, AXES)
+    if present is None:
+        return estimate, reference
+    return estimate[present], reference[present]
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean; 0 if nothing is compared."""
+    return values.mean() if values.numel() else values.sum()
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -17,16 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import mssedu
-from mssedu.audio.files import as_json, write_text
+from mssedu.audio.disk import check_folder, check_room, full_disk, is_full, room_for
+from mssedu.audio.files import as_json, write_bytes, write_text
+from mssedu.data.cache import audio_source
 from mssedu.data.track import Track
-from mssedu.errors import MssEduError
+from mssedu.errors import DiskError, MssEduError
 from mssedu.models.contract import config_of
-from mssedu.training.config import RUN_FILE, read_run
+from mssedu.training.config import RUN_FILE, TrainConfig, read_run
 from mssedu.training.signals import StopSignals
-from mssedu.training.state import TrainState, Window, number_or_none
+from mssedu.training.state import (
+    JSON_BYTES,
+    TrainState,
+    Window,
+    checkpoint_bytes,
+    number_or_none,
+    weights_bytes,
+)
 from mssedu.weights.checkpoint import (
     config_fields,
     git_commit,
@@ -35,7 +44,24 @@ from mssedu.weights.checkpoint import (
 )
 
 LAST = "last.safetensors"
+BEST = "best.safetensors"
 SAVE_SECONDS = 300.0  # the longest time between saves, once a step is done
+CURVE_BYTES = 200  # of a step in tensorboard/, at most
+
+
+def check_run_room(
+    run_dir: Path, model: nn.Module, config: TrainConfig, *, is_validated: bool
+) -> None:
+    """Raise DiskError if the disk is too full for a run, InputError if it is locked.
+
+    A new version of last.safetensors is written beside two older ones and, with a
+    validation, beside two versions of best.safetensors.
+    """
+    check_folder(run_dir)
+    last, best = checkpoint_bytes(model, config), weights_bytes(model) + JSON_BYTES
+    need = 3 * last + (2 * best if is_validated else 0) + CURVE_BYTES * config.steps
+    there = sum(path.stat().st_size for path in run_dir.glob("*.safetensors"))
+    check_room(run_dir, need - there, f"the files of a run of {config.steps} steps")
 
 
 class RunRecord:
@@ -62,8 +88,25 @@ class RunRecord:
     def __enter__(self) -> "RunRecord":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.curves.close()
+    def __exit__(self, *error: Any) -> None:
+        reason = error[1]
+        try:
+            self.curves.close()
+        except OSError as failure:
+            reason = reason or failure
+            if reason is failure and not is_full(failure):
+                raise
+        if reason is not None and is_full(reason):
+            raise self._full(reason) from reason
+
+    def _full(self, error: BaseException) -> DiskError:
+        """The error of a full disk, with the way to go on."""
+        text = error if isinstance(error, DiskError) else full_disk(self.run_dir, error)
+        folder = shlex.quote(str(self.run_dir))
+        return DiskError(
+            f"{text} The state of step {self.saved[0]} is kept, and a run goes on from "
+            f"it: mssedu train --resume {folder}."
+        )
 
     def step(self, loss: float, waiting: float, computing: float) -> None:
         """Note one step: its loss (NaN if it was skipped), and seconds."""
@@ -89,8 +132,10 @@ class RunRecord:
         if score is not None and score > state.best_score:
             state.best_score, state.best_step = score, state.step
             facts = {**state.facts(), "metric": "usdr", "scores": entry}
-            path = self.run_dir / "best.safetensors"
-            save_checkpoint(path, state.evaluated, facts=facts)
+            path = self.run_dir / BEST
+            n_bytes = weights_bytes(state.evaluated) + JSON_BYTES
+            with room_for(path, n_bytes, f"the weights of step {state.step}"):
+                save_checkpoint(path, state.evaluated, facts=facts)
         sentence = self._sentence(entry)
         state.history.append(entry)
         state.window, state.validation_due = Window(), False
@@ -118,8 +163,10 @@ class RunRecord:
             return
         if not self.state.is_finite():
             raise self.diverged("weights with NaN or Inf")
-        self.curves.flush()  # a curve never ends before the state
-        self.state.save(self.run_dir / LAST)
+        path, n_bytes = self.run_dir / LAST, self.state.n_bytes()
+        with room_for(path, n_bytes, f"the weights and moments of step {now[0]}"):
+            self.curves.flush()  # a curve never ends before the state
+            self.state.save(path)
         entries = [json.dumps(e, allow_nan=False) + "\n" for e in self.state.history]
         write_text(self.run_dir / "history.jsonl", "".join(entries))
         self.saved, self.saved_at = now, time.monotonic()
@@ -150,7 +197,7 @@ class RunRecord:
 
     def diverged(self, reason: str) -> MssEduError:
         """The error for a run whose numbers are no longer finite."""
-        state, best = self.state, self.run_dir / "best.safetensors"
+        state, best = self.state, self.run_dir / BEST
         validated = state.history[-1]["step"] if state.history else 0
         if self.saved == (validated, False):
             last = self.run_dir / LAST
@@ -225,15 +272,16 @@ def describe_run(
         "n_parameters": n_parameters,
         "train_tracks": [track.name for track in train_tracks],
         "valid_tracks": [track.name for track in valid_tracks or ()],
+        "train_audio": audio_source(train_tracks),
         "usdr_without_model": baselines,
         "device": str(state.device),
         "mssedu": mssedu.__version__,
         "commit": git_commit(),
         "torch": torch.__version__,
-        "phases": _phases(run_dir, state, command),
+        "phases": _phases(run_dir, state, command, audio_source(train_tracks)),
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    write_text(run_dir / RUN_FILE, text + "\n")
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_bytes(run_dir / RUN_FILE, text.encode("utf-8", "backslashreplace"))
     minutes = sum(track.duration for track in train_tracks) / 60
     scores = ", ".join(f"{name} {decibels(db)}" for name, db in baselines.items())
     end = f"; usdr without a model: {scores}" if scores else ""
@@ -247,7 +295,10 @@ def describe_run(
 
 
 def _phases(
-    run_dir: Path, state: TrainState, command: Mapping[str, Any] | None
+    run_dir: Path,
+    state: TrainState,
+    command: Mapping[str, Any] | None,
+    train_audio: str,
 ) -> list[dict[str, Any]]:
     """The phases that have left steps in the run, and this start, if it differs."""
     versions = {"mssedu": mssedu.__version__, "torch": torch.__version__}
@@ -257,6 +308,7 @@ def _phases(
         "model_config": config_fields(state.model),
         "data": state.data.get("train"),
         "valid_data": state.data.get("valid"),
+        "train_audio": train_audio,
         "command": None if command is None else dict(command),
         "versions": versions | {"python": platform.python_version()},
         "commit": git_commit(),

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mssedu.audio.files import misfit
 from mssedu.errors import CheckpointError, InputError
 from mssedu.training.config import (
     ALWAYS,
@@ -33,6 +34,29 @@ from mssedu.weights.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+
+# What `TrainState.save` says about the run, as `misfit` takes it; version 0.1 said less
+_FACTS = {
+    "step": int,
+    "n_skipped": int,
+    "train_config": dict,
+    "best_score": (float, None),
+    "best_step": int,
+    "history": [{"step": int, "usdr": (float, None)}],
+}
+_LATER = {  # which version 0.1 did not say
+    "skipped_in_a_row": int,
+    "validation_due": bool,
+    "window": {
+        "loss_sum": float,
+        "n_losses": int,
+        "waiting_seconds": float,
+        "computing_seconds": float,
+    },
+    "data": {str: (str, None)},
+    "device": str,
+}
+JSON_BYTES = 100_000  # of a checkpoint, and of the names in the file of its tensors
 
 
 @dataclass
@@ -139,6 +163,10 @@ class TrainState:
         }
         save_checkpoint(path, self.evaluated, tensors=tensors, facts=facts)
 
+    def n_bytes(self) -> int:
+        """Size of a file that `save` writes."""
+        return checkpoint_bytes(self.model, self.config)
+
     def restore(
         self, path: Path, *, allow_config: bool = False, allow_data: bool = False
     ) -> str:
@@ -150,6 +178,13 @@ class TrainState:
         """
         checkpoint, note = _read_last(path)
         where = str(path.parent.absolute())
+        facts = checkpoint.facts
+        form = _FACTS | {name: _LATER[name] for name in _LATER if name in facts}
+        if wrong := misfit(facts, form):
+            raise CheckpointError(
+                f"{where}: {path.with_suffix('.json').name} is damaged: {wrong} in its "
+                "facts. Restore it from a copy, or use the version before it."
+            )
         changes = self._config_changes(checkpoint, where, is_allowed=allow_config)
         songs = data_changes(checkpoint.facts.get("data"), self.data)
         if songs and not allow_data:
@@ -170,7 +205,9 @@ class TrainState:
         self, checkpoint: Checkpoint, where: str, *, is_allowed: bool
     ) -> str:
         """All settings that differ from the saved ones; an error if they may not."""
-        old, new = checkpoint.facts["train_config"], dataclasses.asdict(self.config)
+        # An earlier version did not have all settings, and did what the defaults do.
+        old = dataclasses.asdict(TrainConfig()) | checkpoint.facts["train_config"]
+        new = dataclasses.asdict(self.config)
         n_done = checkpoint.facts["step"]
         check_same_model(where, old, new)
         if self.config.steps < n_done:
@@ -193,8 +230,7 @@ class TrainState:
                 "change with --allow-config-change (allow_config_change=True in "
                 "Python)."
             )
-        compared = ALWAYS & old.keys()  # version 0.1 had no save_every
-        changes.append(config_changes(old, new, without=new.keys() - compared))
+        changes.append(config_changes(old, new, without=new.keys() - ALWAYS))
         return ", ".join(filter(None, changes))
 
     def _load(self, checkpoint: Checkpoint, where: str) -> None:
@@ -219,7 +255,21 @@ class TrainState:
         # Version 0.1 saved none of these, as it saved at validations only.
         self.skipped_in_a_row = facts.get("skipped_in_a_row", 0)
         self.validation_due = facts.get("validation_due", False)
-        self.window = Window(**facts.get("window", {}))
+        window = facts.get("window", {})
+        names = [f.name for f in dataclasses.fields(Window) if f.name in window]
+        self.window = Window(**{name: window[name] for name in names})
+
+
+def checkpoint_bytes(model: nn.Module, config: TrainConfig) -> int:
+    """Size of last.safetensors of a run: weights, their average, Adam's two moments."""
+    n_copies = 2 if config.ema_decay else 1
+    trained = sum(p.numel() * p.element_size() for p in model.parameters())
+    return n_copies * weights_bytes(model) + 2 * trained + JSON_BYTES
+
+
+def weights_bytes(model: nn.Module) -> int:
+    """Size of the weights and running statistics of a model."""
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
 
 
 def _read_last(path: Path) -> tuple[Checkpoint, str]:

@@ -139,7 +139,7 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
         stems: of the model, in its order.
 
     Returns:
-        (tracks, stems) usdr, dB; NaN where the reference is silent.
+        (tracks, stems) usdr, dB; NaN where the reference is silent or absent.
 
     Raises:
         InputError: the model's output is not finite (`do_nothing_scores` has checked
@@ -147,7 +147,7 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
     """
     scores = []
     for track in tracks:
-        reference = torch.stack([track.stem(stem) for stem in stems])
+        reference = track.with_stems(stems).sources()
         estimate = separate(model, track.mixture())
         scores.append(usdr(reference=reference, estimate=estimate))
     return torch.stack(scores)
@@ -171,7 +171,7 @@ def do_nothing_scores(
     for track in tracks:
         mixture = track.mixture()
         check_finite(f"validation track {track.name!r}", mixture, track.sample_rate)
-        reference = torch.stack([track.stem(stem) for stem in stems])
+        reference = track.with_stems(stems).sources()
         estimates = (mixture.expand_as(reference), torch.zeros_like(reference))
         scores.append([usdr(reference=reference, estimate=e) for e in estimates])
     mixed, silent = (torch.stack(rows) for rows in zip(*scores, strict=True))

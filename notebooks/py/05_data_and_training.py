@@ -59,13 +59,13 @@ play(songs["Lithium"].mixture(start=33, duration=8), full_rate, "Lithium")
 
 # %%
 lottery = ms.data.RandomSegments(train_songs, stems, 8.0, 3, seed=12, level_db=-32.0)
-play(lottery[0].sum(0), full_rate, "drawn by lot, 1")
+play(lottery[0].sources.sum(0), full_rate, "drawn by lot, 1")
 
 # %%
-play(lottery[1].sum(0), full_rate, "drawn by lot, 2")
+play(lottery[1].sources.sum(0), full_rate, "drawn by lot, 2")
 
 # %%
-play(lottery[2].sum(0), full_rate, "drawn by lot, 3")
+play(lottery[2].sources.sum(0), full_rate, "drawn by lot, 3")
 
 # %% [markdown]
 # **Predict.** Is it music? Would you train a model on it that is to separate *real* songs:
@@ -180,7 +180,7 @@ def toy_segment(tracks, stems, seconds, seed, item):
 show_source("mssedu.data.RandomSegments.__getitem__")
 
 # %%
-show_source("mssedu.data.RandomSegments._read")
+show_source("mssedu.data.RandomSegments._places")
 
 # %%
 show_source("mssedu.data.item_generator")
@@ -189,10 +189,11 @@ show_source("mssedu.data.item_generator")
 as_drawn = {"gain_db": None, "channel_flip": 0.0, "sign_flip": 0.0}
 segments = ms.data.RandomSegments(train_songs, stems, 3.0, 100, seed=1, **as_drawn)
 for item in (0, 7, 99):
-    assert torch.equal(toy_segment(train_songs, stems, 3.0, 1, item), segments[item])
+    toy = toy_segment(train_songs, stems, 3.0, 1, item)
+    assert torch.equal(toy, segments[item].sources)
 print("items 0, 7 and 99: toy and real agree, sample by sample")
-print("an item:", tuple(segments[7].shape), "= (stems, channels, samples)")
-print("once more:", torch.equal(segments[7], segments[7]))
+print("an item:", tuple(segments[7].sources.shape), "= (stems, channels, samples)")
+print("once more:", torch.equal(segments[7].sources, segments[7].sources))
 
 # %% [markdown]
 # Songs may be few; places are many. How many mixtures of three seconds are there?
@@ -291,7 +292,8 @@ if sys.platform == "linux":
 # %% tags=["nbval-check-output"]
 few = ms.data.RandomSegments(train_songs, stems, 1.0, 8, seed=1)
 read = {n: list(DataLoader(few, 2, num_workers=n)) for n in (0, 2)}
-same = [torch.equal(one, two) for one, two in zip(read[0], read[2], strict=True)]
+pairs = zip(read[0], read[2], strict=True)
+same = [torch.equal(one.sources, two.sources) for one, two in pairs]
 print("RandomSegments, four batches, 0 and 2 workers, equal:", same)
 
 # %% [markdown]
@@ -393,6 +395,129 @@ for number, song in enumerate(train_songs):
 # all there is of balance. Caesium has no bass: silence is left alone, or its noise would be
 # raised as if it were an instrument.
 #
+# ### Rooms, desks and codecs
+#
+# Songs do not only differ in balance. They are recorded in rooms, mixed on desks, and
+# stored as MP3. Eight **effects** do that to a stem, by chance. Here are five seconds of Sodium's
+# voice and one of silence, with each effect at one end of its limits. Keys 1 … 9 switch.
+
+# %%
+voice = torch.nn.functional.pad(songs["Sodium"].stem("vocals", 33, 5), (0, full_rate))
+limits = {
+    "eq": {"gain_db": (-9.0, 9.0)},
+    "reverb": {"decay_seconds": (1.5, 1.5), "wet_db": (-6.0, -6.0)},
+    "clip": {"drive_db": (20.0, 20.0)},
+    "noise": {"snr_db": (20.0, 20.0)},
+    "shift": {"max_seconds": 1.0},
+    "pitch": {"semitones": (2.0, 2.0)},
+    "tempo": {"rate": (0.88, 0.88)},
+    "codec": {"kbps": (64.0, 64.0), "codecs": ("mp3",)},
+}
+changed = {"as it is": voice}
+for name, effect in ms.data.EFFECTS.items():
+    chance = torch.Generator().manual_seed(4)
+    stem = effect(voice[None], full_rate, generator=chance, **limits[name])
+    changed[name] = stem[0]
+ms.listening.ABSwitch(changed, full_rate)
+
+# %% [markdown]
+# **Predict.** `usdr` compares each version with the voice as it is. Silence would get 0 dB. Which
+# versions get less than silence, and can you hear why?
+
+# %%
+prediction_below_silence = "?"  # names
+
+# %% tags=["nbval-check-output"]
+hertz = torch.fft.rfftfreq(voice.shape[-1], 1 / full_rate)
+last = slice(-full_rate, None)  # the second after the song
+
+
+def power_db(audio, above, below):
+    power = torch.fft.rfft(audio).abs().square().sum(0)
+    return 10 * power[(hertz >= above) & (hertz < below)].sum().log10().item()
+
+
+print(f"{'':10}< 300 Hz  > 4 kHz  peak/RMS  loudest  last second    usdr")
+print(f"{'':10}      dB       dB        dB       Hz         dBFS      dB")
+for name, version in changed.items():
+    low = power_db(version, 0, 300) - power_db(voice, 0, 300)
+    high = power_db(version, 4000, 22050) - power_db(voice, 4000, 22050)
+    crest = 20 * version.abs().max().log10() - level(version)
+    loudest = hertz[torch.fft.rfft(version).abs().sum(0).argmax()]
+    after = level(version[:, last]).clamp(min=-99)
+    score = ms.metrics.usdr(reference=voice[None], estimate=version[None]).item()
+    print(f"{name:10}{low:8.0f}{high:9.0f}{crest:10.0f}{loudest:9.0f}", end="")
+    print(f"{after:13.0f}{min(score, 99):8.0f}")
+print("You said:", prediction_below_silence)
+
+# %% [markdown]
+# > **What to notice.** Each row has its own trace. The filter moves the bands. The room and the
+# > noise go on in the last second. The soft clip takes the peaks off and adds overtones. Two
+# > semitones multiply the loudest frequency by 1.12, and a slow tempo does not change it. But
+# > `usdr` says little about what you hear: a shifted voice sounds the same, and gets 3 dB less than
+# > silence.
+#
+# Each effect changes a *stem*, and the mixture is summed afterwards. Take the clip: it is not
+# linear, so a clipped mixture is not the sum of clipped stems. What the sum lacks belongs to no stem.
+
+
+# %%
+def toy_clip(audio, drive_db):
+    drive = 10 ** (drive_db / 20) / audio.abs().max()
+    clipped = (drive * audio).tanh()
+    return clipped * (audio.square().mean() / clipped.square().mean()).sqrt()
+
+
+# %%
+show_source("mssedu.data.random_clip")
+
+# %% tags=["nbval-check-output"]
+print(
+    "toy and real agree:",
+    torch.allclose(toy_clip(voice, 20), changed["clip"], atol=1e-5),
+)
+parts = songs["Sodium"].sources(start=33, duration=5)
+after = toy_clip(parts.sum(0), 20)
+before = torch.stack([toy_clip(part, 20) if part.any() else part for part in parts])
+score = ms.metrics.usdr(reference=after[None], estimate=before.sum(0)[None]).item()
+print(f"the clipped mixture, and the sum of clipped stems: {score:.0f} dB")
+
+# %% [markdown]
+# In a run, `mssedu train --effects eq reverb clip` changes each stem with a probability of
+# 0.1, or of `--effect-probability`. As for the others: which of them help is a question for an
+# experiment, as below. `--mixup 0.2` adds a second recording to a stem: one voice becomes a
+# duet, and the model learns that "vocals" may be two people.
+
+# %%
+two = torch.stack(
+    [songs[name].sources(start=33, duration=5)[:1] for name in ("Sodium", "Lithium")]
+)
+chance = torch.Generator().manual_seed(0)
+duet = ms.data.mixup(two, two.roll(1, 0), probability=1.0, generator=chance)
+play(duet[0, 0], full_rate, "mixup: two voices, one stem")
+
+# %% [markdown]
+# **Can a random mixture be music?** At the beginning you heard three that are none. An analysis of
+# tempo, key and beats finds songs that fit: the tempo is the same, the double or the half,
+# up to 4 %, and the keys are neighbors on the circle of fifths.
+
+# %% tags=["nbval-check-output"]
+analyses = {name: ms.data.analyze_music(song) for name, song in songs.items()}
+for name, music in sorted(analyses.items()):
+    partners = [n for n, other in analyses.items() if ms.data.songs_fit(music, other)]
+    others = ", ".join(sorted({*partners} - {name})) or "none"
+    print(f"{name:10}{music.tempo:5.0f} BPM  {music.key:9} fits: {others}")
+
+# %%
+matched = ms.data.RandomSegments(
+    [*songs.values()], stems, 8.0, 20, seed=4, level_db=-32.0, matched=True
+)
+play(matched[0].sources.sum(0), full_rate, "drawn by lot, from songs that fit")
+
+# %% [markdown]
+# All stems begin on a beat. `mssedu train --matched` does that. It has a price: a song without
+# partners only meets itself. There are fewer mixtures, and they are more like real ones.
+#
 # ## First, overfit one batch
 #
 # Before a run of hours, give the loop four seconds of music and let it learn them by heart. It must
@@ -424,7 +549,8 @@ pieces = ms.data.RandomSegments(
     level_db=-25.0,
     gain_db=None,
 )
-batch = torch.stack(list(pieces))  # four examples, and never another
+# Four examples, and never another
+batch = torch.stack([piece.sources for piece in pieces])
 
 
 def build(**size):

@@ -53,7 +53,7 @@ def test_a_model_is_scored_saved_and_drawn(model, songs, tmp_path, capsys):
     folder, figure = tmp_path / "run", tmp_path / "figures" / "scores.png"
     command = ("evaluate", songs, "-m", model, "--split", "test", "--tracks", 2)
     command = (*command, "--metrics", "usdr", "csdr", "--overlap", 0.1)
-    assert run(*command, "--save", folder, "--figure", figure) == 0
+    assert run(*command, "-o", folder, "--figure", figure) == 0
     seen = capsys.readouterr()
     text = " ".join(seen.out.split())
     for word in ("usdr, dB", "csdr, dB", "mean of tracks", "median of tracks", "irm"):
@@ -69,12 +69,12 @@ def test_a_model_is_scored_saved_and_drawn(model, songs, tmp_path, capsys):
 def test_a_second_time_is_read_and_a_change_is_said(model, songs, tmp_path, capsys):
     folder = tmp_path / "run"
     command = ("evaluate", songs, "-m", model, "--split", "valid", *QUICK)
-    assert run(*command, "--save", folder) == 0
+    assert run(*command, "-o", folder) == 0
     before = (folder / "tracks" / "song 3.json").stat().st_mtime_ns
-    assert run(*command, "--save", folder) == 0
+    assert run(*command, "-o", folder) == 0
     assert (folder / "tracks" / "song 3.json").stat().st_mtime_ns == before
     assert "computed again" not in capsys.readouterr().err
-    assert run(*command, "--save", folder, "--overlap", 0.5) == 0
+    assert run(*command, "-o", folder, "--overlap", 0.5) == 0
     assert (
         "song 3: computed again: estimates.settings.overlap" in capsys.readouterr().err
     )
@@ -100,7 +100,7 @@ def test_a_reader_that_stops_early_loses_nothing(songs, tmp_path, monkeypatch, c
         raise BrokenPipeError
 
     monkeypatch.setattr(evaluate_command.out, "print", closed)
-    assert run(*theirs(songs, "good", "--save", tmp_path)) == 141
+    assert run(*theirs(songs, "good", "-o", tmp_path)) == 141
     assert "Traceback" not in capsys.readouterr().err
     assert load_evaluation(tmp_path).n_silent("bass") == 0
 
@@ -126,7 +126,7 @@ def test_published_scores_stand_below_yours(songs, capsys):
 
 
 def test_museval_files(songs, tmp_path):
-    flags = ("--museval", "--tracks", 1, "--save", tmp_path)
+    flags = ("--museval", "--tracks", 1, "-o", tmp_path)
     assert run(*theirs(songs, "good", *flags)) == 0
     document = json.loads((tmp_path / "museval" / "test" / "song 0.json").read_text())
     assert len(document["targets"]) == 4
@@ -154,12 +154,12 @@ def test_mistakes_are_told_before_anything_is_computed(model, songs, tmp_path, c
         return capsys.readouterr().err
 
     assert "in place of a model" in fails(*theirs(songs, "good", "-m", model))
-    assert "--save" in fails(*theirs(songs, "good", "--museval"))
+    assert "-o FOLDER" in fails(*theirs(songs, "good", "--museval"))
     assert "tracks" in fails(*theirs(songs, "good", "--tracks", 0))
     assert ".png, .pdf, .svg" in fails(*theirs(songs, "good", "--figure", "x.doc"))
     file = tmp_path / "scores.json"
     file.write_text("{}")
-    assert "a file per song" in fails(*theirs(songs, "good", "--save", file))
+    assert "a file per song" in fails(*theirs(songs, "good", "-o", file))
     assert "Did you mean 'usdr'" in fails(*theirs(songs, "good", "--metrics", "usd"))
     assert "no folder of estimates" in fails(*theirs(songs, "none"))
     empty = tmp_path / "empty"
@@ -175,7 +175,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, songs, tmp_path, c
 @pytest.fixture
 def runs(songs, tmp_path):
     for which in ("good", "bad"):
-        assert run(*theirs(songs, which, "--save", tmp_path / which)) == 0
+        assert run(*theirs(songs, which, "-o", tmp_path / which)) == 0
     return tmp_path / "bad", tmp_path / "good"
 
 
@@ -196,7 +196,7 @@ def test_runs_are_compared(runs, capsys):
 
 
 def test_other_songs_are_refused_unless_common(runs, songs, capsys):
-    assert run(*theirs(songs, "good", "--tracks", 2, "--save", runs[1])) == 0
+    assert run(*theirs(songs, "good", "--tracks", 2, "-o", runs[1])) == 0
     assert run("compare", *runs) == 2
     assert "only one has song 2" in capsys.readouterr().err
     assert run("compare", *runs, "--common") == 0

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from mssedu.cli.commands import COMMANDS, main
+from mssedu.cli.data import SUBCOMMANDS
 
 LISTEN = ("create", "serve", "report", "export")
 CALLS = [(command,) for command in COMMANDS]
 CALLS += [("listen", subcommand) for subcommand in LISTEN]
+CALLS += [("data", subcommand) for subcommand in SUBCOMMANDS]
 
 HINT = re.compile(r"\s*\((default: .*|default:|required|optional)\)$", re.DOTALL)
 CODE = re.compile(r"->|\bdef |\blambda\b|`_|__|<class|<function|\bNotImplemented\b")

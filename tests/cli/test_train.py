@@ -15,7 +15,7 @@ from mssedu.audio.files import tupled
 from mssedu.audio.tensors import save_audio
 from mssedu.cli import commands as cli
 from mssedu.cli.train import settled, train
-from mssedu.data.layouts import load_dataset
+from mssedu.data.loading import load_dataset
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
@@ -87,10 +87,34 @@ def test_a_run_and_its_folder(songs, out, capsys):
         "no_valid": False,
         "on_length": "error",
         "in_memory": False,
+        "cache": None,
+        "cache_type": "int16",
         "set": ["hidden=4", "n_layers=1"],
     }
     assert run(songs, *SMALL, "--run-dir", out) == 2  # the folder is taken
     assert "--resume" in capsys.readouterr().err
+
+
+def test_a_cache_changes_nothing_for_16_bit_songs_and_is_recorded(
+    songs, out, tmp_path, capsys
+):
+    assert run(songs, *SMALL, "--run-dir", out) == 0
+    assert document(out)["train_audio"] == "files"
+    cache, again = tmp_path / "cache", tmp_path / "again"
+    capsys.readouterr()
+    for times in (1, 0):
+        shown = ["--cache", cache, "--run-dir", again / str(times)]
+        assert run(songs, *SMALL, *shown) == 0
+        text = capsys.readouterr().out
+        assert text.count("8 of 8 files are decoded once") == times
+    for folder in again.iterdir():
+        assert document(folder)["train_audio"] == "int16"
+        assert document(folder)["phases"][0]["command"]["cache"] == str(cache)
+        ours, theirs = load_checkpoint(folder), load_checkpoint(out)
+        for name, weight in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], weight)
+    assert run("--resume", again / "1", "--steps", 3, "--allow-config-change") == 0
+    assert document(again / "1")["phases"][1]["train_audio"] == "int16"
 
 
 @pytest.mark.parametrize(

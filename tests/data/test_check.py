@@ -3,10 +3,17 @@
 import pytest
 import torch
 
-from mssedu.data.check import check_mixtures, check_parts, check_track
-from mssedu.data.layouts import demo_data, load_dataset
-from mssedu.data.track import Track
+from mssedu.audio.tensors import audio_info
+from mssedu.data.check import (
+    check_mixtures,
+    check_parts,
+    check_stems_alike,
+    check_track,
+)
+from mssedu.data.loading import demo_data, load_dataset
+from mssedu.data.track import StemFile, Track
 from mssedu.errors import DatasetError
+from tests.data.trees import write_song
 
 NAMES = ("vocals", "drums", "bass", "master")
 
@@ -70,3 +77,24 @@ def test_a_single_stem_needs_company():
     for alone in (lone(), lone(parts()[0]), lone(quantized)):
         with pytest.raises(DatasetError, match="copy its input"):
             check_mixtures([alone, lone()])
+
+
+def test_absent_stems_are_passed_over():
+    sources = dict(zip(NAMES, parts(), strict=False))
+    track = Track.from_audio("gapped", sources, 1000, absent=["erhu"])
+    check_track(track)
+    total = {**sources, "master": parts().sum(0)}
+    with pytest.raises(DatasetError, match=r"master = vocals \+ drums \+ bass"):
+        check_track(Track.from_audio("a", total, 1000, absent=["erhu"]))
+    recording = Track.from_audio("b", {"pipa": parts()[0]}, 1000, absent=["dizi"])
+    check_mixtures([recording.with_stems(["dizi"]), lone()])
+
+
+def test_files_of_one_stem_are_told_apart(tmp_path):
+    for name, n_samples in (("a", 800), ("b", 800), ("c", 700)):
+        path = write_song(tmp_path, (name,), n_samples=n_samples) / f"{name}.wav"
+        assert path.is_file()
+    files = [StemFile("drums", tmp_path / f"{name}.wav") for name in "abc"]
+    infos = [audio_info(file.path) for file in files]
+    with pytest.raises(DatasetError, match=r"drums/c\.wav has 700 samples"):
+        check_stems_alike(tmp_path, files, infos, "error")

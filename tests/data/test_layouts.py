@@ -1,200 +1,19 @@
-"""Layouts: every tree that is recognized, and every fault that must be named."""
+"""Layouts: every tree that is recognized, and why another one is not."""
 
-import hashlib
+import json
 import os
-import unicodedata
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
-import soundfile as sf
-import torch
 
 from mssedu.data import layouts
-from mssedu.data.layouts import (
-    LAYOUTS,
-    MUSDB_VALID,
-    STEM_MP4_STREAMS,
-    STEMS,
-    Layout,
-    Song,
-    demo_data,
-    load_dataset,
-    load_track,
-)
+from mssedu.data.finding import describe_songs, find_songs, split_songs
+from mssedu.data.folders import Song
+from mssedu.data.layouts import LAYOUTS, MUSDB_VALID, STEMS, Layout
+from mssedu.data.loading import load_dataset, load_track
 from mssedu.data.track import StemFile
 from mssedu.errors import DatasetError, InputError
-
-RATE = 8000
-
-
-def write_song(
-    folder: Path,
-    stems=STEMS,
-    *,
-    suffix: str = ".wav",
-    n_samples: int = 800,
-    rate: int = RATE,
-    channels: int = 2,
-) -> Path:
-    """A song whose stems are constants 0.01, 0.02, … in the order given."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for level, stem in enumerate(stems, start=1):
-        audio = np.full((n_samples, channels), level / 100, np.float32)
-        sf.write(folder / f"{stem}{suffix}", audio, rate)
-    return folder
-
-
-def write_stem_mp4(path: Path, seconds: float = 1.0) -> Path:
-    """Five AAC streams as in MUSDB18; stream k carries a sine of 200 · (k + 1) Hz."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rate = 44100
-    time = np.arange(round(seconds * rate)) / rate
-    with av.open(str(path), "w", format="mp4") as container:
-        streams = [
-            container.add_stream("aac", rate=rate, layout="stereo")
-            for _ in STEM_MP4_STREAMS
-        ]
-        for index, stream in enumerate(streams):
-            sine = 0.2 * np.sin(2 * np.pi * 200 * (index + 1) * time)
-            audio = np.tile(sine.astype(np.float32), (2, 1))
-            frame = av.AudioFrame.from_ndarray(audio, "fltp", "stereo")
-            frame.sample_rate = rate
-            for packet in (*stream.encode(frame), *stream.encode(None)):
-                container.mux(packet)
-    return path
-
-
-def strongest_hz(audio: torch.Tensor, rate: int) -> float:
-    return float(torch.fft.rfft(audio[0]).abs().argmax()) * rate / audio.shape[-1]
-
-
-# The songs that come with the repository
-
-
-def test_demo_songs_are_the_published_ones() -> None:
-    data = demo_data()
-    listed = dict(
-        line.split("  ", 1)[::-1]
-        for line in (data / "SHA256SUMS").read_text().splitlines()
-    )
-    found = {p.relative_to(data).as_posix(): p for p in data.rglob("*.ogg")}
-    assert found.keys() == listed.keys()
-    assert len(found) == 6 * len(STEMS)
-    for name, path in found.items():
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[name], name
-
-
-def test_demo_songs_by_split() -> None:
-    tracks = load_dataset(demo_data())
-    names = ["Caesium", "Lithium", "Potassium", "Rubidium", "Francium", "Sodium"]
-    assert [track.name for track in tracks] == names
-    assert [track.split for track in tracks] == ["train"] * 4 + ["valid", "test"]
-    assert sum(track.duration for track in tracks) == 290
-    assert {track.stems for track in tracks} == {STEMS}
-    assert tracks[0].stem("bass", 10.0, 5.0).abs().max() == 0  # Caesium has none
-
-
-def test_demo_songs_of_a_clone_without_installing_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mssedu.data.layouts.__file__", str(tmp_path / "a/b/c.py"))
-    (tmp_path / "clone/data/test/Sodium").mkdir(parents=True)
-    (tmp_path / "clone/notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "clone/notebooks")
-    assert demo_data() == tmp_path / "clone/data"
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DatasetError, match="MSSEDU_DATA"):
-        demo_data()
-    monkeypatch.setenv("MSSEDU_DATA", str(tmp_path / "clone/data"))
-    assert demo_data() == tmp_path / "clone/data"
-    monkeypatch.setenv("MSSEDU_DATA", str(tmp_path / "elsewhere"))
-    with pytest.raises(DatasetError, match="elsewhere"):
-        demo_data()
-
-
-# One song
-
-
-def test_folder_of_stems_is_ordered(tmp_path: Path) -> None:
-    song = write_song(tmp_path / "s", ("pipa", "other", "dizi", "bass"), suffix=".flac")
-    (song / "notes.txt").write_text("not audio")
-    (song / "._dizi.flac").write_bytes(b"macOS writes such files")
-    track = load_track(str(song))
-    assert track.stems == ("bass", "other", "dizi", "pipa")
-    assert track.stem("dizi")[0, 0] == pytest.approx(0.03, abs=1e-4)
-    assert track.mixture_is_sum
-
-
-def test_mixture_file_is_the_mixture(tmp_path: Path) -> None:
-    track = load_track(write_song(tmp_path / "hq", ("mixture", *STEMS)))
-    assert track.stems == STEMS
-    assert not track.mixture_is_sum
-    assert track.mixture()[0, 0] == pytest.approx(0.01, abs=1e-4)
-    assert track.sources().sum(0)[0, 0] == pytest.approx(0.14, abs=1e-3)
-
-
-def test_lone_file_is_a_mixture(tmp_path: Path) -> None:
-    write_song(tmp_path, ("雨天 #1",), suffix=".flac")
-    track = load_track(tmp_path / "雨天 #1.flac")
-    assert (track.name, track.stems, track.split) == ("雨天 #1", (), None)
-
-
-def test_stem_mp4(tmp_path: Path) -> None:
-    path = write_stem_mp4(tmp_path / "A & B - Söng #1.stem.mp4")
-    track = load_track(path)
-    assert track.name == "A & B - Söng #1"
-    assert track.stems == STEMS
-    assert [file.stream for file in track.files] == [0, 4, 1, 2, 3]
-    heard = {stem: strongest_hz(track.stem(stem), 44100) for stem in STEMS}
-    expected = {"vocals": 1000, "drums": 400, "bass": 600, "other": 800}
-    assert heard == pytest.approx(expected, abs=2)
-    assert strongest_hz(track.mixture(), 44100) == pytest.approx(200, abs=2)
-    part = track.stem("bass", 0.25, 0.5)
-    torch.testing.assert_close(part, track.stem("bass")[:, 11025:33075])
-
-
-def test_stem_mp4_with_too_few_streams(tmp_path: Path) -> None:
-    path = tmp_path / "train" / "song.stem.mp4"
-    write_stem_mp4(path)
-    with av.open(str(path)) as source, av.open(str(path) + "2", "w", "mp4") as copy:
-        stream = copy.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                copy.mux(packet)
-    Path(str(path) + "2").replace(path)
-    with pytest.raises(
-        DatasetError, match=r"1 song that cannot be read\..*\s+- .*stream"
-    ):
-        load_dataset(tmp_path)
-
-
-def test_missing_path_and_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere does not exist"):
-        load_track(tmp_path / "nowhere")
-    (tmp_path / "readme.txt").write_text("hello")
-    with pytest.raises(DatasetError, match=r"no audio files, but readme\.txt"):
-        load_track(tmp_path)
-
-
-def test_two_files_for_one_stem(tmp_path: Path) -> None:
-    write_song(tmp_path, ("bass",))
-    write_song(tmp_path, ("bass",), suffix=".flac")
-    with pytest.raises(DatasetError, match=r"bass\.flac, bass\.wav"):
-        load_track(tmp_path)
-
-
-def test_all_unlike_stems_are_listed(tmp_path: Path) -> None:
-    song = write_song(tmp_path / "song")
-    write_song(song, ("bass",), n_samples=799)
-    write_song(song, ("drums",), channels=1)
-    with pytest.raises(DatasetError, match="most stems have 800 samples") as error:
-        load_track(song)
-    assert "drums has 800 samples at 8000 Hz × 1" in str(error.value)
-    assert "bass has 799 samples at 8000 Hz × 2" in str(error.value)
-
+from tests.data.trees import RATE, write_song, write_stem_mp4
 
 # Many songs
 
@@ -248,10 +67,10 @@ def test_musdb_tree(tmp_path: Path) -> None:
 def test_a_new_layout_is_one_function_and_one_row(tmp_path: Path, monkeypatch) -> None:
     """A folder for each stem with a file for each song, as some training tools want."""
 
-    def by_stem(root: Path) -> list[Song] | None:
+    def by_stem(root: Path) -> list[Song] | str:
         folders = [folder for folder in sorted(root.glob("*")) if folder.is_dir()]
         if "vocals" not in {folder.name for folder in folders}:
-            return None
+            return "there is no folder vocals"
         files: dict[str, list[StemFile]] = {}
         for path in (path for folder in folders for path in sorted(folder.iterdir())):
             files.setdefault(path.name, []).append(StemFile(path.parent.name, path))
@@ -267,17 +86,26 @@ def test_a_new_layout_is_one_function_and_one_row(tmp_path: Path, monkeypatch) -
     assert tracks[1].mixture()[0, 0] == pytest.approx(0.04, abs=1e-3)
 
 
-def test_local_musdb() -> None:
-    """All of a MUSDB18 folder opens, its splits apart and its songs in order."""
-    folder = os.environ.get("MSSEDU_MUSDB")
-    if not folder:
-        pytest.skip("set MSSEDU_MUSDB to a MUSDB18 folder to test with it")
-    tracks = load_dataset(folder)
-    assert {track.name for track in tracks if track.split == "valid"} == MUSDB_VALID
-    assert {track.stems for track in tracks} == {STEMS}
-    assert {track.sample_rate for track in tracks} == {44100}
-    mixture = tracks[0].mixture()
-    residual = mixture - tracks[0].sources().sum(0)
+def musdb_folders() -> list[Path]:
+    """The MUSDB18 that a variable names, and the preview beside the repository."""
+    named = os.environ.get("MSSEDU_MUSDB")
+    beside = Path(__file__).resolve().parents[3] / "shared/data/musdb18-7s"
+    return [*([Path(named)] if named else []), *([beside] if beside.is_dir() else [])]
+
+
+@pytest.mark.skipif(not musdb_folders(), reason="MSSEDU_MUSDB names no MUSDB18")
+def test_real_musdb18() -> None:
+    """A MUSDB18 folder is recognized; its splits apart and its songs in order."""
+    folder = musdb_folders()[0]
+    layout, songs = find_songs(folder)
+    assert layout.name in ("musdb18", "musdb18-7s", "musdb18-hq")
+    assert {song.name for song in songs if song.split == "valid"} <= MUSDB_VALID
+    assert "valid in the folder train" in describe_songs(layout, songs)
+    track = load_track(songs[0].path)
+    assert track.stems == STEMS
+    assert track.sample_rate == 44100
+    mixture = track.mixture()
+    residual = mixture - track.sources().sum(0)
     # AAC breaks the sum by some -30 dB, a wrong order of streams by far more.
     assert residual.square().sum() < 0.1 * mixture.square().sum()
 
@@ -294,220 +122,464 @@ def test_absent_split_names_the_others(tmp_path: Path) -> None:
         load_dataset(tmp_path, "valid")
 
 
-# Faults
+# Each layout, as its data set or tool has it
 
 
-def test_no_songs_tells_what_lies_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere: no such folder"):
-        load_dataset(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="an empty folder"):
+def songs_of(root: Path, layout: str, split: str | None = None) -> dict[str, Song]:
+    """The songs of a data set, which must be recognized as this layout."""
+    row, songs = find_songs(root)
+    assert row.name == layout
+    return {song.name: song for song in songs if split in (None, song.split)}
+
+
+def stems_of(song: Song) -> list[str]:
+    return [file.stem for file in song.files]
+
+
+def test_musdb18_and_its_preview(tmp_path: Path, monkeypatch) -> None:
+    write_stem_mp4(tmp_path / "train" / "Leaf - Summerghost.stem.mp4", 0.1)
+    write_stem_mp4(tmp_path / "test" / "Test Song.stem.mp4", 0.1)
+    songs = songs_of(tmp_path, "musdb18-7s")
+    assert songs["Leaf - Summerghost"].split == "valid"
+    monkeypatch.setattr(layouts, "PREVIEW_BYTES", 10)
+    assert songs_of(tmp_path, "musdb18") == songs
+    write_song(tmp_path / "train" / "a folder")
+    reason = LAYOUT["musdb18"].find(tmp_path)
+    assert reason == "a folder is no .stem.mp4"
+    assert len(songs_of(tmp_path, "splits")) == 3
+
+
+def test_musdb18_hq(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_song(tmp_path / split / f"a {split} song", ("mixture", *STEMS))
+    assert len(songs_of(tmp_path, "musdb18-hq")) == 2
+    (tmp_path / "valid").mkdir()
+    assert LAYOUT["musdb18-hq"].find(tmp_path) == "there is a folder valid"
+    (tmp_path / "valid").rmdir()
+    (tmp_path / "test" / "a test song" / "mixture.wav").unlink()
+    assert "does not consist of mixture" in str(LAYOUT["musdb18-hq"].find(tmp_path))
+
+
+LAYOUT = {row.name: row for row in LAYOUTS}
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_mixture_with_one_stem(tmp_path: Path, split: str | None) -> None:
+    """Open-Unmix calls it aligned: input and output of one model."""
+    root = tmp_path / "data"
+    for name in ("01", "02"):
+        write_song(root / (split or "") / name, ("dizi", "mixture"))
+    songs_of(root, "aligned")
+    track = load_dataset(root, split)[0]
+    assert track.stems == ("dizi",)
+    assert track.unselected == ("rest of the mixture",)
+    rest = track.stem("rest of the mixture")
+    assert rest[0, 0] == pytest.approx(0.01, abs=1e-3)
+    write_song(root / (split or "") / "03", ("pipa", "mixture"))
+    assert "03 has another stem than 01" in str(LAYOUT["aligned"].find(root))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"vocals": ("track11", "a"), "drums": ("track202",), "bass": ("track007a",)},
+        {"kazoo": ("kazoo_1", "kazoo_2"), "theremin": ("theremin_1",)},
+        {"kazoo": ("1", "2"), "theremin": ("1", "2", "3")},
+        {"dizi": ("moon", "rain"), "an unknown one": ("sun",), "other": ("x", "y")},
+    ],
+)
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_folder_for_each_stem(tmp_path: Path, names, split: str | None) -> None:
+    """Open-Unmix calls it source folder, MSST type 2: recordings of single stems."""
+    root = tmp_path / "data"
+    for stem, files in names.items():
+        write_song(root / (split or "") / stem, files)
+    songs = songs_of(root, "source-folders")
+    first, *_ = names
+    assert stems_of(songs[f"{first} {names[first][0]}"]) == [first]
+    tracks = load_dataset(root, split)  # no warning: nothing else can be there
+    assert {frozenset(track.stems) for track in tracks} == {frozenset(names)}
+    assert {len(track.present) for track in tracks} == {1}
+    assert len(tracks) == sum(map(len, names.values()))
+    row, found = find_songs(root)
+    assert f"{first} {len(names[first])}" in describe_songs(row, found)
+
+
+def test_each_split_may_number_its_recordings(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write_song(tmp_path / split / "dizi", ("1", "2"))
+    names = {*songs_of(tmp_path, "source-folders")}
+    assert names == {
+        "dizi 1 (train)",
+        "dizi 2 (train)",
+        "dizi 1 (valid)",
+        "dizi 2 (valid)",
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"vocals": ("bass", "drums"), "Piano": ("bass", "drums")},  # titles of songs
+        {"one": ("accordion", "vocals"), "two": ("marimba", "vocals")},
+        {"dizi": ("a", "mixture"), "pipa": ("b", "mixture")},
+        {"one": ("foo", "bar"), "two": ("foo", "bar")},
+    ],
+)
+def test_folders_of_songs_are_no_folders_of_stems(tmp_path: Path, names) -> None:
+    for song, stems in names.items():
+        write_song(tmp_path / song, stems)
+    assert find_songs(tmp_path)[0].name == "songs"
+    forced, songs = find_songs(tmp_path, "source-folders")
+    assert forced.name == "source-folders"
+    assert len(songs) == 4
+
+
+def test_fixed_and_variable_track_folders(tmp_path: Path) -> None:
+    write_song(tmp_path / "train" / "1", ("vocals", "drums", "bass"))
+    write_song(tmp_path / "train" / "2", ("vocals", "drums", "bass"))
+    assert [t.stems for t in load_dataset(tmp_path)] == [
+        ("vocals", "drums", "bass")
+    ] * 2
+    write_song(tmp_path / "train" / "3", ("vocals", "accordion", "marimba", "drums"))
+    tracks = load_dataset(tmp_path, layout="variable")
+    assert {track.stems for track in tracks} == {("vocals", "drums", "interferers")}
+    third = tracks[2]
+    assert third.stem("interferers")[0, 0] == pytest.approx(0.05, abs=1e-3)
+    assert third.mixture()[0, 0] == pytest.approx(0.10, abs=1e-3)
+    # What they are used for: a model of the target, and all else in the mixture
+    (target,) = {track.stems for track in load_dataset(tmp_path, stems=["vocals"])}
+    assert target == ("vocals",)
+    write_song(tmp_path / "train" / "4", ("erhu",))
+    with pytest.raises(DatasetError, match="variable: there is no stem that every"):
+        load_dataset(tmp_path, layout="variable")
+
+
+SPLEETER = """mix_path,vocals_path,drums_path,duration
+train/Song A/mixture.wav,train/Song A/vocals.wav,train/Song A/drums.wav,0.1
+mixes/Song B.wav,vocals/Song B.wav,,0.1
+"""
+
+
+@pytest.mark.parametrize("place", ["index_train.csv", "configs/musdb_train.csv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_index_of_spleeter(tmp_path: Path, place: str, delimiter: str) -> None:
+    write_song(tmp_path / "train" / "Song A", ("mixture", "vocals", "drums"))
+    write_song(tmp_path / "mixes", ("Song B",))
+    write_song(tmp_path / "vocals", ("Song B",))
+    index = tmp_path / place
+    index.parent.mkdir(exist_ok=True)
+    index.write_text(SPLEETER.replace(",", delimiter), encoding="utf-8-sig")
+    songs = songs_of(index, "spleeter-csv", "train")
+    assert stems_of(songs["Song A"]) == ["mixture", "vocals", "drums"]
+    assert stems_of(songs["Song B"]) == ["mixture", "vocals"]
+    assert songs_of(index.parent, "spleeter-csv") == songs
+    a, b = load_dataset(index, stems=["vocals"])
+    assert not a.mixture_is_sum
+    assert b.unselected == ("rest of the mixture",)
+    with pytest.raises(DatasetError, match="Song B lacks drums"):
+        load_dataset(index)
+
+
+def test_a_list_of_recordings(tmp_path: Path) -> None:
+    """MSST calls it type 3."""
+    write_song(tmp_path / "one", ("a", "b"))
+    write_song(tmp_path / "two", ("a",))
+    lines = ["Instrum,Path", "dizi,one/a.wav", f"pipa,{tmp_path / 'one/b.wav'}"]
+    index = tmp_path / "my_valid.csv"
+    index.write_text("\n".join([*lines, "dizi,two/a.wav"]))
+    songs = songs_of(index, "recordings-csv", "valid")
+    assert [*songs] == ["dizi a (one)", "pipa b", "dizi a (two)"]
+    assert {track.absent for track in load_dataset(index)} == {("pipa",), ("dizi",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mix_path,vocals_path", "lists no songs"),
+        ("mix_path,vocals_path\na.wav,b.wav,c.wav", "2 columns, and the line a.wav"),
+        ("instrum,path\n,a.wav", "line without instrum or path"),
+        ("mix_path\n\udcff", "cannot be read.*UTF-8"),
+        ("mix_path,vocals_path\nmix.wav,gone.wav", "gone.wav does not exist"),
+        ("name,where\na,b", "spleeter-csv: .*no CSV file with the column mix_path"),
+    ],
+)
+def test_a_list_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
+    write_song(tmp_path, ("mix",))
+    index = tmp_path / "songs.csv"
+    index.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DatasetError, match=f"(?s){message}"):
+        load_dataset(index)
+
+
+def write_moises(folder: Path, title: str, stems: dict[str, tuple[str, ...]]) -> Path:
+    listed = [
+        {
+            "stemName": stem,
+            "tracks": [
+                {"id": name, "extension": "wav", "trackType": "x", "has_bleed": False}
+                for name in names
+            ],
+        }
+        for stem, names in stems.items()
+    ]
+    for stem, names in stems.items():
+        write_song(folder / stem, names)
+    document = {"artist": "Ensemble", "song": title, "genre": "rock", "stems": listed}
+    (folder / "data.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_moisesdb(tmp_path: Path, inside: bool) -> None:
+    root = tmp_path / "moisesdb_v0.1"
+    write_moises(
+        root / "uuid-1", "Moon", {"vocals": ("a", "b"), "bowed_strings": ("c",)}
+    )
+    write_moises(root / "uuid-2", "Rain", {"vocals": ("d",), "drums": ("e",)})
+    for name in ("3-aaaaaaaaa", "4-bbbbbbbbb"):
+        write_moises(root / name, "Twice", {"vocals": ("f",)})
+    place = root if inside else tmp_path
+    songs = songs_of(place, "moisesdb")
+    assert {*songs} == {
+        "Ensemble - Moon",
+        "Ensemble - Rain",
+        "Ensemble - Twice (3-aaaaaa)",
+        "Ensemble - Twice (4-bbbbbb)",
+    }
+    with pytest.warns(UserWarning, match="absent in 4 of 4 songs: .*drums in 3"):
+        tracks = load_dataset(place, on_missing="absent")
+    moon = next(track for track in tracks if track.name == "Ensemble - Moon")
+    assert moon.stems == ("vocals", "drums", "bowed_strings")
+    assert moon.absent == ("drums",)
+    assert moon.stem("vocals")[0, 0] == pytest.approx(0.03, abs=1e-3)  # of two files
+    (root / "uuid-2" / "data.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"uuid-2.data\.json is not as in MoisesDB"):
+        load_dataset(place)
+
+
+def test_other_files_called_data_json(tmp_path: Path) -> None:
+    (write_song(tmp_path / "song") / "data.json").write_text('{"title": "x"}')
+    assert "is not as in MoisesDB" in str(LAYOUT["moisesdb"].find(tmp_path))
+    assert {*songs_of(tmp_path, "songs")} == {"song"}
+    text = '{"stems": [{"stemName": "a", "tracks": []}]}'
+    (tmp_path / "song" / "data.json").write_text(text)
+    assert "names no stems" in str(LAYOUT["moisesdb"].find(tmp_path))
+
+
+METADATA = """
+UUID: 1a81ae092884234f3264e2f45927f00a
+audio_dir: stems
+stems:
+  S00: {audio_rendered: true, inst_class: Guitar, is_drum: false, program_num: 30}
+  S01: {audio_rendered: true, inst_class: Guitar, is_drum: false, program_num: 27}
+  S02: {audio_rendered: true, inst_class: Synth Pad, is_drum: false, program_num: 89}
+  S03: {audio_rendered: false, inst_class: Sound effects, is_drum: false}
+  S04: {audio_rendered: true, inst_class: Drums, is_drum: true, program_num: 128}
+"""
+
+
+def write_slakh(folder: Path, suffix: str = ".flac") -> Path:
+    names = ("S00", "S01", "S02", "S04")
+    write_song(folder / "stems", names, suffix=suffix, channels=1)
+    write_song(folder, ("mix",), suffix=suffix, channels=1)
+    (folder / "metadata.yaml").write_text(METADATA)
+    (folder / "MIDI").mkdir()
+    return folder
+
+
+def test_babyslakh(tmp_path: Path) -> None:
+    write_slakh(tmp_path / "Track00001", ".wav")
+    song = songs_of(tmp_path, "slakh")["Track00001"]
+    assert stems_of(song) == ["guitar", "guitar", "synth_pad", "drums", "mixture"]
+    (track,) = load_dataset(tmp_path)
+    assert track.stems == ("drums", "guitar", "synth_pad")
+    assert track.stem("guitar")[0, 0] == pytest.approx(0.03, abs=1e-3)
+    assert not track.mixture_is_sum
+
+
+def test_slakh2100(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "validation", "test", "omitted")):
+        write_slakh(tmp_path / split / f"Track0000{number}")
+    row, songs = find_songs(tmp_path)
+    assert [song.split for song in songs] == ["train", "valid", "test"]
+    line = describe_songs(row, songs)
+    counts, note = line.split("; ")
+    assert counts == "layout slakh: 1 train, 1 valid, 1 test"
+    assert note == "1 valid in the folder validation"
+
+
+def test_faults_of_slakh(tmp_path: Path) -> None:
+    track = write_slakh(tmp_path / "Track00001")
+    (track / "stems" / "S02.flac").unlink()
+    with pytest.raises(DatasetError, match=r"S02\.flac does not exist"):
         load_dataset(tmp_path)
-    for index in range(7):
-        (tmp_path / f"file{index}.txt").write_text("x")
-    with pytest.raises(DatasetError, match=r"file4\.txt and 2 more"):
+    write_song(track / "stems", ("S02", "S00"), channels=1)
+    with pytest.raises(DatasetError, match="two files for one stem, or two mixtures"):
         load_dataset(tmp_path)
-    for layout in LAYOUTS:
-        with pytest.raises(DatasetError, match=f"- {layout.name}: "):
+    for text in ("stems: [", "stems: 7", "- 1", "stems: {S00: {}}", "\0"):
+        (track / "metadata.yaml").write_text(text)
+        with pytest.raises(DatasetError, match=r"metadata\.yaml is not as in Slakh"):
             load_dataset(tmp_path)
 
 
-def test_no_songs_suggests_the_nearest_folder(tmp_path: Path) -> None:
-    write_song(tmp_path / "downloads" / "musdb" / "train" / "song")
-    with pytest.raises(DatasetError, match=r"Did you mean .*downloads.musdb\?"):
-        load_dataset(tmp_path)
+def test_chmusic(tmp_path: Path) -> None:
+    write_song(tmp_path, ("1.1", "1.2", "4.1", "11.5"))
+    songs = songs_of(tmp_path, "chmusic")
+    assert [*songs] == ["erhu 1.1", "erhu 1.2", "sheng 11.5", "dizi 4.1"]
+    tracks = load_dataset(tmp_path)
+    assert tracks[3].stems == ("dizi", "erhu", "sheng")
+    assert tracks[3].absent == ("erhu", "sheng")
+    for name in ("12.1", "01.1", "1.0", "vocals"):
+        odd = write_song(tmp_path, (name,)) / f"{name}.wav"
+        reason = f"{name}.wav is not called x.y, with x from 1 to 11"
+        assert LAYOUT["chmusic"].find(tmp_path) == reason
+        odd.unlink()
 
 
-def test_one_song_is_no_data_set(tmp_path: Path) -> None:
-    write_song(tmp_path)
-    with pytest.raises(DatasetError, match="use load_track"):
-        load_dataset(tmp_path)
-
-
-def test_every_faulty_song_is_listed(tmp_path: Path) -> None:
-    write_song(tmp_path / "train" / "good")
-    write_song(write_song(tmp_path / "train" / "short"), ("bass",), n_samples=10)
-    write_song(write_song(tmp_path / "train" / "fast"), ("bass",), rate=16000)
-    (tmp_path / "train" / "empty").mkdir()
-    broken = write_song(tmp_path / "train" / "broken")
-    (broken / "bass.wav").write_bytes(b"no audio")
-    with pytest.raises(DatasetError, match="4 songs that cannot be read") as error:
-        load_dataset(tmp_path)
-    for name in ("short", "fast", "empty", "broken"):
-        assert f"{os.sep}{name}" in str(error.value)
-    assert "good" not in str(error.value)
-
-
-def test_songs_of_another_format_are_listed(tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
+def test_pieces_in_neighboring_folders(tmp_path: Path) -> None:
+    for name in ("Moon_0", "Moon_1", "Moon_2", "Rain chunk 1", "Rain chunk 2"):
         write_song(tmp_path / name)
-    write_song(tmp_path / "odd 1", rate=16000)
-    write_song(tmp_path / "odd 2", channels=1)
-    with pytest.raises(
-        DatasetError, match=r"2 songs in another format .* 8000 Hz × 2 channels"
-    ) as error:
+    songs = songs_of(tmp_path, "chunks")
+    assert {song.group for song in songs.values()} == {"Moon", "Rain"}
+    line = describe_songs(*find_songs(tmp_path))
+    assert line.endswith("they are pieces of 2 songs")
+    assert load_dataset(tmp_path)[0].stems == STEMS
+    (tmp_path / "train").mkdir()
+    for entry in [*tmp_path.iterdir()]:
+        if entry.name != "train":
+            entry.rename(tmp_path / "train" / entry.name)
+    write_song(tmp_path / "valid" / "Rain chunk 3")
+    with pytest.raises(DatasetError, match=r"pieces in two splits(?s:.*)- Rain: train"):
         load_dataset(tmp_path)
-    assert "odd 1 has 16000 Hz × 2 channels" in str(error.value)
-    assert "odd 2 has 8000 Hz × 1 channels" in str(error.value)
+    assert len(load_dataset(tmp_path, layout="splits")) == 6
 
 
-@pytest.fixture
-def gaps(tmp_path: Path) -> Path:
-    """A data set where one song has no bass and one lies there without stems."""
-    write_song(tmp_path / "train" / "full")
-    write_song(tmp_path / "train" / "no bass", ("vocals", "drums", "other"))
-    return tmp_path
+def test_pieces_in_the_folder_of_a_song(tmp_path: Path) -> None:
+    for song, numbers in (("Moon", (0, 1, 2)), ("Rain", (1, 2))):
+        names = [f"{stem}_{n}" for n in numbers for stem in ("dizi", "pipa")]
+        write_song(tmp_path / song, names)
+    songs = songs_of(tmp_path, "chunks")
+    assert [*songs] == ["Moon_0", "Moon_1", "Moon_2", "Rain_1", "Rain_2"]
+    assert stems_of(songs["Rain_2"]) == ["dizi", "pipa"]
+    track = load_dataset(tmp_path)[1]
+    assert track.sources()[:, 0, 0].tolist() == pytest.approx([0.03, 0.04], abs=1e-3)
 
 
-def test_missing_stem_is_an_error(gaps: Path) -> None:
-    with pytest.raises(
-        DatasetError, match=r"on_missing=.*\s+- train/no bass lacks bass$"
-    ):
-        load_dataset(gaps)
-    assert len(load_dataset(gaps, stems=("vocals", "other"))) == 2
+@pytest.mark.parametrize(
+    ("songs", "reason"),
+    [
+        (("song 0", "song 1"), "all are called song and a number"),
+        (("a_0", "a_1", "b"), "b is not cut into pieces"),
+        (("a_5", "a_7", "b_1", "b_2"), "the numbers of a are not 0, 1, 2"),
+    ],
+)
+def test_numbered_songs_are_no_pieces(tmp_path: Path, songs, reason: str) -> None:
+    for name in songs:
+        write_song(tmp_path / name)
+    assert len(songs_of(tmp_path, "songs")) == len(songs)
+    row = LAYOUT["chunks"]
+    assert reason in row.doubt(row.find(tmp_path))
 
 
-def test_missing_stem_as_silence(gaps: Path) -> None:
-    track = load_dataset(gaps, on_missing="silence")[1]
-    assert (track.stems, track.silent) == (STEMS, ("bass",))
-    for whole in (track, track.in_memory(), track.with_stems(["bass", "vocals"])):
-        assert whole.stem("bass", 0.05).shape == (2, 400)
-        assert whole.stem("bass").abs().max() == 0
-        torch.testing.assert_close(whole.mixture(), track.mixture())
-    assert track.mixture()[0, 0] == pytest.approx(0.06, abs=1e-3)
-
-
-def test_missing_stem_skips_with_a_warning(gaps: Path) -> None:
-    with pytest.warns(UserWarning, match="1 of 2 songs left out: train/no bass lacks"):
-        tracks = load_dataset(gaps, on_missing="skip")
-    assert [track.name for track in tracks] == ["full"]
-
-
-def test_skipping_all_is_an_error(gaps: Path) -> None:
-    write_song(gaps / "train" / "full").joinpath("drums.wav").unlink()
-    with pytest.raises(DatasetError, match=r"2 songs without all .*"):
-        load_dataset(gaps, on_missing="skip")
-
-
-def test_lone_mixture_is_not_silence(gaps: Path) -> None:
-    write_song(gaps / "train", ("loose",))
-    with pytest.raises(DatasetError, match="loose lacks vocals, drums, bass, other"):
-        load_dataset(gaps, on_missing="silence")
-
-
-def test_unknown_policy(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="on_missing"):
-        load_dataset(tmp_path, on_missing="ignore")
-
-
-def test_song_in_two_splits(tmp_path: Path) -> None:
-    write_song(tmp_path / "train" / "Ünder")
-    write_song(tmp_path / "test" / unicodedata.normalize("NFD", "ünder"))
-    with pytest.raises(DatasetError, match="1 song in two places"):
-        load_dataset(tmp_path, "train")
-
-
-def test_songs_beside_the_splits(tmp_path: Path) -> None:
-    write_song(tmp_path / "train" / "song")
-    write_song(tmp_path / "validation" / "another")
-    write_song(tmp_path / "a song")
-    (tmp_path / "docs").mkdir()
-    with pytest.raises(
-        DatasetError, match=r"2 songs beside the splits\. .*\s+- a song\s+- validation$"
-    ):
+def test_folders_that_hold_only_some_stems(tmp_path: Path) -> None:
+    """MSST calls it type 7, class-balanced: which stems are there is a part of it."""
+    write_song(tmp_path / "1", ("flute", "violin", "mixture"))
+    write_song(tmp_path / "2", ("flute", "erhu", "mixture"))
+    songs_of(tmp_path, "songs")
+    with pytest.raises(DatasetError, match=r"--on-missing absent.*\s+- 1 lacks erhu"):
         load_dataset(tmp_path)
+    with pytest.warns(UserWarning, match="in 2 of 2 songs: erhu in 1, violin in 1"):
+        one, two = load_dataset(tmp_path, on_missing="absent")
+    assert (one.absent, two.absent) == (("erhu",), ("violin",))
+    assert one.stems == two.stems == ("erhu", "flute", "violin")
+    assert not one.sources()[0].any()
 
 
-# Names, lengths and groups
+def test_splits_in_upper_case(tmp_path: Path) -> None:
+    for folder in ("Train", "TEST"):
+        write_song(tmp_path / folder / f"of {folder}")
+    row, songs = find_songs(tmp_path)
+    assert row.name == "splits"
+    assert [song.split for song in songs] == ["train", "test"]
+    line = describe_songs(row, songs)
+    assert "; 1 train in the folder Train; 1 test in the folder TEST" in line
+    assert [track.name for track in load_dataset(tmp_path, "test")] == ["of TEST"]
 
 
-@pytest.mark.parametrize("name", ["mix", "Mixture", "MIX", "mixdown", "MixDown"])
-def test_a_mixture_is_known_by_its_names(tmp_path: Path, name: str) -> None:
-    song = write_song(tmp_path / "song", (*STEMS, name))
-    track = load_track(song)
-    assert track.stems == STEMS
-    assert not track.mixture_is_sum
-    assert track.mixture()[0, 0] == pytest.approx(0.05, abs=1e-3)
+# Names, order, reasons
 
 
-def test_two_mixtures_are_one_too_many(tmp_path: Path) -> None:
-    write_song(tmp_path / "song", (*STEMS, "mix", "mixture"))
-    with pytest.raises(DatasetError, match=r"mix\.wav, mixture\.wav"):
-        load_track(tmp_path / "song")
+def test_a_layout_is_chosen_by_its_name(tmp_path: Path) -> None:
+    write_song(tmp_path / "moon", ("rain",))
+    assert load_dataset(tmp_path)[0].stems == ("rain",)
+    (track,) = load_dataset(tmp_path, layout="source-folders")
+    assert (track.name, track.stems) == ("moon rain", ("moon",))
+    with pytest.raises(DatasetError, match="the layout moisesdb: no file data"):
+        load_dataset(tmp_path, layout="moisesdb")
+    with pytest.raises(InputError, match="unknown layout 'musdb'"):
+        load_dataset(tmp_path, layout="musdb")
 
 
-@pytest.fixture
-def unequal(tmp_path: Path) -> Path:
-    """Seven songs whose stems differ in length."""
-    for number in range(7):
-        folder = write_song(tmp_path / "train" / f"song {number}", ("dizi",))
-        write_song(folder, ("pipa",), n_samples=600)
-    return tmp_path
+def test_an_error_says_of_every_layout_why_it_is_another(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(tmp_path)
+    for row in LAYOUTS:
+        found = row.find(tmp_path)
+        assert isinstance(found, str)
+        assert (
+            f"- {row.name}: {row.description}\n    It is not this one: {found}."
+            in str(caught.value)
+        )
 
 
-def test_unequal_lengths_are_counted_and_the_first_are_listed(unequal: Path) -> None:
-    with pytest.raises(DatasetError, match="7 songs that cannot be read") as caught:
-        load_dataset(unequal)
-    text = str(caught.value)
-    assert "--on-length pad or cut" in text
-    assert "song 4" in text
-    assert "song 5" not in text
-    assert "and 2 more" in text
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, monkeypatch) -> None:
+    write_song(tmp_path / "song")
+
+    def locked(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    with pytest.raises(DatasetError, match="cannot be opened: Permission denied"):
+        find_songs(tmp_path)
+    monkeypatch.undo()
+    broken = Layout("broken", "", locked)
+    monkeypatch.setattr(layouts, "LAYOUTS", (broken,))
+    with pytest.raises(DatasetError, match=r"cannot be opened: Permission denied\. Ch"):
+        find_songs(tmp_path)
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_unequal_lengths_are_padded_or_cut(unequal: Path, in_memory: bool) -> None:
-    for policy, length in (("pad", 800), ("cut", 600)):
-        track = load_dataset(unequal, on_length=policy)[0]
-        track = track.in_memory() if in_memory else track
-        assert track.n_samples == length
-        sources = track.sources()
-        assert sources.shape == (2, 2, length)
-        assert sources[1, 0, 599] != 0
-        assert not sources[1, :, 600:].any()
-        assert (sources[0] != 0).all()
-        # Past the end of the shorter file there is silence, in every read
-        assert torch.equal(track.stem("pipa", 0.05), sources[1, :, 400:])
-        torch.testing.assert_close(track.mixture(), sources.sum(0))
+def test_splitting_by_a_seed(tmp_path: Path) -> None:
+    for name in "abcdefghij":
+        write_song(tmp_path / name, ("dizi", "pipa"), n_samples=8, rate=RATE)
+    shares = (0.6, 0.2, 0.2)
+    tracks = load_dataset(tmp_path, split_shares=shares)
+    splits = {track.name: track.split for track in tracks}
+    assert sorted(splits.values()) == ["test"] * 2 + ["train"] * 6 + ["valid"] * 2
+    assert [track.split for track in tracks] == ["train"] * 6 + ["valid"] * 2 + [
+        "test"
+    ] * 2
+    _, songs = find_songs(tmp_path)
+    again = split_songs(songs[::-1], shares)
+    assert {song.name: song.split for song in again} == splits
+    other = split_songs(songs, shares, seed=1)
+    assert {song.name: song.split for song in other} != splits
+    valid = load_dataset(tmp_path, "valid", split_shares=shares)
+    assert {track.name for track in valid} == {
+        n for n, s in splits.items() if s == "valid"
+    }
+    with pytest.raises(DatasetError, match="already split into test, train, valid"):
+        split_songs(again, shares)
 
 
-def test_padding_is_no_way_to_join_sample_rates(unequal: Path) -> None:
-    write_song(unequal / "train" / "song 0", ("erhu",), rate=2 * RATE)
-    with pytest.raises(DatasetError, match="one sample rate"):
-        load_dataset(unequal, on_length="pad")
-
-
-def test_unknown_policy_for_lengths(unequal: Path) -> None:
-    for load in (load_dataset, load_track):
-        with pytest.raises(InputError, match="on_length 'pads'"):
-            load(unequal, on_length="pads")
-
-
-def test_stems_may_be_groups(tmp_path: Path) -> None:
-    write_song(tmp_path / "train" / "song")
-    wanted = ("rhythm=drums+bass", "instrumental=-vocals")
-    for stems, levels in (
-        (wanted[:1], [0.05]),
-        (wanted[1:], [0.09]),
-        (("no_drums", "drums"), [0.08, 0.02]),
-        (("vocals", "accompaniment"), [0.01, 0.09]),
-    ):
-        (track,) = load_dataset(tmp_path, stems=stems)
-        found = track.sources()[:, 0, 0].tolist()
-        assert found == pytest.approx(levels, abs=1e-3)
-        assert track.mixture()[0, 0] == pytest.approx(0.1, abs=1e-3)
-
-
-def test_a_song_without_a_part_of_a_group_is_named(gaps: Path) -> None:
-    for stems in (["rhythm=drums+bass"], ["no_bass"]):
-        with pytest.raises(DatasetError, match="no bass lacks bass"):
-            load_dataset(gaps, stems=stems)
-        filled = load_dataset(gaps, stems=stems, on_missing="silence")
-        assert len(filled) == 2
-
-
-def test_only_what_is_asked_for_must_be_in_every_song(gaps: Path) -> None:
-    tracks = load_dataset(gaps, stems=["vocals"])
-    assert [track.unselected for track in tracks] == [
-        ("drums", "bass", "other"),
-        ("drums", "other"),
-    ]
+def test_pieces_of_a_song_stay_together(tmp_path: Path) -> None:
+    for name in "abcdef":
+        for number in range(3):
+            write_song(tmp_path / f"{name}_{number}", ("dizi",), n_samples=8)
+    _, songs = find_songs(tmp_path, "chunks")
+    splits: dict[str, set[str | None]] = {}
+    for song in split_songs(songs, (0.5, 0.25, 0.25)):
+        splits.setdefault(song.group, set()).add(song.split)
+    assert {len(found) for found in splits.values()} == {1}
+    assert set.union(*splits.values()) == {"train", "valid", "test"}

@@ -1,5 +1,6 @@
 """Track: random access, the sum that is the mixture, memory, other stems."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssedu.data.layouts import demo_data, load_dataset, load_track
+from mssedu.data.loading import demo_data, load_dataset, load_track
 from mssedu.data.track import StemFile, Track
 from mssedu.errors import AudioFileError, InputError
 
@@ -165,3 +166,67 @@ def test_repr_pickle_and_equality(folder: Path) -> None:
     assert track.files[0] == StemFile("vocals", folder / "vocals.wav")
     with pytest.raises(AttributeError, match="cannot assign to field 'name'"):
         track.name = "another"  # type: ignore[misc]
+
+
+# Absent stems
+
+
+@pytest.fixture
+def gapped(ramps: dict) -> Track:
+    """A song of a data set with three more stems, which it does not have."""
+    absent = ("drums", "erhu", "pipa")
+    return Track.from_audio("gapped", ramps, RATE, absent=absent)
+
+
+def test_an_absent_stem_has_no_audio(gapped: Track, ramps: dict) -> None:
+    assert gapped.stems == ("vocals", "bass", "drums", "erhu", "pipa")
+    assert gapped.present == ("vocals", "bass")
+    assert gapped.unselected == ()
+    sources = gapped.sources()
+    assert torch.equal(sources[0], ramps["vocals"])
+    assert not sources[2:].any()
+    assert torch.equal(gapped.mixture(), ramps["vocals"] + ramps["bass"])
+    with pytest.raises(InputError, match=r"'drums' is absent.* Track\.present"):
+        gapped.stem("drums")
+    assert "stems: vocals, bass, drums (absent), erhu (absent)" in repr(gapped)
+    assert pickle.loads(pickle.dumps(gapped)).absent == gapped.absent
+
+
+def test_a_sum_with_an_absent_stem_is_absent(gapped: Track, ramps: dict) -> None:
+    track = gapped.with_stems(["rhythm=bass+drums", "erhu", "vocals"])
+    for again in (track, track.with_stems(track.stems)):
+        assert again.absent == ("rhythm", "erhu")
+        assert again.unselected == ("bass",)
+        assert torch.equal(again.stem("bass"), ramps["bass"])
+        assert torch.equal(again.mixture(), gapped.mixture())
+
+
+def test_what_is_left_of_an_absent_sum_has_a_name_of_its_own(gapped: Track) -> None:
+    track = gapped.with_stems({"bass": ["bass", "drums"], "vocals": ["vocals"]})
+    assert (track.present, track.absent) == (("vocals",), ("bass",))
+    assert track.unselected == ("part of bass",)
+    again = track.with_stems(["bass=bass+drums", "vocals"])
+    assert (again.absent, again.unselected) == (track.absent, track.unselected)
+    parts = [again.stem(name) for name in (*again.present, *again.unselected)]
+    assert torch.equal(torch.stack(parts).sum(0), gapped.mixture())
+
+
+def test_the_mixture_without_an_absent_stem_is_absent(gapped: Track) -> None:
+    assert gapped.with_stems(["no_erhu"]).absent == ("no_erhu",)
+    assert gapped.with_stems(["no_bass"]).absent == ()
+    alone = gapped.with_stems(["vocals", "drums"])
+    assert alone.with_stems(["no_vocals"]).present == ("no_vocals",)  # the bass
+    lone = Track.from_audio("a", {"dizi": torch.zeros(1, 9)}, RATE, absent=["pipa"])
+    # The rest of the mixture would be pipa, of which nothing is known.
+    assert lone.with_stems(["dizi", "no_dizi"]).absent == ("no_dizi",)
+
+
+def test_absent_stems_have_no_audio_and_are_stems(ramps: dict) -> None:
+    track = Track.from_audio("ramps", ramps, RATE)
+    for absent in (("bass",), ("drums",)):
+        with pytest.raises(
+            InputError, match=f"absent must name stems .* got {absent[0]}"
+        ):
+            dataclasses.replace(track, absent=absent)
+    with pytest.raises(InputError, match="unknown stem 'tabla'"):
+        track.with_stems({"a": ["vocals", "tabla"]})

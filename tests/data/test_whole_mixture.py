@@ -7,7 +7,7 @@ a mixture that holds more, a codec's mixture, and songs with different other ste
 import pytest
 import torch
 
-from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.loading import demo_data, load_dataset
 from mssedu.data.segments import RandomSegments, describe_mixture
 from mssedu.data.track import REST, Track, data_sha256, track_sha256
 from mssedu.errors import InputError
@@ -66,12 +66,34 @@ def test_selected_and_unselected_parts_are_the_mixture(kind, choice, in_memory):
     torch.testing.assert_close(track.mixture(), song(kind).mixture())
 
 
+@pytest.mark.parametrize("kind", ["sum", "more", "codec"])
+@pytest.mark.parametrize("gone", ["vocals", "bass"])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_absent_stems_leave_the_mixture_as_it_is(kind, gone, choice):
+    """Present and unselected parts are the mixture, which may hold the absent stem."""
+    whole = song(kind)
+    sources = {name: whole.stem(name) for name in whole.stems if name != gone}
+    mixture = None if kind == "sum" else whole.mixture()
+    gapped = Track.from_audio("a", sources, RATE, mixture=mixture, absent=[gone])
+    track = gapped.with_stems(CHOICES[choice])
+    parts = [track.stem(name) for name in (*track.present, *track.unselected)]
+    torch.testing.assert_close(torch.stack(parts).sum(0), track.mixture())
+    torch.testing.assert_close(track.mixture(), gapped.mixture())
+    assert not {gone, {"vocals": "instrumental", "bass": "band"}[gone]} & {
+        *track.present
+    }
+    if mixture is not None:  # then a stem is the same with and without the absent one
+        expected = whole.with_stems(CHOICES[choice])
+        for stem in track.present:
+            torch.testing.assert_close(track.stem(stem), expected.stem(stem))
+
+
 @pytest.mark.parametrize(("kind", "choice"), CASES)
 def test_a_batch_without_remix_has_the_mixture_of_its_song(kind, choice):
     segments = RandomSegments(
         [song(kind)], CHOICES[choice], 3.0, 2, seed=0, remix=False, **PLAIN
     )
-    for sources in segments:
+    for sources, _ in segments:
         torch.testing.assert_close(sources.sum(0), song(kind).mixture())
         expected = song(kind).with_stems(CHOICES[choice]).sources()
         torch.testing.assert_close(sources[: len(CHOICES[choice])], expected)
@@ -84,7 +106,7 @@ def test_all_else_sounds_in_every_item(kind, remix):
     songs = [song(kind, seed) for seed in range(3)]
     segments = RandomSegments(songs, ("vocals",), 0.5, 20, seed=0, remix=remix)
     assert segments.stems == ("vocals",)
-    for sources in segments:
+    for sources, _ in segments:
         others = sources[1:].sum(0)
         # Three noises of 0.1 at -10 dB or louder: an RMS of 0.05 or more.
         assert others.square().mean().sqrt() > 0.03
@@ -94,7 +116,7 @@ def test_an_item_is_the_same_for_one_stem_and_for_all_but_for_its_order():
     options = {"seed": 3, "remix": False, **PLAIN}
     one = RandomSegments([song("sum")], ("bass",), 1.0, 5, **options)
     four = RandomSegments([song("sum")], NAMES, 1.0, 5, **options)
-    for few, many in zip(one, four, strict=True):
+    for (few, _), (many, _) in zip(one, four, strict=True):
         assert torch.equal(few[0], many[NAMES.index("bass")])
         torch.testing.assert_close(few.sum(0), many.sum(0))
 
@@ -104,7 +126,10 @@ def test_what_a_song_has_not_is_silent_as_often_as_songs_lack_it():
     rich = Track.from_audio("rich", {"vocals": noise(2), "pipa": noise(3)}, RATE)
     segments = RandomSegments([bare, rich], ("vocals",), 0.1, 400, seed=0)
     assert segments.parts == ("vocals", "pipa", REST)
-    silent = torch.stack([~item.flatten(1).any(1) for item in segments]).float()
+    silent = torch.stack([~item.sources.flatten(1).any(1) for item in segments])
+    present = torch.stack([item.present for item in segments])
+    assert torch.equal(present, ~silent)
+    silent = silent.float()
     assert silent[:, 0].sum() == 0
     assert ((silent[:, 1:].mean(0) - 0.5).abs() < 0.1).all()
 
@@ -114,7 +139,7 @@ def test_leveling_leaves_what_a_codec_changed_as_quiet_as_it_is(remix):
     options = {"seed": 0, "remix": remix, "level_db": -20.0, **PLAIN}
     for kind, loud in (("codec", False), ("more", True)):
         segments = RandomSegments([song(kind)], NAMES, 3.0, 1, **options)
-        levels = 10 * segments[0].square().mean((-2, -1)).log10()
+        levels = 10 * segments[0].sources.square().mean((-2, -1)).log10()
         assert torch.allclose(levels[:4], torch.tensor(-20.0), atol=0.1)
         assert levels[4] == pytest.approx(-20.0 if loud else -60.0, abs=0.2)
 

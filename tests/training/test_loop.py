@@ -11,6 +11,7 @@ import signal
 
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from mssedu.data.track import Track
 from mssedu.errors import (
@@ -454,7 +455,7 @@ def test_dead_workers_after_a_signal_are_a_stop_and_else_an_error(
 ):
     def dies(sent):
         def batches(segments, state):
-            yield from [torch.stack([segments[0], segments[1]])]
+            yield default_collate([segments[0], segments[1]])
             if sent:
                 signals[0].received = signal.SIGTERM
             raise RuntimeError("DataLoader worker (pid 5) is killed by signal")

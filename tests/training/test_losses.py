@@ -134,3 +134,53 @@ def test_thresholded_snr_closed_forms():
         estimate=torch.zeros_like(reference), reference=10 * reference
     )
     assert float(loud) == pytest.approx(float(silent), abs=1e-3)
+
+
+# ---- stems that are absent
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_absent_stems_are_not_compared(name, noise):
+    reference, error = noise
+    present = torch.tensor([[True, False, True], [True, True, False]])
+    reference[~present] = 0
+    estimate = (reference + error / 2).requires_grad_()
+    value = LOSSES[name](estimate=estimate, reference=reference, present=present)
+    value.backward()
+    used = estimate.grad.flatten(2).any(2)
+    assert torch.equal(used, present)
+    other = torch.where(present[..., None, None], estimate, 7 * error).detach()
+    again = LOSSES[name](estimate=other, reference=reference, present=present)
+    assert torch.equal(again, value)
+
+
+@pytest.mark.parametrize("name", sorted({*LOSSES} - {"thresholded_snr"}))
+def test_the_loss_is_the_mean_of_the_rows_that_are_present(name, noise):
+    estimate, reference = noise
+    present = torch.tensor([[True, False, True], [False, False, True]])
+    value = LOSSES[name](estimate=estimate, reference=reference, present=present)
+    rows = [
+        LOSSES[name](estimate=e[None, None], reference=r[None, None])
+        for e, r in zip(estimate[present], reference[present], strict=True)
+    ]
+    torch.testing.assert_close(value, torch.stack(rows).mean())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_with_all_present_the_loss_is_the_same_bit_for_bit(name, noise):
+    estimate, reference = noise
+    everything = torch.ones(SHAPE[:2], dtype=torch.bool)
+    plain = LOSSES[name](estimate=estimate, reference=reference)
+    value = LOSSES[name](estimate=estimate, reference=reference, present=everything)
+    assert torch.equal(value, plain)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_with_nothing_present_loss_and_gradient_are_0(name, noise):
+    estimate, reference = noise
+    nothing = torch.zeros(SHAPE[:2], dtype=torch.bool)
+    estimate = estimate.requires_grad_()
+    value = LOSSES[name](estimate=estimate, reference=reference, present=nothing)
+    value.backward()
+    assert value == 0
+    assert not estimate.grad.any()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import load_track
+from mssedu.data.loading import load_track
 from mssedu.data.track import Track, data_sha256
 from mssedu.errors import DatasetError, InputError, SetupError
 from mssedu.models.registry import create_model
