@@ -7,6 +7,8 @@ refine    optional steps after the model: averages, Wiener filter, consistency
 files     `separate_file`: from disk to disk, in blocks
 song      songs on disk: find them, name their stems, read one in blocks
 record    separation.json, and the meters that fill it
+pseudo_labels   a training set of songs that a model separated: `pseudo_label`
+label_set   its options, and its manifest; agreement: which pieces are kept
 fast      the model without gradients, in 16 bits, in packed form on the CPU
 threads   a short spin for waiting threads, so that other processes can run
 """
@@ -29,6 +31,9 @@ _NAMES = {
     "files": ["separate_file"],
     "song": [],
     "record": ["LevelMeter", "SeamMeter", "Separation"],
+    "pseudo_labels": ["pseudo_label"],
+    "label_set": ["LabelConfig"],
+    "agreement": ["agreement"],
     "fast": ["has_fast_bfloat16", "ready"],
     "threads": ["short_spin"],
 }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mssedu.audio.files import file_names
+from mssedu.audio.names import file_names
 from mssedu.errors import InputError, MssEduError
 from mssedu.listening.results.export import content_sha256, merge_file, write_json
 from mssedu.listening.results.simulate import sit_through

@@ -19,7 +19,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from mssedu.audio.files import file_names, write_text, written_whole
+from mssedu.audio.files import write_text, written_whole
+from mssedu.audio.names import file_names
 from mssedu.errors import MssEduWarning
 from mssedu.figures.scores import boxes_figure
 from mssedu.listening.results import tables

@@ -9,7 +9,6 @@ test.toml, which may be changed until the first listener begins. What can be ref
 refused before the first sound is written. Notebook: 13.
 """
 
-import itertools
 import math
 import shutil
 import warnings
@@ -21,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mssedu.audio.files import check_room
+from mssedu.audio.disk import check_room
 from mssedu.audio.tensors import load_audio, save_audio
 from mssedu.data.loading import load_dataset
 from mssedu.data.track import Track
-from mssedu.errors import InputError, MssEduWarning
+from mssedu.errors import DatasetError, InputError, MssEduWarning
 from mssedu.evaluation.estimates import FileEstimates
 from mssedu.listening.test.anchors import check_anchor
 from mssedu.listening.test.design import (
@@ -75,8 +74,8 @@ def create_test(
 ) -> Design:
     """Cut the excerpts and write test.toml, with a trial for each song and stem.
 
-    A stem that is silent in its song is left out, with a warning. After an error, the
-    folder is as it was before.
+    A stem that is silent in its song, or absent from it, is left out, with a warning.
+    After an error, the folder is as it was before.
 
     Args:
         folder: of the test; it must not contain a test or sounds yet.
@@ -154,17 +153,27 @@ def _check_free(folder: Path) -> None:
 def _cuts(
     runs: Mapping[str, Path], excerpts: Excerpts
 ) -> tuple[list[_Cut], dict[str, FileEstimates]]:
-    """All excerpts, and the files of every system, which are checked to be there."""
+    """All excerpts, and the files of every system, which are checked to be there.
+
+    A stem that is absent from a song has no excerpt: `load_dataset` warns of it.
+    """
     # A run has the layout of a data set, so the same function lists its songs.
     source = excerpts.data or next(iter(runs.values()))
-    tracks = load_dataset(source, excerpts.split, stems=excerpts.stems)
+    options = vars(excerpts.dataset)
+    tracks = load_dataset(source, excerpts.split, stems=excerpts.stems, **options)
     tracks, stems = tracks[: excerpts.tracks], tracks[0].stems
     systems = {k: FileEstimates(r, stems, excerpts.template) for k, r in runs.items()}
     for track in tracks:
         for files in systems.values():
             files.check(track, align=False)
+    pairs = [(track, stem) for track in tracks for stem in track.present]
+    if not pairs:
+        raise DatasetError(
+            f"{', '.join(stems)}: absent from all songs of {source}. Choose other "
+            "stems, or songs that have them."
+        )
     cuts = []
-    for number, (track, stem) in enumerate(itertools.product(tracks, stems), 1):
+    for number, (track, stem) in enumerate(pairs, 1):
         # The files have numbers, as names of songs and systems may not suit a file.
         place = Path(SOUNDS) / str(number)
         paths = {

@@ -28,9 +28,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
 
 from mssedu.audio.files import as_json, tupled, write_text
+from mssedu.data.options import DataOptions
 from mssedu.errors import DatasetError, InputError, check_name, check_range
 from mssedu.listening.test.names import (
     LONGEST_NAME,
@@ -92,6 +95,9 @@ class Excerpts:
     # length of an excerpt in seconds; the test uses the loudest part of each song
     seconds: float = 8.0
     template: str = "{track}/{stem}.wav"  # path of a stem inside a run
+    dataset: Annotated[DataOptions, tyro.conf.arg(name="")] = field(
+        default_factory=DataOptions
+    )
 
     def __post_init__(self) -> None:
         check_range("seconds", self.seconds, 0, low_open=True, high_open=True)

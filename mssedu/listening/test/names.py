@@ -5,7 +5,7 @@
     pairs     not equal but for case, spaces or Unicode form
 
 A name may contain "/" and other signs that a file name must not have: files are named
-by `mssedu.audio.files.file_names`. Notebook: 13.
+by `mssedu.audio.names.file_names`. Notebook: 13.
 """
 
 import unicodedata
