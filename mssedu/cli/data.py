@@ -35,7 +35,7 @@ from mssedu.separation.config import (
 from mssedu.separation.label_set import MANIFEST, UNKNOWN, LabelConfig
 
 if TYPE_CHECKING:
-    from mssedu.data.audit import Audit, Finding
+    from mssedu.data.doctor.audit import Audit, Finding
 
 MANY = 5  # a note on more songs than this is one line of the table
 
@@ -96,8 +96,8 @@ def check(
         result: Options for what is shown, and for the exit code.
         repair: Options for a repaired copy.
     """
-    from mssedu.data.audit import audit_dataset
-    from mssedu.data.repair import repair_dataset
+    from mssedu.data.doctor.audit import audit_dataset
+    from mssedu.data.doctor.repair import repair_dataset
 
     if repair.fix is None and (repair.length or repair.resample):
         flag = "--length" if repair.length else "--resample"

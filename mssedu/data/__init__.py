@@ -9,10 +9,7 @@ indexes    layouts with a list of songs: CSV, data.json, metadata.yaml
 folders    what lies in a folder: audio files, links, system litter
 splits     train, valid and test by a seed
 check      faults of songs, such as a mixture that is not the sum of its stems
-audit      all faults of a data set at once; rules in faults and set_faults, errata
-measure    what the files of a song hold; alignment: how stems fit into the mixture
-fingerprints   one recording in two songs
-repair     a copy of a data set in which the safe faults are fixed
+doctor/    all faults of a data set at once, and a repaired copy
 headers    headers of many files, from an index where possible
 mapped     one decoded copy of a file
 cache      decoded copies of songs, which are read at once
@@ -53,11 +50,20 @@ _NAMES = {
     "folders": ["Song"],
     "splits": ["SPLITS", "assign_splits"],
     "check": ["check_mixtures", "check_parts", "check_track"],
-    "audit": ["Audit", "Finding", "audit_dataset"],
-    "measure": ["SongMeasures", "measure_song"],
-    "alignment": ["Fit", "fit_stems"],
-    "fingerprints": ["Landmarks", "Match", "landmarks", "matches"],
-    "repair": ["repair_dataset"],
+    "doctor": [
+        "Audit",
+        "Finding",
+        "Fit",
+        "Landmarks",
+        "Match",
+        "SongMeasures",
+        "audit_dataset",
+        "fit_stems",
+        "landmarks",
+        "matches",
+        "measure_song",
+        "repair_dataset",
+    ],
     "headers": ["Headers", "read_headers"],
     "recipe": ["BuildConfig"],
     "build": ["build_dataset"],

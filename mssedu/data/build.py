@@ -63,7 +63,7 @@ from mssedu.data.track import MIXTURE
 from mssedu.errors import InputError
 
 JOURNAL, TABLE = "build.journal", "mixes.csv"  # in the folder of the mixes
-READERS = 3  # recordings that are read at once, at most; each takes up to 0.8 GB
+READERS = 2  # recordings that are read at once, at most; each takes up to 1 GB
 PEAK_DB = -0.1  # of a mix, at most; rounding in the files adds less than 0.1 dB
 
 Log = Callable[[str], None]
@@ -177,7 +177,8 @@ def _document(
     if before["mixes"]:  # else nothing was written yet, and the plan may change
         check_same_plan(path, before, config, sha)
         document = before
-    document["folder"] = relative_name(root if root.is_dir() else root.parent, out)
+    folder = root if root.is_dir() else root.parent
+    document["folder"] = relative_name(folder.resolve(), out.resolve())
     licenses = licenses_of(root, {r.name: (r.path, r.stem) for r in recordings}, named)
     for row in document["sources"]:
         row["license"] = licenses[row["path"]]
@@ -350,7 +351,7 @@ def _choices(
 ) -> list[Mix]:
     """Recording, start and gain of each stem of each mix."""
     pools: dict[str, dict[str, list[tuple[str, Sound]]]] = {}
-    for each in sorted(recordings, key=lambda each: (each.stem, each.name)):
+    for each in recordings:
         of_stem = pools.setdefault(each.split, {}).setdefault(each.stem, [])
         of_stem.append((each.name, sounds[each.name]))
     given = zip(SPLITS, config.split or SHARES, strict=True)

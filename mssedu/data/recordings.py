@@ -74,6 +74,11 @@ class Recording:
     size: int  # bytes
     sha256: str
 
+    @property
+    def key(self) -> str:
+        """Its place among all recordings; macOS may write é as two characters."""
+        return unicodedata.normalize("NFC", f"{self.stem}/{self.name}")
+
     def fits(self, config: BuildConfig) -> bool:
         """Whether the mixes can be made of the file itself."""
         form = (self.info.sample_rate, self.info.channels)
@@ -146,11 +151,11 @@ def split_recordings(
 def inspect_recordings(
     root: Path, songs: Sequence[Song], config: BuildConfig, step: Step
 ) -> list[Recording]:
-    """The recordings with their headers and hashes, by name; none is there twice."""
+    """The recordings with their headers and hashes, in order; none is there twice."""
 
     def inspect(song: Song) -> Recording | str:
         path, stem = song.path, song.files[0].stem
-        name = unicodedata.normalize("NFC", relative_name(path, _folder(root)))
+        name = relative_name(path, root if root.is_dir() else root.parent)
         try:
             check_file(path)
             info, size = audio_info(path), path.stat().st_size
@@ -171,20 +176,15 @@ def inspect_recordings(
     if twice:
         remedy = "Keep each recording once, or it may be in two splits."
         raise faulty_songs(root, "in two places", twice, remedy)
-    return sorted(found, key=lambda recording: recording.name)
-
-
-def _folder(root: Path) -> Path:
-    """The folder of a data set that may be given by a CSV file."""
-    return root if root.is_dir() else root.parent
+    return sorted(found, key=lambda recording: recording.key)
 
 
 def relative_name(path: Path, root: Path) -> str:
     """The path of a file relative to a folder, with "/" on every system."""
     try:
-        return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+        return Path(os.path.relpath(path, root)).as_posix()
     except ValueError:  # Windows: another drive
-        return path.resolve().as_posix()
+        return path.absolute().as_posix()
 
 
 # ---- what a recording holds ---------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 from scipy.signal import lfilter
 
-from mssedu.data.audit import RULES, audit_dataset
+from mssedu.data.doctor.audit import RULES, audit_dataset
 from mssedu.data.loading import demo_data
 from mssedu.errors import DatasetError, InputError
 

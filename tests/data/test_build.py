@@ -19,8 +19,8 @@ import torch
 
 from mssedu.audio.tensors import load_audio, loudness_lufs, peak_db
 from mssedu.data import build, recordings
-from mssedu.data.audit import audit_dataset
 from mssedu.data.build import build_dataset
+from mssedu.data.doctor.audit import audit_dataset
 from mssedu.data.finding import describe_songs, find_songs
 from mssedu.data.loading import load_dataset
 from mssedu.data.recipe import BuildConfig

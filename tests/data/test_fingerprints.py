@@ -8,7 +8,7 @@ import pytest
 import soxr
 import torch
 
-from mssedu.data.fingerprints import Listener, landmarks, matches
+from mssedu.data.doctor.fingerprints import Listener, landmarks, matches
 from mssedu.data.loading import demo_data, load_dataset
 
 RATE = 44100

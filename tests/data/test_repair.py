@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mssedu.data.audit import audit_dataset
-from mssedu.data.repair import repair_dataset
+from mssedu.data.doctor.audit import audit_dataset
+from mssedu.data.doctor.repair import repair_dataset
 from mssedu.errors import DiskError, InputError
 
 RATE = 8000

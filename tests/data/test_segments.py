@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 import torch
-from mssedu.data.loading import demo_data, load_dataset
 from torch.utils.data import DataLoader
 
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
+from mssedu.data.loading import demo_data, load_dataset
 from mssedu.data.segments import RandomSegments, item_generator
 from mssedu.data.track import Track
 from mssedu.errors import InputError

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from mssedu.audio.containers import opened, probe
 from mssedu.audio.tensors import AudioInfo
-from mssedu.data.alignment import Fit, fit_stems
-from mssedu.data.fingerprints import Landmarks, Listener
+from mssedu.data.doctor.alignment import Fit, fit_stems
+from mssedu.data.doctor.fingerprints import Landmarks, Listener
 from mssedu.data.folders import check_file
 from mssedu.data.track import MIXTURE, StemFile
 from mssedu.errors import AudioFileError

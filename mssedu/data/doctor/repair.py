@@ -20,10 +20,10 @@ from torch import Tensor
 from mssedu.audio.disk import check_room
 from mssedu.audio.files import write_json
 from mssedu.audio.tensors import load_audio, resample, resampled_length, save_audio
-from mssedu.data.audit import Audit, Finding, plain, walk
-from mssedu.data.faults import has_offset, is_dangling
-from mssedu.data.measure import FileMeasures, SongMeasures
-from mssedu.data.set_faults import is_litter
+from mssedu.data.doctor.audit import Audit, Finding, plain, walk
+from mssedu.data.doctor.faults import has_offset, is_dangling
+from mssedu.data.doctor.measure import FileMeasures, SongMeasures
+from mssedu.data.doctor.set_faults import is_litter
 from mssedu.data.track import MIXTURE
 from mssedu.errors import InputError
 

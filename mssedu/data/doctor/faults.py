@@ -4,8 +4,8 @@
 
 An error makes training or scores wrong. A warning is worth a look. A note is a fact to
 know, such as a stem that is silent in a song. To add a rule, write a function and add a
-row. `mssedu.data.set_faults` has the rules for all songs together, and
-`mssedu.data.audit` measures the songs and applies both tables.
+row. `mssedu.data.doctor.set_faults` has the rules for all songs together, and
+`mssedu.data.doctor.audit` measures the songs and applies both tables.
 """
 
 import math
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mssedu.data.alignment import Fit
-from mssedu.data.measure import SILENT_DB, FileMeasures, SongMeasures
+from mssedu.data.doctor.alignment import Fit
+from mssedu.data.doctor.measure import SILENT_DB, FileMeasures, SongMeasures
 from mssedu.data.track import MIXTURE
 
 Severity = Literal["error", "warning", "note"]

@@ -5,7 +5,7 @@
 `load_dataset` refuses what it cannot open, and stops there. An audit also listens: lag,
 sign and gain of each stem in the mixture, sounds that occur twice, recordings in two
 splits, files that were MP3 once. It reads every sample, song by song, and changes
-nothing. `mssedu.data.repair` writes a repaired copy. Notebook: 05.
+nothing. `mssedu.data.doctor.repair` writes a repaired copy. Notebook: 05.
 """
 
 import os
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from mssedu.data import layouts
-from mssedu.data.faults import SONG_RULES, Fault, Rule, Severity, is_dangling
-from mssedu.data.fingerprints import TRANSPOSED, Match, matches
+from mssedu.data.doctor.faults import SONG_RULES, Fault, Rule, Severity, is_dangling
+from mssedu.data.doctor.fingerprints import TRANSPOSED, Match, matches
+from mssedu.data.doctor.measure import SongMeasures, measure_song
+from mssedu.data.doctor.set_faults import SET_RULES, Survey, is_litter
 from mssedu.data.folders import (
     Song,
     is_audio,
@@ -30,8 +32,6 @@ from mssedu.data.folders import (
     stem_files,
 )
 from mssedu.data.loading import find_songs, load_dataset, load_track
-from mssedu.data.measure import SongMeasures, measure_song
-from mssedu.data.set_faults import SET_RULES, Survey, is_litter
 from mssedu.data.splits import SPLITS
 from mssedu.data.track import MIXTURE, StemFile
 from mssedu.errors import DatasetError, MssEduError, MssEduWarning

@@ -3,7 +3,7 @@
     all songs, their recordings in common, the tree of files ──`find`──▶ Fault …
 
 A song that differs from the others, a recording in two splits, a song that is known to
-have an error. `mssedu.data.faults` has the rules for one song.
+have an error. `mssedu.data.doctor.faults` has the rules for one song.
 """
 
 import math
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mssedu.data.errata import known_errors
-from mssedu.data.faults import (
+from mssedu.data.doctor.errata import known_errors
+from mssedu.data.doctor.faults import (
     Fault,
     Rule,
     Severity,
@@ -22,9 +22,9 @@ from mssedu.data.faults import (
     grouped,
     uneven_channels,
 )
-from mssedu.data.fingerprints import Match
+from mssedu.data.doctor.fingerprints import Match
+from mssedu.data.doctor.measure import ALIKE_DB, FIT_SECONDS, ROUNDED_DB, SongMeasures
 from mssedu.data.folders import LITTER
-from mssedu.data.measure import ALIKE_DB, FIT_SECONDS, ROUNDED_DB, SongMeasures
 from mssedu.data.track import MIXTURE
 
 REST_DB = -20.0  # a residual above this level is a sound, not what a codec changed
