@@ -250,7 +250,7 @@ class AudioWriter:
 def _remove_time(path: Path) -> None:
     """Clear the time in the PEAK chunk of a float wav: same samples, same file."""
     with path.open("r+b") as file:
-        chunk = file.read(_HEADER).find(b"PEAK")
+        chunk = file.read(_HEADER).partition(b"data")[0].find(b"PEAK")
         if chunk >= 0:
             file.seek(chunk + 12)  # behind the name, the size and the version
             file.write(bytes(4))

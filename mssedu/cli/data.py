@@ -196,8 +196,12 @@ def build(
     """
     from mssedu.data.build import build_dataset
 
-    with bar("building") as update:
-        build_dataset(folder, out_dir, mix, layout=layout, progress=update, log=say)
+    try:
+        with bar("building") as update:
+            build_dataset(folder, out_dir, mix, layout=layout, progress=update, log=say)
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM
+        err.print("to continue: the same command")
+        raise
     return 0
 
 

@@ -152,30 +152,31 @@ def _document(
             f"license names {', '.join(unknown)}, and the stems are "
             f"{', '.join(sorted(stems))}."
         )
-    path, sha = out / MANIFEST, {each.name: each.sha256 for each in recordings}
+    sources: list[dict[str, Any]] = [
+        {
+            "path": each.name,
+            "stem": each.stem,
+            "split": each.split,
+            "license": None,
+            "sha256": each.sha256,
+            "size": each.size,
+            **asdict(each.info),
+            "loudness_lufs": None,
+            "copy": None,
+        }
+        for each in recordings
+    ]
     document: dict[str, Any] = {
-        "plan": plan_of(config, sha),
+        "plan": plan_of(config, sources),
         "settings": config.settings(),
         "finished": False,
-        "sources": [
-            {
-                "path": each.name,
-                "stem": each.stem,
-                "split": each.split,
-                "license": None,
-                "sha256": each.sha256,
-                "size": each.size,
-                **asdict(each.info),
-                "loudness_lufs": None,
-                "copy": None,
-            }
-            for each in recordings
-        ],
+        "sources": sources,
         "mixes": [],
     }
-    before = read_manifest(path) if path.is_file() else {"mixes": []}
-    if before["mixes"]:  # else nothing was written yet, and the plan may change
-        check_same_plan(path, before, config, sha)
+    path = out / MANIFEST
+    before = read_manifest(path) if path.is_file() else document
+    if before["mixes"]:  # else nothing was made yet, and the plan may change
+        check_same_plan(path, before, document)
         document = before
     folder = root if root.is_dir() else root.parent
     document["folder"] = relative_name(folder.resolve(), out.resolve())

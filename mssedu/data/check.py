@@ -78,12 +78,16 @@ def faulty_songs(
 # ---- sound --------------------------------------------------------------------------
 
 
-def check_mixtures(tracks: Sequence[Track]) -> None:
+def check_mixtures(tracks: Sequence[Track], *, remix: bool = True) -> None:
     """Check that a model can learn to separate the selected stems from the mixtures.
 
+    Args:
+        tracks: all songs for training.
+        remix: whether the stems of different songs are mixed.
+
     Raises:
-        DatasetError: a stem is the sum of others, or only one stem is selected and the
-            mixtures hold nothing else.
+        DatasetError: a stem is the sum of others; or the mixtures hold nothing but one
+            stem: the only one that is selected, or, without remix, one in each song.
     """
     for track in tracks:
         if track.mixture_is_sum:
@@ -94,6 +98,27 @@ def check_mixtures(tracks: Sequence[Track]) -> None:
             f"the training songs hold {stems[0]!r} alone, so that a model would learn "
             "to copy its input. Add the other stems, or a file called mixture."
         )
+    if not remix and are_solos(tracks):
+        raise DatasetError(
+            "each training song holds one stem alone, so that a model would learn to "
+            "copy its input. Mix the stems of different songs (leave out --no-remix; "
+            "remix=True in Python), or make mixtures of them: mssedu data build."
+        )
+
+
+def are_solos(tracks: Sequence[Track]) -> bool:
+    """Whether no song has more than one source, but some have a selected stem."""
+    found = False
+    for track in tracks:
+        mixture = track.mixture() if track.present else None
+        if mixture is None:
+            continue
+        names = (*track.present, *track.unselected)
+        heard = [name for name in names if is_source(track.stem(name), mixture)]
+        if len(heard) > 1 and heard[0] in track.present:
+            return False
+        found |= bool(heard) and heard[0] in track.present
+    return found
 
 
 def _holds_more(track: Track) -> bool:

@@ -11,7 +11,7 @@ goes on only with the same plan. This file imports no torch, so that `mssedu dat
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +29,8 @@ Short = Literal["error", "loop", "pad"]
 Format = Literal["wav", "flac"]
 Subtype = Literal["int16", "int24", "float32"]
 
-_SOURCE = {"path": str, "stem": str, "sha256": str, "size": int, "copy": (str, None)}
+_SOURCE: dict[str, Any] = {"size": int, "copy": (str, None)}
+_SOURCE |= dict.fromkeys(("path", "stem", "split", "sha256"), str)
 _STEM = {"source": str, "start": int, "gain_db": float}
 _FORM = {
     "plan": str,
@@ -127,18 +128,28 @@ class BuildConfig:
     def settings(self) -> dict[str, Any]:
         """What the files depend on, as it is in build.json."""
         found = as_json(asdict(self))
+        for name in ("seconds", "level_lufs", "silence_db", "absent"):
+            found[name] = float(found[name])  # 5 and 5.0 are one setting
+        for name in ("gain_db", "split"):
+            found[name] = found[name] and [*map(float, found[name])]
         return {k: v for k, v in found.items() if k not in ("workers", "license")}
 
 
-def plan_of(config: BuildConfig, sources: Mapping[str, str]) -> str:
+def plan_of(config: BuildConfig, sources: Sequence[Mapping[str, Any]]) -> str:
     """The SHA-256 of all that the mixes depend on.
 
     Args:
         config: the settings.
-        sources: path of each recording -> SHA-256 of its content.
+        sources: the recordings, as they are in build.json.
     """
-    content = json.dumps([VERSION, config.settings(), sorted(sources.items())])
+    content = json.dumps([VERSION, config.settings(), _contents(sources)])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _contents(sources: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Path -> what the mixes depend on; without order."""
+    rows = sorted(sources, key=lambda row: str(row["path"]))
+    return {row["path"]: [row["stem"], row["sha256"], row["split"]] for row in rows}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -161,24 +172,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def check_same_plan(
-    path: Path, document: Mapping[str, Any], config: BuildConfig, sha: Mapping[str, str]
+    path: Path, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
     """Raise InputError that says how a plan differs from the one in a folder."""
-    if document["plan"] == plan_of(config, sha):
+    if before["plan"] == now["plan"]:
         return
-    old, new = document["settings"], config.settings()
+    old, new = before["settings"], now["settings"]
     changes = [
         f"{name} was {old.get(name)} and is {value}"
         for name, value in new.items()
         if old.get(name) != value
     ]
-    before = {row["path"]: row["sha256"] for row in document["sources"]}
-    changes += [f"{name} is new" for name in sha if name not in before]
-    changes += [f"{name} is gone" for name in before if name not in sha]
+    was, is_now = _contents(before["sources"]), _contents(now["sources"])
+    changes += [f"{name} is new" for name in is_now if name not in was]
+    changes += [f"{name} is gone" for name in was if name not in is_now]
     changes += [
         f"{name} has changed"
-        for name in sha
-        if before.get(name, sha[name]) != sha[name]
+        for name in is_now
+        if name in was and was[name][:2] != is_now[name][:2]
     ]
     more = f"; and {len(changes) - 5} more" if len(changes) > 5 else ""
     listed = "; ".join(changes[:5]) or "the version of mssedu"

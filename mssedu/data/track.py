@@ -462,8 +462,14 @@ def track_sha256(track: Track) -> str:
 
 
 def data_sha256(tracks: Sequence[Track]) -> str:
-    """A quick hash of a list of songs, with names and order; see `track_sha256`."""
-    lines = [f"{track.name} {track_sha256(track)}\n" for track in tracks]
+    """A quick hash of a list of songs, with names and order; see `track_sha256`.
+
+    Songs of the same files differ if a stem is absent from one and silent in the other.
+    """
+    lines = []
+    for track in tracks:
+        absent = f" without {', '.join(track.absent)}" if track.absent else ""
+        lines.append(f"{track.name} {track_sha256(track)}{absent}\n")
     return hashlib.sha256(name_bytes("".join(lines))).hexdigest()
 
 

@@ -4,6 +4,7 @@
     package of Demucs  its class and arguments, by name ───────────────────────────┤
                                                                     origins.toml ──┤
     Open-Unmix         a state dict per stem, shapes ──────────────────────────────┤
+    rows of LAYOUTS    a state dict, its names and shapes: layouts.py ─────────────┤
                                         registry name, config, state dict of ours ◀┘
 
 An argument that no model of ours has is an error that names it: weights in another
@@ -24,6 +25,7 @@ from mssedu.errors import CheckpointError
 from mssedu.models.contract import shown
 from mssedu.models.hdemucs import from_torchaudio
 from mssedu.weights.foreign import Weights
+from mssedu.weights.layouts import layout_of, read_layout
 from mssedu.weights.untrusted import odd_content
 
 State = Mapping[str, Tensor]
@@ -88,16 +90,16 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
         CheckpointError: no model of ours has this class, argument or these tensors.
     """
     sources = {}
+    if weights.klass is None and (layout := layout_of(weights.state)):
+        with odd_content(where):
+            config, n_stems, state = read_layout(layout, weights.state, where)
+        usual = layout.stems if len(layout.stems) == n_stems else ()
+        names = _stem_names(stems or usual, n_stems, where)
+        return Ported(layout.model, {"stems": names, **config}, state)
     if weights.klass is None:
         with odd_content(where):
             weights, n_stems = recognize(weights.state, where)
-        names = tuple(stems) if stems else STEMS.get(n_stems, ())
-        if len(names) != n_stems:
-            got = f"got {', '.join(names)}" if stems else "the file does not name them"
-            raise CheckpointError(
-                f"{where}: the {n_stems} outputs of these weights need a name each, "
-                f"{got}. Give the names in order: load_model(path, stems=(…))."
-            )
+        names = _stem_names(stems or STEMS.get(n_stems, ()), n_stems, where)
         sources = {"sources": names}
     origin = ORIGINS.get(weights.klass or "")
     if origin is None:
@@ -108,6 +110,16 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
     with odd_content(where):
         config = _config(origin, sources | weights.arguments, where)
     return Ported(origin.model, config, weights.state)
+
+
+def _stem_names(names: Sequence[str], n_stems: int, where: str) -> tuple[str, ...]:
+    if len(names) == n_stems:
+        return tuple(names)
+    got = f"got {', '.join(names)}" if names else "the file does not name them"
+    raise CheckpointError(
+        f"{where}: the {n_stems} outputs of these weights need a name each, {got}. "
+        "Give the names in order: load_model(path, stems=(…))."
+    )
 
 
 def _config(origin: Origin, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:

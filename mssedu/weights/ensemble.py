@@ -9,13 +9,13 @@ per stem (htdemucs_ft), `only` leaves out the models that need not run. A bag fo
 the model contract, so every function that takes a model also takes a bag.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_name
+from mssedu.errors import InputError, check_mixture, check_name, check_range
 from mssedu.models.contract import ModelConfig, config_of, segment_limit
 
 
@@ -101,6 +101,37 @@ class Bag(nn.Module):
         used = shares.any(1).nonzero().flatten().tolist()
         models = [self.models[i] for i in used]
         return Bag(models, shares[used].tolist(), stems).train(self.training)
+
+
+def blend(first: nn.Module, second: nn.Module, shares: Mapping[str, float]) -> Bag:
+    """A bag of two models, the second with the rest of each stem.
+
+    The estimate of a stem is share · first + (1 - share) · second, as KUIELab blended
+    MDX-Net with Demucs (`mssedu.models.mdx_net.BLEND`) in the challenge of 2021. There,
+    Demucs read the song with mean 0 and deviation 1; a `Demucs` of ours does so with
+    the config field normalize=True, chunk by chunk.
+
+    Args:
+        first: its stems are those of the bag, in its order.
+        second: a model of the same sample rate and channels, with these stems.
+        shares: stem -> share of the first model, 0 to 1.
+
+    Raises:
+        InputError: a stem without a share, or models that do not fit.
+
+    Example:
+        >>> from mssedu import create_model
+        >>> from mssedu.models.mdx_net import BLEND
+        >>> models = [create_model(name, "tiny") for name in ("mdx_net", "demucs")]
+        >>> blend(*models, BLEND).weights[0]  # vocals, drums, bass, other
+        tensor([0.9000, 0.5000, 0.5000, 0.7000])
+    """
+    stems = config_of(first).stems
+    for stem in stems:
+        check_name("stem with a share", stem, shares)
+        check_range(f"the share of {stem}", shares[stem], 0, 1)
+    own = [shares[stem] for stem in stems]
+    return Bag([first, second], [own, [1 - share for share in own]], stems)
 
 
 def _common_format(configs: Sequence[ModelConfig]) -> tuple[int, int]:

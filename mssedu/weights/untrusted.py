@@ -29,7 +29,6 @@ ODD = (
     AttributeError,
     LookupError,
     MemoryError,
-    OSError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -51,6 +50,10 @@ def odd_content(
         yield
     except MssEduError:
         raise
+    except OSError as error:  # such as a file that must not be read
+        raise CheckpointError(
+            f"{where} cannot be read: {error.strerror or error}. Check the file."
+        ) from error
     except ODD as error:
         reason = " ".join(f"{type(error).__name__}: {error}"[:SHOWN].split())
         raise CheckpointError(f"{where} is not {kind} ({reason}). {remedy}") from error

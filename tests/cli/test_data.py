@@ -325,6 +325,15 @@ def test_build_takes_licenses_and_goes_on_only_as_before(recordings, tmp_path, c
     assert "channels was 2 and is 1" in capsys.readouterr().err
 
 
+def test_build_says_how_to_continue(recordings, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mssedu.data.build.save_audio", stop)
+    assert run("build", recordings, tmp_path / "mixes", *MIXES) == 130
+    assert "to continue: the same command" in capsys.readouterr().err
+
+
 def test_build_refuses_songs(song, tmp_path, capsys):
     assert run("build", song.parent, tmp_path / "mixes") == 2
     assert "recordings of single stems" in capsys.readouterr().err

@@ -599,7 +599,8 @@ def test_another_plan_is_refused_with_the_difference(folder, tmp_path):
     config = replace(CONFIG, seed=3, gain_db=(-1, 1))
     text = refused(folder, tmp_path, config, InputError)
     assert "seed was 0 and is 3" in text
-    assert "gain_db was [-6.0, 3.0] and is [-1, 1]" in text
+    assert "gain_db was [-6.0, 3.0] and is [-1.0, 1.0]" in text
+    assert "has changed" not in text
     write(folder / "dizi" / "dizi 0.wav", noise(99, 3))
     write(folder / "dizi" / "dizi 9.wav", noise(98, 3))
     (folder / "pipa" / "pipa 0.wav").rename(folder / "pipa" / "renamed.wav")
@@ -611,6 +612,38 @@ def test_another_plan_is_refused_with_the_difference(folder, tmp_path):
 
 
 # ---- what is written about it -------------------------------------------------------
+
+
+def test_whole_and_decimal_numbers_are_one_plan(folder, tmp_path):
+    config = replace(CONFIG, seconds=1, gain_db=(-6, 3), level_lufs=-25)
+    document = build_dataset(folder, tmp_path / "out", config)
+    same = replace(config, seconds=1.0, gain_db=(-6.0, 3.0), level_lufs=-25.0)
+    assert build_dataset(folder, tmp_path / "out", same) == document
+
+
+def test_a_change_of_the_stems_is_another_plan(folder, tmp_path):
+    index = tmp_path / "index.csv"
+    lines = [f"{p.parent.name},{p}" for p in sorted(folder.rglob("*.wav"))]
+    index.write_text("\n".join(["stem,path", *lines]))
+    build_dataset(index, tmp_path / "out", CONFIG)
+    index.write_text("\n".join(["stem,path", *lines]).replace("pipa,", "erhu,"))
+    config = replace(CONFIG, license=("dizi=CC0", "erhu=CC0", "yangqin=CC0"))
+    text = refused(index, tmp_path, config, InputError)
+    assert "in/pipa/pipa 0.wav has changed" in text
+
+
+def test_links_keep_their_own_names(folder, tmp_path):
+    pool = tmp_path / "pool"
+    (folder / "dizi").rename(pool)
+    (folder / "dizi").mkdir()
+    try:
+        for path in pool.iterdir():
+            (folder / "dizi" / path.name).symlink_to(path)
+    except OSError:
+        pytest.skip("this system allows no links")
+    document = build_dataset(folder, tmp_path / "out", replace(CONFIG, virtual=True))
+    assert document["sources"][0]["path"] == "dizi/dizi 0.wav"
+    assert len(load_dataset(tmp_path / "out")) == 12
 
 
 def test_progress_and_log_tell_what_is_done(folder, tmp_path):

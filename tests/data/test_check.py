@@ -90,6 +90,34 @@ def test_absent_stems_are_passed_over():
     check_mixtures([recording.with_stems(["dizi"]), lone()])
 
 
+def recordings():
+    """Two recordings of one stem each, as in a folder of single instruments."""
+    pairs = zip(("dizi", "pipa"), parts(), strict=False)
+    sources = [{name: audio} for name, audio in pairs]
+    absent = ("pipa", "dizi")
+    return [
+        Track.from_audio(other, source, 1000, absent=[other]).with_stems(absent)
+        for source, other in zip(sources, absent, strict=True)
+    ]
+
+
+def test_recordings_of_single_stems_need_remixing():
+    check_mixtures(recordings())
+    duo = Track.from_audio(
+        "duo", dict(zip(("pipa", "dizi"), parts(), strict=False)), 1000
+    )
+    check_mixtures([*recordings(), duo], remix=False)  # a solo among songs
+    for stems in (("pipa", "dizi"), ("dizi",)):
+        songs = [track.with_stems(stems) for track in recordings()]
+        with pytest.raises(DatasetError, match=r"one stem alone.*mssedu data build"):
+            check_mixtures(songs, remix=False)
+
+
+def test_a_mixture_file_makes_no_solo():
+    pair = Track.from_audio("pair", {"dizi": parts()[0]}, 1000, mixture=parts().sum(0))
+    check_mixtures([pair], remix=False)
+
+
 def test_files_of_one_stem_are_told_apart(tmp_path):
     for name, n_samples in (("a", 800), ("b", 800), ("c", 700)):
         path = write_song(tmp_path, (name,), n_samples=n_samples) / f"{name}.wav"

@@ -532,3 +532,14 @@ def test_no_stem_is_written_outside_of_the_output_folder(tmp_path, stem):
         separate_file(model, tmp_path / "song.wav", out)
     written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(out) for path in written)
+
+
+def test_a_file_that_must_not_be_read_is_not_called_damaged(path, monkeypatch):
+    path.write_bytes(b"PK")
+
+    def forbidden(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", forbidden)
+    text = refused(path, match="cannot be read: Permission denied")
+    assert "damaged" not in text
