@@ -22,7 +22,7 @@ from mssedu.audio.files import write_json
 from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
 from mssedu.cli.separate import ModelOptions
 from mssedu.data import OnLength
-from mssedu.data.recipe import BuildConfig
+from mssedu.data.building.recipe import BuildConfig
 from mssedu.data.splits import SPLITS
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import render
@@ -194,7 +194,7 @@ def build(
         mix: Options for the mixes.
         layout: name of the layout, if it is not recognized (None: the first that fits)
     """
-    from mssedu.data.build import build_dataset
+    from mssedu.data.building.mixes import build_dataset
 
     try:
         with bar("building") as update:

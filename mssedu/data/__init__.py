@@ -13,10 +13,7 @@ doctor/    all faults of a data set at once, and a repaired copy
 headers    headers of many files, from an index where possible
 mapped     one decoded copy of a file
 cache      decoded copies of songs, which are read at once
-build      make a data set of mixes from recordings of single instruments
-recipe     its settings, and the file build.json
-recordings find, split and read the recordings
-licenses   the licenses that the folders of recordings name
+building/  a data set of mixes from recordings of single instruments
 fetch      a public data set: license, download, checksum, unpacking
 convert    write a data set in the layout of another tool; targets: their table
 segments   random excerpts for training
@@ -65,9 +62,7 @@ _NAMES = {
         "repair_dataset",
     ],
     "headers": ["Headers", "read_headers"],
-    "recipe": ["BuildConfig"],
-    "build": ["build_dataset"],
-    "licenses": ["license_in"],
+    "building": ["BuildConfig", "build_dataset", "license_in"],
     "mapped": ["CachedFile"],
     "cache": ["audio_source", "cached"],
     "fetch": ["DATASETS", "PublicDataset", "fetch_dataset", "is_fetched"],

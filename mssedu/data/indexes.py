@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mssedu.data.building.recipe import MANIFEST, read_manifest
 from mssedu.data.folders import (
     MIXTURE_FILES,
     Song,
@@ -23,7 +24,6 @@ from mssedu.data.folders import (
     sounds,
     subfolders,
 )
-from mssedu.data.recipe import MANIFEST, read_manifest
 from mssedu.data.splits import SPLITS
 from mssedu.data.track import MIXTURE, StemFile
 from mssedu.errors import DatasetError

@@ -61,7 +61,7 @@ class StemFile:
     n_samples: int | None = None  # length of the file, if the track is longer (padded)
     cache: CachedFile | None = None  # a decoded copy, see `mssedu.data.cached`
     # An excerpt of a recording: it begins at this sample of the file, and its samples
-    # are multiplied by the gain; its length is n_samples. See `mssedu.data.build`.
+    # are multiplied by the gain; its length is n_samples. See `mssedu.data.building`.
     start: int = 0
     gain: float = 1.0  # a float32 number
 

@@ -329,7 +329,7 @@ def test_build_says_how_to_continue(recordings, tmp_path, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mssedu.data.build.save_audio", stop)
+    monkeypatch.setattr("mssedu.data.building.mixes.save_audio", stop)
     assert run("build", recordings, tmp_path / "mixes", *MIXES) == 130
     assert "to continue: the same command" in capsys.readouterr().err
 

@@ -93,7 +93,7 @@ def test_every_flag_is_explained_in_words(call, capfd):
 
 GROUPS = {
     "separate": ("model", "input", "output", "quality", "speed"),
-    "evaluate": ("song", "model", "score", "result", "quality", "speed"),
+    "evaluate": ("song", "dataset", "model", "score", "result", "quality", "speed"),
 }
 
 

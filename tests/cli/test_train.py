@@ -75,8 +75,9 @@ def steps_of(folder):
 
 def test_a_run_and_its_folder(songs, out, capsys):
     assert run(songs, *SMALL, "--run-dir", out) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == "mixture: vocals + drums + bass + other"
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "layout splits: 2 train, 1 valid, 1 test"
+    assert second == "mixture: vocals + drums + bass + other"
     assert (out / "last.safetensors").exists()
     assert document(out)["train_tracks"] == ["a", "b"]
     assert document(out)["valid_tracks"] == ["c"]
@@ -85,7 +86,11 @@ def test_a_run_and_its_folder(songs, out, capsys):
         "data": str(songs),
         "valid_data": None,
         "no_valid": False,
+        "layout": None,
+        "on_missing": "error",
         "on_length": "error",
+        "split_shares": None,
+        "split_seed": 0,
         "in_memory": False,
         "cache": None,
         "cache_type": "int16",
@@ -130,8 +135,8 @@ def test_what_is_not_estimated_stays_in_the_mixture(
     songs, out, capsys, stems, name, others
 ):
     assert run(songs, *SMALL, "--stems", stems, "--run-dir", out) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == f"mixture: {name} + {others} (not estimated)"
+    second = capsys.readouterr().out.splitlines()[1]
+    assert second == f"mixture: {name} + {others} (not estimated)"
     assert load_checkpoint(out).config.stems == (name,)
 
 

@@ -18,12 +18,12 @@ import soundfile as sf
 import torch
 
 from mssedu.audio.tensors import load_audio, loudness_lufs, peak_db
-from mssedu.data import build, recordings
-from mssedu.data.build import build_dataset
+from mssedu.data.building import mixes, recordings
+from mssedu.data.building.mixes import build_dataset
+from mssedu.data.building.recipe import BuildConfig
 from mssedu.data.doctor.audit import audit_dataset
 from mssedu.data.finding import describe_songs, find_songs
 from mssedu.data.loading import load_dataset
-from mssedu.data.recipe import BuildConfig
 from mssedu.data.segments import RandomSegments
 from mssedu.data.track import data_sha256, track_sha256
 from mssedu.errors import DatasetError, DiskError, InputError, MssEduWarning
@@ -524,20 +524,20 @@ def test_shares_and_names_that_do_not_fit(folder, tmp_path):
 
 SCRIPT = """
 import sys, time
-from mssedu.data import build
-from mssedu.data.recipe import BuildConfig
-save = build.save_audio
+from mssedu.data.building import mixes
+from mssedu.data.building.recipe import BuildConfig
+save = mixes.save_audio
 def slow(*words, **more):
     time.sleep(0.02)
     save(*words, **more)
-build.save_audio = slow
-build.build_dataset(sys.argv[1], sys.argv[2], {config!r})
+mixes.save_audio = slow
+mixes.build_dataset(sys.argv[1], sys.argv[2], {config!r})
 """
 
 
 def test_a_build_goes_on_after_a_kill(folder, tmp_path):
     config = replace(CONFIG, mixes=60, workers=2, mixture=True)
-    out, journal = tmp_path / "killed", tmp_path / "killed" / build.JOURNAL
+    out, journal = tmp_path / "killed", tmp_path / "killed" / mixes.JOURNAL
     code = SCRIPT.format(config=config)
     with subprocess.Popen([sys.executable, "-c", code, folder, out]) as process:
         deadline = time.monotonic() + 60
@@ -563,7 +563,7 @@ def test_a_build_goes_on_after_a_kill(folder, tmp_path):
 def test_a_build_of_copies_goes_on_after_a_stop(tmp_path, monkeypatch, virtual):
     write_odd(tmp_path / "in")
     config = replace(CONFIG, short="loop", virtual=virtual, workers=1)
-    factor, count = build.factor_of, itertools.count()
+    factor, count = mixes.factor_of, itertools.count()
 
     def stop(gain):
         if next(count) > 30:
@@ -571,7 +571,7 @@ def test_a_build_of_copies_goes_on_after_a_stop(tmp_path, monkeypatch, virtual):
         return factor(gain)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "factor_of", stop)
+        patch.setattr(mixes, "factor_of", stop)
         with pytest.raises(KeyboardInterrupt):
             build_dataset(tmp_path / "in", tmp_path / "out", config)
     next((tmp_path / "out" / "sources").iterdir()).unlink()  # it is made again

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssedu.data.licenses import (
+from mssedu.data.building.licenses import (
     license_in,
     licenses_of,
     no_derivatives,

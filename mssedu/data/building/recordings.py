@@ -40,10 +40,10 @@ from mssedu.audio.tensors import (
     save_audio,
 )
 from mssedu.audio.writer import AudioWriter
+from mssedu.data.building.recipe import SHARES, BuildConfig
 from mssedu.data.check import faulty_songs
 from mssedu.data.finding import describe_songs, find_songs, split_songs
 from mssedu.data.folders import MIXTURE_FILES, Song, check_file
-from mssedu.data.recipe import SHARES, BuildConfig
 from mssedu.data.splits import SPLITS
 from mssedu.errors import (
     DatasetError,

@@ -36,9 +36,8 @@ from mssedu.audio.files import write_json, write_text
 from mssedu.audio.names import file_name
 from mssedu.audio.tensors import load_audio, resampled_length, save_audio
 from mssedu.audio.writer import file_bytes
-from mssedu.data.folders import entries
-from mssedu.data.licenses import licenses_of, warn_of_licenses
-from mssedu.data.recipe import (
+from mssedu.data.building.licenses import licenses_of, warn_of_licenses
+from mssedu.data.building.recipe import (
     MANIFEST,
     SHARES,
     BuildConfig,
@@ -47,7 +46,7 @@ from mssedu.data.recipe import (
     plan_of,
     read_manifest,
 )
-from mssedu.data.recordings import (
+from mssedu.data.building.recordings import (
     COPIES,
     Recording,
     Sound,
@@ -58,6 +57,7 @@ from mssedu.data.recordings import (
     run_all,
     split_recordings,
 )
+from mssedu.data.folders import entries
 from mssedu.data.splits import SPLITS, share_counts
 from mssedu.data.track import MIXTURE
 from mssedu.errors import InputError
