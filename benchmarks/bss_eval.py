@@ -30,7 +30,7 @@ from museval.metrics import bss_eval as museval_bss_eval
 from results import processor, write_section
 
 import mssedu
-from mssedu.data.layouts import demo_data
+from mssedu.data.loading import demo_data
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics.bss import bss_eval
 from mssedu.spectral import istft, stft

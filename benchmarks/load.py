@@ -58,7 +58,7 @@ def demo_step(steps: int, seconds: float) -> tuple[Clock, Clock]:
     import torch
 
     from mssedu.cli.demo import CONFIG
-    from mssedu.data.layouts import demo_data, load_dataset
+    from mssedu.data.loading import demo_data, load_dataset
     from mssedu.models.registry import create_model
     from mssedu.training.loop import fit
 

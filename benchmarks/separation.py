@@ -212,7 +212,7 @@ def timed(work: Callable[[], object], device: str) -> float:
 
 def scores(options: argparse.Namespace) -> list[str]:
     """usdr of the published htdemucs in both precisions, track by track."""
-    from mssedu.data.layouts import demo_data
+    from mssedu.data.loading import demo_data
     from mssedu.metrics.ratios import usdr
 
     model = our_model("htdemucs", options.weights)

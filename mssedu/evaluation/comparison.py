@@ -5,7 +5,8 @@
 
 The first run is the baseline. The scores of one track are paired: a song that is hard
 for one system is hard for the other too, and this cancels out in the difference. Only
-tracks in which both runs have a score count.
+tracks in which both runs have a score count: where a stem is silent or absent, it has
+none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -188,3 +189,20 @@ def _check_comparable(
                 f"{both} have different {kind}: only one has {', '.join(only[:3])}"
                 f"{more}. Evaluate both alike, {remedy}"
             )
+    if joint:
+        _check_absent(both, old, new, metric)
+
+
+def _check_absent(both: str, old: Evaluation, new: Evaluation, metric: str) -> None:
+    """Raise InputError if a track lacks other stems in one run than in the other."""
+    changed = [
+        track
+        for track, scores in old.tracks.items()
+        if track in new.tracks and {*new.tracks[track].absent} != {*scores.absent}
+    ]
+    if changed:
+        raise InputError(
+            f"{both} differ in the stems that are absent from {', '.join(changed[:3])}"
+            f", and {metric} depends on all stems. Evaluate both with the same "
+            "--on-missing."
+        )

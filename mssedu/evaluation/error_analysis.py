@@ -6,13 +6,16 @@
 
 A mean score shows how good a model is; this analysis shows what to improve. Songs are
 analyzed one after the other. Of each song only numbers are stored, and sound only for
-the worst excerpts of all songs and for one part of each of the worst songs.
+the worst excerpts of all songs and for one part of each of the worst songs. A stem that
+is absent from a song has no reference: its numbers are NaN, and if it sounds in the
+mixture, it belongs to the rest. Medians are those of the songs that have the stem.
 `mssedu.figures.errors` and `mssedu.reports.errors` show it. Notebook: 04.
 """
 
 import functools
 import math
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +36,7 @@ from mssedu.evaluation.error_windows import (
     worst_windows,
 )
 from mssedu.evaluation.estimates import Estimates
-from mssedu.evaluation.track import fitted
+from mssedu.evaluation.track import check_not_absent, fitted
 from mssedu.metrics.bleed import FLOOR_DB, Bleed, find_bleed
 from mssedu.metrics.ratios import usdr
 
@@ -59,10 +62,11 @@ class TrackErrors:
     """The numbers of one song."""
 
     name: str
-    usdr: Tensor  # (stems) dB, of the whole song; NaN where the stem is silent
+    usdr: Tensor  # (stems) dB, of the whole song; NaN where the stem has no score
     windows: Windows
     bleed: Bleed  # of the stems, then of the rest of the mixture
     stretch: Stretch | None  # mixture and estimates; None unless a worst song
+    absent: tuple[str, ...] = ()  # stems without a reference
 
 
 @dataclass(frozen=True)
@@ -130,18 +134,22 @@ class ErrorAnalysis:
 
         The columns are "usdr of songs", "of windows" and "of their worst tenth" (the
         10 % quantile), then energies relative to the true stem: "lost", "largest
-        bleed", the source that it is "from", and "artifacts".
+        bleed", the source that it is "from", and "artifacts". If stems are absent from
+        songs, the column "songs" has the number of those with the stem.
         """
         scores, windows = _median(track.usdr for track in self.tracks), self.windows()
         errors = self.of_errors()
+        absent = Counter(stem for track in self.tracks for stem in track.absent)
         rows = []
         for j, stem in enumerate(self.stems):
             audible = windows.usdr[j].masked_fill(~windows.audible[j], torch.nan)
             bleed = errors[:-1, j].clone()
             bleed[j] = torch.nan
             i = int(bleed.nan_to_num(-math.inf).argmax())
-            row = {
-                "stem": stem,
+            row: dict[str, Any] = {"stem": stem}
+            if absent:
+                row["songs"] = len(self.tracks) - absent[stem]
+            row |= {
                 "usdr of songs": float(scores[j]),
                 "of windows": float(audible.nanquantile(0.5)),
                 "of their worst tenth": float(audible.nanquantile(0.1)),
@@ -162,6 +170,7 @@ class ErrorAnalysis:
             "errors_db": _plain(self.of_errors()),
             "tracks": {
                 track.name: {
+                    "absent": track.absent,
                     "usdr": _plain(track.usdr),
                     "bleed_db": _plain(self.of_sources(track)),
                     "errors_db": _plain(self.of_errors(track)),
@@ -189,19 +198,21 @@ def analyze_errors(
 
     Args:
         estimates: the source of the estimates, such as ModelEstimates(model).
-        tracks: songs with all of these stems.
+        tracks: songs with these stems; one from which all are absent is passed over.
         n_worst: number of worst excerpts; those of one song and stem are at least 3 s
             apart.
         progress: is called with tracks done, tracks in all and the next one's name.
 
     Raises:
-        DatasetError: no tracks.
+        DatasetError: no tracks, or a stem that is absent from all of them.
         InputError: a track that lacks a stem, does not fit, or holds NaN or Inf.
     """
     if not tracks:
         raise DatasetError("tracks is empty. Check the folder and the split.")
     check_range("n_worst", n_worst, 0)
     tracks = [track.with_stems(estimates.grouping) for track in tracks]
+    check_not_absent(tracks, estimates.stems)
+    tracks = [track for track in tracks if track.present]
     for track in tracks:  # check all of them before hours are spent on the first
         estimates.check(track, align=False)
     done: list[TrackErrors] = []
@@ -236,6 +247,7 @@ class Song:
     sources: Tensor  # (stems, channels, samples)
     mixture: Tensor  # (channels, samples)
     estimate: Tensor  # (stems, channels, samples)
+    absent: tuple[str, ...] = ()  # stems without a reference: their sources are zeros
 
     def errors(self) -> TrackErrors:
         """All numbers of the song, and a stretch around its worst window."""
@@ -255,7 +267,7 @@ class Song:
         blocks = range(0, self.mixture.shape[-1], length)
         bleeds = (self.bleed(slice(start, start + length)) for start in blocks)
         bleed = functools.reduce(operator.add, bleeds)
-        return TrackErrors(self.name, scores, windows, bleed, stretch)
+        return TrackErrors(self.name, scores, windows, bleed, stretch, self.absent)
 
     def worst(self, windows: Windows, n: int, limit: float) -> list[WorstExcerpt]:
         """The n worst windows, without those that score at the limit or above."""
@@ -308,17 +320,19 @@ class Song:
         """Bleed of the stems and of the rest of the mixture, in a span of samples.
 
         The rest is the mixture without all stems; its estimate is the mixture without
-        all estimates.
+        all estimates. Stems that are absent are left out of both: they are NaN.
         """
-        sources, estimate = self.sources[..., span], self.estimate[..., span]
+        known = [i for i, stem in enumerate(self.stems) if stem not in self.absent]
+        sources, estimate = self.sources[known, :, span], self.estimate[known, :, span]
         mixture = self.mixture[..., span]
         residual = mixture - estimate.sum(0)
         rest = mixture - sources.sum(0) if self.has_rest else torch.zeros_like(residual)
-        return find_bleed(
+        found = find_bleed(
             references=torch.cat([sources, rest[None]]),
             estimates=torch.cat([estimate, residual[None]]),
             sample_rate=self.sample_rate,
         )
+        return _with_absent(found, [*known, len(self.stems)], len(self.stems) + 1)
 
     def around(self, seconds: float, duration: float) -> slice:
         """Samples around a moment, moved so that they stay inside the song."""
@@ -336,7 +350,21 @@ def _estimated(track: Track, estimates: Estimates) -> Song:
         check_finite(f"{track.name}, {stem}", source, track.sample_rate)
     estimate, _ = fitted(track, sources, estimates(track), align=False)
     about = (track.name, track.stems, track.sample_rate)
-    return Song(*about, sources, track.mixture(), estimate)
+    return Song(*about, sources, track.mixture(), estimate, track.absent)
+
+
+def _with_absent(found: Bleed, places: list[int], n: int) -> Bleed:
+    """The energies of n stems, of which those at the places are known; others NaN."""
+    if len(places) == n:
+        return found
+    parts = found.parts.new_full((n, n), torch.nan)
+    parts[torch.tensor(places)[:, None], torch.tensor(places)] = found.parts
+    rows = []
+    for known in (found.lost, found.artifacts, found.sources):
+        row = known.new_full((n,), torch.nan)
+        row[places] = known
+        rows.append(row)
+    return Bleed(parts, *rows)
 
 
 def _median(tensors: Iterable[Tensor]) -> Tensor:

@@ -11,7 +11,8 @@
     identity(track)    changes when the estimate changes; None if that is not known
 
 An estimate must fit its track: nothing is resampled, cut or moved unless `align` asks
-for it, and then the lag is reported. Notebook: 04.
+for it, and then the lag is reported. The track has the stems of `grouping`; of stems
+that are absent from it, no estimate is compared. Notebook: 04.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssedu.audio import files
+from mssedu.audio.files import as_json, file_sha256
+from mssedu.audio.names import file_name, name_bytes
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
 from mssedu.data.track import Track
 from mssedu.errors import (
@@ -82,7 +84,7 @@ class ModelEstimates:
             "model": type(self.model).__name__,
             "config": repr(self.config),
             "weights_sha256": weights_sha256(self.model),
-            "settings": files.as_json(finite),
+            "settings": as_json(finite),
         }
 
     def check(self, track: Track, align: bool) -> None:
@@ -120,6 +122,8 @@ class ModelEstimates:
 @dataclass(frozen=True)
 class FileEstimates:
     """Stems in files, made by any program.
+
+    Of a stem that is absent from a song, no file is needed, and none is read.
 
     Args:
         folder: of the files.
@@ -164,13 +168,13 @@ class FileEstimates:
     def path(self, track: Track, stem: str) -> Path:
         """The file of a stem; `StemStore` may have given the track another name."""
         name = track.name
-        names = (name, files.file_name(name), files.file_name(name, marked=True))
+        names = (name, file_name(name), file_name(name, marked=True))
         paths = [self.folder / self.template.format(track=n, stem=stem) for n in names]
         return next((path for path in paths if path.is_file()), paths[0])
 
     def check(self, track: Track, align: bool) -> None:
         """Raise an error for files that are missing or do not fit the track."""
-        paths = [self.path(track, stem) for stem in self.stems]
+        paths = [self.path(track, stem) for stem in self._read_of(track)]
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
             entries = sorted(entry.name for entry in self.folder.iterdir())[:5]
@@ -193,16 +197,23 @@ class FileEstimates:
                 )
 
     def identity(self, track: Track) -> Any:
-        """Hashes of the files."""
-        return {stem: file_sha256(self.path(track, stem)) for stem in self.stems}
+        """Hashes of the files that are read."""
+        paths = {stem: self.path(track, stem) for stem in self._read_of(track)}
+        return {stem: _hash(path) for stem, path in paths.items()}
 
     def __call__(self, track: Track) -> Tensor:
-        audio = []
-        for path in (self.path(track, stem) for stem in self.stems):
-            audio.append(load_audio(path)[0])
-            check_finite(str(path), audio[-1], track.sample_rate)
-        longest = max(stem.shape[-1] for stem in audio)
-        return torch.stack([F.pad(s, (0, longest - s.shape[-1])) for s in audio])
+        audio = {}
+        for stem in self._read_of(track):
+            path = self.path(track, stem)
+            audio[stem] = load_audio(path)[0]
+            check_finite(str(path), audio[stem], track.sample_rate)
+        longest = max((a.shape[-1] for a in audio.values()), default=track.n_samples)
+        rows = [audio.get(s, torch.zeros(track.channels, 0)) for s in self.stems]
+        return torch.stack([F.pad(row, (0, longest - row.shape[-1])) for row in rows])
+
+    def _read_of(self, track: Track) -> list[str]:
+        """The stems whose files are read for a track."""
+        return [stem for stem in self.stems if stem not in track.absent]
 
 
 @dataclass(frozen=True)
@@ -254,26 +265,27 @@ def content_sha256(track: Track) -> str:
 
     Neither folder nor date of the files counts, so that two machines agree.
     """
-    digest = hashlib.sha256(f"{track.name} {track.sample_rate}".encode())
+    digest = hashlib.sha256(name_bytes(f"{track.name} {track.sample_rate}"))
     for file in sorted(track.files, key=lambda file: (file.stem, file.stream)):
-        line = f"{file.stem} {file.stream} {file_sha256(file.path)}"
-        digest.update(line.encode())
+        sha256 = _hash(file.path)
+        line = f"{file.stem} {file.stream} {sha256}{file.excerpt}"
+        digest.update(name_bytes(line))
     if not track.files:
         for part, audio in sorted((track.audio or {}).items()):
-            digest.update(part.encode() + repr(tuple(audio.shape)).encode())
+            digest.update(name_bytes(f"{part}{tuple(audio.shape)!r}"))
             digest.update(audio.contiguous().numpy().data)
     return digest.hexdigest()
 
 
-def file_sha256(path: Path) -> str:
+def _hash(path: Path) -> str:
     """Hash of a file; not read again while it has the same size and time."""
     stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+    return _whole_hash(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
-def _file_sha256(path: Path, size: int, time: int) -> str:
-    return files.file_sha256(path)
+def _whole_hash(path: Path, size: int, time: int) -> str:
+    return file_sha256(path)
 
 
 def _format(sound: Track | ModelConfig) -> str:

@@ -98,7 +98,8 @@ def published_beside(evaluation: Evaluation, metric: str) -> DataFrame:
     """Your rows above the published ones: one definition, aggregated as in the field.
 
     The average is that of all stems in the columns, so it is left out beside other
-    stems than the usual four. Without lines where nothing is published by this metric.
+    stems than the usual four. Stems may have scores of different numbers of your
+    tracks: "2 to 3 tracks". Without lines where nothing is published by this metric.
     """
     aggregation, stems = AGGREGATIONS.get(metric, ""), evaluation.stems
     four = {*stems} == {*STEMS}
@@ -112,7 +113,10 @@ def published_beside(evaluation: Evaluation, metric: str) -> DataFrame:
     for name in evaluation.rows if lines else ():
         values = [evaluation.summary(metric, name, s, aggregation).value for s in stems]
         mean = mean_of_stems(values) if four else None
-        n_tracks = f"{len(evaluation.tracks)} tracks"
+        counts = [len(evaluation.by_track(metric, name, stem)) for stem in stems]
+        n_tracks = f"{max(counts)} tracks"
+        if min(counts) < max(counts):  # a stem is silent in some songs, or absent
+            n_tracks = f"{min(counts)} to {n_tracks}"
         yours.append((f"yours: {name}", n_tracks, "", *values, mean))
     first = f"{metric}, {aggregation}"
     columns = [first, "test set", "extra data", *stems, "average"]

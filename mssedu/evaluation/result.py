@@ -13,20 +13,25 @@ versions, settings and hashes of weights and tracks; `load_evaluation` reads it.
               median of tracks    6.41       …  5.40
               95 % interval       6.0…6.8
               standard deviation  1.81
+
+A stem that is silent in a track, or absent from it, has no ratio there: its mean is
+that of the other tracks. Where this leaves out any, each row also states the number of
+tracks. Silent means that the reference is zero: the level of the estimate is reported.
+Absent means that there is no reference: nothing is reported but the number of tracks.
 """
 
 import hashlib
 import itertools
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from pandas import DataFrame
 
-from mssedu.audio.files import write_json
+from mssedu.audio.files import misfit, write_json
 from mssedu.errors import DatasetError, check_name
 from mssedu.evaluation.statistics import LEAST, bootstrap_interval
 from mssedu.evaluation.track import Scores, TrackScores
@@ -35,7 +40,34 @@ FORMAT = 1  # version of the JSON; raised when older files can no longer be read
 FILE = "evaluation.json"  # in a run folder
 AGGREGATIONS = {"mean of tracks": "mean", "median of tracks": "median"}
 SPREAD = "standard deviation"  # of the tracks, with n - 1 as the divisor
+COUNT = "n (tracks)"  # the line of a table with the number of tracks that have a score
 _METHODS = AGGREGATIONS | {SPREAD: "deviation"}  # of Evaluation
+
+# The forms of `Evaluation.save`, as `mssedu.audio.files.misfit` takes them
+TRACK: dict[str, Any] = {
+    "name": str,
+    "split": (str, None),
+    "seconds": float,
+    "audio_sha256": str,
+    "scores": {str: {str: {str: (float, None)}}},
+    "at_silence": {str: {str: float}},
+    "capped": [str],
+    "lag": int,
+    "museval": (dict, None),
+}
+LARGEST = 1e9  # a larger number is no score, and its square may overflow
+_LATER: dict[str, Any] = {"absent": [str]}  # older files have not: no stem was absent
+_METRIC = {"unit": str, "definition": str, "version": int, "joint": bool}
+_DOCUMENT = {
+    "stems": [str],
+    "definitions": {
+        "metrics": {str: {**_METRIC, "higher_is_better": bool}},
+        "rows": {str: str},
+        "align": bool,
+    },
+    "about": {"sample_rate": int},
+    "tracks": [TRACK],
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +112,7 @@ class Evaluation:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def by_track(self, metric: str, row: str, stem: str) -> dict[str, float]:
-        """Track -> score, without the tracks that have none: their stem is silent."""
+        """Track -> score; a track in which the stem is silent or absent has none."""
         check_name("metric", metric, self.metrics)
         check_name("row", row, self.rows)
         check_name("stem", stem, self.stems)
@@ -127,6 +159,10 @@ class Evaluation:
         """Number of tracks in which the stem is silent, so that it has no ratio."""
         return sum(stem in track.at_silence for track in self.tracks.values())
 
+    def n_absent(self, stem: str) -> int:
+        """Number of tracks from which the stem is absent, so that it has no score."""
+        return sum(stem in track.absent for track in self.tracks.values())
+
     def level_at_silence(self, row: str, stem: str) -> float | None:
         """Mean level of the estimate in tracks in which the stem is silent, dBFS."""
         tracks = self.tracks.values()
@@ -142,7 +178,8 @@ class Evaluation:
     def frame(self) -> DataFrame:
         """Every score: the columns track, row, metric, stem and value.
 
-        The value is NaN where a score is not defined. One of many tables to make of it:
+        The value is NaN where a score is not defined. A stem that is absent from a
+        track has no lines of that track. One of many tables to make of it:
         `frame.pivot_table("value", index="row", columns="stem")`.
         """
         lines = [
@@ -151,6 +188,7 @@ class Evaluation:
             for metric in self.metrics
             for row, scores in track.scores[metric].items()
             for stem, score in scores.items()
+            if stem not in track.absent
         ]
         columns = ["track", "row", "metric", "stem", "value"]
         return DataFrame(lines, columns=columns).astype({"value": float})
@@ -161,34 +199,52 @@ class Evaluation:
         """One metric as papers print it: a line per row and aggregation.
 
         Scores are numbers, intervals are text, and the row is named on its first line.
-        An unknown metric or aggregation is an InputError.
+        The last line of a row has the number of tracks of each stem, unless all tracks
+        have a score. An unknown metric or aggregation is an InputError.
         """
-        title, lines = self.title(metric), []
-        for row, aggregation in itertools.product(self.rows, aggregations):
-            found = [self.summary(metric, row, s, aggregation) for s in self.stems]
-            values = [summary.value for summary in found]
-            average: Any = "" if aggregation == SPREAD else mean_of_stems(values)
-            if aggregation != SPREAD or any(value is not None for value in values):
-                lines.append((row, aggregation, *values, average))
-            if any(summary.interval for summary in found):
-                ends = [summary.interval for summary in found]
-                intervals = [f"{x[0]:.1f}…{x[1]:.1f}" if x else None for x in ends]
-                lines.append((row, "95 % interval", *intervals, ""))
+        title = self.title(metric)
+        lines: list[tuple[Any, ...]] = []
+        for row in self.rows:
+            for aggregation in aggregations:
+                lines += self._lines(metric, row, aggregation)
+            counts = [len(self.by_track(metric, row, stem)) for stem in self.stems]
+            if any(counts) and {*counts} != {len(self.tracks)}:
+                lines.append((row, COUNT, *map(str, counts), ""))
         table = DataFrame(lines, columns=[title, "aggregation", *self.stems, "average"])
         table[title] = table[title].mask(table[title].duplicated(), "")
         return table
 
+    def _lines(
+        self, metric: str, row: str, aggregation: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """The line of a row and an aggregation, and that of its intervals."""
+        found = [self.summary(metric, row, s, aggregation) for s in self.stems]
+        values = [summary.value for summary in found]
+        average: Any = "" if aggregation == SPREAD else mean_of_stems(values)
+        if aggregation != SPREAD or any(value is not None for value in values):
+            yield row, aggregation, *values, average
+        if any(summary.interval for summary in found):
+            ends = [summary.interval for summary in found]
+            intervals = [f"{x[0]:.1f}…{x[1]:.1f}" if x else None for x in ends]
+            yield row, "95 % interval", *intervals, ""
+
     def track_table(self, track: str, metric: str) -> DataFrame:
-        """The scores of one track: a line per row, a column per stem."""
-        scores = self.of_track(track, metric)
-        lines = [(row, *(scores[row][s] for s in self.stems)) for row in self.rows]
+        """The scores of one track: a line per row, a column per stem.
+
+        The column of an absent stem has the word "absent" in place of numbers.
+        """
+        scores, lacks = self.of_track(track, metric), self.tracks[track].absent
+        lines = [
+            (row, *("absent" if s in lacks else scores[row][s] for s in self.stems))
+            for row in self.rows
+        ]
         return DataFrame(lines, columns=[self.title(metric), *self.stems])
 
     def summaries(self) -> DataFrame:
         """All metrics, one number a line, with all that says what the number is.
 
-        Low and high are the ends of the 95 % interval, n_tracks have a score, and in
-        n_silent the stem is silent.
+        Low and high are the ends of the 95 % interval, n_tracks have a score, in
+        n_silent the stem is silent, and from n_absent it is absent.
         """
         lines = []
         for metric, row, aggregation, stem in self._places():
@@ -206,6 +262,7 @@ class Evaluation:
                 "high": high,
                 "n_tracks": summary.n,
                 "n_silent": self.n_silent(stem),
+                "n_absent": self.n_absent(stem),
                 "version": about["version"],
                 "definition": about["definition"],
             }
@@ -229,14 +286,8 @@ class Evaluation:
             f"{metric}: {about['definition']}; {better} is better.",
             f"{n_tracks} track{'s' * (n_tracks != 1)}{intervals}.",
             "Average: the mean of the stems' numbers.",
+            *self._left_out(),
         ]
-        if any(self.n_silent(stem) for stem in self.stems):
-            silent = [f"{stem} in {self.n_silent(stem)}" for stem in self.stems]
-            parts.append(f"Silent, so without a ratio: {', '.join(silent)}.")
-            if "model" in self.rows:
-                pairs = [(s, self.level_at_silence("model", s)) for s in self.stems]
-                levels = [f"{s} {x:.0f} dBFS" for s, x in pairs if x is not None]
-                parts.append(f"There the estimates are at: {', '.join(levels)}.")
         lags = [f"{name} {t.lag}" for name, t in self.tracks.items() if t.lag]
         if lags:
             parts.append(f"Lags of the estimates, removed, samples: {', '.join(lags)}.")
@@ -248,6 +299,23 @@ class Evaluation:
             )
         return " ".join(parts)
 
+    def _left_out(self) -> Iterator[str]:
+        """Sentences on the tracks without a score: of silent stems, then of absent."""
+        if any(self.n_silent(stem) for stem in self.stems):
+            silent = [f"{stem} in {self.n_silent(stem)}" for stem in self.stems]
+            yield f"Silent, so without a ratio: {', '.join(silent)}."
+            if "model" in self.rows:
+                pairs = [(s, self.level_at_silence("model", s)) for s in self.stems]
+                levels = [f"{s} {x:.0f} dBFS" for s, x in pairs if x is not None]
+                yield f"There the estimates are at: {', '.join(levels)}."
+        if any(self.n_absent(stem) for stem in self.stems):
+            absent = [f"{stem} from {self.n_absent(stem)}" for stem in self.stems]
+            yield (
+                "Absent (there is no reference; it is not silence), so without any "
+                f"score: {', '.join(absent)}. Each stem has the numbers of the tracks "
+                "that it is in, and the average weighs all stems alike."
+            )
+
     def save(self, path: str | Path) -> Path:
         """Write everything as JSON, whole or not at all; into a folder as FILE."""
         path = Path(path)
@@ -257,6 +325,9 @@ class Evaluation:
             of_row = summary.setdefault(metric, {}).setdefault(row, {})
             value = getattr(self, _METHODS[aggregation])(metric, row, stem)
             of_row.setdefault(aggregation, {})[stem] = value
+            of_row.setdefault("n_tracks", {})[stem] = len(
+                self.by_track(metric, row, stem)
+            )
         document = {
             "format": FORMAT,
             "stems": self.stems,
@@ -282,15 +353,14 @@ def load_evaluation(path: str | Path) -> Evaluation:
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     where = str(file.absolute())
-    remedy = "Choose a folder of a finished mssedu evaluate --save."
+    remedy = "Choose a folder of a finished mssedu evaluate -o."
     if not file.is_file():
         raise DatasetError(f"{where}: no such file. {remedy}")
     try:
-        document = json.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        document = json.loads(text, parse_constant=_refused)
         version = document["format"]
-        tracks = [TrackScores(**track) for track in document["tracks"]]
-        definitions = document["definitions"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         text = f"holds no evaluation ({type(error).__name__}: {error})"
         raise DatasetError(f"{where} {text}. {remedy}") from error
     if version != FORMAT:
@@ -298,6 +368,10 @@ def load_evaluation(path: str | Path) -> Evaluation:
             f"{where} has the format {version}, and this version of mssedu reads "
             f"format {FORMAT}. Update mssedu to the version that wrote the file."
         )
+    if wrong := misfit(document, _DOCUMENT) or _misfit_of_scores(document):
+        raise DatasetError(f"{where} is no whole evaluation: {wrong}. {remedy}")
+    tracks = [as_scores(track) for track in document["tracks"]]
+    definitions = document["definitions"]
     return Evaluation(
         stems=tuple(document["stems"]),
         metrics=tuple(definitions["metrics"]),
@@ -306,6 +380,64 @@ def load_evaluation(path: str | Path) -> Evaluation:
         about=document["about"],
         definitions=definitions,
     )
+
+
+def _refused(constant: str) -> None:
+    """Raise DatasetError for NaN and Infinity, which Python takes for JSON."""
+    raise DatasetError(f"{constant} is no number of JSON")
+
+
+def _misfit_of_scores(document: Mapping[str, Any]) -> str | None:
+    """`misfit` of the tracks, which have a score of every metric, row and stem."""
+    definitions = document["definitions"]
+    for name in ("metrics", "rows"):
+        if not definitions[name]:
+            return f"definitions.{name} is empty"
+    if not document["stems"]:
+        return "stems is empty"
+    form = track_form(definitions["metrics"], definitions["rows"], document["stems"])
+    for number, track in enumerate(document["tracks"]):
+        if wrong := misfit_of_track(track, form, f"tracks.{number}"):
+            return wrong
+    return None
+
+
+def misfit_of_track(track: Any, form: Mapping[str, Any], place: str) -> str | None:
+    """`misfit` of the scores of a track, in which what is later may be missing."""
+    known = track if isinstance(track, dict) else {}
+    later = {name: kind for name, kind in _LATER.items() if name in known}
+    if wrong := misfit(track, {**form, **later}, place):
+        return wrong
+    for kind in ("scores", "at_silence"):
+        for rows in track[kind].values():
+            for value in itertools.chain.from_iterable(map(_numbers, rows.values())):
+                if abs(value) > LARGEST:
+                    return f"{place}.{kind} has {value:g}, which no metric gives"
+    return None
+
+
+def _numbers(scores: float | Scores) -> list[float]:
+    """The numbers of some stems, or one number, without those that are None."""
+    values = scores.values() if isinstance(scores, Mapping) else [scores]
+    return [value for value in values if value is not None]
+
+
+def track_form(
+    metrics: Iterable[str], rows: Iterable[str], stems: Iterable[str]
+) -> dict[str, Any]:
+    """TRACK with a score of every metric, row and stem."""
+    rows = tuple(rows)
+    of_rows = dict.fromkeys(rows, dict.fromkeys(stems, (float, None)))
+    return TRACK | {
+        "scores": dict.fromkeys(metrics, of_rows),
+        "at_silence": {str: dict.fromkeys(rows, float)},
+    }
+
+
+def as_scores(document: Mapping[str, Any]) -> TrackScores:
+    """The scores of a track in JSON, which has the form TRACK."""
+    names = [field.name for field in fields(TrackScores)]
+    return TrackScores(**{name: document[name] for name in names if name in document})
 
 
 def mean_of_stems(values: Sequence[float | None]) -> float | None:

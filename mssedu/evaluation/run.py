@@ -5,13 +5,15 @@
               files on disk)              on with the next track)     intervals
 
 A silent reference has no usdr: its track is left out of the mean and counted, and the
-level of the estimate in that track is reported instead. Notebook: 04.
+level of the estimate in that track is reported instead. A stem that is absent from a
+track has no reference: the track has no score of it, and is counted, too. Notebook: 04.
 """
 
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,15 @@ import torch
 from torch import Tensor, nn
 
 import mssedu
+from mssedu.audio.files import sweep
 from mssedu.data.track import Track
-from mssedu.errors import DatasetError, InputError, check_name, check_range
+from mssedu.errors import (
+    DatasetError,
+    InputError,
+    MssEduError,
+    check_name,
+    check_range,
+)
 from mssedu.evaluation.estimates import (
     DEFAULTS,
     Estimates,
@@ -29,9 +38,15 @@ from mssedu.evaluation.estimates import (
     ModelEstimates,
     content_sha256,
 )
-from mssedu.evaluation.result import Evaluation
+from mssedu.evaluation.result import Evaluation, track_form
 from mssedu.evaluation.store import ScoreStore, StemStore
-from mssedu.evaluation.track import ROWS, Job, TrackScores, score_track
+from mssedu.evaluation.track import (
+    ROWS,
+    Job,
+    TrackScores,
+    check_not_absent,
+    score_track,
+)
 from mssedu.metrics.table import METRICS
 from mssedu.models.contract import config_of, grouping_of, pick_device
 from mssedu.models.stems import stem_names
@@ -78,8 +93,9 @@ def evaluate(
         progress: is called with tracks done, tracks in all and the next one's name.
 
     Raises:
-        DatasetError: no tracks, or two with the same name.
+        DatasetError: no tracks, two with the same name, or a stem that all lack.
         InputError: an unknown name, a track that lacks a stem or does not fit.
+        DiskError: too little room for the stems.
 
     Example:
         >>> noise = {stem: torch.randn(2, 8000) for stem in ("voice", "rest")}
@@ -93,13 +109,16 @@ def evaluate(
     source = _source(model, estimates, tracks[0].stems, rows, separation, device)
     grouping = source.grouping if source else tracks[0].stems
     job = Job(stem_names(grouping), metrics, rows, align, museval, grouping)
-    for track in tracks:  # find mistakes before hours are spent on the first track
-        track.with_stems(grouping)
-        if source:
-            source.check(track, align)
+    _check_songs(tracks, grouping, source, align)
     names = [track.name for track in tracks]
-    store = ScoreStore(Path(folder) if folder else None, log, names)
+    form = track_form(metrics, rows, job.stems)
+    store = ScoreStore(Path(folder) if folder else None, log, names, form)
     stem_store = StemStore(stems_folder, source, names) if stems_folder else None
+    for place in (folder, stems_folder):
+        if place:
+            sweep(Path(place), below=True)
+    if stem_store:
+        stem_store.check(tracks)
     scores: dict[str, TrackScores] = {}
     keys: dict[str, dict[str, Any] | None] = {}
 
@@ -107,15 +126,17 @@ def evaluate(
         for number, track in enumerate(tracks):
             progress(number, len(tracks), track.name)
             content = content_sha256(track)
+            track = track.with_stems(grouping)
             keys[track.name] = key = _key(track, content, source, job)
             stored = store.read(track.name, key)
             if stored and (stem_store is None or stem_store.holds(track)):
                 scores[track.name] = stored
                 continue
-            track = track.with_stems(grouping)
             # Decode once; another process reads the files itself.
             track = track if workers else track.in_memory()
-            estimate = source(track) if source else None
+            # Where all stems are absent, nothing is compared with the estimates.
+            is_needed = bool(track.present or stem_store)
+            estimate = source(track) if source and is_needed else None
             if stem_store and estimate is not None:
                 stem_store.write(track, estimate)
             yield track, estimate, content
@@ -155,6 +176,12 @@ def _scored(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise MssEduError(
+            f"one of the {workers} processes that compute scores was ended, perhaps "
+            "for want of memory. Choose fewer --workers (workers in Python); finished "
+            "tracks are not computed again if there is a folder for the scores."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -182,6 +209,20 @@ def _check_request(
         if not names:
             raise InputError(f"{kind} are empty. Name at least one.")
     check_range("workers", workers, 0)
+
+
+def _check_songs(
+    tracks: Sequence[Track],
+    grouping: tuple[str, ...],
+    source: Estimates | None,
+    align: bool,
+) -> None:
+    """Find mistakes before hours are spent on the first track."""
+    songs = (track.with_stems(grouping) for track in tracks)
+    check_not_absent(songs, stem_names(grouping))
+    if source:
+        for track in tracks:
+            source.check(track.with_stems(grouping), align)
 
 
 def _source(
@@ -217,10 +258,12 @@ def _key(
     identity = source.identity(track) if source else ()
     if identity is None:
         return None
-    return {
+    key = {
         "audio_sha256": content,
         "stems": job.grouping,
         "definitions": job.definitions,
         "museval": job.museval,
         "estimates": identity,
     }
+    # The same files may also be read with these stems as silent ones.
+    return key | {"absent": track.absent} if track.absent else key

@@ -24,12 +24,20 @@ from typing import Any
 
 from torch import Tensor
 
-from mssedu.audio.files import as_json, file_name, file_names, write_json, write_text
-from mssedu.audio.tensors import save_audio
+from mssedu.audio.disk import check_room, room_for
+from mssedu.audio.files import Staged, as_json, write_json, write_text
+from mssedu.audio.names import check_creatable, file_name, file_names, path_inside
+from mssedu.audio.writer import AudioWriter, file_bytes
 from mssedu.data.track import Track
 from mssedu.errors import InputError
 from mssedu.evaluation.estimates import TEMPLATE, Estimates, FileEstimates
-from mssedu.evaluation.result import FORMAT, first_difference
+from mssedu.evaluation.result import (
+    FORMAT,
+    TRACK,
+    as_scores,
+    first_difference,
+    misfit_of_track,
+)
 from mssedu.evaluation.track import TrackScores
 
 STEMS_FILE = "estimates.json"
@@ -43,19 +51,28 @@ class ScoreStore:
         log: is called with a line where stored scores cannot be used.
         names: of all tracks, so that names that differ in upper and lower case only get
             files of their own.
+        form: of the scores in a file, see `mssedu.evaluation.result.track_form`.
     """
 
     def __init__(
-        self, folder: Path | None, log: Callable[[str], None], names: Iterable[str] = ()
+        self,
+        folder: Path | None,
+        log: Callable[[str], None],
+        names: Iterable[str] = (),
+        form: Mapping[str, Any] = TRACK,
     ) -> None:
         self.folder, self.log, self._names = folder, log, file_names(names)
+        self._form = dict(form)
+        for name in list(self._names)[:1]:  # an error now, if nothing can be written
+            if path := self.path(name):
+                check_creatable(path)
 
     def path(self, track: str) -> Path | None:
         """The file with the scores of a track; None without a folder."""
         if self.folder is None:
             return None
         name = self._names.get(track) or file_name(track)
-        return self.folder / "tracks" / f"{name}.json"
+        return path_inside(self.folder / "tracks", f"{name}.json")
 
     def read(self, track: str, key: Mapping[str, Any] | None) -> TrackScores | None:
         """The scores that were stored with this key, if there are such.
@@ -74,8 +91,11 @@ class ScoreStore:
                 new = {"format": FORMAT, **as_json(key)}
                 reason = first_difference(old, new) or ""
                 if not reason:
-                    return TrackScores(**document["scores"])
-            except (ValueError, TypeError, KeyError) as error:
+                    found = document["scores"]
+                    reason = misfit_of_track(found, self._form, "scores") or ""
+                if not reason:
+                    return as_scores(document["scores"])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 reason = f"the file is damaged ({type(error).__name__}: {error})"
         self.log(f"{track}: computed again: {reason}")
         return None
@@ -96,7 +116,7 @@ def write_museval(
     folder: Path, track: str, split: str | None, document: Mapping[str, Any]
 ) -> Path:
     """Write `museval_frames` where museval reads them: it reads the subfolder test."""
-    path = folder / (split or "test") / f"{track}.json"
+    path = path_inside(folder, f"{split or 'test'}/{track}.json")
     # museval expects NaN, which JSON does not have: so this is not `write_json`.
     write_text(path, json.dumps(_with_nan(document), indent=1))
     return path
@@ -120,7 +140,8 @@ class StemStore:
         names: of all tracks, as for `ScoreStore`.
 
     Raises:
-        InputError: nothing to keep, or a folder that holds something else.
+        InputError: nothing to keep, a folder that holds something else, or a stem that
+            is no name of a file in it.
     """
 
     def __init__(
@@ -137,8 +158,11 @@ class StemStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         path, about = self.folder / STEMS_FILE, as_json(source.about)
         if path.exists():
-            difference = first_difference(json.loads(path.read_text("utf-8")), about)
-            if difference:
+            try:
+                old = json.loads(path.read_text("utf-8"))
+            except (ValueError, RecursionError):
+                old = "not readable"
+            if difference := first_difference(old, about):
                 raise InputError(
                     f"{path.absolute()}: the stems in this folder were made with "
                     f"another model or other settings ({difference}). Choose another "
@@ -156,15 +180,39 @@ class StemStore:
     def path(self, track: Track, stem: str) -> Path:
         """The file of a stem of a track."""
         name = self._names.get(track.name) or file_name(track.name)
-        return self.folder / TEMPLATE.format(track=name, stem=stem)
+        return path_inside(self.folder, TEMPLATE.format(track=name, stem=stem))
+
+    def check(self, tracks: Iterable[Track]) -> None:
+        """Find mistakes before hours are spent: names of files, room on the disk.
+
+        Raises:
+            InputError: a stem whose name no file can have.
+            DiskError: too little room for the stems that are not there yet.
+        """
+        missing = [track for track in tracks if not self.holds(track)]
+        for track in missing[:1]:
+            for stem in self.stems:
+                check_creatable(self.path(track, stem))
+        n_bytes = sum(map(self._bytes, missing))
+        check_room(self.folder, n_bytes, f"the stems of {len(missing)} tracks")
+
+    def _bytes(self, track: Track) -> int:
+        """Size of all stems of a track."""
+        form = (track.sample_rate, track.channels, track.n_samples)
+        return len(self.stems) * file_bytes(".wav", *form, subtype="float32")
 
     def holds(self, track: Track) -> bool:
         """Whether all stems of a track are there."""
         return all(self.path(track, stem).is_file() for stem in self.stems)
 
     def write(self, track: Track, estimates: Tensor) -> None:
-        """Write the stems of a track, (stems, channels, samples)."""
-        for stem, estimate in zip(self.stems, estimates, strict=True):
-            path = self.path(track, stem)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_audio(path, estimate, track.sample_rate, subtype="float32")
+        """Write the stems of a track, (stems, channels, samples): all or none."""
+        form = (track.sample_rate, *estimates.shape[1:])
+        purpose = f"the stems of {track.name}"
+        with room_for(self.folder, self._bytes(track), purpose), Staged() as staged:
+            for stem, estimate in zip(self.stems, estimates, strict=True):
+                path = self.path(track, stem)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                writer = AudioWriter(path, *form, subtype="float32", staged=staged)
+                with writer:
+                    writer.write(estimate)

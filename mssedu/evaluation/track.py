@@ -6,12 +6,17 @@
     ibm, irm, mwf    scores of oracles, which use the true stems
 
 A model that scores below silence or mixture has learned nothing; the oracles are the
-upper limit of their kind. Notebook: 04.
+upper limit of their kind.
+
+A stem may be silent in a track: it has no ratio there, but its estimate has a level. A
+stem may be absent from a track: there is no reference of it, so it has no score at all,
+and the scores of the other stems are those without it. If it sounds in the mixture, it
+belongs to the rest of the mixture. Notebook: 04.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,7 +27,7 @@ from torch import Tensor
 from mssedu.audio.tensors import is_source, rms_db
 from mssedu.data.check import check_parts
 from mssedu.data.track import REST, Track
-from mssedu.errors import InputError, check_finite
+from mssedu.errors import DatasetError, InputError, check_finite
 from mssedu.evaluation import oracles
 from mssedu.metrics.bss import bss_eval
 from mssedu.metrics.table import CAP, METRICS, Sounds, score
@@ -74,6 +79,7 @@ class TrackScores:
     capped: Sequence[str]  # "metric row stem" of ratios that are ±100 dB by cap
     lag: int = 0  # samples by which the estimates were late, which are removed
     museval: Mapping[str, Any] | None = None  # frames of the estimates
+    absent: Sequence[str] = field(default_factory=list)  # stems without a reference
 
 
 def score_track(
@@ -82,30 +88,34 @@ def score_track(
     """Score one track; may run in another process.
 
     Args:
-        track: with the stems of the job.
-        estimates: (stems, channels, samples); None without the row "model".
+        track: with the stems of the job; some may be absent.
+        estimates: (stems, channels, samples); None without the row "model", or if all
+            stems are absent.
         content: hash of the track, see `content_sha256`.
         job: what to compute.
 
     Raises:
         InputError: NaN or Inf in the audio, or estimates that do not fit.
     """
+    stems = [stem for stem in job.stems if stem not in track.absent]
+    absent = [stem for stem in job.stems if stem in track.absent]
+    about = (track.name, track.split, track.duration, content)
+    scores: dict[str, dict[str, Scores]] = {
+        name: {row: dict.fromkeys(job.stems) for row in job.rows}
+        for name in job.metrics
+    }
+    if not stems:
+        return TrackScores(*about, scores, {}, [], absent=absent)
     track = track.in_memory()  # stems and mixture are read below: decode them once
-    rate = track.sample_rate
-    references = torch.stack([track.stem(stem) for stem in job.stems])
-    mixture, others = track.mixture(), _others(track)
-    for stem, audio in (*zip(job.stems, references, strict=True), *others.items()):
-        check_finite(_where(track, stem), audio, rate)
-    check_finite(_where(track, "mixture"), mixture, rate)
-    parts = torch.stack([*references, *others.values()])
-    names = (*job.stems, *(name for name in others if name != REST))  # it is the last
-    check_parts(track.name, names, parts[: len(names)])
-    lag = 0
+    rate, mixture = track.sample_rate, track.mixture()
+    parts = _checked_parts(track, stems, mixture)
+    references, lag = parts[: len(stems)], 0
     if estimates is not None:
-        estimates, lag = fitted(track, references, estimates, job.align)
-    silent = [i for i in range(len(job.stems)) if not references[i].any()]
-    scores: dict[str, dict[str, Scores]] = {name: {} for name in job.metrics}
-    levels: dict[str, dict[str, float]] = {job.stems[i]: {} for i in silent}
+        whole = track.sources() if absent else references  # a row for each estimate
+        estimates, lag = fitted(track, whole, estimates, job.align)
+        estimates = _of_stems(estimates, job.stems, stems)
+    silent = [i for i in range(len(stems)) if not references[i].any()]
+    levels: dict[str, dict[str, float]] = {stems[i]: {} for i in silent}
     capped: list[str] = []
     frames = None
     for row in job.rows:  # one after the other: memory holds one estimate at a time
@@ -121,15 +131,45 @@ def score_track(
             estimate = every[: len(references)]
         sounds = Sounds(references, estimate, mixture, rate)
         for name, values in score(job.metrics, sounds).items():
-            pairs = list(zip(job.stems, values, strict=True))
-            scores[name][row] = {stem: _stored(value) for stem, value in pairs}
+            pairs = list(zip(stems, values, strict=True))
+            new = {stem: _stored(value) for stem, value in pairs}
+            scores[name][row] = {**scores[name][row], **new}
             capped += [f"{name} {row} {s}" for s, x in pairs if _is_capped(name, x)]
         for i in silent:
-            levels[job.stems[i]][row] = max(rms_db(estimate[i]), QUIETEST)
+            levels[stems[i]][row] = max(rms_db(estimate[i]), QUIETEST)
         if row == "model" and job.museval:
-            frames = museval_frames(sounds, job.stems)
-    about = (track.name, track.split, track.duration, content)
-    return TrackScores(*about, scores, levels, capped, lag, frames)
+            frames = museval_frames(sounds, stems)
+    return TrackScores(*about, scores, levels, capped, lag, frames, absent)
+
+
+def check_not_absent(tracks: Iterable[Track], stems: Sequence[str]) -> None:
+    """Raise DatasetError for stems that are absent from all of the tracks."""
+    present = {stem for track in tracks for stem in track.present}
+    if missing := [stem for stem in stems if stem not in present]:
+        raise DatasetError(
+            f"{', '.join(missing)}: absent from all of the songs, so that there is "
+            "nothing to compare an estimate with. Leave out such stems (--stems), or "
+            "choose songs that have them."
+        )
+
+
+def _checked_parts(track: Track, stems: Sequence[str], mixture: Tensor) -> Tensor:
+    """The stems, then all other parts of the mixture, (parts, channels, samples)."""
+    others = _others(track)
+    parts = torch.stack([*map(track.stem, stems), *others.values()])
+    for name, audio in zip((*stems, *others), parts, strict=True):
+        check_finite(_where(track, name), audio, track.sample_rate)
+    check_finite(_where(track, "mixture"), mixture, track.sample_rate)
+    names = (*stems, *(name for name in others if name != REST))  # it is the last
+    check_parts(track.name, names, parts[: len(names)])
+    return parts
+
+
+def _of_stems(audio: Tensor, every: Sequence[str], stems: Sequence[str]) -> Tensor:
+    """The rows of some stems; the tensor itself, without a copy, if these are all."""
+    if len(stems) == len(every):
+        return audio
+    return audio[[every.index(stem) for stem in stems]]
 
 
 def _others(track: Track) -> dict[str, Tensor]:
@@ -216,7 +256,7 @@ def find_lag(*, reference: Tensor, estimate: Tensor) -> int:
 
 
 def museval_frames(sounds: Sounds, stems: Sequence[str]) -> dict[str, Any]:
-    """SDR, ISR, SIR and SAR of every frame and stem, as in museval's JSON.
+    """SDR, ISR, SIR and SAR of every frame, as in museval's JSON, of the stems given.
 
     museval gives no stem a score in a frame in which any stem, true or estimated, is
     silent. It refuses a track with a stem that is silent from start to end: for such a

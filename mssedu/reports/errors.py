@@ -91,6 +91,8 @@ def _summary(analysis: ErrorAnalysis) -> str:
         f"{-AUDIBLE_DB:g} dB below the level of its song. Lost, largest bleed and "
         "artifacts are energies relative to that of the true stem; lower is better."
     )
+    if "songs" in frame:
+        note += " A stem has the medians of the songs that it is not absent from."
     return html.html_table(head, rows) + html.paragraph(note, note=True)
 
 
@@ -152,10 +154,18 @@ def _all_songs(analysis: ErrorAnalysis) -> str:
     """A table of all songs, folded."""
     rows = []
     for track in analysis.tracks:
-        scores = ["silent" if s.isnan() else f"{s:.1f}" for s in track.usdr]
+        pairs = zip(analysis.stems, track.usdr, strict=True)
+        scores = [_score(score, stem in track.absent) for stem, score in pairs]
         rows.append([track.name, *scores])
     songs = html.html_table(("usdr of the song (dB)", *analysis.stems), rows)
     return f"<details><summary>All {len(rows)} songs</summary>{songs}</details>"
+
+
+def _score(score: Tensor, is_absent: bool) -> str:
+    """A score, or the reason why there is none."""
+    if score.isnan():
+        return "absent" if is_absent else "silent"
+    return f"{score:.1f}"
 
 
 def _clock(seconds: float) -> str:

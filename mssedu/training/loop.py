@@ -190,7 +190,7 @@ def fit(
     resumes = goes_on(run_dir, resume)
     config = with_stems_of(model, config)
     loss = LOSSES[check_name("loss", config.loss, LOSSES)]
-    train, valid = select_songs(model, train_tracks, valid_tracks)
+    train, valid = select_songs(model, train_tracks, valid_tracks, remix=config.remix)
     check_run_room(run_dir, model, config, is_validated=bool(valid))
     log(describe_mixture(train))
     segments = _segments(train, config)
@@ -315,8 +315,9 @@ def _validate(
             scores = validate(state.evaluated, tracks, config_of(state.model).stems)
         except InputError as error:  # the songs are finite, see do_nothing_scores
             raise record.diverged("NaN or Inf in a validation") from error
+    n_absent = sum(len(track.absent) for track in tracks or ())
     with signals.finish_first():
-        record.validation(scores)
+        record.validation(scores, n_absent)
 
 
 def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:

@@ -120,14 +120,16 @@ class RunRecord:
             self.curves.add_scalar("train/loss", loss, self.state.step)
             self.curves.add_scalar("train/learning_rate", rate, self.state.step)
 
-    def validation(self, scores: Tensor | None) -> None:
+    def validation(self, scores: Tensor | None, n_absent: int = 0) -> None:
         """Note the scores, (tracks, stems) dB or None; save the weights.
+
+        NaN are silent stems and, so many, stems that are absent from their songs.
 
         New best weights are saved before the state with their score: if the run is
         killed in between, the resumed run finds the same best weights again.
         """
         state = self.state
-        entry = self._entry(scores)
+        entry = self._entry(scores, n_absent)
         score = entry["usdr"]
         if score is not None and score > state.best_score:
             state.best_score, state.best_step = score, state.step
@@ -212,7 +214,7 @@ class RunRecord:
             f"--learning-rate (learning_rate in Python); {finite}."
         )
 
-    def _entry(self, scores: Tensor | None) -> dict[str, Any]:
+    def _entry(self, scores: Tensor | None, n_absent: int) -> dict[str, Any]:
         """The line of history.jsonl; None stands for what is not a finite number."""
         step, window = self.state.step, self.state.window
         entry: dict[str, Any] = {
@@ -221,6 +223,8 @@ class RunRecord:
             "usdr": None,
             "stems": {},
             "n_silent": None,
+            "n_absent": None,
+            "learning_rate": self.state.optimizer.param_groups[0]["lr"],
             "n_skipped": self.state.n_skipped,
             "waiting_seconds": round(window.waiting_seconds, 3),
             "computing_seconds": round(window.computing_seconds, 3),
@@ -234,7 +238,9 @@ class RunRecord:
         mean = float(scores.nanmean())
         self.curves.add_scalar("valid/usdr", mean, step)
         entry["usdr"] = number_or_none(mean)
-        entry["n_silent"] = int(scores.isnan().sum())  # left out of the means
+        # Both are left out of the means.
+        entry["n_silent"] = int(scores.isnan().sum()) - n_absent
+        entry["n_absent"] = n_absent
         return entry
 
     def _sentence(self, entry: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mssedu.data.check import check_mixtures
+from mssedu.data.check import are_solos, check_mixtures
 from mssedu.data.track import Track, track_sha256
 from mssedu.errors import DatasetError, InputError, SetupError, check_finite
 from mssedu.metrics.ratios import usdr
@@ -55,6 +55,8 @@ def select_songs(
     model: nn.Module,
     train_tracks: Sequence[Track],
     valid_tracks: Sequence[Track] | None,
+    *,
+    remix: bool = True,
 ) -> tuple[list[Track], list[Track] | None]:
     """The songs with the stems of the model, after all checks.
 
@@ -81,8 +83,15 @@ def select_songs(
                 f"channels={channels} (fields of create_model in Python), or convert "
                 "the songs."
             )
-    check_mixtures(train)
+    check_mixtures(train, remix=remix)
     check_apart(train, valid)
+    if any(track.absent for track in valid) and are_solos(valid):
+        raise DatasetError(
+            "each validation song is a recording of one stem, so that a copy of the "
+            "input would have the best score. Validate on mixtures with --valid-data, "
+            "such as those of mssedu data build, or train without validation: "
+            f"{NO_VALID}."
+        )
     return train, None if valid_tracks is None else valid
 
 
@@ -139,7 +148,8 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
         stems: of the model, in its order.
 
     Returns:
-        (tracks, stems) usdr, dB; NaN where the reference is silent or absent.
+        (tracks, stems) usdr, dB; NaN where the reference is silent or absent. A song
+        from which all stems are absent is not separated.
 
     Raises:
         InputError: the model's output is not finite (`do_nothing_scores` has checked
@@ -147,9 +157,12 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
     """
     scores = []
     for track in tracks:
-        reference = track.with_stems(stems).sources()
+        track = track.with_stems(stems)
+        if not track.present:
+            scores.append(torch.full((len(stems),), torch.nan))
+            continue
         estimate = separate(model, track.mixture())
-        scores.append(usdr(reference=reference, estimate=estimate))
+        scores.append(usdr(reference=track.sources(), estimate=estimate))
     return torch.stack(scores)
 
 
@@ -177,8 +190,8 @@ def do_nothing_scores(
     mixed, silent = (torch.stack(rows) for rows in zip(*scores, strict=True))
     if mixed.isnan().all():
         raise DatasetError(
-            "all stems of the validation songs are silent, so they have no score. "
-            "Choose other songs with --valid-data, or train without validation: "
+            "all stems of the validation songs are silent or absent, so they have no "
+            "score. Choose other songs with --valid-data, or train without validation: "
             f"{NO_VALID}."
         )
     return {"mixture": float(mixed.nanmean()), "silence": float(silent.nanmean())}

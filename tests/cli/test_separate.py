@@ -17,6 +17,7 @@ from mssedu.separation.files import separate_file, separate_song
 from mssedu.separation.song import Song
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.published import PUBLISHED, Published, WeightFile
+from tests.file_server import serving
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_separate_needs_files_and_a_model(tmp_path, song, capsys):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A published checkpoint at an address on this disk; gives its local file."""
+    """A published checkpoint at an address of this machine; gives its local file."""
     network = create_model(
         "conv_tasnet",
         "tiny",
@@ -86,12 +87,13 @@ def small(monkeypatch, tmp_path):
         n_blocks=2,
     )
     torch.save(network.state_dict(), tmp_path / "small.th")
-    file = WeightFile((tmp_path / "small.th").as_uri())
-    facts = ("conv_tasnet", (file,), network.config.stems, "for tests", "noise")
-    entries = {**PUBLISHED, "small": Published(*facts)}
-    monkeypatch.setattr("mssedu.weights.loading.PUBLISHED", entries)
-    monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "small.th"
+    with serving((tmp_path / "small.th").read_bytes()) as server:
+        file = WeightFile(f"{server.address}/small.th")
+        facts = ("conv_tasnet", (file,), network.config.stems, "for tests", "noise")
+        entries = {**PUBLISHED, "small": Published(*facts)}
+        monkeypatch.setattr("mssedu.weights.loading.PUBLISHED", entries)
+        monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path / "cache"))
+        yield tmp_path / "small.th"
 
 
 def test_separate_by_a_published_name(small, song, tmp_path, capsys, monkeypatch):

@@ -16,6 +16,7 @@ from mssedu.evaluation.comparison import (
 )
 from mssedu.evaluation.statistics import holm, paired_test
 from tests.evaluation.test_result import evaluation, track
+from tests.evaluation.test_result import without_voice as gap
 
 
 def run_of(gain, n=12, seed=0):
@@ -95,6 +96,18 @@ def test_tracks_without_a_score_are_left_out_in_pairs():
     table = comparison_table([voice, rest], "usdr")
     assert table["95 % interval"].isna().all()
     assert "new has 2 tracks" in comparison_note(runs, [voice, rest])
+
+
+def test_only_songs_in_which_both_have_the_stem_are_paired():
+    old = evaluation(track("a", 1.0, 1.0), track("b", 3.0, 2.0), gap("c", 3.0))
+    new = evaluation(track("a", 2.0, 1.5), gap("b", 2.5), track("c", 9.0, 4.0))
+    runs = {"old": old, "new": new}
+    voice, rest = compare(runs)
+    assert (voice.test.n, voice.baseline_mean, voice.mean) == (1, 1.0, 2.0)
+    assert (rest.test.n, rest.baseline_mean, rest.mean) == (3, 2.0, 8 / 3)
+    joint = {name: changed(run, joint=True) for name, run in runs.items()}
+    with pytest.raises(InputError, match="absent from b, c, and usdr depends on all"):
+        compare(joint)
 
 
 # ---- what is refused ----------------------------------------------------------------

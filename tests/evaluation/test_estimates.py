@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mssedu.audio.files import file_name
+from mssedu.audio.names import file_name
 from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import load_track
+from mssedu.data.loading import load_track
 from mssedu.data.track import Track
 from mssedu.errors import AudioFileError, DatasetError, InputError, MssEduWarning
 from mssedu.evaluation.estimates import (

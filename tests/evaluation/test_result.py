@@ -17,7 +17,7 @@ from mssedu.evaluation.result import (
 )
 from mssedu.evaluation.statistics import bootstrap_interval
 from mssedu.evaluation.track import TrackScores
-from mssedu.reports.tables import texts
+from mssedu.reports.tables import render, texts
 
 DEFINITIONS = {
     "metrics": {
@@ -178,13 +178,15 @@ def test_a_line_per_row_and_aggregation(four):
         ("", "median of tracks"),
         ("", "95 % interval"),
         ("", "standard deviation"),
+        ("", "n (tracks)"),
     ]
     assert lines[5] == ("model", "mean of tracks", "5.00", "6.50", "5.75")
     assert lines[6][2:] == ("1.0…10.0", "5.5…7.5", "")
     assert lines[7][2:] == ("4.00", "6.50", "5.25")
     assert lines[9][2:] == ("4.58", "1.29", "")  # of 1, 4, 10; of 5, 6, 7, 8
+    assert lines[10][2:] == ("3", "4", "")
     only_means = four.table("usdr", ["mean of tracks"])
-    assert lines_of(only_means) == [*lines[:2], *lines[5:7]]
+    assert lines_of(only_means) == [*lines[:2], *lines[5:7], lines[10]]
     assert table.loc[5, "voice"] == 5.0  # a number
 
 
@@ -193,7 +195,8 @@ def test_few_tracks_have_no_brackets_and_the_note_says_so():
     lines = lines_of(found.table("usdr"))
     assert lines[3] == ("model", "mean of tracks", "–", "5.50", "–")
     assert lines[5] == ("", "standard deviation", "–", "0.71", "")
-    assert len(lines) == 6
+    assert lines[6] == ("", "n (tracks)", "0", "2", "")
+    assert len(lines) == 7
     assert "2 tracks: too few for an interval" in found.note("usdr")
 
 
@@ -247,6 +250,118 @@ def test_the_mean_of_stems_needs_all():
     assert mean_of_stems([1.0, 3.0]) == 2.0
     assert mean_of_stems([1.0, None]) is None
     assert mean_of_stems([]) is None
+
+
+# ---- absent stems --------------------------------------------------------------------
+
+
+def without_voice(name, rest):
+    """Scores of a track that has no reference of the voice."""
+    rows = {"silence": {"voice": None, "rest": 0.0}}
+    rows["model"] = {"voice": None, "rest": rest}
+    about = (name, "test", 3.0, f"hash of {name}")
+    return TrackScores(*about, {"usdr": rows}, {}, [], absent=["voice"])
+
+
+@pytest.fixture
+def uneven():
+    """In b the voice is silent, from c and d it is absent."""
+    return evaluation(
+        track("a", 1.0, 5.0),
+        track("b", None, 6.0, leak=-30.4),
+        without_voice("c", 7.0),
+        without_voice("d", 8.0),
+        track("e", 4.0, 9.0),
+    )
+
+
+def test_absent_is_not_silent(uneven):
+    assert (uneven.n_silent("voice"), uneven.n_absent("voice")) == (1, 2)
+    assert (uneven.n_silent("rest"), uneven.n_absent("rest")) == (0, 0)
+    assert uneven.level_at_silence("model", "voice") == -30.4
+    assert uneven.by_track("usdr", "model", "voice") == {"a": 1.0, "e": 4.0}
+    note = uneven.note("usdr")
+    assert "Silent, so without a ratio: voice in 1, rest in 0." in note
+    assert "so without any score: voice from 2, rest from 0." in note
+    assert "it is not silence" in note
+    assert "the average weighs all stems alike" in note
+
+
+def test_each_mean_has_its_number_of_tracks(uneven):
+    lines = lines_of(uneven.table("usdr"))
+    model = {line[1]: line[2:] for line in lines[-6:]}
+    assert model["mean of tracks"] == ("2.50", "7.00", "4.75")
+    assert model["n (tracks)"] == ("2", "5", "")
+    silence = {line[1]: line[2:] for line in lines[:-6]}
+    assert silence["n (tracks)"] == ("3", "5", "")
+    latex = render(uneven.table("usdr"), "latex")
+    assert r" & n (tracks) & 2 & 5 &  \\" in latex
+    summaries = uneven.summaries().set_index(["row", "aggregation", "stem"])
+    line = summaries.loc[("model", "mean of tracks", "voice")]
+    assert line[["n_tracks", "n_silent", "n_absent"]].tolist() == [2, 1, 2]
+
+
+def test_an_absent_stem_has_no_lines_in_the_frame(uneven):
+    frame = uneven.frame()
+    assert len(frame) == 5 * 2 * 2 - 2 * 2
+    voices = frame.query("stem == 'voice' and row == 'model'")
+    assert voices.track.tolist() == ["a", "b", "e"]
+    assert voices.value.isna().tolist() == [False, True, False]
+
+
+def test_the_table_of_a_track_says_absent(uneven):
+    _, lines = texts(uneven.track_table("c", "usdr"))
+    assert lines == [["silence", "absent", "0.00"], ["model", "absent", "7.00"]]
+    assert texts(uneven.track_table("b", "usdr"))[1][1] == ["model", "–", "6.00"]
+
+
+def test_absent_stems_are_saved_and_older_files_have_none(uneven, found, tmp_path):
+    path = uneven.save(tmp_path)
+    assert load_evaluation(path) == uneven
+    document = json.loads(path.read_text("utf-8"))
+    counts = document["summary"]["usdr"]["model"]["n_tracks"]
+    assert counts == {"voice": 2, "rest": 5}
+    document = json.loads(found.save(path).read_text("utf-8"))
+    for scores in document["tracks"]:
+        assert scores.pop("absent") == []
+    path.write_text(json.dumps(document))
+    assert load_evaluation(path) == found
+    document["tracks"][1]["absent"] = "voice"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"tracks\.1\.absent is not a list"):
+        load_evaluation(path)
+
+
+@pytest.mark.parametrize("part", ["metrics", "rows", "stems"])
+def test_a_file_without_scores_is_refused(found, tmp_path, part):
+    path = found.save(tmp_path)
+    document = json.loads(path.read_text("utf-8"))
+    place = document if part == "stems" else document["definitions"]
+    place[part] = type(place[part])()
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=f"{part} is empty"):
+        load_evaluation(path)
+
+
+def test_numbers_that_json_lacks_are_refused(found, tmp_path):
+    path = found.save(tmp_path)
+    path.write_text(path.read_text("utf-8").replace('"lag": 0', '"lag": Infinity'))
+    with pytest.raises(DatasetError, match="Infinity is no number of JSON"):
+        load_evaluation(path)
+
+
+@pytest.mark.parametrize("place", ["scores", "at_silence"])
+def test_numbers_that_no_metric_gives_are_refused(four, tmp_path, place):
+    path = four.save(tmp_path)
+    document = json.loads(path.read_text("utf-8"))
+    scores = document["tracks"][1]
+    if place == "scores":
+        scores["scores"]["usdr"]["model"]["rest"] = -1e200
+    else:
+        scores["at_silence"]["voice"]["model"] = -1e200
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=rf"tracks\.1\.{place} has -1e\+200"):
+        load_evaluation(path)
 
 
 @pytest.mark.parametrize("method", ["table", "note", "title"])

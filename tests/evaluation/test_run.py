@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import load_dataset
+from mssedu.data.loading import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.estimates import FileEstimates

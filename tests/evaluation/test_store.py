@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssedu.audio.tensors import load_audio, save_audio
-from mssedu.data.layouts import load_dataset
+from mssedu.data.loading import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import InputError
 from mssedu.evaluation.estimates import FileEstimates, FunctionEstimates

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mssedu.audio.tensors import save_audio
-from mssedu.data.layouts import load_track
+from mssedu.data.loading import load_track
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.oracles import oracle_estimate

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mssedu.data.layouts import demo_data, load_dataset
+from mssedu.data.loading import demo_data, load_dataset
 from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics.bleed import FLOOR_DB, bleed_matrix, find_bleed

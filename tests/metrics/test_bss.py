@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mssedu
-from mssedu.data.layouts import demo_data
+from mssedu.data.loading import demo_data
 from mssedu.errors import InputError
 from mssedu.masks import apply_mask, ideal_ratio_mask
 from mssedu.metrics.bss import bss_eval, bss_eval_images, bss_eval_sources

@@ -119,7 +119,8 @@ def test_a_run_with_absent_stems(tmp_path):
     others = [dataclasses.replace(track, name=f"{track.name} 2") for track in uneven()]
     result = fit(model, uneven(), others, config, tmp_path)
     assert result.step in (3, 6)
-    assert result.history[-1]["n_silent"] == 1  # of two songs and two stems
+    assert result.history[-1]["n_silent"] == 0
+    assert result.history[-1]["n_absent"] == 1  # of two songs and two stems
 
 
 def test_the_log_says_how_many_excerpts_stayed_quiet(tmp_path):

@@ -156,6 +156,49 @@ def test_tracks_that_cannot_work_are_named(train_tracks, valid_tracks, error, te
         select_songs(MODEL, train_tracks, valid_tracks)
 
 
+def recordings(prefix):
+    """Noise as recordings of one stem each."""
+    return [
+        Track.from_audio(
+            f"{prefix} {stem}",
+            {stem: torch.rand(2, 800) - 0.5},
+            RATE,
+            absent=[other for other in STEMS if other != stem],
+        )
+        for stem in STEMS
+    ]
+
+
+def test_recordings_of_single_stems_train_but_do_not_validate():
+    train, _ = select_songs(MODEL, recordings("a"), OTHER)
+    assert [len(track.absent) for track in train] == 2 * [1]
+    with pytest.raises(DatasetError, match=r"validation song is a recording.*--no-val"):
+        select_songs(MODEL, recordings("a"), recordings("b"))
+    with pytest.raises(DatasetError, match="leave out --no-remix"):
+        select_songs(MODEL, recordings("a"), OTHER, remix=False)
+
+
+def test_a_song_is_separated_for_the_stems_it_has():
+    lacking = Track.from_audio("b", {"hum": torch.rand(2, 800)}, RATE, absent=["hiss"])
+    calls = []
+    model = Share(1.0)
+    model.register_forward_hook(lambda *_: calls.append(1))
+    scores = validate(model, [lacking.with_stems(["hiss"])], ["hiss"])
+    assert scores.isnan().tolist() == [[True]]
+    assert not calls
+    scores = validate(model, [lacking.with_stems(STEMS)], STEMS)
+    assert scores.isnan().tolist() == [[False, True]]
+    with pytest.raises(DatasetError, match="silent or absent"):
+        do_nothing_scores([lacking.with_stems(["hiss"])], ["hiss"])
+
+
+def test_the_same_files_with_a_silent_stem_are_other_data():
+    sources = {"hum": torch.rand(2, 800)}
+    absent = Track.from_audio("b", sources, RATE, absent=["hiss"])
+    silent = dataclasses.replace(absent, absent=(), silent=("hiss",))
+    assert data_sha256([absent]) != data_sha256([silent])
+
+
 def test_the_config_takes_the_stems_of_the_model():
     stems = ("band=hum+hiss",)
     model = create_model("spleeter", "tiny", stems, sample_rate=RATE)

@@ -14,12 +14,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mssedu.audio.files import as_json, misfit
 from mssedu.errors import DatasetError, InputError, check_name, check_range
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFEST = "build.json"
 VERSION = 1  # of the choices: with another one, the same seed gives other mixes
@@ -199,11 +200,13 @@ def check_same_plan(
     )
 
 
-def factor_of(gain_db: float) -> np.float32:
+def factor_of(gain_db: float) -> "np.float32":
     """A gain, rounded to 0.01 dB, as the factor of samples.
 
     Example:
         >>> float(factor_of(20))
         10.0
     """
+    import numpy as np  # here, so that --help starts at once
+
     return np.float32(math.pow(10, round(gain_db, 2) / 20))
