@@ -14,6 +14,7 @@ headers    headers of many files, from an index where possible
 mapped     one decoded copy of a file
 cache      decoded copies of songs, which are read at once
 building/  a data set of mixes from recordings of single instruments
+workers    processes that work beside this one
 fetch      a public data set: license, download, checksum, unpacking
 convert    write a data set in the layout of another tool; targets: their table
 segments   random excerpts for training

@@ -13,18 +13,14 @@ run that was stopped goes on, and never mixes two data sets. Notebook: 05.
 import hashlib
 import json
 import math
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from mssedu.audio.disk import room_for
@@ -38,6 +34,7 @@ from mssedu.data.finding import find_songs
 from mssedu.data.loading import load_dataset
 from mssedu.data.targets import TARGETS, check_tracks, song_folders
 from mssedu.data.track import MIXTURE, Track
+from mssedu.data.workers import start_worker
 from mssedu.errors import (
     AudioFileError,
     DatasetError,
@@ -281,7 +278,7 @@ def _in_processes(
     pool = ProcessPoolExecutor(
         min(jobs, len(todo)),
         mp_context=get_context("spawn"),
-        initializer=_start_process,
+        initializer=start_worker,
     )
     try:
         futures = {pool.submit(_converted, *todo[f]): f for f in todo}
@@ -295,21 +292,6 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_process() -> None:
-    """One thread for each process, which ends with the one that started it."""
-    torch.set_num_threads(1)
-    # Ctrl-C reaches all processes; the one that started them ends them in good order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A parent that is killed cannot end its processes: they would wait forever.
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _converted(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 import mssedu
 from mssedu.audio.files import sweep
 from mssedu.data.track import Track
+from mssedu.data.workers import start_worker
 from mssedu.errors import (
     DatasetError,
     InputError,
@@ -167,7 +168,7 @@ def _scored(
     # A fork of this process could inherit a lock that nobody releases, so spawn one.
     spawn = multiprocessing.get_context("spawn")
     threads = (max(1, torch.get_num_threads() // workers),)
-    pool = ProcessPoolExecutor(workers, spawn, torch.set_num_threads, threads)
+    pool = ProcessPoolExecutor(workers, spawn, start_worker, threads)
     try:
         pending: deque[Future[TrackScores]] = deque()
         for track in unscored:

@@ -243,7 +243,7 @@ def test_processes_write_the_same(musdb, tmp_path):
 
 def test_a_process_that_dies_has_a_remedy(musdb, tmp_path, monkeypatch):
     # What each process starts with is replaced by its end.
-    monkeypatch.setattr(convert_module, "_start_process", partial(os._exit, 1))
+    monkeypatch.setattr(convert_module, "start_worker", partial(os._exit, 1))
     with pytest.raises(SetupError, match="--jobs 1"):
         convert_dataset(musdb, tmp_path / "out", jobs=2)
 
@@ -491,10 +491,10 @@ def test_processes_end_with_the_one_that_was_killed(tmp_path):
         "import os, sys\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from multiprocessing import get_context\n"
-        "from mssedu.data.convert import _start_process\n"
+        "from mssedu.data.workers import start_worker\n"
         "if __name__ == '__main__':\n"
         "    spawn = get_context('spawn')\n"
-        "    pool = ProcessPoolExecutor(1, spawn, initializer=_start_process)\n"
+        "    pool = ProcessPoolExecutor(1, spawn, initializer=start_worker)\n"
         "    print(pool.submit(os.getpid).result(), flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
