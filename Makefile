@@ -8,8 +8,9 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 TESTABLE := $(VENV)/.testable
 RUN := $(VENV)/bin/python -m
-# Releases of demucs that hold models which 4.1.0 has not; tests/parity/peers.py
-PEERS := 2.0.3 3.0.6
+# Releases that the environment itself cannot hold: of demucs, whose 4.1.0 lacks some of
+# their models, and of bytesep, which pins an old torch; tests/parity/peers.py
+PEERS := demucs==2.0.3 demucs==3.0.6 bytesep==0.1.1
 # One thread a worker: two workers already fill the two cores that CI has
 PARALLEL := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 \
@@ -47,8 +48,8 @@ $(READY): pyproject.toml constraints.txt
 # The linters, the browser's driver and the packages that ours is compared with
 $(TESTABLE): $(READY)
 	$(RUN) pip install -e '.[dev,parity]' -c constraints.txt
-	for version in $(PEERS); do $(RUN) pip install --no-deps --upgrade \
-	--target $(VENV)/peers/demucs-$$version demucs==$$version || exit 1; done
+	for peer in $(PEERS); do $(RUN) pip install --no-deps --upgrade --target \
+	$(VENV)/peers/$$(echo $$peer | sed s/==/-/) $$peer || exit 1; done
 	@touch $@
 
 left-out:

@@ -1,8 +1,8 @@
 """Names of songs and stems as names of files, on every system and inside their folder.
 
-A name from outside may hold "/", "..", letters that Windows forbids, or bytes that are no
-text. `file_name` makes a safe name of it, `path_inside` refuses a path that leaves the
-folder, and `check_creatable` asks the file system.
+A name from outside may hold "/", "..", letters that Windows forbids, or bytes that are
+no text. `file_name` makes a safe name of it, `path_inside` refuses a path that leaves
+the folder, and `check_creatable` asks the file system.
 """
 
 import errno

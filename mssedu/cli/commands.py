@@ -22,6 +22,7 @@ from mssedu.audio.disk import full_disk, is_full
 from mssedu.cli.analyze import analyze
 from mssedu.cli.card import card, models
 from mssedu.cli.console import drop_output, err, out, report_failure, warnings_as_lines
+from mssedu.cli.curves import curves
 from mssedu.cli.data import data
 from mssedu.cli.demo import demo
 from mssedu.cli.doctor import doctor
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "lab": lab,
     "data": data,
     "train": train,
+    "curves": curves,
     "separate": separate,
     "evaluate": evaluate,
     "analyze": analyze,

@@ -4,6 +4,7 @@ style        colors, fonts and grids of axes that all figures share
 sound        waveforms, spectrograms, masks
 scores       scores of one song, of many songs, and over the values of a setting
 networks     values inside a network, and training runs compared
+curves       learning curves of training runs
 chunks       chunked inference, with a laboratory
 errors       bleeding, scores over time and level, the worst excerpts
 listening    filters of listening tests, intervals, ratings against scores
@@ -21,6 +22,7 @@ _NAMES = {
         "interval_figure",
         "maps_figure",
     ],
+    "curves": ["RunCurves", "learning_figure", "read_curves"],
     "chunks": ["ChunkLab", "chunks_figure", "error_db"],
     "errors": ["bleed_figure", "excerpt_figure", "level_figure", "track_figure"],
     "listening": [

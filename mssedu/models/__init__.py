@@ -3,12 +3,20 @@
 | file          | year | domain                     | parameters, "paper" | notebook |
 |---------------|------|----------------------------|---------------------|----------|
 | `spleeter`    | 2019 | magnitude, U-Net           | 4 × 9,823,749       | 06       |
+| `d3net`       | 2021 | magnitude, dense nets + EM | 11,227,920          | 15       |
 | `open_unmix`  | 2019 | magnitude, LSTM + EM       | 4 × 8,893,348       | 08       |
 | `wave_u_net`  | 2018 | waveform, U-Net            | 10,263,498          | 09       |
 | `conv_tasnet` | 2019 | waveform, learned mask     | 10,977,872          | 09       |
 | `demucs`      | 2019 | waveform, U-Net + LSTM     | 265,679,496         | 09       |
 | `hdemucs`     | 2021 | both, U-Nets + LSTM        | 83,637,832          | 10       |
 | `htdemucs`    | 2022 | both, U-Nets + transformer | 41,984,456          | 11       |
+| `resunet_decouple_plus` | 2021 | magnitude and phase, U-Net | 4 × 102,571,278 | 15 |
+| `mdx_net`     | 2021 | complex, U-Net + mixer     | 4 × 7,423,236 + 80  | 15       |
+| `bs_roformer` | 2023 | mask, bands, transformer   | 219,976,500         | 15       |
+| `mel_band_roformer` | 2023 | mask, as above, mel    | 263,639,772         | 15       |
+| `scnet`       | 2024 | complex, 3 bands, LSTM     | 10,578,768          | 15       |
+| `bsrnn`       | 2023 | mask, bands, LSTM          | 146,655,904         | 15       |
+| `mmdenselstm` | 2018 | magnitude, the same + LSTM | 4 × 1,370,784       | 15       |
 
 The parameters are those of four stems. Every model maps a mixture (batch, channels,
 samples) to an estimate (batch, stems, channels, samples) of the same length and carries
@@ -24,11 +32,19 @@ import lazy_loader
 
 # name: class. The file of that name holds the class, its config and its PRESETS.
 MODELS = {
+    "bsrnn": "BSRNN",
+    "bs_roformer": "BSRoformer",
     "conv_tasnet": "ConvTasNet",
+    "d3net": "D3Net",
     "demucs": "Demucs",
     "hdemucs": "HDemucs",
     "htdemucs": "HTDemucs",
+    "mdx_net": "MDXNet",
+    "mel_band_roformer": "MelBandRoformer",
+    "mmdenselstm": "MMDenseLSTM",
     "open_unmix": "OpenUnmix",
+    "resunet_decouple_plus": "ResUNetDecouplePlus",
+    "scnet": "SCNet",
     "spleeter": "Spleeter",
     "wave_u_net": "WaveUNet",
 }

@@ -41,9 +41,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.errors import InputError, check_mixture, check_range
-from mssedu.masks import wiener
+from mssedu.models.blocks.magnitude import any_stft, bin_statistics, filter_windows
 from mssedu.models.contract import check_config, check_stft
-from mssedu.spectral import istft, stft
+from mssedu.spectral import istft
 
 LARGEST = {
     "n_fft": 2**20,
@@ -172,15 +172,12 @@ class OpenUnmix(nn.Module):
         config = self.config
         check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
-        # Reflection needs more samples than n_fft // 2; zeros fill up what is missing.
-        missing = max(config.n_fft // 2 + 1 - samples, 0)
-        padded = F.pad(mixture, (0, missing))
-        spectrogram = stft(padded, config.n_fft, config.hop_length, pad_mode="reflect")
+        spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
         # Frames before bins, as torch stores spectrograms: no copy is needed.
         magnitude = spectrogram.abs().mT
         stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
         separated = self.filter(stems.mT, spectrogram)
-        estimate = istft(separated, config.hop_length, length=samples + missing)
+        estimate = istft(separated, config.hop_length, length=length)
         return estimate[..., :samples]
 
     @torch.no_grad()
@@ -201,14 +198,12 @@ class OpenUnmix(nn.Module):
         ]
         if not new:
             return
-        magnitudes = [stft(x, config.n_fft, config.hop_length).abs() for x in excerpts]
-        frames = torch.cat(magnitudes, dim=-1)[:, : config.input_bins].mean(0)
-        deviation, mean = torch.std_mean(frames, dim=-1)
-        # The limit keeps the scale of a bin that is almost always empty finite.
-        scale = 1 / deviation.clamp_min(1e-4 * deviation.max().clamp_min(1e-9))
+        mean, deviation = bin_statistics(
+            excerpts, config.n_fft, config.hop_length, config.input_bins
+        )
         for network in new:
             network.input_mean.copy_(-mean)
-            network.input_scale.copy_(scale)
+            network.input_scale.copy_(1 / deviation)
 
     def filter(self, magnitude: Tensor, spectrogram: Tensor) -> Tensor:
         """Complex estimates, (batch, stems, channels, bins, frames).
@@ -217,11 +212,11 @@ class OpenUnmix(nn.Module):
         over its sources. With the residual as one more source, sound that belongs to no
         stem goes there. A single stem always has this residual.
         """
-        n_stems, size = len(self.networks), self.config.wiener_frames
-        residual = self.config.residual or n_stems == 1
-        n_iterations = 0 if self.training else self.config.wiener_iterations
-        windows = zip(
-            magnitude.split(size, -1), spectrogram.split(size, -1), strict=True
+        config = self.config
+        return filter_windows(
+            magnitude,
+            spectrogram,
+            0 if self.training else config.wiener_iterations,
+            config.wiener_frames,
+            residual=config.residual,
         )
-        filtered = [wiener(*w, n_iterations, residual=residual) for w in windows]
-        return torch.cat(filtered, dim=-1)[:, :n_stems]

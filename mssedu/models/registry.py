@@ -44,7 +44,7 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['conv_tasnet', 'demucs', 'hdemucs', 'htdemucs', 'open_unmix', ...]
+        ['bs_roformer', 'bsrnn', 'conv_tasnet', 'd3net', 'demucs', ...]
     """
     return sorted(MODELS)
 

@@ -108,8 +108,8 @@ def blend(first: nn.Module, second: nn.Module, shares: Mapping[str, float]) -> B
 
     The estimate of a stem is share · first + (1 - share) · second, as KUIELab blended
     MDX-Net with Demucs (`mssedu.models.mdx_net.BLEND`) in the challenge of 2021. There,
-    Demucs read the song with mean 0 and deviation 1; a `Demucs` of ours does so with
-    the config field normalize=True, chunk by chunk.
+    Demucs read the whole song with mean 0 and deviation 1. The config field normalize
+    of our Demucs does so for each chunk, by the level of its mono mix.
 
     Args:
         first: its stems are those of the bag, in its order.

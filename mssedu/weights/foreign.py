@@ -96,7 +96,7 @@ def _read_pickle(path: Path) -> Weights:
         arguments = _named(path, content["args"], content["kwargs"])
         return Weights(_state(path, content["state"]), klass, arguments)
     if isinstance(content, Mapping):  # the state dict, or all that a training saved
-        content = content.get("state_dict", content)
+        content = content.get("state_dict", content.get("model", content))
     return Weights(_state(path, content))
 
 

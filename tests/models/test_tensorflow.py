@@ -30,3 +30,14 @@ def test_one_that_does_not_fit_leaves_all_alone(variables, match):
     with pytest.raises(CheckpointError, match=match):
         copy_variables([("weight", weight), ("bias", bias)], variables)
     assert not weight.any()
+
+
+def test_other_frameworks_arrange_the_axes_by_name():
+    layer = torch.nn.Linear(2, 3)
+    places = [("a/W", layer.weight), ("a/b", layer.bias)]
+    variables = {"a/W": torch.randn(3, 2), "a/b": torch.randn(1, 3, 1)}
+    copy_variables(
+        places, variables, lambda name, x: x if name.endswith("W") else x.flatten()
+    )
+    assert torch.equal(layer.weight, variables["a/W"])
+    assert torch.equal(layer.bias, variables["a/b"].flatten())

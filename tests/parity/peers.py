@@ -1,9 +1,9 @@
-"""The packages to compare with, old releases of one of them, and inputs for both sides.
+"""The packages to compare with, releases that need a place apart, and common inputs.
 
 The packages are the extra `parity`; without it, the tests that need them are skipped.
 An environment can hold one release of demucs, and only 2.0.3 has its models v2 and
-Conv-TasNet. `make setup` installs such releases in <environment>/peers; `load_peer`
-imports them from there and restores sys.modules.
+Conv-TasNet; bytesep asks for a torch of 2021. `make test` installs such releases in
+<environment>/peers; `load_peer` imports them from there and restores sys.modules.
 """
 
 import importlib
@@ -29,12 +29,15 @@ def randomize(model: nn.Module, bias: float) -> nn.Module:
     """Set every parameter to a random value, so that each scale and bias matters.
 
     Args:
-        model: of the Demucs family, ours or theirs.
+        model: ours or theirs.
         bias: deviation of the biases.
     """
     generator = torch.Generator().manual_seed(0)
     for name, value in model.named_parameters():
-        if name.endswith("scale") or ("norm" in name and name.endswith("weight")):
+        if not value.requires_grad:  # a constant
+            continue
+        is_scale = name.endswith(("scale", "gamma"))
+        if is_scale or ("norm" in name and name.endswith("weight")):
             value.data.uniform_(0.5, 1.5, generator=generator)
         elif value.ndim > 1 and "embedding" not in name:
             value.data.normal_(0.0, value[0].numel() ** -0.5, generator=generator)

@@ -10,7 +10,7 @@ from mssedu.errors import InputError
 from mssedu.models.registry import create_model
 from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import save_checkpoint
-from mssedu.weights.ensemble import Bag
+from mssedu.weights.ensemble import Bag, blend
 from tests.parity.peers import import_reference
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -118,6 +118,41 @@ def test_a_bag_cannot_be_saved_as_one_model(tmp_path):
     bag = Bag([create_model("spleeter", "tiny")])
     with pytest.raises(InputError, match="Save each of its models"):
         save_checkpoint(tmp_path / "a.safetensors", bag)
+
+
+SHARES = {"bass": 0.5, "drums": 0.0, "other": 0.7, "vocals": 0.9}
+
+
+def test_a_blend_gives_each_model_its_share_of_each_stem():
+    second = Scale(10.0, stems=STEMS[::-1])
+    bag = blend(Scale(1.0), second, SHARES)
+    assert bag.config.stems == STEMS
+    for number, (stem, got) in enumerate(values(bag(MIXTURE), STEMS).items()):
+        share = SHARES[stem]
+        own, other = number + 1, 10 * (len(STEMS) - number)
+        assert got == pytest.approx(share * own + (1 - share) * other), stem
+
+
+def test_a_blend_of_one_stem_needs_no_other_shares():
+    first = Scale(1.0, stems=("vocals",))
+    bag = blend(first, Scale(10.0), SHARES)
+    assert bag.config.stems == ("vocals",)
+    assert values(bag(MIXTURE), ["vocals"])["vocals"] == pytest.approx(0.9 + 0.1 * 40)
+
+
+@pytest.mark.parametrize(
+    ("shares", "match"),
+    [
+        ({"bass": 0.5}, r"stem with a share 'drums'.*bass"),
+        (SHARES | {"other": 1.5}, "share of other must be from 0 to 1"),
+        (SHARES | {"vocals": -0.1}, "share of vocals must be from 0 to 1"),
+        (SHARES | {"vocals": float("nan")}, "share of vocals must be from 0 to 1"),
+    ],
+    ids=str,
+)
+def test_a_blend_needs_a_share_of_each_stem(shares, match):
+    with pytest.raises(InputError, match=match):
+        blend(Scale(1.0), Scale(2.0), shares)
 
 
 @pytest.mark.parity

@@ -1,10 +1,10 @@
-"""Copy the variables of a TensorFlow checkpoint into parameters of PyTorch.
+"""Copy the variables of another framework's checkpoint into parameters of PyTorch.
 
 TensorFlow orders the axes of a kernel the other way round: (…, channels in, channels
 out), where PyTorch has (channels out, channels in, …).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,14 +13,23 @@ from torch import Tensor
 from mssedu.errors import CheckpointError
 
 
+def from_tensorflow(name: str, value: Tensor) -> Tensor:
+    """The value of a TensorFlow variable with the axes of PyTorch."""
+    return value.permute(*reversed(range(value.ndim)))
+
+
 def copy_variables(
-    places: Iterable[tuple[str, Tensor]], variables: Mapping[str, Any]
+    places: Iterable[tuple[str, Tensor]],
+    variables: Mapping[str, Any],
+    arrange: Callable[[str, Tensor], Tensor] = from_tensorflow,
 ) -> None:
     """Copy each variable into its parameter, or none of them if one does not fit.
 
     Args:
         places: pairs of the name of a variable and the parameter or buffer for it.
         variables: name -> array or tensor; others than in `places` are ignored.
+        arrange: brings the axes of a variable into PyTorch's order, from its name and
+            its value.
 
     Raises:
         CheckpointError: a variable is missing or has another shape.
@@ -30,8 +39,7 @@ def copy_variables(
     for name, into in places:
         if name not in variables:
             raise CheckpointError(f"the checkpoint has no variable {name}. {remedy}")
-        value = torch.as_tensor(variables[name])
-        value = value.permute(*reversed(range(value.ndim)))
+        value = arrange(name, torch.as_tensor(variables[name]))
         if value.shape != into.shape:
             raise CheckpointError(
                 f"the variable {name} has the shape {tuple(value.shape)} (in PyTorch's "
