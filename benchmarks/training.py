@@ -34,12 +34,13 @@ import torch.nn.functional as F
 from results import processor, write_section
 from torch import Tensor, nn
 
+from mssedu.models.contract import config_of
 from mssedu.models.registry import create_model
 from mssedu.separation.fast import reuse_memory
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import train_step
-from mssedu.training.losses import LOSSES
-from mssedu.training.state import TrainState
+from mssedu.training.objective import create_loss
+from mssedu.training.optimizers import create_optimizer
+from mssedu.training.step import train_step
 
 PEERS = {
     "htdemucs": "demucs 4.1.0",
@@ -138,12 +139,19 @@ def peer_model(name: str, ours: nn.Module) -> nn.Module:
 
 
 def our_step(name: str, model: nn.Module, precision: str = "float32") -> Step:
-    """The step of mssedu.training, with the loss that a run has by default."""
+    """The step of mssedu.training, with the loss and optimizer of the original."""
+    is_umx = name == "open_unmix"  # learns on magnitudes, with weight decay
     config = TrainConfig(
-        model=name, precision=precision, learning_rate=LEARNING_RATE, device="cpu"
+        model=name,
+        precision=precision,
+        learning_rate=LEARNING_RATE,
+        loss=("magnitude_mse",) if is_umx else ("waveform_l1",),
+        weight_decay=1e-5 if is_umx else 0.0,
+        device="cpu",
     )
-    optimizer, loss = TrainState(model.train(), config).optimizer, LOSSES[config.loss]
-    return lambda sources: train_step(model, sources, optimizer, config, loss)
+    optimizer = create_optimizer(model.train(), config)
+    loss = create_loss(config, config_of(model))
+    return lambda sources: float(train_step(model, sources, optimizer, config, loss))
 
 
 def peer_step(name: str, model: nn.Module, ours: nn.Module) -> Step:

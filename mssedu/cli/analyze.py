@@ -63,7 +63,7 @@ def analyze(
     estimates = ModelEstimates(network, config)
     with bar("analyzing") as update:
         analysis = analyze_errors(estimates, songs, n_worst=worst, progress=update)
-    name, weights = model.source
+    name, weights, _ = model.source
     analyzed = {track.name for track in analysis.tracks}  # a song may lack all stems
     seconds = sum(song.duration for song in songs if song.name in analyzed)
     facts = {

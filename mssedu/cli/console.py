@@ -39,8 +39,15 @@ out = Output(soft_wrap=True, emoji=False)
 err = Output(stderr=True, soft_wrap=True, emoji=False)
 
 
+def is_silent() -> bool:
+    """Whether another process prints: torchrun starts several, and the first does."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+
+
 def say(line: Any) -> None:
     """Print a line or table as it is: no markup, no colors for paths."""
+    if is_silent():
+        return
     shown = visible(line) if isinstance(line, str) else line
     out.print(shown, markup=False, highlight=False)
 
@@ -72,14 +79,19 @@ def drop_output() -> int:
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Callable[..., None]]:
+def bar(label: str, *, lines: bool = True) -> Iterator[Callable[..., None]]:
     """Show progress and the time left: a bar on a terminal, else a line at times.
+
+    Args:
+        label: what is done, as the first word.
+        lines: False for work that has a log: without a terminal, nothing is shown.
 
     Yields:
         update(done, total, note): call it after each step; the total may be None.
     """
-    if not (err.is_interactive and err.file.isatty()):  # some CI forces colors
-        yield _lines(label)
+    has_terminal = err.is_interactive and err.file.isatty()  # some CI forces colors
+    if is_silent() or not has_terminal:
+        yield _lines(label) if lines and not is_silent() else lambda *_: None
         return
     columns = (
         bars.TextColumn("{task.description}"),
@@ -157,7 +169,9 @@ def warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
+def load_shown(
+    source: str | Path, weights: Path | None, model_file: Path | None, device: str
+) -> Any:
     """Load a model onto its device, and show its license and the download."""
     from mssedu.models.contract import pick_device
     from mssedu.weights.loading import load_model
@@ -167,7 +181,13 @@ def load_shown(source: str | Path, weights: Path | None, device: str) -> Any:
         def progress(done: int, total: int | None) -> None:
             update(done // 10**6, total and total // 10**6)
 
-        model = load_model(source, weights=weights, log=out.print, progress=progress)
+        model = load_model(
+            source,
+            weights=weights,
+            model_file=model_file,
+            log=out.print,
+            progress=progress,
+        )
     return model.to(pick_device(device))
 
 

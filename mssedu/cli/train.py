@@ -1,6 +1,7 @@
 """The command `mssedu train`: start a training run, or go on with one.
 
 mssedu train SONGS --model open_unmix --stems vocals       start a run in runs/train
+mssedu train open_unmix.toml SONGS steps=2000 model.hidden=256    follow a recipe
 mssedu train SONGS --set channels=1 sample_rate=48000      change fields of the model
 mssedu train SONGS --on-missing absent                     songs may lack some stems
 mssedu train SONGS --split-shares 0.8 0.1 0.1              songs without valid folder
@@ -23,14 +24,15 @@ from mssedu.cli.console import bar, load_songs, say, show_steps
 from mssedu.data import CacheType
 from mssedu.data.options import DataOptions
 from mssedu.errors import DatasetError, InputError
-from mssedu.training.config import (
-    TrainConfig,
+from mssedu.training.config import TrainConfig
+from mssedu.training.fields import parse_fields
+from mssedu.training.recipe import take_recipe
+from mssedu.training.runs import (
     check_same_model,
     command_of_run,
     config_changes,
     config_of_run,
     has_state,
-    parse_fields,
     read_run,
 )
 
@@ -48,6 +50,7 @@ Fields = Annotated[
 ]
 # The output folder, as of any command; --resume and `mssedu card` call it a run.
 RunDir = Annotated[Path, tyro.conf.arg(aliases=["-o", "--out-dir"])]
+RecipeFacts = Annotated[dict[str, Any] | None, tyro.conf.Suppress, tyro.conf.Fixed]
 Resume = Annotated[str | None, tyro.conf.arg(metavar="[RUN|auto]")]
 
 
@@ -81,6 +84,7 @@ def train(
     resume: Resume = None,
     allow_config_change: Flag = False,
     allow_data_change: Flag = False,
+    recipe: RecipeFacts = None,
 ) -> int:
     """Train a model on a folder of songs with stems, or go on with a run.
 
@@ -94,7 +98,9 @@ def train(
         resume: Go on with this run (default: --run-dir); auto starts if there is none.
         allow_config_change: Resume although settings or the device differ.
         allow_data_change: Resume although the songs differ.
+        recipe: Name, hash and changes of the recipe that the settings are from.
     """
+    from mssedu.models.contract import grouping_of
     from mssedu.training.loop import fit
 
     goes_on = resume not in (None, AUTO)
@@ -104,8 +110,12 @@ def train(
     model = _model(config, model_fields, document)
     before = command_of_run(document)
     command = _command(data, options, dataset, model_fields, before)
-    train_songs, valid_songs = _songs(model, data, options, dataset)
-    with bar("training") as update:
+    command["recipe"] = recipe or before.get("recipe")
+    stems = grouping_of(model)
+    if config.overfit:
+        options = replace(options, no_valid=True, valid_data=None)
+    train_songs, valid_songs = songs_of(stems, data, options, dataset)
+    with bar("training", lines=False) as update:  # without a terminal, fit has a log
         result = fit(
             model,
             train_songs,
@@ -125,19 +135,24 @@ def train(
 
 
 def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
-    """The command, with the settings of a run as defaults if words resume one.
+    """The command, with the settings of a recipe or of a resumed run as defaults.
 
     The words come back with one --set for all fields, and --resume with its folder.
     """
+    recipe, words = take_recipe(words)
+    start: Callable[..., int] = train
+    if recipe is not None:
+        start = partial(train, config=recipe.config, recipe=recipe.facts)
+        words = [*(f"--set={field}" for field in recipe.fields), *words]
     parser = argparse.ArgumentParser("mssedu train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", nargs="?", const="")
     parser.add_argument("--run-dir", "--run_dir", "-o", "--out-dir", "--out_dir")
     known, rest = parser.parse_known_args(_joined_set(words))
     run_dir, value = Path(known.run_dir or RUN_DIR), known.resume
     if value is None or {"-h", "--help"} & {*rest}:
-        return train, ["--run-dir", known.run_dir, *rest] if known.run_dir else rest
+        return start, ["--run-dir", known.run_dir, *rest] if known.run_dir else rest
     if value == AUTO and not has_state(run_dir):
-        return train, [*rest, "--run-dir", str(run_dir), "--resume", AUTO]
+        return start, [*rest, "--run-dir", str(run_dir), "--resume", AUTO]
     if value not in ("", AUTO):
         if known.run_dir and run_dir.resolve() != Path(value).resolve():
             raise InputError(
@@ -147,8 +162,12 @@ def settled(words: Sequence[str]) -> tuple[Callable[..., int], list[str]]:
         run_dir = Path(value)
     document = read_run(run_dir)
     words, defaults = _as_before(command_of_run(document), rest)
-    config = config_of_run(document)
-    command = partial(train, config=config, run_dir=run_dir, **defaults)
+    config = before = config_of_run(document)
+    if recipe is not None:
+        # What differs from the run is then refused, unless changes are allowed.
+        config = recipe.config
+        config = replace(config, stems=config.stems or before.stems)
+    command = partial(start, config=config, run_dir=run_dir, **defaults)
     return command, [*words, "--resume", str(run_dir)]
 
 
@@ -221,8 +240,12 @@ def _model(
     """The model of the settings; a resumed run has its own fields, unless changed."""
     import torch
 
+    from mssedu.models.names import is_own
+    from mssedu.models.own import load_file
     from mssedu.models.registry import create_model, model_config
 
+    if is_own(config.model):
+        load_file(config.model.rpartition(":")[0])
     fields: dict[str, Any] = {}
     if document:
         fields = tupled(document["model_config"])
@@ -233,13 +256,11 @@ def _model(
     return create_model(config.model, config.preset, config.stems, **fields)
 
 
-def _songs(
-    model: "nn.Module", data: Path, options: SongOptions, dataset: DataOptions
+def songs_of(
+    stems: Sequence[str], data: Path, options: SongOptions, dataset: DataOptions
 ) -> tuple[list["Track"], list["Track"] | None]:
     """Songs for training and for validation, with all stems of their mixtures."""
-    from mssedu.models.contract import grouping_of
-
-    load = partial(load_songs, stems=grouping_of(model))
+    load = partial(load_songs, stems=stems)
     if options.no_valid and options.valid_data:
         raise InputError("--no-valid excludes --valid-data. Leave one of them out.")
     songs = load(data, dataset)

@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -146,18 +146,9 @@ class RandomSegments(Dataset[Segment]):
         """One item; it depends on the seed and its number only."""
         if not 0 <= item < self.n_items:  # ends `for segment in segments`
             raise IndexError(f"item must be from 0 to {self.n_items - 1}, got {item}.")
-        generator = item_generator(self.seed, item)
         sources = torch.empty(len(self.parts), self.channels, self.n_read)
         present = torch.ones(len(self.parts), dtype=torch.bool)
-        together = [(part,) for part in self.parts] if self.remix else [self.parts]
-        partners = self._partners(generator)
-        places = [
-            place
-            for parts in together
-            for place in self._places(parts, generator, partners)
-        ]
-        changes = self._changes(generator)
-        others = self._others(generator, partners)
+        places, changes, others, generator = self._draw(item)
         for row, (place, (order, factor)) in enumerate(
             zip(places, changes, strict=True)
         ):
@@ -174,6 +165,50 @@ class RandomSegments(Dataset[Segment]):
             generator=generator,
         )
         return Segment(sources[..., : self.length], present)
+
+    def origins(self, item: int) -> list[dict[str, Any]]:
+        """Where the parts of an item come from, for a report of what a model met.
+
+        Returns:
+            for each part, and each second recording of `mixup`: "part", "track" (the
+            song's name), "seconds" (where the excerpt begins) and "factor" (gain and
+            sign; 0: silence, or the song does not have the part).
+
+        Example:
+            >>> audio = {"vocals": torch.rand(2, 88200)}
+            >>> tracks = [Track.from_audio("Sodium", audio, 44100)]
+            >>> segments = RandomSegments(tracks, ["vocals"], 1.0, 8, seed=0)
+            >>> [(origin["part"], origin["track"]) for origin in segments.origins(3)]
+            [('vocals', 'Sodium')]
+        """
+        places, changes, others, _ = self._draw(item)
+        factors = [factor for _, factor in changes]
+        origins = [self._origin(*pair) for pair in zip(places, factors, strict=True)]
+        for row, (place, gain) in others.items():
+            origins.append(self._origin(place, factors[row] * gain))
+        return origins
+
+    def _origin(self, place: "_Place", factor: float) -> dict[str, Any]:
+        track = self.tracks[place.track]
+        return {
+            "part": place.part,
+            "track": track.name,
+            "seconds": place.first / self.sample_rate,
+            "factor": factor if _has(track, place.part) else 0.0,
+        }
+
+    def _draw(self, item: int) -> "_Draw":
+        """All that is drawn for an item before its audio is read."""
+        generator = item_generator(self.seed, item)
+        together = [(part,) for part in self.parts] if self.remix else [self.parts]
+        partners = self._partners(generator)
+        places = [
+            place
+            for parts in together
+            for place in self._places(parts, generator, partners)
+        ]
+        changes = self._changes(generator)
+        return _Draw(places, changes, self._others(generator, partners), generator)
 
     @property
     def n_quiet(self) -> int:
@@ -321,6 +356,15 @@ class _Place:
     track: int
     first: int  # sample
     audio: NDArray[np.float32] | None = None  # what is there, if it was read already
+
+
+class _Draw(NamedTuple):
+    """All that is random in an item, but for effects: the generator goes on to them."""
+
+    places: list[_Place]  # of each part
+    changes: list[tuple[slice, float]]  # order of the channels and factor of each part
+    others: dict[int, tuple[_Place, float]]  # second recordings, by number of the part
+    generator: torch.Generator
 
 
 def _has(track: Track, part: str) -> bool:

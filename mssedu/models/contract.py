@@ -10,6 +10,11 @@ a frozen `config`; there is no base class to inherit from.
 A model may also have the method `prepare(excerpts)`, which training calls once before
 the first step: Open-Unmix computes the mean and the deviation of every bin in it.
 
+Its authors also compared magnitudes, not sound, in training. So it has the method
+`magnitudes(mixture)`, whose result is (batch, stems, channels, bins, frames), and the
+method `magnitude(audio)`, which gives the magnitudes of a reference with the same STFT.
+The loss magnitude_mse uses both, and no inverse STFT is computed.
+
 A config may also have
 
     segment_limit       seconds; inference uses no longer chunk, because the model was

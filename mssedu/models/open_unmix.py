@@ -173,12 +173,27 @@ class OpenUnmix(nn.Module):
         check_mixture(mixture, config.channels)
         samples = mixture.shape[-1]
         spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
-        # Frames before bins, as torch stores spectrograms: no copy is needed.
-        magnitude = spectrogram.abs().mT
-        stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
-        separated = self.filter(stems.mT, spectrogram)
+        separated = self.filter(self._stems(spectrogram.abs()), spectrogram)
         estimate = istft(separated, config.hop_length, length=length)
         return estimate[..., :samples]
+
+    def magnitudes(self, mixture: Tensor) -> Tensor:
+        """Magnitudes of the stems, (batch, stems, channels, bins, frames).
+
+        They are what the authors compare in training, before filter and inverse STFT.
+        """
+        check_mixture(mixture, self.config.channels)
+        return self._stems(self.magnitude(mixture))
+
+    def magnitude(self, audio: Tensor) -> Tensor:
+        """Magnitude of audio (…, samples): (…, bins, frames)."""
+        config = self.config
+        return any_stft(audio, config.n_fft, config.hop_length)[0].abs()
+
+    def _stems(self, magnitude: Tensor) -> Tensor:
+        # Frames before bins, as torch stores spectrograms: no copy is needed.
+        stems = [network(magnitude.mT) for network in self.networks]
+        return torch.stack(stems, dim=1).mT
 
     @torch.no_grad()
     def prepare(self, excerpts: Iterable[Tensor]) -> None:

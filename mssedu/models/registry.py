@@ -9,7 +9,9 @@ from typing import Any, cast
 from torch import nn
 
 from mssedu.errors import InputError, check_name
-from mssedu.models import MODELS
+from mssedu.models import FILES, MODELS
+from mssedu.models.names import is_own
+from mssedu.models.own import check_model, load_file, own_class, own_presets
 from mssedu.models.sizes import outline
 from mssedu.models.stems import stem_names
 
@@ -21,7 +23,10 @@ def presets_of(name: str) -> Mapping[str, Any]:
         >>> sorted(presets_of("spleeter"))
         ['paper', 'paper_2stems', 'paper_5stems', 'tiny']
     """
-    return cast(Mapping[str, Any], _file_of(name).PRESETS)
+    if is_own(name):
+        return own_presets(name)
+    presets = _file_of(name).PRESETS
+    return cast(Mapping[str, Any], presets[name] if name in FILES else presets)
 
 
 def class_of(name: str) -> type[nn.Module]:
@@ -31,12 +36,14 @@ def class_of(name: str) -> type[nn.Module]:
         >>> class_of("htdemucs").__name__
         'HTDemucs'
     """
+    if is_own(name):
+        return own_class(name)
     return cast(type[nn.Module], getattr(_file_of(name), MODELS[name]))
 
 
 def _file_of(name: str) -> ModuleType:
     check_name("model", name, MODELS)
-    return importlib.import_module(f"mssedu.models.{name}")
+    return importlib.import_module(f"mssedu.models.{FILES.get(name, name)}")
 
 
 def list_models() -> list[str]:
@@ -56,6 +63,8 @@ def model_config(
     **config_changes: Any,
 ) -> Any:
     """The frozen config of a preset, with changes; arguments as in `create_model`.
+
+    The file of FILE.py:CLASS was loaded before.
 
     Example:
         >>> model_config("spleeter", stems=["vocals", "other"]).stems
@@ -90,7 +99,8 @@ def create_model(
     """A new, untrained model.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`, or "my_net.py:MyNet" for a class in a file of
+            yours, which is run (see `mssedu.models.own`).
         preset: "paper" for the published configuration, "tiny" for one with less than a
             million parameters, or another of `presets_of(name)`.
         stems: names or rules such as "band=-vocals" (see `mssedu.models.stems`); None
@@ -108,6 +118,26 @@ def create_model(
         >>> model = create_model("spleeter", "tiny", stems=("dizi", "pipa", "other"))
         >>> model(torch.zeros(1, 2, 44100)).shape
         torch.Size([1, 3, 2, 44100])
+    """
+    if is_own(name):
+        load_file(name.rpartition(":")[0])
+    model = build_model(name, preset, stems, **config_changes)
+    if is_own(name):
+        check_model(name, model)
+    return model
+
+
+def build_model(
+    name: str,
+    preset: str = "paper",
+    stems: Sequence[str] | None = None,
+    **config_changes: Any,
+) -> nn.Module:
+    """As `create_model`, but it runs no file of the user, so a checkpoint may name it.
+
+    Example:
+        >>> build_model("spleeter", "tiny").config.channels
+        2
     """
     config = model_config(name, preset, stems, **config_changes)
     outline(class_of(name), config)  # so that no memory is taken if it is too large

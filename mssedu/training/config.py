@@ -1,47 +1,50 @@
-"""Settings of a training run: as a dataclass, on the command line, and on the disk.
+"""Settings of a training run: one frozen dataclass.
 
-    TrainConfig    one frozen dataclass: each field is a flag, its comment is the help
-    parse_fields   --set channels=1 n_fft=2048: fields of the model's config
-    read_run       config.json of a run folder, from which a run goes on
+Each field is a flag of `mssedu train`; the comment above it is the help text.
+`mssedu.training.fields` reads the fields of a model, and `mssedu.training.runs` the
+settings of a run on the disk.
 
-A run that goes on may differ from before, in
-
-    nothing     model, preset, stems and their order; fewer steps than are done
-    if allowed  settings that change a number, the kind of device, the songs
-    always      n_workers, save_every, and a device of the same kind
-
-This file needs no torch: `mssedu train --help` starts at once, and `mssedu train
---resume RUN` finds mistakes before it loads anything.
+This file needs no torch: `mssedu train --help` starts at once.
 """
 
-import dataclasses
-import json
+import math
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from mssedu.audio.files import as_json, misfit, tupled
 from mssedu.data import Balance, Effect
-from mssedu.errors import CheckpointError, InputError, check_name, check_range
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.models.stems import stem_names
 
-SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bfloat16")
-# What a field of a model's config may be on the command line
-WORDS = {"true": True, "yes": True, "false": False, "no": False}
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-EXAMPLES = {int: "2", float: "0.5", bool: "true", str: "relu"}
-
-RUN_FILE = "config.json"
-NEVER = ("model", "preset", "stems")  # the fields that never change within a run
-ALWAYS = {"n_workers", "save_every", "device"}  # the device's kind is compared instead
+Optimizer = Literal["adam", "adamw", "muon"]
+Schedule = Literal["constant", "cosine", "plateau", "restarts"]
+Precision = Literal["float32", "bfloat16", "float16"]
+Metric = Literal["usdr", "valid_loss"]  # mssedu.training.criterion has the directions
+CHOICES = {
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "precision": Precision,
+    "best_metric": Metric,
+    "balance": Balance,
+}
+# The smallest value of each field that is a number without another bound
+LOWEST = {
+    **dict.fromkeys(("steps", "batch_size", "accumulate", "valid_every"), 1),
+    **dict.fromkeys(("seed", "n_workers", "clip_norm", "save_every"), 0),
+    **dict.fromkeys(("weight_decay", "svd_penalty", "early_stop", "restart_every"), 0),
+    **dict.fromkeys(("plateau_patience", "valid_tracks", "valid_seconds"), 0),
+    **dict.fromkeys(("log_seconds", "overfit"), 0),
+}
+SHARES = ("mixup", "effect_probability")  # from 0 to 1
+PAIRS = ("betas", "gain_db")
+WEIGHTED = ("loss", "stem_weights")  # NAME=WEIGHT each
 
 Stems = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="STEM [STEM …]")]
+Terms = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[=WEIGHT] […]")]
+Decays = Annotated[tuple[float, ...], tyro.conf.arg(metavar="DECAY [DECAY …]")]
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class TrainConfig:
         4
     """
 
-    # The architecture to train; `mssedu models` lists all names.
+    # The architecture to train: a name of `mssedu models`, or FILE.py:CLASS for one of
+    # your own.
     model: str = "spleeter"
     # "paper" is the published size; "tiny" trains on two CPU cores in minutes.
     preset: str = "paper"
@@ -65,26 +69,51 @@ class TrainConfig:
     stems: Stems = None
     # The run ends after this many optimizer steps.
     steps: int = 20_000
+    # The run ends earlier if it has taken this much time, and a cosine schedule follows
+    # the share that is spent: on a CPU in processor seconds of all threads (an hour on
+    # two cores is 7200), on a GPU in seconds of the clock. None sets no limit.
+    budget_seconds: float | None = None
     # Each step takes this many segments; halve it if memory runs out.
     batch_size: int = 4
+    # A batch is computed in this many parts, one after the other, which takes less
+    # memory; the gradient is the mean over the parts.
+    accumulate: int = 1
     # Each training example has this many seconds; longer ones give more context and
     # take more memory.
     segment: float = 6.0
-    # The loss to minimize, by its name in mssedu.training.LOSSES; try thresholded_snr
-    # in short runs.
-    loss: str = "waveform_l1"
-    # The highest step size of Adam; divide it by 3 if the loss becomes NaN.
+    # The loss to minimize, by its name in mssedu.training.LOSSES, or a sum such as
+    # waveform_l1=1 multi_resolution_stft=0.5; try thresholded_snr in short runs.
+    loss: Terms = ("waveform_l1",)
+    # The weight of a stem in the loss, such as vocals=2; the others have the weight 1.
+    stem_weights: Terms = ()
+    # The sum of the largest squared singular values of the matrices is added to the
+    # loss with this factor; 0 leaves it out, as most models do, try 1e-5.
+    svd_penalty: float = 0.0
+    # adam; adamw, which shrinks the weights apart from the gradient; or muon, which
+    # gives the step of each matrix equal singular values and leaves the rest to adamw.
+    optimizer: Optimizer = "adam"
+    # The optimizer also shrinks the weights by this factor; try 1e-5 with adam and 1e-2
+    # with adamw and muon.
+    weight_decay: float = 0.0
+    # The highest step size of the optimizer; divide it by 3 if the loss becomes NaN.
     learning_rate: float = 1e-3
     # Adam averages the gradient and its square with these two decays.
     betas: tuple[float, float] = (0.9, 0.999)
     # The learning rate first rises linearly for this many steps; try 1000 if training a
     # transformer starts with NaN.
     warmup_steps: int = 0
-    # After the warm-up, the learning rate stays constant, or falls to 0 as a cosine.
-    schedule: Literal["constant", "cosine"] = "constant"
-    # A running average of the weights with this decay is validated and saved; 0 turns
-    # it off, try 0.999 in long runs.
-    ema_decay: float = 0.0
+    # After the warm-up, the learning rate stays constant; falls to 0 as a cosine; falls
+    # at each plateau of the validation; or falls as a cosine and restarts.
+    schedule: Schedule = "constant"
+    # A plateau multiplies the learning rate by this factor.
+    plateau_factor: float = 0.3
+    # A plateau is this many validations in a row without a better best_metric.
+    plateau_patience: int = 80
+    # The cosine of the schedule restarts begins again after every so many steps.
+    restart_every: int = 0
+    # A running average of the weights with each of these decays is validated, and the
+    # best is saved; try 0.999 in long runs, each further one costs a validation.
+    ema_decay: Decays = ()
     # A gradient with a larger L2 norm is scaled down to this norm; 0 turns this off.
     clip_norm: float = 5.0
     # The stems of an example come from different songs and times, with random channel
@@ -119,17 +148,47 @@ class TrainConfig:
     effect_probability: float = 0.1
     # A validation, which also saves the state, follows every so many steps.
     valid_every: int = 500
-    # The state is also saved every so many steps; 0 saves it at validations and every
-    # five minutes only.
+    # Validations take this many of the songs, evenly chosen and always the same; 0
+    # takes all.
+    valid_tracks: int = 0
+    # Validations take this many seconds from the middle of each song; 0 takes all.
+    valid_seconds: float = 0.0
+    # The weights with the highest usdr are the best ones, or those with the lowest loss
+    # on the validation songs.
+    best_metric: Metric = "usdr"
+    # The run ends after this many validations in a row without a better best_metric; 0
+    # does all steps.
+    early_stop: int = 0
+    # The first weights come from this run folder, file or published name, as far as
+    # names and shapes agree; None begins with random weights.
+    init: str | None = None
+    # Begin from other weights even if less than half of the model agrees with them.
+    init_partly: Flag = False
+    # Weights whose names match one of these patterns do not change, such as
+    # "encoder.*"; the running statistics in these parts stay, too.
+    freeze: tuple[str, ...] = ()
+    # The state is also saved every so many steps; 0 saves it at validations and by
+    # time only.
     save_every: int = 0
+    # The state is also saved when so many minutes have passed since it was saved.
+    save_minutes: float = 5.0
+    # A line of the log says every so many seconds how fast the run is and how long it
+    # will take; 0 leaves it out.
+    log_seconds: float = 60.0
+    # Learn this many examples by heart instead, without a validation: a test that any
+    # model passes within 300 steps unless something is wrong. 0 trains as usual.
+    overfit: int = 0
     # The seed fixes the order of the data and dropout, on the command line also the
     # first weights.
     seed: int = 0
     # The device that trains is cpu, cuda, cuda:1 or mps; auto takes the fastest one.
     device: str = "auto"
-    # bfloat16 computes by autocast, which saves time and memory on recent GPUs; the
-    # weights stay float32.
-    precision: Literal["float32", "bfloat16"] = "float32"
+    # bfloat16 computes by autocast, which saves time and memory on recent GPUs; float16
+    # does so on older ones, with a scaled loss; the weights stay float32.
+    precision: Precision = "float32"
+    # Compile the repeated blocks of the model, which takes minutes at first and makes
+    # long runs faster; it needs a compiler.
+    compile: Flag = False
     # This many processes read audio; 0 reads in the training process, raise it if the
     # log reports waiting for data.
     n_workers: int = 0
@@ -142,234 +201,107 @@ class TrainConfig:
             )
         if self.stems is not None:
             stem_names(self.stems)
-        for name in ("betas", "gain_db"):
-            value = getattr(self, name)
-            if not (isinstance(value, tuple) and len(value) == 2):
-                raise InputError(f"{name} must be a tuple of two numbers, got {value}.")
-        for name in ("steps", "batch_size", "valid_every"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("seed", "n_workers", "clip_norm", "save_every"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("segment", "learning_rate"):
+        self._check_forms()
+        for name, choice in CHOICES.items():
+            check_name(name, getattr(self, name), typing.get_args(choice))
+        for name, lowest in LOWEST.items():
+            check_range(name, getattr(self, name), lowest)
+        for name in ("segment", "learning_rate", "save_minutes"):
             check_range(name, getattr(self, name), 0, low_open=True)
         for name, value in zip(("betas[0]", "betas[1]"), self.betas, strict=True):
             check_range(name, value, 0, 1, high_open=True)
-        check_range("ema_decay", self.ema_decay, 0, 1, high_open=True)
+        for decay in self.ema_decay:
+            check_range("ema_decay", decay, 0, 1, low_open=True, high_open=True)
+        check_range(
+            "plateau_factor", self.plateau_factor, 0, 1, low_open=True, high_open=True
+        )
         check_range("silence", self.silence, 0, 1, high_open=True)
-        for name in ("mixup", "effect_probability"):
+        for name in SHARES:
             check_range(name, getattr(self, name), 0, 1)
         for effect in self.effects:
             check_name("effect", effect, typing.get_args(Effect))
         check_range("warmup_steps", self.warmup_steps, 0, self.steps)
-        check_name("schedule", self.schedule, SCHEDULES)
-        check_name("balance", self.balance, typing.get_args(Balance))
+        if self.budget_seconds is not None:
+            check_range("budget_seconds", self.budget_seconds, 0, low_open=True)
         if self.min_active_db is not None:
             check_range("min_active_db", self.min_active_db, -120, 0)
-        check_name("precision", self.precision, PRECISIONS)
         low, high = self.gain_db
         if not -120 <= low <= high <= 60:
             raise InputError(
                 f"gain_db must be two values from -120 to 60 dB, the lower one first, "
                 f"got {self.gain_db}. (0, 0) changes no level."
             )
+        self._check_together()
+
+    def _check_forms(self) -> None:
+        """Tuples are tuples, and a single loss or decay becomes a tuple of one.
+
+        So were they in the first versions, whose runs go on.
+        """
+        if isinstance(self.loss, str):
+            object.__setattr__(self, "loss", (self.loss,))
+        if isinstance(self.ema_decay, int | float):
+            decays = (self.ema_decay,) if self.ema_decay else ()
+            object.__setattr__(self, "ema_decay", decays)
+        for name in PAIRS:
+            value = getattr(self, name)
+            if not (isinstance(value, tuple) and len(value) == 2):
+                raise InputError(f"{name} must be a tuple of two numbers, got {value}.")
+        for name in WEIGHTED:
+            weights(name, getattr(self, name))
+        if not self.loss:
+            raise InputError("loss must name at least one loss. Write waveform_l1.")
+        if len(set(self.ema_decay)) < len(self.ema_decay):
+            raise InputError(
+                f"ema_decay has a value twice: {self.ema_decay}. Leave one out."
+            )
+
+    def _check_together(self) -> None:
+        """Fields that need or exclude each other."""
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"accumulate must divide batch_size, got {self.accumulate} parts of "
+                f"{self.batch_size} segments. Choose another --accumulate."
+            )
+        if self.schedule == "restarts" and not self.restart_every:
+            raise InputError(
+                "the schedule restarts needs restart_every, the steps between two "
+                f"restarts. Choose --restart-every {max(self.steps // 4, 1)}, for "
+                "example."
+            )
+        if self.init_partly and self.init is None:
+            raise InputError("init_partly needs init. Say where the weights are from.")
 
 
-def parse_fields(config: Any, settings: Sequence[str]) -> dict[str, Any]:
-    """Read fields of a model's config, as changes for `mssedu.create_model`.
-
-    The type of a field says which values it takes: a whole number, a number, true or
-    false, a word, or several of these with commas.
+def weights(name: str, terms: tuple[str, ...]) -> dict[str, float]:
+    """Read NAME or NAME=WEIGHT; the weight of a name alone is 1.
 
     Args:
-        config: of the model's preset.
-        settings: "FIELD=VALUE" each; the last value of a field counts.
+        name: of the field, for errors.
+        terms: as the user wrote them.
 
     Raises:
-        InputError: no "=", an unknown field, or a value that its type does not allow.
+        InputError: a name twice, or a weight that is not a number of at least 0.
 
     Example:
-        >>> from mssedu.models.registry import model_config
-        >>> config = model_config("spleeter", "tiny")
-        >>> parse_fields(config, ["channels=1", "filters=8,16", "softmax=true"])
-        {'channels': 1, 'filters': (8, 16), 'softmax': True}
+        >>> weights("loss", ("waveform_l1", "magnitude_mse=0.5"))
+        {'waveform_l1': 1.0, 'magnitude_mse': 0.5}
     """
-    types = typing.get_type_hints(type(config))
-    known = [f.name for f in dataclasses.fields(config) if f.name != "stems"]
-    changes = {}
-    for text in settings:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
+    if isinstance(terms, str):
+        raise InputError(f"{name} must be a tuple, got {terms!r}. Write ({terms!r},).")
+    result: dict[str, float] = {}
+    for term in terms:
+        key, equals, text = (part.strip() for part in term.partition("="))
+        try:
+            weight = float(text) if equals else 1.0
+        except ValueError:
+            weight = math.nan
+        if not key or not 0 <= weight < math.inf:
             raise InputError(
-                f"--set takes FIELD=VALUE, got {text!r}. Write for example channels=1."
+                f"{name} takes NAME or NAME=WEIGHT with a weight of at least 0, got "
+                f"{term!r}. Write for example {key or 'vocals'}=2."
             )
-        if name == "stems":
-            raise InputError(f"--set cannot change stems, got {text!r}. Use --stems.")
-        check_name("field in --set", name, known)
-        changes[name] = _parse(name, types[name], value)
-    return changes
-
-
-def _parse(name: str, kind: Any, text: str) -> Any:
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        return tuple(_parse(name, inner[0], part) for part in parts)
-    if origin is typing.Literal:
-        return check_name(name, text, inner)
-    if kind is bool and text.lower() in WORDS:
-        return WORDS[text.lower()]
-    if kind is str and text:
-        return text
-    if kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    raise InputError(
-        f"{name} must be {KINDS[kind]}, got {text!r}. Write for example "
-        f"{name}={EXAMPLES[kind]}."
-    )
-
-
-# ---- a run that goes on --------------------------------------------------------------
-
-
-def goes_on(run_dir: Path, resume: bool | str) -> bool:
-    """Whether `fit` resumes a run; an InputError if a new one would replace it."""
-    if resume not in (True, False, "auto"):
-        raise InputError(
-            f"resume must be True, False or 'auto', got {resume!r}. Give the folder of "
-            "the run as run_dir."
-        )
-    if has_state(run_dir) and not resume:
-        raise InputError(
-            f"{run_dir.absolute()} already holds a run. Choose another folder with "
-            "--run-dir, or go on with --resume (resume=True in Python)."
-        )
-    return has_state(run_dir) if resume == "auto" else bool(resume)
-
-
-# Parts of config.json, as `misfit` takes them; version 0.1 had fewer
-_RUN = {"model_config": {"stems": [str]}, "phases": [{"from_step": int}]}
-_COMMAND = {
-    "data": str,
-    "valid_data": (str, None),
-    "no_valid": bool,
-    "layout": (str, None),
-    "on_missing": str,
-    "on_length": str,
-    "split_shares": ([float], None),
-    "split_seed": int,
-    "in_memory": bool,
-    "set": [str],
-}
-
-
-def has_state(run_dir: Path) -> bool:
-    """Whether the folder holds a run that can go on."""
-    return (run_dir / "last.json").exists()
-
-
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """Read config.json of a run.
-
-    Raises:
-        InputError: no run there.
-        CheckpointError: a file that cannot be read.
-    """
-    path = run_dir / RUN_FILE
-    if not path.exists():
-        raise InputError(
-            f"{run_dir.absolute()} is not the folder of a run: it has no {RUN_FILE}. "
-            "Give the folder after --resume, or put --resume last and use --run-dir."
-        )
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        document["train_config"]["model"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path.absolute()} does not hold the settings of a run "
-            f"({type(error).__name__}: {error}). Restore it from a copy."
-        ) from error
-    form = {"train_config": dict} | {n: f for n, f in _RUN.items() if n in document}
-    if wrong := misfit(document, form):
-        raise CheckpointError(
-            f"{path.absolute()} does not hold the settings of a run: {wrong}. Restore "
-            "it from a copy."
-        )
-    return document
-
-
-def config_of_run(document: Mapping[str, Any]) -> TrainConfig:
-    """The settings in config.json, which are those of the newest start.
-
-    Raises:
-        InputError: a setting that this version does not have, or a wrong value.
-        CheckpointError: a value of another type.
-    """
-    settings = document["train_config"]
-    types = typing.get_type_hints(TrainConfig)
-    for name in settings:
-        check_name("setting", name, types, where=RUN_FILE)
-    form = {name: _form(types[name]) for name in settings}
-    if wrong := misfit(settings, form, "train_config"):
-        raise CheckpointError(f"{RUN_FILE}: {wrong}. Restore it from a copy.")
-    return TrainConfig(**tupled(settings))
-
-
-def _form(kind: Any) -> Any:
-    """The form of a field in JSON, as `misfit` takes it."""
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) is typing.Literal:
-        return str
-    if typing.get_origin(kind) is tuple:
-        return [_form(inner[0])]
-    if inner:  # such as float | None
-        return tuple(None if one is type(None) else _form(one) for one in inner)
-    return kind
-
-
-def command_of_run(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The command of the newest start; empty if Python started the run.
-
-    Raises:
-        CheckpointError: a part of it that is of another type.
-    """
-    phases = document.get("phases") or [{}]
-    command = phases[-1].get("command") or {}
-    form = {name: kind for name, kind in _COMMAND.items() if name in command}
-    if wrong := misfit(command, form, "command"):
-        raise CheckpointError(f"{RUN_FILE}: {wrong}. Restore it from a copy.")
-    return dict(command)
-
-
-def config_changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], without: Iterable[str] = ()
-) -> str:
-    """The fields that differ, but for `without`, in words; empty if none do.
-
-    Example:
-        >>> config_changes({"seed": 0, "steps": 10}, {"seed": 1, "steps": 10})
-        'seed: 0 -> 1'
-    """
-    before, after = as_json(old), as_json(new)
-    return ", ".join(
-        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted((before.keys() | after.keys()) - {*without})
-        if before.get(name) != after.get(name)
-    )
-
-
-def check_same_model(
-    where: str, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-    """Raise CheckpointError unless two training configs are of one model.
-
-    Stems in another order would fit the weights and swap the estimates.
-    """
-    others = (old.keys() | new.keys()) - {*NEVER}
-    changes = config_changes(old, new, without=others)
-    if changes:
-        raise CheckpointError(
-            f"{where}: {changes}. Model, preset and stems (and their order) never "
-            "change within a run. Train in another folder with --run-dir (run_dir in "
-            "Python)."
-        )
+        if key in result:
+            raise InputError(f"{name} has {key!r} twice. Leave one out.")
+        result[key] = weight
+    return result

@@ -2,42 +2,72 @@
 
     tracks ──RandomSegments──▶ sources (batch, parts, channels, samples), present
                                  │ sum of all parts, also those not estimated
-                               mixture ──model──▶ estimate ──loss──▶ gradient ──▶ Adam
-                                                                                  │
-    best.safetensors ◀── highest usdr on whole validation tracks ◀── running average
+                               mixture ──model──▶ estimate ──loss──▶ gradient ─┐
+                                                                               ▼
+    best.safetensors ◀── best validation on whole songs ◀── averages ◀── optimizer
 
-`fit` is the whole run, `train_step` one step of its loop. All files of a run are in its
-folder:
+`fit` is the whole run, `mssedu.training.step` one step of its loop. All files of a run
+are in its folder:
 
     config.json       what was trained, on what, by which version, in which phases
     history.jsonl     a line per validation: loss, scores, seconds waited and computed
     last.safetensors  the newest state, from which `resume` goes on exactly
-    best.safetensors  the weights with the highest score
+    best.safetensors  the weights with the best score
     tensorboard/      curves
+
+On a GPU, Python sends the work of a step and does not wait for it. The losses stay
+there and are read together, every READ_EVERY steps and before each save.
 
 Notebook: 05.
 """
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from mssedu.data.segments import RandomSegments, Segment, describe_mixture
 from mssedu.data.track import Track, data_sha256
-from mssedu.errors import InputError, check_name
+from mssedu.errors import InputError
 from mssedu.models.contract import config_of, pick_device, prepare
 from mssedu.separation.fast import reuse_memory
-from mssedu.separation.tensors import separate
-from mssedu.training.config import TrainConfig, goes_on
-from mssedu.training.losses import LOSSES
+from mssedu.training.batches import batches, create_segments, items_of
+from mssedu.training.budget import check_budget
+from mssedu.training.compiling import compile_blocks
+from mssedu.training.config import TrainConfig
+from mssedu.training.criterion import (
+    check_validated,
+    excerpts_of,
+    is_better,
+    validation_loss,
+)
+from mssedu.training.distributed import (
+    is_first,
+    join_batch_norm,
+    joined,
+    largest,
+    n_processes,
+    of_first,
+    seed_step,
+    share_weights,
+    suffix,
+    wait_for_all,
+)
+from mssedu.training.gates import (
+    Overfit,
+    check_round_trip,
+    overfit_config,
+    rehearse,
+)
+from mssedu.training.initial import freeze, start_from, train_mode
+from mssedu.training.objective import Loss, create_loss
+from mssedu.training.optimizers import learning_rate_at
 from mssedu.training.record import (
     BEST,
     LAST,
@@ -45,10 +75,13 @@ from mssedu.training.record import (
     check_run_room,
     describe_run,
 )
-from mssedu.training.signals import StopSignals, leave_signals, signals_wait
+from mssedu.training.runs import goes_on
+from mssedu.training.sentinels import FOLDER, examine
+from mssedu.training.signals import StopSignals
 from mssedu.training.state import TrainState
+from mssedu.training.step import Done, batch_loss, train_step
 from mssedu.training.validation import (
-    do_nothing_scores,
+    do_nothing_table,
     enough_memory,
     select_songs,
     validate,
@@ -57,8 +90,8 @@ from mssedu.training.validation import (
 
 MAX_SKIPPED = 10  # steps in a row without a finite gradient; the next stops the run
 N_PREPARE = 64  # training examples for the statistics that some models start from
+READ_EVERY = 10  # steps, after which the losses are read from a GPU
 
-Loss = Callable[..., Tensor]  # takes estimate and reference, see mssedu.training.losses
 Progress = Callable[[int, int, float, float | None], None]
 
 
@@ -67,86 +100,11 @@ class FitResult:
     """The result of a finished run."""
 
     checkpoint: Path  # for mssedu.load_model: the best weights, or else the last ones
-    score: float | None  # usdr of the best weights, dB; None without validation
+    score: float | None  # usdr of these weights, dB; None without validation
     step: int  # at which these weights were saved
     n_skipped: int  # steps without an update, because of NaN or Inf
     baselines: dict[str, float]  # usdr without a model, of "mixture" and "silence", dB
     history: list[dict[str, Any]]  # the lines of history.jsonl
-
-
-def train_step(
-    model: nn.Module,
-    sources: Tensor,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    loss: Loss,
-    present: Tensor | None = None,
-) -> float:
-    """One step: separate a batch, compute the loss, update the weights.
-
-    Args:
-        model: in train mode, on the device of `sources`.
-        sources: (batch, parts, channels, samples), the model's stems first; the mixture
-            is the sum of all.
-        optimizer: of the model's parameters.
-        config: gives precision and clip_norm.
-        loss: one of mssedu.training.losses.LOSSES.
-        present: bool (batch, parts); None: no part is absent from a song.
-
-    Returns:
-        the loss before the update; NaN if it or its gradient is not finite, and then
-        the weights are not changed.
-    """
-    optimizer.zero_grad()
-    if not sources.isfinite().all():
-        return math.nan  # before they get into the statistics of batch norm
-    value = batch_loss(model, sources, config, loss, present)
-    value.backward()
-    max_norm = config.clip_norm or math.inf
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    if not (value.isfinite() and norm.isfinite()):
-        return math.nan
-    optimizer.step()
-    return value.item()
-
-
-def batch_loss(
-    model: nn.Module,
-    sources: Tensor,
-    config: TrainConfig,
-    loss: Loss,
-    present: Tensor | None = None,
-) -> Tensor:
-    """Loss of the model on a batch, a scalar.
-
-    The stems that the model estimates come first; the others are part of the mixture
-    only. Stems that are not `present` have no reference: they are not compared.
-    """
-    low_precision = config.precision == "bfloat16"
-    with torch.autocast(sources.device.type, torch.bfloat16, enabled=low_precision):
-        estimate = model(sources.sum(1))
-    n_stems = len(config_of(model).stems)
-    estimate, reference = estimate.float(), sources[:, :n_stems]
-    if present is None or present[:, :n_stems].all():
-        return loss(estimate=estimate, reference=reference)
-    rows = present[:, :n_stems].to(estimate.device)
-    return loss(estimate=estimate, reference=reference, present=rows)
-
-
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Learning rate of a step, from 0: a linear rise, then constant or half a cosine.
-
-    Example:
-        >>> config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
-        >>> [learning_rate_at(step, config) for step in (0, 4, 9, 99)]
-        [0.1, 0.5, 1.0, 1.0]
-    """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return config.learning_rate
-    done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
-    return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 def fit(
@@ -187,51 +145,124 @@ def fit(
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM; the state is saved first.
     """
     log, run_dir = log or (lambda sentence: None), Path(run_dir)
-    resumes = goes_on(run_dir, resume)
-    config = with_stems_of(model, config)
-    loss = LOSSES[check_name("loss", config.loss, LOSSES)]
+    config = overfit_config(with_stems_of(model, config))
+    with joined(config):
+        if not is_first():
+            log, progress = (lambda sentence: None), None
+        resumes = of_first(goes_on(run_dir, resume))
+        check_budget(config, pick_device(config.device).type, n_processes())
+        loss = create_loss(config, config_of(model))
+        train, valid = _songs(model, train_tracks, valid_tracks, config)
+        check_run_room(run_dir, model, config, is_validated=bool(valid))
+        log(describe_mixture(train))
+        segments = create_segments(train, config)
+        if segments.n_alone:
+            log(f"songs that fit no other, and stay alone: {segments.n_alone}")
+        _begin(model, segments, valid, config, loss, run_dir, resumes, log)
+        tables = do_nothing_table(valid, config_of(model).stems)
+        baselines = {name: float(table.nanmean()) for name, table in tables.items()}
+        torch.manual_seed(config.seed)
+        valid_data = None if valid is None else data_sha256(valid)
+        data = {"train": data_sha256(train), "valid": valid_data}
+        state = TrainState(model, config, data)
+        if config.compile:
+            log(compile_blocks(model))
+        with StopSignals() as signals:
+            if resumes:
+                sentence = state.restore(
+                    run_dir / LAST,
+                    allow_config=allow_config_change,
+                    allow_data=allow_data_change,
+                )
+                log(sentence)
+                wait_for_all()  # before the first process writes
+            log(describe_run(run_dir, state, train, valid, baselines, command))
+            is_new = not resumes or allow_config_change or allow_data_change
+            if is_new and is_first():
+                # A change is accepted only once.
+                state.save(run_dir / LAST)
+            record = RunRecord(run_dir, state, log, tables)
+            with record, record.kept_if_stopped(signals):
+                _loop(state, segments, valid, loss, record, signals, progress)
+        wait_for_all()
+    return _result(state, run_dir, baselines, log)
+
+
+def _songs(
+    model: nn.Module,
+    train_tracks: Sequence[Track],
+    valid_tracks: Sequence[Track] | None,
+    config: TrainConfig,
+) -> tuple[list[Track], list[Track] | None]:
+    """The songs for training, and the excerpts for validation if there is any."""
+    valid_tracks = None if config.overfit else valid_tracks
     train, valid = select_songs(model, train_tracks, valid_tracks, remix=config.remix)
-    check_run_room(run_dir, model, config, is_validated=bool(valid))
-    log(describe_mixture(train))
-    segments = _segments(train, config)
-    if segments.n_alone:
-        log(f"songs that fit no other, and stay alone: {segments.n_alone}")
+    check_validated(config, valid)
+    return train, None if valid is None else excerpts_of(valid, config)
+
+
+def _begin(
+    model: nn.Module,
+    segments: RandomSegments,
+    valid_tracks: Sequence[Track] | None,
+    config: TrainConfig,
+    loss: Loss,
+    run_dir: Path,
+    resumes: bool,
+    log: Callable[[str], None],
+) -> None:
+    """First weights and device of the model, and all gates before the first step."""
     reuse_memory()
     with enough_memory(config):
         if not resumes:
+            start_from(model, config, log)
             n = min(N_PREPARE, len(segments))
             prepare(model, (segments[item].sources.sum(0) for item in range(n)))
         model.to(pick_device(config.device))
-        rehearse(model, segments, valid, config, loss)
-    baselines = do_nothing_scores(valid, config_of(model).stems)
-    torch.manual_seed(config.seed)
-    valid_data = None if valid is None else data_sha256(valid)
-    data = {"train": data_sha256(train), "valid": valid_data}
-    state = TrainState(model, config, data)
-    with StopSignals() as signals:
-        if resumes:
-            sentence = state.restore(
-                run_dir / LAST,
-                allow_config=allow_config_change,
-                allow_data=allow_data_change,
-            )
-            log(sentence)
-        log(describe_run(run_dir, state, train, valid, baselines, command))
-        if not resumes or allow_config_change or allow_data_change:
-            # A change is accepted only once.
-            state.save(run_dir / LAST)
-        with RunRecord(run_dir, state, log) as record, record.kept_if_stopped(signals):
-            _loop(state, segments, valid, loss, record, signals, progress)
-    if baselines and state.best_score <= max(baselines.values()):
+        share_weights(model)
+        freeze(model, config.freeze)
+
+    def trainer(copied: nn.Module) -> Callable[[Segment], float]:
+        state = TrainState(copied, config)
+        train_mode(state.model, config.freeze)
+        return lambda batch: float(_train(state, batch, loss))
+
+    rehearse(
+        model,
+        segments,
+        valid_tracks,
+        config,
+        loss_of=lambda m, b: batch_loss(m, b.sources, config, loss, b.present),
+        trainer=trainer,
+        is_new=not resumes,
+        log=log,
+    )
+    if is_first() and not resumes:
+        check_round_trip(model, run_dir, segments[0].sources.sum(0))
+    join_batch_norm(model)
+
+
+def _result(
+    state: TrainState,
+    run_dir: Path,
+    baselines: dict[str, float],
+    log: Callable[[str], None],
+) -> FitResult:
+    """The best weights of a finished run, or else the last ones."""
+    score = next(
+        (entry["usdr"] for entry in state.history if entry["step"] == state.best_step),
+        None,
+    )
+    if baselines and (score is None or score <= max(baselines.values())):
         log(
             "validation did not improve on outputting the mixture or silence. Train "
             "longer, or check that the model overfits one track."
         )
-    scored = bool(baselines) and math.isfinite(state.best_score)
+    has_best = bool(baselines) and bool(state.best_step)
     return FitResult(
-        checkpoint=run_dir / (BEST if scored else LAST),
-        score=state.best_score if scored else None,
-        step=state.best_step if scored else state.step,
+        checkpoint=run_dir / (BEST if has_best else LAST),
+        score=score if has_best else None,
+        step=state.best_step if has_best else state.step,
         n_skipped=state.n_skipped,
         baselines=baselines,
         history=state.history,
@@ -249,21 +280,25 @@ def _loop(
 ) -> None:
     """All remaining steps, with a validation after every `valid_every`."""
     with signals.finish_first():  # from here on the run can be stopped
-        state.model.train()
+        train_mode(state.model, state.config.freeze)
     if state.validation_due:  # the run was stopped before or during it
-        _validate(state, valid_tracks, record, signals)
-    then = time.perf_counter()
-    for batch in _batches(segments, state):
+        _validate(state, valid_tracks, loss, record, signals)
+    if state.is_finished:
+        return
+    unread: list[Done] = []
+    overfit = Overfit(state.config, record.log)
+    value, then = math.nan, time.perf_counter()
+    for batch in batches(segments, state):
         began = time.perf_counter()
         with signals.finish_first():
-            value = _step(state, batch, loss, record.log)
-            if state.skipped_in_a_row > MAX_SKIPPED:
-                n = state.skipped_in_a_row
-                raise record.diverged(f"{n} steps in a row with NaN or Inf")
-            record.step(value, began - then, time.perf_counter() - began)
-            record.keep_state_if_due()
+            done = _step(state, batch, loss)
+            done.waiting, done.computing = began - then, time.perf_counter() - began
+            unread.append(done)
+            if _must_read(state, len(unread), signals):
+                value = _read(state, unread, segments, loss, record)
+                record.keep_state_if_due()
         if state.validation_due:
-            _validate(state, valid_tracks, record, signals)
+            _validate(state, valid_tracks, loss, record, signals)
             if segments.n_quiet:
                 record.log(
                     f"{segments.n_quiet} excerpts so far are quieter than "
@@ -271,118 +306,143 @@ def _loop(
                 )
         if progress:
             score = state.history[-1]["usdr"] if state.history else None
-            progress(state.step, state.config.steps, value, score)
+            progress(state.step, state.n_expected, value, score)
+        if overfit.is_done(state.step, value):
+            record.keep_state()
+            break
+        if state.is_finished:  # with a budget or early_stop, before all steps are done
+            break
         then = time.perf_counter()
-
-
-def _step(
-    state: TrainState, batch: Segment, loss: Loss, log: Callable[[str], None]
-) -> float:
-    """Do one step of the run; returns its loss, NaN if it was skipped."""
-    config = state.config
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate_at(state.step, config)
-    sources = batch.sources.to(state.device)
-    optimizer, present = state.optimizer, batch.present
-    value = train_step(state.model, sources, optimizer, config, loss, present)
-    state.step += 1
-    if math.isfinite(value):
-        state.skipped_in_a_row = 0
-        state.update_average()
-    else:
-        state.n_skipped += 1
-        state.skipped_in_a_row += 1
-        first, end = (n * config.batch_size for n in (state.step - 1, state.step))
-        log(
-            f"step {state.step} skipped: NaN or Inf in loss or gradient (items {first} "
-            f"… {end - 1} of RandomSegments with seed {config.seed})"
+    if state.is_stalled and state.step < state.config.steps:
+        record.log(
+            f"the run ends at step {state.step}: the last {state.config.early_stop} "
+            f"validations had no better {state.config.best_metric}"
         )
-    is_last = state.step == config.steps
+
+
+def _step(state: TrainState, batch: Segment, loss: Loss) -> Done:
+    """Do one step of the run, without waiting for its loss."""
+    config = state.config
+    rate = state.drop * learning_rate_at(state.step, config, state.spent)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    seed_step(config.seed, state.step)
+    value = _train(state, batch, loss)
+    state.step += 1
+    state.update_average()
+    is_last = state.step == config.steps or state.watch.is_spent(config.budget_seconds)
     state.validation_due = is_last or state.step % config.valid_every == 0
+    return Done(state.step, value, rate, 0.0, 0.0)
+
+
+def _train(state: TrainState, batch: Segment, loss: Loss) -> Tensor:
+    """The loss of a step on a batch from the CPU; NaN if it changes no weight."""
+    if largest(not batch.sources.isfinite().all()):  # in any process
+        return torch.full((), math.nan, device=state.device)
+    return train_step(
+        state.model,
+        batch.sources.to(state.device, non_blocking=True),
+        state.optimizer,
+        state.config,
+        loss,
+        batch.present,
+        state.scaler,
+    )
+
+
+def _must_read(state: TrainState, n_unread: int, signals: StopSignals) -> bool:
+    """Whether losses are read now: a CPU has no reason to put it off.
+
+    The state is saved only after this, so that no step is missing in its sums.
+    """
+    every = state.config.save_every
+    is_saved = state.validation_due or (every and state.step % every == 0)
+    is_stopped = signals.agree()
+    return bool(
+        state.device.type == "cpu" or n_unread >= READ_EVERY or is_saved or is_stopped
+    )
+
+
+def _read(
+    state: TrainState,
+    unread: list[Done],
+    segments: RandomSegments,
+    loss: Loss,
+    record: RunRecord,
+) -> float:
+    """Read the losses of some steps, which waits for the device, and note them.
+
+    Returns:
+        the newest loss; NaN if its step was skipped.
+    """
+    began, value = time.perf_counter(), math.nan
+    values = torch.stack([done.loss for done in unread]).tolist()
+    unread[-1].computing += time.perf_counter() - began
+    for done, value in zip(unread, values, strict=True):
+        if math.isfinite(value):
+            state.skipped_in_a_row = 0
+        else:
+            state.n_skipped += 1
+            state.skipped_in_a_row += 1
+            record.log(_skipped(state, done.step, segments, loss, record.run_dir))
+        if state.skipped_in_a_row > MAX_SKIPPED:
+            n = state.skipped_in_a_row
+            raise record.diverged(f"{n} steps in a row with NaN or Inf")
+        record.step(value, done.waiting, done.computing, done.step, done.learning_rate)
+    unread.clear()
     return value
+
+
+def _skipped(
+    state: TrainState, step: int, segments: RandomSegments, loss: Loss, run_dir: Path
+) -> str:
+    """A sentence about a step that gave NaN or Inf; the first of a row is replayed."""
+    config = state.config
+    first, end = (step - 1) * config.batch_size, step * config.batch_size
+    text = (
+        f"step {step} skipped: NaN or Inf in loss or gradient (items {first} … "
+        f"{end - 1} of RandomSegments with seed {config.seed})"
+    )
+    if state.scaler.is_enabled():
+        text += f", the scale of float16 is now {state.scaler.get_scale():g}"
+    if state.skipped_in_a_row == 1:
+        items, file = items_of(config, step - 1, step), f"step-{step}{suffix()}"
+        name = run_dir / FOLDER / file
+        text += f"; {examine(state.model, config, loss, segments, items, name)}"
+    return text
 
 
 def _validate(
     state: TrainState,
     tracks: Sequence[Track] | None,
+    loss: Loss,
     record: RunRecord,
     signals: StopSignals,
 ) -> None:
-    """Score whole songs, if there are any, and save the weights."""
-    scores = None
-    if tracks is not None:
+    """Score whole songs, if there are any, and save the weights.
+
+    Of several averages of the weights, the best one counts.
+    """
+    began, metric = state.watch.spent, state.config.best_metric
+    value = partial(batch_loss, config=state.config, loss=loss)
+    best: dict[str, Any] = {}
+    models: dict[float | None, nn.Module] = dict(state.averages.items())
+    models = models or {None: state.model}
+    for decay, model in models.items() if tracks is not None else ():
         try:
-            scores = validate(state.evaluated, tracks, config_of(state.model).stems)
+            scores = validate(model, tracks or (), config_of(model).stems)
         except InputError as error:  # the songs are finite, see do_nothing_scores
             raise record.diverged("NaN or Inf in a validation") from error
+        found: dict[str, Any] = {
+            "decay": decay,
+            "scores": scores,
+            "usdr": float(scores.nanmean()),
+            "valid_loss": validation_loss(model, tracks or (), state.config, value),
+        }
+        if not best or is_better(metric, found[metric], best[metric]):
+            best = found
+    state.decay = best.get("decay", state.decay)
     n_absent = sum(len(track.absent) for track in tracks or ())
+    state.watch.keep(state.watch.spent - began)
     with signals.finish_first():
-        record.validation(scores, n_absent)
-
-
-def _segments(tracks: Sequence[Track], config: TrainConfig) -> RandomSegments:
-    """Training examples: the stems of the model, then what else is in the mixture."""
-    flip = 0.5 if config.remix else 0.0  # a flip would change a song's own mixture
-    return RandomSegments(
-        tracks,
-        config.stems or (),
-        config.segment,
-        config.steps * config.batch_size,
-        seed=config.seed,
-        remix=config.remix,
-        balance=config.balance,
-        min_active_db=config.min_active_db,
-        level_db=config.level_db,
-        gain_db=config.gain_db,
-        channel_flip=flip,
-        sign_flip=flip,
-        silence=config.silence,
-        matched=config.matched,
-        mixup=config.mixup,
-        effects=config.effects,
-        effect_probability=config.effect_probability,
-    )
-
-
-def _batches(segments: RandomSegments, state: TrainState) -> Iterator[Segment]:
-    """The batches of the remaining steps, in order."""
-    size, steps = state.config.batch_size, state.config.steps
-    loader = DataLoader(
-        segments,
-        size,
-        sampler=range(state.step * size, steps * size),
-        num_workers=state.config.n_workers,
-        pin_memory=state.device.type == "cuda",
-        generator=torch.Generator(),  # so that dropout's random numbers do not change
-        worker_init_fn=leave_signals,
-    )
-    with signals_wait():
-        return iter(loader)
-
-
-def rehearse(
-    model: nn.Module,
-    segments: RandomSegments,
-    valid_tracks: Sequence[Track] | None,
-    config: TrainConfig,
-    loss: Loss,
-) -> None:
-    """Run one step and one short separation on a copy: they would fail later, too.
-
-    An InputError if the loss or the gradient is not finite.
-    """
-    model = copy.deepcopy(model).train()
-    items = [segments[item] for item in range(config.batch_size)]
-    sources, present = map(torch.stack, zip(*items, strict=True))
-    sources = sources.to(next(model.parameters()).device)
-    value = batch_loss(model, sources, config, loss, present)
-    value.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-    if not (value.isfinite() and norm.isfinite()):
-        raise InputError(
-            f"the first batch gives the loss {value.item():.3g} and the gradient norm "
-            f"{norm.item():.3g}, and both must be finite. Look for NaN in the data and "
-            "in the weights of the model."
-        )
-    if valid_tracks:
-        separate(model, valid_tracks[0].mixture(0.0, config.segment))
+        record.validation(best.get("scores"), n_absent, best.get("valid_loss"))

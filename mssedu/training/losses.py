@@ -14,8 +14,14 @@ all are present.
     si_sdr_loss             direction, blind to gain        Conv-TasNet
     spectrogram_l1          real and imaginary parts        Band-split RNN
     magnitude_l1            magnitudes, blind to phase      Spleeter
+    magnitude_mse           magnitudes, large errors most   Open-Unmix
     multi_resolution_stft   samples + five spectrograms     BS-RoFormer
     thresholded_snr         error in dB below the mixture   MixIT, FUSS; learns fast
+    band_split_l1           samples + real and imaginary    Band-Split RNN
+    spectrogram_rmse        spectrograms, stem by stem      SCNet
+    log_wmse_loss           error as hearing weighs it      log-WMSE; defined on silence
+
+`mssedu.training.objective` adds them up with weights.
 
 Notebook: 05.
 """
@@ -26,8 +32,11 @@ import torch
 from torch import Tensor
 
 from mssedu.metrics.pairs import check_pair
+from mssedu.metrics.spectral import log_wmse
 from mssedu.spectral import stft
+from mssedu.training.band_losses import band_split_l1, spectrogram_rmse
 
+MAGNITUDE_AXES = ("batch", "stems", "channels", "bins", "frames")
 AXES = ("batch", "stems", "channels", "samples")
 FLOOR = 1e-8  # mean power at -80 dB re full scale: below it, a stem counts as silent
 
@@ -146,6 +155,37 @@ def magnitude_l1(
     )
 
 
+def magnitude_mse(
+    *, estimate: Tensor, reference: Tensor, present: Tensor | None = None
+) -> Tensor:
+    """Mean squared difference of the magnitudes, with windows of 4096 samples.
+
+    A model that has the method `magnitudes` is compared before its inverse STFT, with
+    its own windows (see `mssedu.training.batch_loss`).
+
+    Args:
+        estimate, reference: (batch, stems, channels, samples), or magnitudes
+            (batch, stems, channels, bins, frames).
+        present: bool (batch, stems).
+
+    Returns:
+        scalar ≥ 0; the STFT is not normalized, as in the source.
+
+    Source: Stöter, Uhlich, Liutkus, Mitsufuji 2019, "Open-Unmix - A reference
+    implementation for music source separation".
+    """
+    if estimate.ndim == len(MAGNITUDE_AXES):
+        check_pair(reference, estimate, MAGNITUDE_AXES)
+        if present is not None:
+            estimate, reference = estimate[present], reference[present]
+        return _mean((estimate - reference).square())
+    estimate, reference = _compared(estimate, reference, present)
+    if not estimate.numel():
+        return _mean(estimate)
+    magnitudes = [stft(audio, 4096, 1024).abs() for audio in (estimate, reference)]
+    return _mean((magnitudes[0] - magnitudes[1]).square())
+
+
 def multi_resolution_stft(
     *,
     estimate: Tensor,
@@ -210,6 +250,36 @@ def thresholded_snr(
     return 10 * _mean(torch.log10(ratio + 10 ** (-threshold_db / 10)))
 
 
+def log_wmse_loss(
+    *,
+    estimate: Tensor,
+    reference: Tensor,
+    sample_rate: int = 44100,
+    present: Tensor | None = None,
+) -> Tensor:
+    """Negative `mssedu.metrics.log_wmse`, mean over batch and stems.
+
+    Args:
+        estimate, reference: (batch, stems, channels, samples); the stems of the
+            reference add up to the mixture.
+        sample_rate: Hz, above 20000; a run takes that of the model.
+        present: bool (batch, stems); the rows of absent stems are zeros.
+
+    Returns:
+        scalar; the lower the better, -73.7 at best. Finite on a silent reference.
+
+    Source: Jordal 2023, github.com/nomonosound/log-wmse-audio-quality.
+    """
+    check_pair(reference, estimate, AXES)
+    score = log_wmse(
+        reference=reference,
+        estimate=estimate,
+        mixture=reference.sum(1, keepdim=True),
+        sample_rate=sample_rate,
+    )
+    return -_mean(score if present is None else score[present])
+
+
 def _compared(
     estimate: Tensor, reference: Tensor, present: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -231,6 +301,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "si_sdr_loss": si_sdr_loss,
     "spectrogram_l1": spectrogram_l1,
     "magnitude_l1": magnitude_l1,
+    "magnitude_mse": magnitude_mse,
     "multi_resolution_stft": multi_resolution_stft,
     "thresholded_snr": thresholded_snr,
+    "band_split_l1": band_split_l1,
+    "spectrogram_rmse": spectrogram_rmse,
+    "log_wmse_loss": log_wmse_loss,
 }

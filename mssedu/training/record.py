@@ -26,7 +26,13 @@ from mssedu.data.cache import audio_source
 from mssedu.data.track import Track
 from mssedu.errors import DiskError, MssEduError
 from mssedu.models.contract import config_of
-from mssedu.training.config import RUN_FILE, TrainConfig, read_run
+from mssedu.training.config import TrainConfig
+from mssedu.training.criterion import is_better
+from mssedu.training.distributed import is_first
+from mssedu.training.manifest import write_manifest
+from mssedu.training.pace import Pace
+from mssedu.training.runs import RUN_FILE, read_run
+from mssedu.training.sentinels import does_nothing, is_flat
 from mssedu.training.signals import StopSignals
 from mssedu.training.state import (
     JSON_BYTES,
@@ -45,7 +51,6 @@ from mssedu.weights.checkpoint import (
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
-SAVE_SECONDS = 300.0  # the longest time between saves, once a step is done
 CURVE_BYTES = 200  # of a step in tensorboard/, at most
 
 
@@ -71,16 +76,25 @@ class RunRecord:
         run_dir: the folder; `mssedu.training.loop` lists its files.
         state: of the run, at the step from which the record goes on.
         log: is called with a sentence per validation.
+        without_model: `do_nothing_table` of the validation, to which it is compared.
+
+    Of several processes, only the first one writes.
     """
 
     def __init__(
-        self, run_dir: Path, state: TrainState, log: Callable[[str], None]
+        self,
+        run_dir: Path,
+        state: TrainState,
+        log: Callable[[str], None],
+        without_model: Mapping[str, Tensor] | None = None,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
         self.run_dir, self.state, self.log = run_dir, state, log
+        self.without_model = without_model or {}
+        self.pace = Pace(state.config, state.device)
         # Purging drops the points that a killed run wrote after its last checkpoint.
-        self.curves = SummaryWriter(run_dir / "tensorboard", purge_step=state.step + 1)
+        self.curves = _curves(run_dir / "tensorboard", purge_step=state.step + 1)
+        if state.step:  # a kill may have come between the state and the history
+            self._write_history()
         # What last.safetensors holds: its step, and whether a validation is due in it
         self.saved = (state.step, state.validation_due)
         self.saved_at = time.monotonic()
@@ -108,20 +122,34 @@ class RunRecord:
             f"it: mssedu train --resume {folder}."
         )
 
-    def step(self, loss: float, waiting: float, computing: float) -> None:
+    def step(
+        self,
+        loss: float,
+        waiting: float,
+        computing: float,
+        step: int,
+        learning_rate: float,
+    ) -> None:
         """Note one step: its loss (NaN if it was skipped), and seconds."""
-        window = self.state.window
+        window, steps = self.state.window, self.state.n_expected
         window.waiting_seconds += waiting
         window.computing_seconds += computing
+        self.pace.step(loss, waiting, computing)
+        if line := self.pace.line(step, steps):
+            self.log(line)
         if math.isfinite(loss):
             window.loss_sum += loss
             window.n_losses += 1
-            rate = self.state.optimizer.param_groups[0]["lr"]
-            self.curves.add_scalar("train/loss", loss, self.state.step)
-            self.curves.add_scalar("train/learning_rate", rate, self.state.step)
+            self.curves.add_scalar("train/loss", loss, step)
+            self.curves.add_scalar("train/learning_rate", learning_rate, step)
 
-    def validation(self, scores: Tensor | None, n_absent: int = 0) -> None:
-        """Note the scores, (tracks, stems) dB or None; save the weights.
+    def validation(
+        self,
+        scores: Tensor | None,
+        n_absent: int = 0,
+        valid_loss: float | None = None,
+    ) -> None:
+        """Note the scores, (tracks, stems) dB or None, and the loss; save the weights.
 
         NaN are silent stems and, so many, stems that are absent from their songs.
 
@@ -130,28 +158,47 @@ class RunRecord:
         """
         state = self.state
         entry = self._entry(scores, n_absent)
-        score = entry["usdr"]
-        if score is not None and score > state.best_score:
+        entry["valid_loss"] = None if valid_loss is None else number_or_none(valid_loss)
+        if entry["valid_loss"] is not None:
+            self.curves.add_scalar("valid/loss", valid_loss, state.step)
+        metric = state.config.best_metric
+        score = entry[metric]
+        if is_better(metric, score, state.best_score):
             state.best_score, state.best_step = score, state.step
-            facts = {**state.facts(), "metric": "usdr", "scores": entry}
+            facts = {**state.facts(), "metric": metric, "scores": entry}
             path = self.run_dir / BEST
             n_bytes = weights_bytes(state.evaluated) + JSON_BYTES
-            with room_for(path, n_bytes, f"the weights of step {state.step}"):
-                save_checkpoint(path, state.evaluated, facts=facts)
+            if is_first():
+                with room_for(path, n_bytes, f"the weights of step {state.step}"):
+                    save_checkpoint(path, state.evaluated, facts=facts)
         sentence = self._sentence(entry)
         state.history.append(entry)
         state.window, state.validation_due = Window(), False
         self.keep_state()
         self.log(sentence)
+        self._warn(scores)
+
+    def _warn(self, scores: Tensor | None) -> None:
+        """Log what suggests that the model does not learn."""
+        name = None if scores is None else does_nothing(scores, self.without_model)
+        if name == "mixture":
+            self.log("the scores are those of the mixture: the model outputs its input")
+        elif name == "silence":
+            self.log("the scores are those of silence: the model outputs nothing")
+        if is_flat(self.state.history):
+            self.log(
+                "the loss has not fallen since the start. Try another --learning-rate, "
+                "and whether the model learns one example: --overfit 1"
+            )
 
     def keep_state_if_due(self) -> None:
-        """Save after every `save_every` steps and after SAVE_SECONDS.
+        """Save after every `save_every` steps and after `save_minutes`.
 
         Not while steps are skipped: their weights may be the reason.
         """
         state, every = self.state, self.state.config.save_every
         is_turn = every and state.step % every == 0 and not state.validation_due
-        is_late = time.monotonic() - self.saved_at > SAVE_SECONDS
+        is_late = time.monotonic() - self.saved_at > 60 * state.config.save_minutes
         if (is_turn or is_late) and not state.skipped_in_a_row:
             self.keep_state()
 
@@ -165,13 +212,21 @@ class RunRecord:
             return
         if not self.state.is_finite():
             raise self.diverged("weights with NaN or Inf")
+        if not is_first():
+            self.saved = now
+            return
         path, n_bytes = self.run_dir / LAST, self.state.n_bytes()
         with room_for(path, n_bytes, f"the weights and moments of step {now[0]}"):
             self.curves.flush()  # a curve never ends before the state
             self.state.save(path)
-        entries = [json.dumps(e, allow_nan=False) + "\n" for e in self.state.history]
-        write_text(self.run_dir / "history.jsonl", "".join(entries))
+        self._write_history()
+        write_manifest(self.run_dir, self.state)
         self.saved, self.saved_at = now, time.monotonic()
+
+    def _write_history(self) -> None:
+        entries = [json.dumps(e, allow_nan=False) + "\n" for e in self.state.history]
+        if is_first():
+            write_text(self.run_dir / "history.jsonl", "".join(entries))
 
     @contextmanager
     def kept_if_stopped(self, signals: StopSignals) -> Iterator[None]:
@@ -221,6 +276,8 @@ class RunRecord:
             "step": step,
             "loss": window.loss_sum / window.n_losses if window.n_losses else None,
             "usdr": None,
+            "valid_loss": None,
+            "decay": self.state.decay,
             "stems": {},
             "n_silent": None,
             "n_absent": None,
@@ -249,6 +306,10 @@ class RunRecord:
         if entry["stems"]:
             stems = ", ".join(f"{s} {decibels(v)}" for s, v in entry["stems"].items())
             text += f", usdr {decibels(entry['usdr'])} ({stems})"
+        if entry["valid_loss"] is not None:
+            text += f", valid loss {entry['valid_loss']:.4g}"
+        if len(self.state.averages) > 1:
+            text += f", best decay {entry['decay']:g}"
         window = self.state.window
         total = window.waiting_seconds + window.computing_seconds
         if window.waiting_seconds > 0.3 * total:
@@ -287,7 +348,9 @@ def describe_run(
         "phases": _phases(run_dir, state, command, audio_source(train_tracks)),
     }
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    write_bytes(run_dir / RUN_FILE, text.encode("utf-8", "backslashreplace"))
+    if is_first():
+        write_bytes(run_dir / RUN_FILE, text.encode("utf-8", "backslashreplace"))
+        write_manifest(run_dir, state)
     minutes = sum(track.duration for track in train_tracks) / 60
     scores = ", ".join(f"{name} {decibels(db)}" for name, db in baselines.items())
     end = f"; usdr without a model: {scores}" if scores else ""
@@ -331,6 +394,26 @@ def _phases(
         phases = [phase for phase in phases if phase["from_step"] < state.step]
     same = phases and as_json(phase) == phases[-1] | {"from_step": state.step}
     return phases if same else [*phases, phase]
+
+
+class _NoCurves:
+    """Takes the curves of a process that is not the first one."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Write nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Write nothing."""
+
+
+def _curves(folder: Path, *, purge_step: int) -> Any:
+    """A writer of TensorBoard's files, for the first process."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    return SummaryWriter(folder, purge_step=purge_step) if is_first() else _NoCurves()
 
 
 def decibels(value: float | None) -> str:

@@ -6,6 +6,10 @@ SIGINT. Both act
     during a step or a save ──▶ once that is finished ─┐
     elsewhere, e.g. validation ──▶ at once ────────────┴─▶ KeyboardInterrupt, SystemExit
     the second time ──▶ at once, anywhere
+
+Several processes that train together end after the same step: a signal to one of them
+waits for the end of a step or of a validation, where all agree. Further signals change
+nothing then, as torchrun and the cluster often send one each.
 """
 
 import os
@@ -15,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
+
+from mssedu.training.distributed import largest, n_processes
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -49,13 +55,18 @@ class StopSignals:
         self.is_whole = False
         yield
         self.is_whole = True  # not after an error: the step is half done then
-        if self.received is not None:
+        if self.agree():
             self.stop()
+
+    def agree(self) -> bool:
+        """Whether a signal has arrived, in any of the processes that train together."""
+        self.received = int(largest(self.received or 0)) or None
+        return self.received is not None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_first = self.received is None
         self.received = number
-        if self.is_whole or not is_first:
+        if n_processes() == 1 and (self.is_whole or not is_first):
             self.stop()
 
     def stop(self) -> NoReturn:

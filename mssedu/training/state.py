@@ -1,10 +1,11 @@
 """The state of a run, from which it goes on exactly.
 
-    weights ─ average of the weights ─ Adam's memory ─ step ─ history ─ random state
-       └──────────┴───────────────────────┴─ last.safetensors ┘───── last.json ┘
+    weights ─ their averages ─ optimizer's memory ─ random state ─ step ─ history
+       └───────────┴────── last.safetensors ┴──────────────┘          └ last.json
 
 The data need no state: item i of `RandomSegments` follows from the seed and from i, so
-the step says where to go on. Notebook: 05.
+the step says where to go on. The learning rate follows from the step and the history.
+Notebook: 05.
 """
 
 import copy
@@ -20,12 +21,11 @@ from torch import Tensor, nn
 
 from mssedu.audio.files import misfit
 from mssedu.errors import CheckpointError, InputError
-from mssedu.training.config import (
-    ALWAYS,
-    TrainConfig,
-    check_same_model,
-    config_changes,
-)
+from mssedu.training.config import TrainConfig
+from mssedu.training.criterion import improvements
+from mssedu.training.energy import stopwatch
+from mssedu.training.optimizers import create_optimizer, n_since_best, plateau_drop
+from mssedu.training.runs import ALWAYS, check_same_model, config_changes, settings_now
 from mssedu.weights.checkpoint import (
     Checkpoint,
     config_fields,
@@ -55,6 +55,9 @@ _LATER = {  # which version 0.1 did not say
     },
     "data": {str: (str, None)},
     "device": str,
+    "time": {str: float},
+    "decay": (float, None),
+    "scaler": {str: float},
 }
 JSON_BYTES = 100_000  # of a checkpoint, and of the names in the file of its tensors
 
@@ -70,7 +73,7 @@ class Window:
 
 
 class TrainState:
-    """A model in training: weights, their average, optimizer, step, history.
+    """A model in training: weights, their averages, optimizer, step, history.
 
     Args:
         model: on the device where it trains; changed in place.
@@ -88,45 +91,91 @@ class TrainState:
         self.config = config
         self.data = dict(data or {})
         self.device = next(model.parameters()).device
-        self.average = copy.deepcopy(model).eval() if config.ema_decay else None
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, betas=config.betas
+        self.averages = {d: copy.deepcopy(model).eval() for d in config.ema_decay}
+        # Which average is the best one, by its decay; None: the weights themselves
+        self.decay: float | None = next(iter(self.averages), None)
+        self.optimizer = create_optimizer(model, config)
+        # It multiplies the loss, so that no gradient is too small for float16.
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=config.precision == "float16"
         )
         self.step = 0  # steps done, skipped ones included
         self.n_skipped = 0  # steps without an update, because of NaN or Inf
         self.skipped_in_a_row = 0
         self.validation_due = False  # from the step that needs it until it has ended
         self.window = Window()
-        self.best_score = -math.inf  # usdr, dB; NaN and -inf are never better
+        self.watch = stopwatch(self.device)
+        # The best value of best_metric; NaN and -inf are never better
+        self.best_score = -math.inf
         self.best_step = 0
         self.history: list[dict[str, Any]] = []  # one entry per validation
 
     @property
+    def average(self) -> nn.Module | None:
+        """The average of the weights with the best score, if there is one."""
+        return None if self.decay is None else self.averages[self.decay]
+
+    @property
     def evaluated(self) -> nn.Module:
-        """The weights to validate and to save: the average if there is one."""
+        """The weights to save: the best average if there is one."""
         return self.model if self.average is None else self.average
 
+    @property
+    def drop(self) -> float:
+        """The factor of the learning rate after all plateaus so far."""
+        if self.config.schedule != "plateau":
+            return 1.0
+        better = improvements(self.history, self.config.best_metric)
+        return plateau_drop(better, self.config)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether `early_stop` validations in a row were no improvement."""
+        better = improvements(self.history, self.config.best_metric)
+        limit = self.config.early_stop
+        return bool(limit) and n_since_best(better) >= limit
+
+    @property
+    def spent(self) -> float | None:
+        """The spent share of the budget of computing time; None without a budget."""
+        budget = self.config.budget_seconds
+        return None if budget is None else self.watch.share(budget)
+
+    @property
+    def n_expected(self) -> int:
+        """Steps of the whole run; with a budget, an estimate from those done so far."""
+        if not (self.spent and self.step):
+            return self.config.steps
+        return min(self.config.steps, math.ceil(self.step / self.spent))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done, or the budget is spent and the step validated."""
+        if self.step == self.config.steps:
+            return not self.validation_due
+        validated = bool(self.history) and self.history[-1]["step"] == self.step
+        if validated and self.is_stalled:
+            return True
+        return validated and self.watch.is_spent(self.config.budget_seconds)
+
+    @torch.no_grad()
     def update_average(self) -> None:
-        """Move the average of the weights a small step towards the weights.
+        """Move each average of the weights a small step towards the weights.
 
         At first it moves faster, so that the random first weights soon count little.
         """
-        if self.average is None:
-            return
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        weights = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, mean in self.average.named_parameters():
-                mean.lerp_(weights[name], 1 - decay)
+        weights: list[Tensor] = [*self.model.parameters()]
+        buffers = [*self.model.buffers()]
+        for limit, average in self.averages.items():
+            decay = min(limit, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_([*average.parameters()], weights, 1 - decay)
             # Batch norm's statistics are running averages already.
-            for copied, buffer in zip(
-                self.average.buffers(), self.model.buffers(), strict=True
-            ):
+            for copied, buffer in zip(average.buffers(), buffers, strict=True):
                 copied.copy_(buffer)
 
     def is_finite(self) -> bool:
         """Whether no weight and no running statistic is NaN or Inf."""
-        models = [self.model] if self.average is None else [self.model, self.average]
+        models = [self.model, *self.averages.values()]
         tensors = [t for model in models for t in model.state_dict().values()]
         return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
@@ -134,7 +183,8 @@ class TrainState:
         """What every checkpoint of this run says about the run."""
         return {
             "step": self.step,
-            "weights": "last step" if self.average is None else "running average",
+            "weights": "last step" if self.decay is None else "running average",
+            "decay": self.decay,
             "train_config": dataclasses.asdict(self.config),
             "device": self.device.type,
             "data": self.data,
@@ -145,18 +195,25 @@ class TrainState:
         tensors = {"rng/cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state(self.device)
-        for index, memory in self.optimizer.state_dict()["state"].items():
-            for name, tensor in memory.items():
-                tensors[f"optimizer/{index}/{name}"] = tensor
-        if self.average is not None:
-            for name, tensor in self.model.state_dict().items():
-                tensors[f"model/{name}"] = tensor
+        for parameter, name in self._trained():
+            for key, tensor in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{name}/{key}"] = tensor
+        others = {
+            f"average/{d}": a for d, a in self.averages.items() if d != self.decay
+        }
+        if self.averages:
+            others["model"] = self.model
+        for prefix, other in others.items():
+            for name, tensor in other.state_dict().items():
+                tensors[f"{prefix}/{name}"] = tensor
         facts = {
             **self.facts(),
             "n_skipped": self.n_skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
             "validation_due": self.validation_due,
             "window": dataclasses.asdict(self.window),
+            "time": self.watch.facts,
+            "scaler": self.scaler.state_dict(),
             "best_score": number_or_none(self.best_score),
             "best_step": self.best_step,
             "history": self.history,
@@ -205,8 +262,7 @@ class TrainState:
         self, checkpoint: Checkpoint, where: str, *, is_allowed: bool
     ) -> str:
         """All settings that differ from the saved ones; an error if they may not."""
-        # An earlier version did not have all settings, and did what the defaults do.
-        old = dataclasses.asdict(TrainConfig()) | checkpoint.facts["train_config"]
+        old = settings_now(checkpoint.facts["train_config"])
         new = dataclasses.asdict(self.config)
         n_done = checkpoint.facts["step"]
         check_same_model(where, old, new)
@@ -237,14 +293,18 @@ class TrainState:
         tensors, facts = checkpoint.tensors, checkpoint.facts
         weights = _under("model/", tensors) or checkpoint.weights
         load_weights(self.model, weights, where)
-        if self.average is not None:
-            load_weights(self.average, checkpoint.weights, where)
-        memory: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _under("optimizer/", tensors).items():
-            index, name = key.split("/")
-            memory.setdefault(int(index), {})[name] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+        for decay, average in self.averages.items():
+            own = _under(f"average/{decay}/", tensors)
+            load_weights(average, own or checkpoint.weights, where)
+        if facts.get("decay") in self.averages:
+            self.decay = facts["decay"]
+        if checkpoint.facts["train_config"].get("optimizer") in (
+            None,  # of an earlier version, which had Adam alone
+            self.config.optimizer,
+        ):
+            self._load_memory(_under("optimizer/", tensors))
+        if self.scaler.is_enabled() and facts.get("scaler"):
+            self.scaler.load_state_dict(facts["scaler"])
         torch.set_rng_state(tensors["rng/cpu"])
         if self.device.type == "cuda" and "rng/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng/cuda"], self.device)
@@ -255,14 +315,37 @@ class TrainState:
         # Version 0.1 saved none of these, as it saved at validations only.
         self.skipped_in_a_row = facts.get("skipped_in_a_row", 0)
         self.validation_due = facts.get("validation_due", False)
+        self.watch = stopwatch(self.device, facts.get("time"))
         window = facts.get("window", {})
         names = [f.name for f in dataclasses.fields(Window) if f.name in window]
         self.window = Window(**{name: window[name] for name in names})
 
+    def _trained(self) -> list[tuple[nn.Parameter, str]]:
+        """The weights that the optimizer changes, in its order, with their names."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        groups = self.optimizer.param_groups
+        return [(p, names[p]) for group in groups for p in group["params"]]
+
+    def _load_memory(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give the optimizer its memory back, by the names of the weights.
+
+        The first versions had numbers in place of names. A weight that was frozen has
+        no memory, and begins without.
+        """
+        numbers = {name: number for number, (_, name) in enumerate(self._trained())}
+        memory: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            name, kind = key.split("/")
+            number = int(name) if name.isdigit() else numbers.get(name)
+            if number is not None:
+                memory.setdefault(number, {})[kind] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+
 
 def checkpoint_bytes(model: nn.Module, config: TrainConfig) -> int:
-    """Size of last.safetensors of a run: weights, their average, Adam's two moments."""
-    n_copies = 2 if config.ema_decay else 1
+    """Size of last.safetensors: weights, their averages, the optimizer's moments."""
+    n_copies = 1 + len(config.ema_decay)
     trained = sum(p.numel() * p.element_size() for p in model.parameters())
     return n_copies * weights_bytes(model) + 2 * trained + JSON_BYTES
 

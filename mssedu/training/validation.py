@@ -21,8 +21,10 @@ from mssedu.data.track import Track, track_sha256
 from mssedu.errors import DatasetError, InputError, SetupError, check_finite
 from mssedu.metrics.ratios import usdr
 from mssedu.models.contract import config_of, grouping_of, pick_device
+from mssedu.models.names import short_name
 from mssedu.separation.tensors import is_out_of_memory, separate
 from mssedu.training.config import TrainConfig
+from mssedu.training.distributed import gathered, own, raise_together
 from mssedu.weights.checkpoint import model_name
 
 NO_VALID = "--no-valid (valid_tracks=None in Python)"
@@ -37,7 +39,7 @@ def with_stems_of(model: nn.Module, config: TrainConfig) -> TrainConfig:
     An InputError if it has another architecture, other stems or another order of them.
     """
     name, stems = model_name(model), grouping_of(model)
-    if name != config.model:
+    if name != short_name(config.model):
         raise InputError(
             f"the config is for {config.model!r}, and the model is a {name!r}. Set "
             f"TrainConfig(model={name!r}): every checkpoint states it."
@@ -142,6 +144,8 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
 def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) -> Tensor:
     """Separate whole tracks and score them.
 
+    Of several processes, each separates some of the tracks.
+
     Args:
         model: on any device; it runs in eval mode, and then returns to its mode.
         tracks: with these stems.
@@ -149,30 +153,51 @@ def validate(model: nn.Module, tracks: Sequence[Track], stems: Sequence[str]) ->
 
     Returns:
         (tracks, stems) usdr, dB; NaN where the reference is silent or absent. A song
-        from which all stems are absent is not separated.
+        from which all stems are absent is not separated. All processes get all scores.
 
     Raises:
         InputError: the model's output is not finite (`do_nothing_scores` has checked
             the tracks).
     """
-    scores = []
-    for track in tracks:
+    scores = torch.full((len(own(tracks)), len(stems)), torch.nan)
+    failure: InputError | None = None
+    for row, track in zip(scores, own(tracks), strict=True):
         track = track.with_stems(stems)
         if not track.present:
-            scores.append(torch.full((len(stems),), torch.nan))
             continue
-        estimate = separate(model, track.mixture())
-        scores.append(usdr(reference=track.sources(), estimate=estimate))
-    return torch.stack(scores)
+        try:
+            estimate = separate(model, track.mixture())
+        except InputError as error:
+            failure = error
+            break
+        row.copy_(usdr(reference=track.sources(), estimate=estimate))
+    raise_together(failure)
+    return gathered(scores, len(tracks))
 
 
 def do_nothing_scores(
     tracks: Sequence[Track] | None, stems: Sequence[str]
 ) -> dict[str, float]:
-    """Mean usdr without a model: the mixture as every estimate, and silence.
+    """Mean usdr without a model, over songs and stems.
 
     Returns:
         "mixture" and "silence" in dB; empty if `tracks` is None.
+
+    Raises:
+        DatasetError, InputError: see `do_nothing_table`.
+    """
+    tables = do_nothing_table(tracks, stems)
+    return {name: float(table.nanmean()) for name, table in tables.items()}
+
+
+def do_nothing_table(
+    tracks: Sequence[Track] | None, stems: Sequence[str]
+) -> dict[str, Tensor]:
+    """Scores without a model: the mixture as every estimate, and silence.
+
+    Returns:
+        "mixture" and "silence", each as `validate` returns it; empty if `tracks` is
+        None.
 
     Raises:
         DatasetError: no stem of any track is audible, so that no score exists.
@@ -194,4 +219,4 @@ def do_nothing_scores(
             "score. Choose other songs with --valid-data, or train without validation: "
             f"{NO_VALID}."
         )
-    return {"mixture": float(mixed.nanmean()), "silence": float(silent.nanmean())}
+    return {"mixture": mixed, "silence": silent}

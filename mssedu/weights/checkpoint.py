@@ -35,7 +35,9 @@ from mssedu.audio.files import as_json, file_sha256, tupled, write_bytes, writte
 from mssedu.errors import CheckpointError, InputError, check_name
 from mssedu.models import MODELS
 from mssedu.models.contract import config_of, grouping_of, shown
-from mssedu.models.registry import class_of, create_model, presets_of
+from mssedu.models.names import is_own
+from mssedu.models.own import own_class, own_name, sha256_of, warn_if_changed
+from mssedu.models.registry import build_model, class_of, presets_of
 from mssedu.models.sizes import outline
 from mssedu.models.stems import stem_names
 from mssedu.weights.ensemble import Bag
@@ -93,12 +95,14 @@ def save_checkpoint(
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in {**model.state_dict(), **extra}.items()
     }
+    name = model_name(model)
     described = {
-        "model": model_name(model),
+        "model": name,
         "config": config_fields(model),
         "grouping": grouping_of(model),
     }
     # They say that a JSON belongs to the tensors, and what must not change in it.
+    own = {"model_file_sha256": sha256_of(name)} if is_own(name) else {}
     marks = {"mssedu": mssedu.__version__, CONFIG: _digest(described)}
     content = safetensors.torch.save(copies, marks)
     document = {
@@ -106,6 +110,7 @@ def save_checkpoint(
         "mssedu": mssedu.__version__,
         "commit": git_commit(),
         **described,
+        **own,
         "sha256": hashlib.sha256(content).hexdigest(),
         "facts": dict(facts or {}),
     }
@@ -165,7 +170,7 @@ def load_checkpoint(path: str | Path) -> nn.Module:
     """
     checkpoint = read_checkpoint(path)
     fields = checkpoint.config | {"stems": checkpoint.grouping}
-    model = create_model(checkpoint.model, **fields)
+    model = build_model(checkpoint.model, **fields)
     load_weights(model, checkpoint.weights, where=str(path))
     return model.eval()
 
@@ -218,9 +223,11 @@ def model_name(model: nn.Module) -> str:
     """Registry name of a model; an InputError if its class is not in the registry.
 
     Example:
-        >>> model_name(create_model("spleeter", "tiny"))
+        >>> model_name(mssedu.create_model("spleeter", "tiny"))
         'spleeter'
     """
+    if (own := own_name(model)) is not None:
+        return own
     for name in MODELS:
         if type(model) is class_of(name):
             return name
@@ -231,7 +238,8 @@ def model_name(model: nn.Module) -> str:
         )
     raise InputError(
         f"{type(model).__name__} is not a model of mssedu.models.MODELS. Add it there, "
-        "so that it can be loaded again."
+        "or create it from its file, create_model('my_net.py:MyNet'), so that it can "
+        "be loaded again."
     )
 
 
@@ -337,8 +345,12 @@ def _tensors_of(document: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]
     """Names and shapes of the weights that the config in a JSON needs."""
     name, fields = document["model"], document["config"]
     try:
-        check_name("model", name[:100], MODELS)
-        paper = presets_of(name)["paper"]
+        if is_own(name):
+            own_class(name)  # an error unless the user has named the file
+            warn_if_changed(name, document.get("model_file_sha256"))
+        else:
+            check_name("model", name[:100], MODELS)
+        paper = next(iter(presets_of(name).values()))
         known = [field.name for field in dataclasses.fields(paper)]
         for field in fields:
             check_name(f"config field of {name}", field[:100], known)

@@ -132,8 +132,8 @@ def test_a_warning_is_one_line_and_comes_once(capsys):
 
 
 def test_what_is_fetched_is_shown(capsys, monkeypatch):
-    def load_model(source, *, weights, log, progress):
-        assert (source, weights) == ("small", None)
+    def load_model(source, *, weights, model_file, log, progress):
+        assert (source, weights, model_file) == ("small", None, None)
         log("small: license for tests")
         progress(10**6, 4 * 10**6)
         progress(4 * 10**6, None)
@@ -142,7 +142,7 @@ def test_what_is_fetched_is_shown(capsys, monkeypatch):
     monkeypatch.setattr("mssedu.weights.loading.load_model", load_model)
     monkeypatch.setattr(console, "FIRST_LINE", 0)
     monkeypatch.setattr(console, "NEXT_LINE", 0)
-    model = console.load_shown("small", None, "cpu")
+    model = console.load_shown("small", None, None, "cpu")
     assert isinstance(model, nn.Linear)
     seen = capsys.readouterr()
     assert seen.out == "small: license for tests\n"

@@ -13,7 +13,7 @@ from mssedu.data.finding import find_songs, split_songs
 from mssedu.data.loading import load_dataset
 from mssedu.listening.test.design import load_design
 from mssedu.models.registry import create_model
-from mssedu.training.config import read_run
+from mssedu.training.runs import read_run
 from mssedu.weights.checkpoint import load_checkpoint, save_checkpoint
 
 RATE = 44100

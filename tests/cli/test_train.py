@@ -94,6 +94,7 @@ def test_a_run_and_its_folder(songs, out, capsys):
         "in_memory": False,
         "cache": None,
         "cache_type": "int16",
+        "recipe": None,
         "set": ["hidden=4", "n_layers=1"],
     }
     assert run(songs, *SMALL, "--run-dir", out) == 2  # the folder is taken
@@ -162,7 +163,8 @@ def test_the_command_and_python_train_on_the_same_batches(
     net = create_model("open_unmix", "tiny", ("bass",), hidden=4, n_layers=1)
     pairs = [tracks["a"], tracks["b"]], [tracks["c"]]
     fit(net, *pairs, config, tmp_path / "python")
-    assert len(batches) == len(from_command) == 2
+    assert len(batches) == len(from_command) == 4  # the gates took the first one twice
+    assert torch.equal(batches[0], batches[2])
     for ours, theirs in zip(batches, from_command, strict=True):
         assert torch.equal(ours, theirs)
         assert ours.shape == (2, 4, 2, 44100)

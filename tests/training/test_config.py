@@ -9,16 +9,17 @@ import pytest
 from mssedu.errors import CheckpointError, InputError
 from mssedu.models import MODELS
 from mssedu.models.registry import create_model, model_config, presets_of
-from mssedu.training.config import (
-    TrainConfig,
+from mssedu.training.config import TrainConfig, weights
+from mssedu.training.fields import parse_fields
+from mssedu.training.losses import LOSSES
+from mssedu.training.runs import (
     check_same_model,
     config_changes,
     config_of_run,
     goes_on,
-    parse_fields,
     read_run,
+    settings_now,
 )
-from mssedu.training.losses import LOSSES
 
 WRONG = {
     "stems": [
@@ -41,9 +42,35 @@ WRONG = {
         (float("nan"), "learning_rate must be"),
     ],
     "betas": [((0.9, 1.0), r"betas\[1\] must"), ((-0.1, 0.9), r"betas\[0\] must")],
-    "ema_decay": [(1.0, "ema_decay must be")],
+    "ema_decay": [
+        (1.0, "ema_decay must be"),
+        ((0.9, 0.0), "ema_decay must be"),
+        ((0.9, 0.9), "ema_decay has a value twice"),
+    ],
+    "loss": [
+        ((), "at least one loss"),
+        (("waveform_l1=x",), r"NAME or NAME=WEIGHT .* got 'waveform_l1=x'"),
+        (("waveform_l1=-1",), "at least 0"),
+        (("waveform_l1", "waveform_l1=2"), "'waveform_l1' twice"),
+    ],
+    "stem_weights": [("vocals=2", r"a tuple.*\('vocals=2',\)"), (("=2",), "vocals=2")],
+    "accumulate": [(0, "accumulate must be"), (3, "divide batch_size, got 3 parts")],
+    "optimizer": [("adamm", "Did you mean 'adam'")],
+    "weight_decay": [(-1.0, "weight_decay must be")],
+    "svd_penalty": [(-1.0, "svd_penalty must be")],
+    "plateau_factor": [(1.0, "plateau_factor must be"), (0.0, "plateau_factor must")],
+    "plateau_patience": [(-1, "plateau_patience must be")],
+    "valid_tracks": [(-1, "valid_tracks must be")],
+    "valid_seconds": [(-1.0, "valid_seconds must be")],
+    "early_stop": [(-1, "early_stop must be")],
+    "best_metric": [("sdr", "Did you mean 'usdr'")],
+    "init_partly": [(True, "init_partly needs init")],
     "warmup_steps": [(20_001, "warmup_steps must be"), (-1, "warmup_steps must be")],
-    "schedule": [("cosin", "Did you mean 'cosine'")],
+    "schedule": [
+        ("cosin", "Did you mean 'cosine'"),
+        ("restarts", "restarts needs restart_every"),
+    ],
+    "restart_every": [(-1, "restart_every must be")],
     "precision": [("fp16", "precision 'fp16'")],
     "gain_db": [((6.0, -10.0), "gain_db must"), ((-200.0, 0.0), "gain_db must")],
 }
@@ -62,8 +89,23 @@ def test_stems_may_say_what_they_are_made_of():
     assert TrainConfig().stems is None  # those of the preset
 
 
+def test_settings_of_the_first_versions_become_tuples():
+    config = TrainConfig(loss="waveform_mse", ema_decay=0.9)
+    assert (config.loss, config.ema_decay) == (("waveform_mse",), (0.9,))
+    assert TrainConfig(ema_decay=0.0).ema_decay == ()
+    old = {"loss": "waveform_mse", "ema_decay": 0.9}
+    assert config_of_run({"train_config": old}) == config
+    now = settings_now(old)
+    assert (now["loss"], now["ema_decay"]) == (("waveform_mse",), (0.9,))
+    assert settings_now({"ema_decay": 0.0})["ema_decay"] == ()
+
+
+def test_weights_are_numbers_by_name():
+    assert weights("loss", ("a", "b = 0.5")) == {"a": 1.0, "b": 0.5}
+
+
 def test_the_default_loss_exists():
-    assert TrainConfig().loss in LOSSES
+    assert {*TrainConfig().loss} <= LOSSES.keys()
 
 
 def test_needs_no_torch():

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssedu.errors import CheckpointError, DiskError, InputError, MssEduError
-from mssedu.training.config import command_of_run, config_of_run, read_run
 from mssedu.training.loop import fit
 from mssedu.training.record import RunRecord, check_run_room
+from mssedu.training.runs import command_of_run, config_of_run, read_run
 from mssedu.training.state import TrainState, checkpoint_bytes
 from mssedu.weights.checkpoint import read_checkpoint
 from tests.evaluation.test_disk import JSON, changed

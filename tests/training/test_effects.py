@@ -9,8 +9,10 @@ import torch
 from mssedu.data.track import Track
 from mssedu.errors import InputError
 from mssedu.models.registry import create_model
-from mssedu.training.config import TrainConfig, config_of_run, read_run
-from mssedu.training.loop import _segments, fit
+from mssedu.training.batches import create_segments
+from mssedu.training.config import TrainConfig
+from mssedu.training.loop import fit
+from mssedu.training.runs import config_of_run, read_run
 
 RATE = 8000
 CONFIG = TrainConfig(
@@ -41,11 +43,11 @@ def run(config, folder, **options):
 
 def test_settings_reach_the_examples() -> None:
     config = dataclasses.replace(CONFIG, mixup=0.2, matched=True)
-    segments = _segments([song()], config)
+    segments = create_segments([song()], config)
     assert segments.effects == ("eq", "reverb")
     assert segments.effect_probability == 0.5
     assert (segments.mixup, segments.matched) == (0.2, True)
-    assert _segments([song()], TrainConfig(stems=("hum", "hiss"))).effects == ()
+    assert create_segments([song()], TrainConfig(stems=("hum", "hiss"))).effects == ()
 
 
 def test_the_run_says_what_it_does_to_the_stems(tmp_path) -> None:

@@ -1,18 +1,18 @@
-"""Examples hold the whole mixture; batches go on at any step; the first is tried."""
+"""Examples hold the whole mixture; batches go on at any step."""
 
-import copy
 import dataclasses
 
 import pytest
 import torch
 
 from mssedu.data.track import Track
-from mssedu.errors import InputError
 from mssedu.models.registry import create_model
+from mssedu.training.batches import batches, create_segments
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import _batches, _segments, batch_loss, fit, rehearse
+from mssedu.training.loop import fit
 from mssedu.training.losses import waveform_l1
 from mssedu.training.state import TrainState
+from mssedu.training.step import batch_loss
 
 RATE = 8000
 PARTS = ("hum", "hiss", "rain")
@@ -30,21 +30,21 @@ def song():
 def test_the_mixture_is_whole_whatever_is_estimated(stems):
     config = dataclasses.replace(CONFIG, stems=stems, remix=False)
     track = song()
-    sources = _segments([track], config)[0].sources
+    sources = create_segments([track], config)[0].sources
     whole = track.mixture().unfold(-1, sources.shape[-1], 1).movedim(1, 0)
     nearest = (whole - sources.sum(0)).abs().amax((-2, -1)).min()
     assert nearest < 1e-5  # this moment of the song, no stem swapped or turned
     assert torch.allclose(
-        _segments([track], dataclasses.replace(config, stems=("hum",)))[0].sources.sum(
+        create_segments([track], dataclasses.replace(config, stems=("hum",)))[
             0
-        ),
+        ].sources.sum(0),
         sources.sum(0),
         atol=1e-5,
     )
 
 
 def test_remixing_swaps_channels_and_turns_signs():
-    segments = _segments([song()], CONFIG)
+    segments = create_segments([song()], CONFIG)
     assert (segments.channel_flip, segments.sign_flip) == (0.5, 0.5)
 
 
@@ -52,30 +52,13 @@ def test_remixing_swaps_channels_and_turns_signs():
 def test_batches_go_on_at_the_step(n_workers):
     config = dataclasses.replace(CONFIG, n_workers=n_workers)
     model = create_model("open_unmix", "tiny", config.stems, sample_rate=RATE)
-    state, segments = TrainState(model, config), _segments([song()], config)
+    state, segments = TrainState(model, config), create_segments([song()], config)
     state.step = 4
-    left = list(_batches(segments, state))
+    left = list(batches(segments, state))
     assert len(left) == 2
     expected = torch.stack([segments[8].sources, segments[9].sources])
     assert torch.equal(left[0].sources, expected)
     assert left[0].present.tolist() == 2 * [3 * [True]]
-
-
-def test_a_rehearsal_changes_nothing_and_finds_nan():
-    model = create_model("spleeter", "tiny", CONFIG.stems, sample_rate=RATE)
-    before = copy.deepcopy(model.state_dict())
-    segments = _segments([song()], CONFIG)
-    rehearse(model, segments, [song()], CONFIG, waveform_l1)
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-    assert all(p.grad is None for p in model.parameters())
-    with pytest.raises(InputError, match="first batch"):
-        rehearse(
-            model,
-            segments,
-            None,
-            CONFIG,
-            lambda **pair: waveform_l1(**pair) * torch.nan,
-        )
 
 
 # ---- songs without one of the stems
@@ -89,13 +72,13 @@ def uneven():
 
 def test_settings_reach_the_examples():
     config = dataclasses.replace(CONFIG, balance="song", min_active_db=-50.0)
-    segments = _segments([song()], config)
+    segments = create_segments([song()], config)
     assert (segments.balance, segments.min_active_db) == ("song", -50.0)
 
 
 def test_a_step_learns_nothing_from_an_absent_stem():
     config = dataclasses.replace(CONFIG, stems=("hiss", "hum"), remix=False)
-    segments = _segments(uneven(), config)
+    segments = create_segments(uneven(), config)
     items = [segments[item] for item in range(6)]
     present = torch.stack([item.present for item in items])
     assert present[:, 1].all()

@@ -25,8 +25,9 @@ from mssedu.models.contract import grouping_of
 from mssedu.models.registry import create_model
 from mssedu.training import loop as train
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import fit, learning_rate_at, train_step
-from mssedu.training.losses import waveform_l1
+from mssedu.training.loop import fit, train_step
+from mssedu.training.losses import LOSSES, waveform_l1
+from mssedu.training.optimizers import learning_rate_at
 from mssedu.training.validation import validate
 from mssedu.weights.checkpoint import load_checkpoint, read_checkpoint
 
@@ -199,8 +200,9 @@ def test_a_run_leaves_what_its_head_promises(tmp_path):
     assert calls[0][3] is None
     assert calls[-1][3] == result.history[-1]["usdr"]
     assert lines[0] == "mixture: hum + hiss"
-    assert lines[1].startswith("spleeter, ")
-    assert "silence 0.00 dB" in lines[1]
+    assert lines[1].startswith("a step takes ")
+    assert lines[2].startswith("spleeter, ")
+    assert "silence 0.00 dB" in lines[2]
     assert "step 6: loss" in " ".join(lines)
 
 
@@ -281,7 +283,7 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
         run(tmp_path, config, resume=True)
     lines = []
     run(tmp_path, config, resume=True, allow_config_change=True, log=lines.append)
-    assert "learning_rate: 0.01 -> 0.1" in lines[1]
+    assert "learning_rate: 0.01 -> 0.1" in lines[2]
 
 
 def test_the_average_can_be_switched_on_and_off_between_runs(tmp_path):
@@ -307,7 +309,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     (tmp_path / "parts" / "last.safetensors").write_bytes(b"cut")
     lines = []
     parts = run(tmp_path / "parts", resume=True, log=lines.append)
-    assert lines[1].startswith("resumed after step 2 (the version before, because")
+    assert lines[2].startswith("resumed after step 2 (the version before, because")
     assert scores_of(parts.history) == scores_of(whole.history)
 
 
@@ -323,11 +325,11 @@ def test_without_a_version_before_the_damage_is_an_error(tmp_path):
 
 
 def signal_at(where, number=signal.SIGINT):
-    """A loss that sends a signal in its call `where`; call 0 is the rehearsal."""
-    calls = iter(range(10**6))
+    """A loss that sends a signal in step `where`, without the gates before it."""
+    calls = iter(range(1, 10**6))
 
     def loss(*, estimate, reference):
-        if next(calls) == where:
+        if estimate.requires_grad and next(calls) == where:
             signal.raise_signal(number)
         return waveform_l1(estimate=estimate, reference=reference)
 
@@ -345,14 +347,19 @@ def assert_as_if_never_stopped(whole, parts):
     assert scores_of(histories[0]) == scores_of(histories[1])
 
 
+def no_gates(*_, **__):
+    """Stands for `rehearse`, which computes losses too."""
+
+
 def stop_and_go_on(tmp_path, monkeypatch, end, config, **stop):
     """A whole run, and one that is stopped by what `stop` puts into train."""
     run(tmp_path / "whole", config)
     lines = []
     with monkeypatch.context() as patch:
+        patch.setattr(train, "rehearse", no_gates)
         for name, value in stop.items():
-            if name in train.LOSSES:
-                patch.setitem(train.LOSSES, name, value)
+            if name in LOSSES:
+                patch.setitem(LOSSES, name, value)
             else:
                 patch.setattr(train, name, value)
         with pytest.raises(end) as error:
@@ -380,7 +387,7 @@ def test_a_signal_in_a_step_saves_the_step(tmp_path, monkeypatch, number, end, s
         f"stopped after step {step}, state saved; "
         f"to go on: mssedu train --resume {folder}"
     )
-    assert more[1] == f"resumed after step {step}"
+    assert more[2] == f"resumed after step {step}"
 
 
 @pytest.mark.parametrize("step", [4, 6])
@@ -396,7 +403,7 @@ def test_a_signal_in_the_step_before_a_validation_leaves_it_to_the_resumed_run(
         waveform_l1=signal_at(step),
     )
     assert not any(line.startswith(f"step {step}:") for line in lines)
-    assert more[3].startswith(f"step {step}:")
+    assert more[4].startswith(f"step {step}:")
 
 
 def test_a_signal_in_a_validation_ends_it_at_once(tmp_path, monkeypatch):
@@ -408,7 +415,7 @@ def test_a_signal_in_a_validation_ends_it_at_once(tmp_path, monkeypatch):
         tmp_path, monkeypatch, SystemExit, CONFIG, validate=stopped
     )
     assert lines[-1].startswith("stopped after step 2, state saved")
-    assert more[3].startswith("step 2: loss")
+    assert more[4].startswith("step 2: loss")
 
 
 def test_a_signal_in_a_save_lets_it_finish(tmp_path, monkeypatch):
@@ -422,7 +429,7 @@ def test_a_signal_in_a_save_lets_it_finish(tmp_path, monkeypatch):
         tmp_path, monkeypatch, KeyboardInterrupt, CONFIG, TrainState=Slow
     )
     assert lines[-1].startswith("stopped after step 2, state saved")
-    assert more[1] == "resumed after step 2"
+    assert more[2] == "resumed after step 2"
 
 
 def test_a_second_signal_in_a_step_leaves_the_older_state(tmp_path, monkeypatch):
@@ -432,12 +439,12 @@ def test_a_second_signal_in_a_step_leaves_the_older_state(tmp_path, monkeypatch)
             signal.raise_signal(signal.SIGINT)
         return waveform_l1(estimate=estimate, reference=reference)
 
-    calls = iter(range(10**6))
+    calls = iter(range(1, 10**6))
     _, lines, more = stop_and_go_on(
         tmp_path, monkeypatch, KeyboardInterrupt, CONFIG, waveform_l1=twice
     )
     assert lines[-1].startswith("stopped at once; the state is of step 2")
-    assert more[1] == "resumed after step 2"
+    assert more[2] == "resumed after step 2"
 
 
 def test_an_interrupt_by_the_program_itself_saves_the_state_too(tmp_path):
@@ -470,11 +477,11 @@ def test_dead_workers_after_a_signal_are_a_stop_and_else_an_error(
             return super().__enter__()
 
     monkeypatch.setattr(train, "StopSignals", Kept)
-    monkeypatch.setattr(train, "_batches", dies(sent=False))
+    monkeypatch.setattr(train, "batches", dies(sent=False))
     with pytest.raises(RuntimeError, match="pid 5"):
         run(tmp_path / "a")
     signals.clear()
-    monkeypatch.setattr(train, "_batches", dies(sent=True))
+    monkeypatch.setattr(train, "batches", dies(sent=True))
     with pytest.raises(SystemExit):
         run(tmp_path / "b")
     assert read_checkpoint(tmp_path / "a" / "last.safetensors").facts["step"] == 0
@@ -511,7 +518,7 @@ def test_auto_starts_and_goes_on(tmp_path):
         run(tmp_path, resume="auto", progress=stop_at(4))
     lines = []
     run(tmp_path, resume="auto", log=lines.append)
-    assert lines[1] == "resumed after step 4"
+    assert lines[2] == "resumed after step 4"
 
 
 def test_other_songs_are_refused_unless_allowed(tmp_path):
@@ -524,7 +531,7 @@ def test_other_songs_are_refused_unless_allowed(tmp_path):
     lines = []
     options |= {"allow_data_change": True, "log": lines.append}
     fit(model(), others, VALID, config, tmp_path, **options)
-    assert lines[1].endswith("with other data: other training songs")
+    assert lines[2].endswith("with other data: other training songs")
     phases = json.loads((tmp_path / "config.json").read_text("utf-8"))["phases"]
     assert [phase["from_step"] for phase in phases] == [0, 2]
     assert phases[0]["data"] != phases[1]["data"]
@@ -597,18 +604,24 @@ def test_a_learning_rate_far_too_high_is_named(tmp_path):
 
 
 def _nan_from_call(first, n):
-    """A loss whose calls first … first + n - 1 give NaN (call 0 is the rehearsal)."""
-    calls = iter(range(10**6))
+    """A loss whose calls first … first + n - 1 give NaN; the first is call 1.
+
+    Each step is a call, without the gates, and so is the replay of the first bad step.
+    """
+    calls = iter(range(1, 10**6))
 
     def loss(*, estimate, reference):
         value = waveform_l1(estimate=estimate, reference=reference)
+        if not estimate.requires_grad:  # of a validation
+            return value
         return value * math.nan if first <= next(calls) < first + n else value
 
     return loss
 
 
 def test_steps_with_nan_are_skipped_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_from_call(3, 2))
+    monkeypatch.setattr(train, "rehearse", no_gates)
+    monkeypatch.setitem(LOSSES, "waveform_l1", _nan_from_call(3, 3))
     lines = []
     result = run(tmp_path, log=lines.append)
     assert result.n_skipped == 2
@@ -620,7 +633,8 @@ def test_steps_with_nan_are_skipped_and_counted(tmp_path, monkeypatch):
 
 
 def test_endless_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch):
-    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_from_call(4, 99))
+    monkeypatch.setattr(train, "rehearse", no_gates)
+    monkeypatch.setitem(LOSSES, "waveform_l1", _nan_from_call(4, 99))
     with pytest.raises(
         MssEduError, match=r"11 steps in a row .*rate.* finite output is .*last"
     ):
@@ -697,7 +711,7 @@ def test_an_unknown_loss_is_named(tmp_path):
 
 
 def test_a_first_batch_of_nan_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setitem(train.LOSSES, "waveform_l1", _nan_loss)
+    monkeypatch.setitem(LOSSES, "waveform_l1", _nan_loss)
     with pytest.raises(InputError, match="first batch"):
         run(tmp_path)
 
@@ -706,7 +720,7 @@ def test_too_little_memory_is_told_with_the_way_out(tmp_path, monkeypatch):
     def no_memory(*, estimate, reference):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setitem(train.LOSSES, "waveform_l1", no_memory)
+    monkeypatch.setitem(LOSSES, "waveform_l1", no_memory)
     with pytest.raises(
         SetupError, match=r"memory of cpu .* 2 × 0\.3 s\. Halve --batch-size"
     ):

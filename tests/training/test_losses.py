@@ -5,6 +5,7 @@ import torch
 
 from mssedu.errors import InputError
 from mssedu.metrics.ratios import si_sdr, usdr
+from mssedu.metrics.spectral import log_wmse
 from mssedu.training.losses import (
     LOSSES,
     multi_resolution_stft,
@@ -14,6 +15,7 @@ from mssedu.training.losses import (
     waveform_mse,
 )
 
+WITH_MIXTURE = {"thresholded_snr", "log_wmse_loss"}  # depend on all stems together
 SHAPE = (2, 3, 2, 5000)  # batch, stems, channels, samples
 
 
@@ -106,6 +108,43 @@ def test_gradient_is_finite_on_silence(name, silent, noise):
     assert estimate.grad.isfinite().all()
 
 
+def test_log_wmse_loss_is_the_negative_metric(noise):
+    reference, error = noise
+    estimate = reference + 0.3 * error
+    mixture = reference.sum(1, keepdim=True)
+    score = log_wmse(reference=reference, estimate=estimate, mixture=mixture)
+    loss = LOSSES["log_wmse_loss"](estimate=estimate, reference=reference)
+    torch.testing.assert_close(loss, -score.mean())
+
+
+def test_magnitude_mse_takes_waveforms_or_magnitudes(noise):
+    reference, estimate = noise
+    spectra = [
+        torch.stft(
+            audio.flatten(0, 2),
+            4096,
+            1024,
+            window=torch.hann_window(4096),
+            pad_mode="constant",
+            return_complex=True,
+        ).abs()
+        for audio in noise
+    ]
+    expected = (spectra[0] - spectra[1]).square().mean()
+    loss = LOSSES["magnitude_mse"]
+    value = loss(estimate=estimate, reference=reference)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
+    reference, estimate = (s.unflatten(0, SHAPE[:3]) for s in spectra)
+    direct = loss(estimate=estimate, reference=reference)
+    torch.testing.assert_close(direct, expected)
+    present = torch.tensor([[True, False, True], [True, True, False]])
+    some = loss(estimate=estimate, reference=reference, present=present)
+    rows = (estimate - reference).square()[present]
+    torch.testing.assert_close(some, rows.mean())
+    with pytest.raises(InputError, match=r"one shape \(batch, stems, channels, bins"):
+        loss(estimate=estimate, reference=reference[:1])
+
+
 def test_a_silent_reference_pulls_the_estimate_to_silence(noise):
     estimate, reference = noise[0], torch.zeros(SHAPE)
     loud = si_sdr_loss(estimate=estimate, reference=reference)
@@ -154,7 +193,7 @@ def test_absent_stems_are_not_compared(name, noise):
     assert torch.equal(again, value)
 
 
-@pytest.mark.parametrize("name", sorted({*LOSSES} - {"thresholded_snr"}))
+@pytest.mark.parametrize("name", sorted({*LOSSES} - WITH_MIXTURE))
 def test_the_loss_is_the_mean_of_the_rows_that_are_present(name, noise):
     estimate, reference = noise
     present = torch.tensor([[True, False, True], [False, False, True]])

@@ -13,13 +13,9 @@ from mssedu.data.track import Track
 from mssedu.errors import MssEduError
 from mssedu.models.registry import create_model
 from mssedu.training import record as module
-from mssedu.training.config import (
-    TrainConfig,
-    command_of_run,
-    config_of_run,
-    read_run,
-)
+from mssedu.training.config import TrainConfig
 from mssedu.training.record import RunRecord, describe_run
+from mssedu.training.runs import command_of_run, config_of_run, read_run
 from mssedu.training.state import TrainState
 from mssedu.weights.checkpoint import read_checkpoint
 
@@ -27,7 +23,9 @@ STEMS = ("hum", "hiss")
 
 
 @pytest.fixture
-def state():
+def state(monkeypatch):
+    """A state whose record writes no manifest, which has tests of its own."""
+    monkeypatch.setattr(module, "write_manifest", lambda run_dir, state: None)
     sizes = {"n_fft": 512, "hop_length": 128, "bins": 64, "frames": 32}
     sizes["filters"] = (2, 4)
     model = create_model("spleeter", "tiny", STEMS, **sizes)
@@ -47,7 +45,7 @@ def record(tmp_path, state, lines):
 
 def step(record, loss, waiting=0.0):
     record.state.step += 1
-    record.step(loss, waiting, 1.0)
+    record.step(loss, waiting, 1.0, record.state.step, 1e-3)
 
 
 def test_an_entry_sums_up_the_steps_since_the_last_one(record, lines, tmp_path):
@@ -140,7 +138,7 @@ def test_the_state_is_saved_every_few_steps_and_every_few_minutes(
         record.keep_state_if_due()
         steps.append(record.saved[0])
     assert steps == [0, 2, 2, 4, 4]
-    now += module.SAVE_SECONDS + 1
+    now += 5 * 60 + 1  # save_minutes is 5
     record.keep_state_if_due()
     assert saved_step(tmp_path) == 5
     state.config = dataclasses.replace(state.config, save_every=0)
@@ -154,6 +152,27 @@ def test_what_is_saved_is_not_saved_again(record, state, tmp_path, monkeypatch):
     record.keep_state()
     monkeypatch.setattr(TrainState, "save", None)
     record.keep_state()
+
+
+def test_a_kill_between_state_and_history_loses_no_line(record, state, tmp_path):
+    step(record, 1.0)
+    record.validation(torch.ones(1, 2))
+    (tmp_path / "history.jsonl").write_text("")  # as of the version before
+    RunRecord(tmp_path, state, print).curves.close()
+    text = (tmp_path / "history.jsonl").read_text("utf-8")
+    assert [json.loads(line) for line in text.splitlines()] == state.history
+
+
+def test_only_the_first_process_writes(tmp_path, state, lines, monkeypatch):
+    monkeypatch.setattr(module, "is_first", lambda: False)
+    with RunRecord(tmp_path, state, lines.append) as record:
+        step(record, 1.0)
+        record.validation(torch.ones(1, 2))
+        step(record, 1.0)
+        record.keep_state()
+    assert record.saved == (2, False)
+    assert (state.best_score, state.best_step) == (1.0, 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_state_with_nan_is_never_saved(record, state, tmp_path):
@@ -187,7 +206,7 @@ def described(folder, state, valid=None, baselines=None, command=None):
 
 
 def phases(folder, state, from_step, device="cpu"):
-    state.step, state.device = from_step, device
+    state.step, state.device = from_step, torch.device(device)
     _, document = described(folder, state)
     return [(p["from_step"], p["device"]) for p in document["phases"]]
 
