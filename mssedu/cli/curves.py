@@ -2,6 +2,7 @@
 
 mssedu curves runs/train                            one run, in curves.pdf
 mssedu curves runs/a runs/b runs/c -o paper.svg     a line for each of several runs
+mssedu curves runs/seed* --seeds                    seeds of one recipe as a band
 """
 
 import io
@@ -22,6 +23,7 @@ RUNS = tyro.conf.arg(metavar="RUN [RUN …]", help_behavior_hint="")
 def curves(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, RUNS],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.pdf"),
+    seeds: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Draw the learning curves of training runs.
 
@@ -29,6 +31,8 @@ def curves(
         runs: folders of one or several runs
         out: write the figure to this file, which ends in .pdf, .png or .svg; an older
             figure there is replaced
+        seeds: draw runs that differ in their seed alone as one line, their mean, in a
+            band from the lowest to the highest
     """
     from mssedu.audio.files import write_bytes
     from mssedu.figures.curves import learning_figure
@@ -37,7 +41,7 @@ def curves(
     if not runs:
         raise InputError("no run is given. Give folders of runs, such as runs/train.")
     check_folder(out.parent)
-    figure = learning_figure(runs)
+    figure = learning_figure(runs, seeds=seeds)
     content = io.BytesIO()
     figure.savefig(content, format=kind, dpi=DOTS_PER_INCH)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ result           `Evaluation`: scores, means, intervals, DataFrames
 store            files of an evaluation: finished tracks, stems, museval's JSON
 statistics       intervals, paired tests, effect sizes
 comparison       two or more systems on the same tracks
+repeats          several trainings of one system: the mean of their scores
 published        scores from papers
 error_windows    scores over time, in windows of a second
 error_analysis   where a separator fails: bleed, score over time, worst moments
@@ -37,6 +38,7 @@ _NAMES = {
         "smallest_p",
     ],
     "comparison": ["Comparison", "compare", "comparison_note", "comparison_table"],
+    "repeats": ["mean_of_runs", "song_means", "stem_average"],
     "published": ["published_beside", "published_scores", "published_table"],
     "error_analysis": ["ErrorAnalysis", "analyze_errors"],
     "error_windows": ["Windows", "score_by_level", "score_windows", "worst_windows"],

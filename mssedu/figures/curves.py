@@ -13,8 +13,9 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from mssedu.audio.files import misfit
 from mssedu.errors import CheckpointError, InputError, MssEduWarning
 from mssedu.figures.style import COLORS, check_not_empty, grid, looks
-from mssedu.training.config import RUN_FILE, read_run
+from mssedu.training.runs import RUN_FILE, read_run
 
 HISTORY = "history.jsonl"
 MEAN, BEST = "mean", "best mean"
@@ -47,6 +48,7 @@ class RunCurves:
     baselines: dict[str, float]  # mean usdr of "mixture" and "silence", dB
     loss_name: str
     valid_data: str | None  # hash of the songs of the validation, if known
+    settings: str = ""  # all but the seed, as JSON: runs of one recipe have the same
 
 
 def read_curves(run_dir: str | os.PathLike[str]) -> RunCurves:
@@ -77,6 +79,8 @@ def read_curves(run_dir: str | os.PathLike[str]) -> RunCurves:
             "Wait for it, or train with a lower --valid-every."
         )
     names = dict.fromkeys(name for entry in entries for name in entry["stems"])
+    # The first versions had one loss, without a list.
+    loss = document["train_config"].get("loss", "unknown")
     usdr = {MEAN: [_number(entry["usdr"]) for entry in entries]} if names else {}
     for name in names:
         usdr[name] = [_number(entry["stems"].get(name)) for entry in entries]
@@ -86,12 +90,18 @@ def read_curves(run_dir: str | os.PathLike[str]) -> RunCurves:
         learning_rate=[_number(entry.get("learning_rate")) for entry in entries],
         usdr=usdr,
         baselines={name: _number(value) for name, value in baselines.items()},
-        loss_name=str(document["train_config"].get("loss", "unknown")),
+        loss_name=" + ".join(map(str, loss if isinstance(loss, list) else [loss])),
         valid_data=(document.get("phases") or [{}])[-1].get("valid_data"),
+        settings=json.dumps(
+            [document["train_config"] | {"seed": None}, document.get("model_config")],
+            sort_keys=True,
+        ),
     )
 
 
-def learning_figure(run_dirs: Sequence[str | os.PathLike[str]]) -> Figure:
+def learning_figure(
+    run_dirs: Sequence[str | os.PathLike[str]], *, seeds: bool = False
+) -> Figure:
     """Learning curves of runs: loss, validation scores, learning rate over the steps.
 
     One run has all its stems in one panel. Several runs have a panel for each stem, and
@@ -99,6 +109,8 @@ def learning_figure(run_dirs: Sequence[str | os.PathLike[str]]) -> Figure:
 
     Args:
         run_dirs: folders that `mssedu train` or `mssedu.fit` writes.
+        seeds: whether runs that differ in their seed alone are one line, their mean, in
+            a band from the lowest to the highest of them.
 
     Raises:
         InputError: no folder, one given twice, or what `read_curves` raises.
@@ -124,7 +136,43 @@ def learning_figure(run_dirs: Sequence[str | os.PathLike[str]]) -> Figure:
         )
     if len(runs) == 1:
         return _one_run(labels[0], runs[labels[0]])
-    return _many_runs(runs)
+    bands = _by_seed(runs) if seeds else {}
+    means = {label: mean for label, (_, mean, _) in bands.items()}
+    return _many_runs(means or runs, bands)
+
+
+Band = tuple[RunCurves, RunCurves, RunCurves]  # lowest, mean and highest values
+
+
+def _by_seed(runs: Mapping[str, RunCurves]) -> dict[str, Band]:
+    """Runs of the same settings in one band, up to the end of the shortest."""
+    groups: dict[str, list[str]] = {}
+    for label, run in runs.items():
+        groups.setdefault(run.settings, []).append(label)
+    bands = {}
+    for labels in groups.values():
+        more = f" and {len(labels) - 1} seeds" if len(labels) > 1 else ""
+        members = [runs[label] for label in labels]
+        low, mean, high = (_combined(members, how) for how in (min, fmean, max))
+        bands[labels[0] + more] = (low, mean, high)
+    return bands
+
+
+def _combined(
+    runs: Sequence[RunCurves], how: Callable[[Sequence[float]], float]
+) -> RunCurves:
+    """Curves whose values are the lowest, the mean or the highest of several runs."""
+
+    def values(of: Callable[[RunCurves], list[float]]) -> list[float]:
+        return [how(column) for column in zip(*map(of, runs), strict=False)]
+
+    return replace(
+        runs[0],
+        steps=min((run.steps for run in runs), key=len),
+        loss=values(lambda run: run.loss),
+        learning_rate=values(lambda run: run.learning_rate),
+        usdr={name: values(_scores_of(name)) for name in runs[0].usdr},
+    )
 
 
 # ---- panels -------------------------------------------------------------------------
@@ -153,7 +201,7 @@ def _one_run(label: str, run: RunCurves) -> Figure:
     return figure
 
 
-def _many_runs(runs: Mapping[str, RunCurves]) -> Figure:
+def _many_runs(runs: Mapping[str, RunCurves], bands: Mapping[str, Band]) -> Figure:
     values: dict[str, Callable[[RunCurves], list[float]]]
     values = {"Training loss": lambda run: run.loss}
     values |= {"Learning rate": lambda run: run.learning_rate}
@@ -170,6 +218,11 @@ def _many_runs(runs: Mapping[str, RunCurves]) -> Figure:
         for label, run in runs.items():
             color, _, style = colors[label]
             _line(axes, run.steps, value(run), color, label, style)
+            if label in bands and _has_numbers(value(run)):
+                low, _, high = (value(curve) for curve in bands[label])
+                axes.fill_between(
+                    run.steps, low, high, color=color, alpha=0.2, linewidth=0
+                )
             if title == f"Validation, {MEAN}":
                 _ring(axes, run, color)
         if title.startswith("Validation"):

@@ -4,6 +4,8 @@ tables   a DataFrame as text, Markdown or LaTeX
 page     the skeleton of every HTML page
 demo     the page of `mssedu demo`
 errors   the page of `mssedu analyze`
+ablation the table and the figure of `mssedu ablate`
+races    the table of `mssedu race`
 """
 
 import lazy_loader
@@ -13,5 +15,7 @@ _NAMES = {
     "page": ["Players", "facts_table", "html_table", "picture", "write_page"],
     "demo": ["Page", "write_report"],
     "errors": ["write_analysis"],
+    "ablation": ["VariantResult", "ablation_table", "read_results", "write_ablation"],
+    "races": ["RaceRow", "race_table", "write_results"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -1,16 +1,18 @@
 """`mssedu curves`: a figure of real runs in each format, and all mistakes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mssedu.cli import commands as cli
 from mssedu.data.track import Track
-from mssedu.figures.curves import read_curves
+from mssedu.figures.curves import learning_figure, read_curves
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
-from mssedu.training.loop import fit, learning_rate_at
+from mssedu.training.loop import fit
+from mssedu.training.optimizers import learning_rate_at
 
 STEMS = ("hum", "hiss")
 CONFIG = TrainConfig(
@@ -83,3 +85,26 @@ def test_what_it_refuses(runs, tmp_path, capsys):
         assert run(*args) == 2
         assert text in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
+
+
+def test_seeds_of_one_recipe_are_a_band(runs, tmp_path):
+    for seed in (1, 2):
+        model = create_model("open_unmix", "tiny", STEMS, n_layers=1, hidden=4)
+        config = replace(CONFIG, seed=seed)
+        fit(model, [song(0)], [song(1)], config, tmp_path / f"seed{seed}")
+    folders = [runs / "first", tmp_path / "seed1", tmp_path / "seed2"]
+    figure = learning_figure(folders, seeds=True)
+    panel = next(a for a in figure.axes if a.get_title("left") == "Training loss")
+    (line,) = panel.lines
+    losses = [read_curves(folder).loss for folder in folders]
+    columns = [*zip(*losses, strict=True)]
+    assert line.get_ydata().tolist() == pytest.approx([sum(c) / 3 for c in columns])
+    (band,) = panel.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(min(map(min, columns)))
+    assert heights.max() == pytest.approx(max(map(max, columns)))
+    assert run(*folders, "--seeds", "-o", tmp_path / "band.pdf") == 0
+    # Without the flag, and for other settings, each run has a line of its own.
+    figure = learning_figure(folders)
+    panel = next(a for a in figure.axes if a.get_title("left") == "Training loss")
+    assert len(panel.lines) == 3
