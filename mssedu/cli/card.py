@@ -5,6 +5,7 @@
     mssedu models --cards --format latex          all models measured, a row each
     mssedu card htdemucs                          one model, a line per number
     mssedu card runs/train                        the model of a training run
+    mssedu card --all "htdemucs*" -o costs.pdf    a row each, beside a record's figures
 
 Tables are printed for the terminal, or in Markdown, LaTeX or CSV for a thesis. A model
 that is named is new and untrained: none of these numbers depends on the weights.
@@ -84,17 +85,22 @@ def models(
 
 
 def card(
-    model: Annotated[str, tyro.conf.Positional],
+    model: Annotated[str, tyro.conf.Positional] = "",
     preset: str | None = None,
     stems: tuple[str, ...] = (),
     segment: float | None = None,
     format: Format = "table",
     device: str = "auto",
+    model_file: Path | None = None,
+    pattern: Annotated[str | None, tyro.conf.arg(name="all")] = None,
+    song: float | None = None,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
 ) -> int:
     """Measure a model: operations, memory, time, receptive field.
 
     Args:
-        model: Measure this model of mssedu models, run folder or checkpoint file.
+        model: Measure this model of mssedu models, run folder or checkpoint file, or
+            FILE.py:CLASS.
         preset: Use this preset: paper, tiny, or another of the model (None: paper). A
             checkpoint has its own configuration.
         stems: Use these names of outputs; otherwise those of the preset. A checkpoint
@@ -103,8 +109,26 @@ def card(
             its configuration).
         format: Print the table in this format.
         device: Measure on this device: auto, cpu, cuda or mps.
+        model_file: Run this file, which has the class of a model of your own, to load a
+            checkpoint of it.
+        pattern: Compare the models whose names match, such as "htdemucs*": counts at
+            equal length (None for segment: 10 s), peak memory, thop's counts and the
+            figures of the record of the HTDemucs variants.
+        song: With --all, also measure the time to separate so many seconds of noise.
+            The record has the time for 180.
+        out: With --all, draw the counts in this file, which ends in .pdf, .png or .svg.
     """
+    if pattern is not None and not model:
+        from mssedu.cli.cards import cards
+
+        return cards(pattern, preset, stems, segment, format, device, song, out)
+    if not model or pattern is not None or song is not None or out is not None:
+        raise InputError(
+            "give one model, or --all with a pattern such as 'htdemucs*'. The options "
+            "--song and -o need --all."
+        )
     from mssedu.models import MODELS
+    from mssedu.models.names import is_own
     from mssedu.weights.checkpoint import model_name
     from mssedu.weights.loading import load_model
 
@@ -117,15 +141,18 @@ def card(
                 "a checkpoint has its own configuration: leave out "
                 f"{' '.join(options)}, or name a model in place of the checkpoint."
             )
-        loaded = load_model(path.absolute())  # which no published name is
+        # The absolute path is no published name.
+        loaded = load_model(path.absolute(), model_file=model_file)
         measured = _card_of(model_name(loaded), model, loaded, segment, device)
     else:
-        if model not in MODELS and (path.suffix or path.name != model):
+        own = is_own(model)
+        if not own and model not in MODELS and (path.suffix or path.name != model):
             raise InputError(
                 f"{model} does not exist. Give a run folder, a checkpoint file, or a "
                 "model of mssedu models."
             )
-        check_name("model", model, MODELS)
+        if not own:
+            check_name("model", model, MODELS)
         measured = make_card(
             model, preset or "paper", stems or None, segment=segment, device=device
         )
@@ -251,16 +278,15 @@ def _span(samples: int | None, sample_rate: int) -> str:
 
 def sizes() -> "DataFrame":
     """A table of all models and presets, without building their weights."""
-    import torch
     from pandas import DataFrame
 
-    from mssedu.models.registry import create_model, list_models, presets_of
+    from mssedu.models.registry import class_of, list_models, presets_of
+    from mssedu.models.sizes import outline_model
 
     rows = []
     for name in list_models():
         for preset, config in presets_of(name).items():
-            with torch.device("meta"):  # tensors that have a shape but no content
-                model = create_model(name, preset)
+            model = outline_model(class_of(name), config)
             size = sum(parameter.numel() for parameter in model.parameters())
             rows.append((name, preset, " ".join(config.stems), size, config.segment))
     columns = ["model", "preset", "stems", "parameters", "segment, s"]

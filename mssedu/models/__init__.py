@@ -18,6 +18,26 @@
 | `bsrnn`       | 2023 | mask, bands, LSTM          | 146,655,904         | 15       |
 | `mmdenselstm` | 2018 | magnitude, the same + LSTM | 4 × 1,370,784       | 15       |
 
+Fourteen variants of HTDemucs, as a student's record describes them; all are of 2025, of
+both domains unless noted, and in notebook 16:
+
+| variant        | file                   | what differs                | parameters |
+|----------------|------------------------|-----------------------------|------------|
+| `htdemucs_s`   | `htdemucs_levels`      | 3 levels, wide transformer  | 33,213,194 |
+| `htdemucs_d`   | `htdemucs_levels`      | kernels that halve          | 35,627,486 |
+| `htdemucs_d2`  | `htdemucs_levels`      | wide kernels that halve     | 77,225,586 |
+| `htdemucs_d3`  | `htdemucs_levels`      | very wide kernels           | 11,608,974 |
+| `htdemucs_d4`  | `htdemucs_levels`      | kernels that double         | 30,047,218 |
+| `htdemucs_c`   | `htdemucs_merged`      | merged, convolutions        | 47,039,240 |
+| `htdemucs_p`   | `htdemucs_merged`      | merged, 2 transformers      | 58,782,684 |
+| `htdemucs_i`   | `htdemucs_merged`      | merged, 4 transformers      | 94,985,422 |
+| `htdemucs_n`   | `htdemucs_resolutions` | 3 spectrograms, waveform    | 9,672,811  |
+| `htdemucs_nn`  | `htdemucs_resolutions` | as n, a weight per stem     | 9,666,623  |
+| `htdemucs_dn`  | `htdemucs_resolutions` | as n, fused by a U-Net      | 9,727,387  |
+| `htdemucs_nf`  | `htdemucs_resolutions` | 5 spectrograms, no waveform | 27,605,512 |
+| `htdemucs_dnf` | `htdemucs_resolutions` | as nf, fused by a U-Net     | 3,450,104  |
+| `htdemucs_nc`  | `htdemucs_nc`          | the waveform alone          | 33,127,988 |
+
 The parameters are those of four stems. Every model maps a mixture (batch, channels,
 samples) to an estimate (batch, stems, channels, samples) of the same length and carries
 its frozen `config`; no other folder of the package names an architecture.
@@ -39,6 +59,20 @@ MODELS = {
     "demucs": "Demucs",
     "hdemucs": "HDemucs",
     "htdemucs": "HTDemucs",
+    "htdemucs_c": "HTDemucsC",
+    "htdemucs_d": "HTDemucsD",
+    "htdemucs_d2": "HTDemucsD2",
+    "htdemucs_d3": "HTDemucsD3",
+    "htdemucs_d4": "HTDemucsD4",
+    "htdemucs_dn": "HTDemucsDN",
+    "htdemucs_dnf": "HTDemucsDNF",
+    "htdemucs_i": "HTDemucsI",
+    "htdemucs_n": "HTDemucsN",
+    "htdemucs_nc": "HTDemucsNC",
+    "htdemucs_nf": "HTDemucsNF",
+    "htdemucs_nn": "HTDemucsNN",
+    "htdemucs_p": "HTDemucsP",
+    "htdemucs_s": "HTDemucsS",
     "mdx_net": "MDXNet",
     "mel_band_roformer": "MelBandRoformer",
     "mmdenselstm": "MMDenseLSTM",
@@ -48,8 +82,15 @@ MODELS = {
     "spleeter": "Spleeter",
     "wave_u_net": "WaveUNet",
 }
-_NAMES = {
-    **{name: [model, f"{model}Config"] for name, model in MODELS.items()},
+# Variants that are one idea share a file: name: file. Its PRESETS has them by name.
+FILES = {f"htdemucs_{name}": "htdemucs_levels" for name in ("s", "d", "d2", "d3", "d4")}
+FILES |= {f"htdemucs_{name}": "htdemucs_merged" for name in ("c", "p", "i")}
+_SPECTROGRAMS = ("n", "nn", "dn", "nf", "dnf")
+FILES |= {f"htdemucs_{name}": "htdemucs_resolutions" for name in _SPECTROGRAMS}
+_NAMES: dict[str, list[str]] = {FILES.get(name, name): [] for name in MODELS}
+for _name, _model in MODELS.items():
+    _NAMES[FILES.get(_name, _name)] += [_model, f"{_model}Config"]
+_NAMES |= {
     "contract": [
         "ModelConfig",
         "check_config",
@@ -78,7 +119,7 @@ _NAMES = {
     "blocks": [],
 }
 __getattr__, _, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
-__all__ += ["MODELS"]
+__all__ += ["FILES", "MODELS"]
 
 
 def __dir__() -> list[str]:

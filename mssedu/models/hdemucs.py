@@ -40,7 +40,7 @@ Notebook: 10.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,11 @@ class HDemucsConfig:
     dconv_init: float = 1e-3  # first value of its LayerScale
     context_starts: int = 4  # first level whose DConv has BiLSTM and attention
 
+    hops = 4  # in a window
+    rescale = 0.1  # deviation that the first weights of convolutions come closer to
+    kernel_size, stride = 8, STRIDE  # of the levels of one branch
+    shared_stride = 2
+
     def __post_init__(self) -> None:
         check_config(self, LARGEST)
         if self.n_fft < 64 or 4 * STRIDE ** (self.n_apart + 1) != self.n_fft:
@@ -137,6 +142,58 @@ class HDemucsConfig:
         """Channels of each level, from the top down."""
         return tuple(self.width * 2**level for level in range(self.depth))
 
+    @property
+    def bins_at_merge(self) -> int:
+        """Bins that are left where the branches merge."""
+        return 2 * STRIDE
+
+    def layer(self, level: int) -> dict[str, Any]:
+        """Arguments of the encoder layer of a level, but for its sizes."""
+        has_context = level >= self.context_starts
+        dconv = {
+            "compress": self.dconv_compress,
+            "depth": self.dconv_depth,
+            "init": self.dconv_init,
+            "lstm": has_context,
+            "attention": has_context,
+        }
+        n_groups = self.norm_groups if level >= self.norm_starts else 0
+        return {"n_groups": n_groups, "dconv": dconv}
+
+
+class MergedBranches(Protocol):
+    """What HDemucs reads from a config: variants of HTDemucs have their own."""
+
+    @property
+    def stems(self) -> tuple[str, ...]: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def segment(self) -> float: ...
+    @property
+    def n_fft(self) -> int: ...
+    @property
+    def hops(self) -> int: ...
+    @property
+    def rescale(self) -> float: ...
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def n_apart(self) -> int: ...
+    @property
+    def bins_at_merge(self) -> int: ...
+    @property
+    def kernel_size(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def shared_stride(self) -> int: ...
+    def layer(self, level: int) -> dict[str, Any]: ...
+
 
 PRESETS = {
     "paper": HDemucsConfig(),
@@ -147,7 +204,7 @@ PRESETS = {
 
 
 def layer_pair(
-    config: HDemucsConfig, level: int, channels: int, **shape: Any
+    config: MergedBranches, level: int, channels: int, **shape: Any
 ) -> tuple[EncoderLayer, DecoderLayer]:
     """The encoder layer and the decoder layer of one level, counted from 0.
 
@@ -157,46 +214,47 @@ def layer_pair(
     """
     n_in, width = (channels, *config.widths)[level : level + 2]
     n_out = n_in if level else channels * len(config.stems)
-    n_groups = config.norm_groups if level >= config.norm_starts else 0
-    has_context = level >= config.context_starts
-    dconv = {
-        "compress": config.dconv_compress,
-        "depth": config.dconv_depth,
-        "init": config.dconv_init,
-        "lstm": has_context,
-        "attention": has_context,
-    }
-    return (
-        EncoderLayer(n_in, width, n_groups=n_groups, dconv=dconv, **shape),
-        DecoderLayer(width, n_out, n_groups=n_groups, last=level == 0, **shape),
-    )
+    layer = config.layer(level)
+    encoder = EncoderLayer(n_in, width, **layer, **shape)
+    layer["dconv"] = None  # the decoder has none
+    return encoder, DecoderLayer(width, n_out, last=level == 0, **layer, **shape)
 
 
 class HDemucs(nn.Module):
     """Two branches that merge and part; see above."""
 
-    def __init__(self, config: HDemucsConfig) -> None:
+    def __init__(self, config: MergedBranches) -> None:
         super().__init__()
         self.config = config
         n, channels = config.n_apart, 2 * config.channels  # real and imaginary parts
-        pairs = [layer_pair(config, level, channels, freq=True) for level in range(n)]
-        # At the merge, one kernel covers all 8 bins that are left.
-        pairs.append(layer_pair(config, n, channels, freq=True, pad=False))
-        for level in range(n + 1, config.depth):  # shared by both branches
-            shape = {"freq": False, "kernel_size": 4, "stride": 2}
-            pairs.append(layer_pair(config, level, channels, **shape))
+        apart = {"kernel_size": config.kernel_size, "stride": config.stride}
+        # At the merge, one kernel covers all bins that are left.
+        merge: dict[str, Any] = {
+            "kernel_size": config.bins_at_merge,
+            "stride": config.stride,
+        }
+        shared = {"kernel_size": 4, "stride": config.shared_stride}
+        pairs = [
+            *(layer_pair(config, i, channels, freq=True, **apart) for i in range(n)),
+            layer_pair(config, n, channels, freq=True, pad=False, **merge),
+            *(
+                layer_pair(config, i, channels, freq=False, **shared)
+                for i in range(n + 1, config.depth)
+            ),
+        ]
         self.encoder = nn.ModuleList(down for down, _ in pairs)
         self.decoder = nn.ModuleList(up for _, up in reversed(pairs))
         channels = config.channels
-        pairs = [layer_pair(config, level, channels, freq=False) for level in range(n)]
+        pairs = [layer_pair(config, i, channels, freq=False, **apart) for i in range(n)]
         above, width = config.widths[n - 1 : n + 1]
-        n_groups = config.norm_groups if n >= config.norm_starts else 0
-        merge = FirstConvolution(above, width, freq=False)
-        part = LastConvolution(width, above, freq=False, n_groups=n_groups)
-        self.tencoder = nn.ModuleList([*(down for down, _ in pairs), merge])
+        n_groups = config.layer(n)["n_groups"]
+        join = FirstConvolution(above, width, freq=False, **merge)
+        part = LastConvolution(width, above, freq=False, n_groups=n_groups, **merge)
+        self.tencoder = nn.ModuleList([*(down for down, _ in pairs), join])
         self.tdecoder = nn.ModuleList([part, *(up for _, up in reversed(pairs))])
-        self.freq_emb = FrequencyEmbedding(config.n_fft // 2 // STRIDE, config.width)
-        rescale_(self, 0.1)
+        bins = config.n_fft // 2 // config.stride
+        self.freq_emb = FrequencyEmbedding(bins, config.widths[0])
+        rescale_(self, config.rescale)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""

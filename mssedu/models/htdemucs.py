@@ -28,7 +28,8 @@ Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source sepa
     (ICASSP).
 Origin: github.com/adefossez/demucs (MIT), release 4.1.0, class HTDemucs. Preset "paper"
     is the published htdemucs (955717e8) and each model of htdemucs_ft; "6s" is
-    htdemucs_6s. The same weights give the same waveforms (tests/parity).
+    htdemucs_6s; "lab" is what its code builds by default, the baseline of the variants
+    htdemucs_p … htdemucs_dn. The same weights give the same waveforms (tests/parity).
 Differences: a mixture longer than `segment` is computed as it is, where the original
     fails; in training no length is stored in the model.
 Left out: masks with a Wiener filter, a branch that ends in a single bin, norms in the
@@ -38,8 +39,8 @@ Notebook: 11.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Protocol
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mssedu.errors import InputError, check_mixture, check_range
@@ -51,6 +52,7 @@ from mssedu.models.blocks.hybrid import (
     along_time,
     climb,
     descend,
+    fill_segment,
     hybrid_istft,
     hybrid_stft,
     normalize,
@@ -97,6 +99,9 @@ class HTDemucsConfig:
     t_hidden_scale: float = 4.0  # width of the feed-forward parts / t_width
     dropout: float = 0.02  # in the transformer
 
+    hops = 4  # in a window
+    rescale = 0.1  # deviation that the first weights of convolutions come closer to
+
     def __post_init__(self) -> None:
         check_config(self, LARGEST)
         for name in ("width", "depth", "dconv_depth", "t_layers", "t_heads"):
@@ -134,12 +139,58 @@ class HTDemucsConfig:
         """Features of a position in the transformer."""
         return self.bottom_channels or self.widths[-1]
 
+    def layer(self, level: int, decoder: bool) -> dict[str, Any]:
+        """Arguments of the encoder layer, or of the decoder layer, of a level."""
+        dconv = {
+            "compress": self.dconv_compress,
+            "depth": self.dconv_depth,
+            "init": 1e-3,
+        }
+        has_dconv = self.dconv_mode & (2 if decoder else 1)
+        return {"stride": STRIDE, "dconv": dconv if has_dconv else None}
+
+
+class TwoBranches(Protocol):
+    """What HTDemucs reads from a config: variants have configs of their own."""
+
+    @property
+    def stems(self) -> tuple[str, ...]: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def segment(self) -> float: ...
+    @property
+    def n_fft(self) -> int: ...
+    @property
+    def hops(self) -> int: ...
+    @property
+    def rescale(self) -> float: ...
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+    @property
+    def bottom_channels(self) -> int: ...
+    @property
+    def t_width(self) -> int: ...
+    @property
+    def t_layers(self) -> int: ...
+    @property
+    def t_heads(self) -> int: ...
+    @property
+    def t_hidden_scale(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
+    def layer(self, level: int, decoder: bool) -> dict[str, Any]: ...
+
 
 PRESETS = {
     "paper": HTDemucsConfig(),
     "6s": HTDemucsConfig(
         stems=("drums", "bass", "other", "vocals", "guitar", "piano"), bottom_channels=0
     ),
+    # The defaults of the original's code, from which the variants start
+    "lab": HTDemucsConfig(segment=10.0, dconv_mode=1, bottom_channels=0, dropout=0.0),
     "tiny": HTDemucsConfig(
         segment=6.0,
         width=12,
@@ -156,14 +207,15 @@ PRESETS = {
 class HTDemucs(nn.Module):
     """Two branches and the transformer between them; see above."""
 
-    def __init__(self, config: HTDemucsConfig) -> None:
+    def __init__(self, config: TwoBranches) -> None:
         super().__init__()
         self.config = config
         # Real and imaginary parts are channels of the frequency branch.
         self.encoder, self.decoder = _branch(config, 2 * config.channels, freq=True)
         self.tencoder, self.tdecoder = _branch(config, config.channels, freq=False)
-        self.freq_emb = FrequencyEmbedding(config.n_fft // 2 // STRIDE, config.width)
-        rescale_(self, 0.1)
+        bins = config.n_fft // 2 // config.layer(0, decoder=False)["stride"]
+        self.freq_emb = FrequencyEmbedding(bins, config.widths[0])
+        rescale_(self, config.rescale)
         width, t_width = config.widths[-1], config.t_width
         if config.bottom_channels:
             self.channel_upsampler = nn.Conv1d(width, t_width, 1)
@@ -171,15 +223,16 @@ class HTDemucs(nn.Module):
             self.channel_upsampler_t = nn.Conv1d(width, t_width, 1)
             self.channel_downsampler_t = nn.Conv1d(t_width, width, 1)
         layers, heads, scale = config.t_layers, config.t_heads, config.t_hidden_scale
-        self.crosstransformer = CrossDomainTransformer(
-            t_width, layers, heads, scale, config.dropout
-        )
+        if layers:
+            self.crosstransformer = CrossDomainTransformer(
+                t_width, layers, heads, scale, config.dropout
+            )
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
         check_mixture(mixture, self.config.channels)
         padded = self.fill_segment(mixture)
-        spectrogram = hybrid_stft(padded, self.config.n_fft)
+        spectrogram = hybrid_stft(padded, self.config.n_fft, self.config.hops)
         freq, (freq_mean, freq_std) = normalize(complex_as_channels(spectrogram))
         time, (time_mean, time_std) = normalize(padded)
         first = self.freq_emb(self.encoder[0](freq))
@@ -190,18 +243,21 @@ class HTDemucs(nn.Module):
         time = climb(self.tdecoder, time, time_levels) * time_std + time_mean
         stems = (len(self.config.stems), -1)  # and the channels of each
         freq, time = freq.unflatten(1, stems), time.unflatten(1, stems)
-        estimate = hybrid_istft(channels_as_complex(freq), padded.shape[-1]) + time
+        freq = channels_as_complex(freq)
+        estimate = hybrid_istft(freq, padded.shape[-1], self.config.hops) + time
         return estimate[..., : mixture.shape[-1]]
 
     def fill_segment(self, mixture: Tensor) -> Tensor:
         """In eval mode, add zeros at the end up to the length in training."""
+        config = self.config
         if self.training:
             return mixture
-        length = round(self.config.segment * self.config.sample_rate)
-        return F.pad(mixture, (0, max(length - mixture.shape[-1], 0)))
+        return fill_segment(mixture, config.segment, config.sample_rate)
 
     def relate(self, freq: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the transformer to the last levels of both branches."""
+        """Apply the transformer, if any, to the last levels of both branches."""
+        if not self.config.t_layers:
+            return freq, time
         if not self.config.bottom_channels:
             return self.crosstransformer(freq, time)
         freq, time = self.crosstransformer(
@@ -212,22 +268,18 @@ class HTDemucs(nn.Module):
 
 
 def _branch(
-    config: HTDemucsConfig, channels: int, freq: bool
+    config: TwoBranches, channels: int, freq: bool
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
     """Encoder, from the top down, and decoder, from the bottom up, of one branch."""
-    dconv = {
-        "compress": config.dconv_compress,
-        "depth": config.dconv_depth,
-        "init": 1e-3,
-    }
-    down, up = (dconv if config.dconv_mode & bit else None for bit in (1, 2))
     encoder = [
-        EncoderLayer(n_in, width, freq, dconv=down)
-        for n_in, width in pairwise((channels, *config.widths))
+        EncoderLayer(n_in, width, freq, **config.layer(level, decoder=False))
+        for level, (n_in, width) in enumerate(pairwise((channels, *config.widths)))
     ]
     n_out = len(config.stems) * channels
     decoder = [
-        DecoderLayer(width, above, freq, dconv=up, last=level == 0)
+        DecoderLayer(
+            width, above, freq, last=level == 0, **config.layer(level, decoder=True)
+        )
         for level, (above, width) in enumerate(pairwise((n_out, *config.widths)))
     ]
     return nn.ModuleList(encoder), nn.ModuleList(reversed(decoder))

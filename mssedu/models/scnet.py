@@ -378,18 +378,21 @@ class SCNet(nn.Module):
         hops = max(mixture.shape[-1], n_fft // 2) // hop_length + 1
         hops += 1 - hops % 2  # an odd number of hops has an even number of frames
         padded = F.pad(mixture, (0, hops * hop_length - mixture.shape[-1]))
-        window = torch.ones(n_fft, dtype=mixture.dtype, device=mixture.device)
         return stft(
             padded,
             n_fft,
             hop_length,
-            window=window,
+            window="rectangle",
             pad_mode="reflect",
             normalized=True,
         )
 
     def istft(self, stems: Tensor, length: int) -> Tensor:
         """The inverse of `stft`, (…, length)."""
-        n_fft, hop_length = self.config.n_fft, self.config.hop_length
-        window = torch.ones(n_fft, dtype=stems.real.dtype, device=stems.device)
-        return istft(stems, hop_length, length=length, window=window, normalized=True)
+        return istft(
+            stems,
+            self.config.hop_length,
+            length=length,
+            window="rectangle",
+            normalized=True,
+        )

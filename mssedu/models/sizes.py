@@ -19,7 +19,18 @@ MOST_PARAMETERS = 10**9  # 4 GB; the largest model here has 0.27 · 10⁹
 
 
 def outline(kind: Callable[[Any], nn.Module], config: ModelConfig) -> dict[str, Tensor]:
-    """The state dict of a new model, on the meta device, where tensors have no memory.
+    """The state dict of `outline_model`.
+
+    Example:
+        >>> from mssedu.models import Spleeter, SpleeterConfig
+        >>> outline(Spleeter, SpleeterConfig())["networks.0.output.bias"].shape
+        torch.Size([2])
+    """
+    return outline_model(kind, config).state_dict()
+
+
+def outline_model(kind: Callable[[Any], nn.Module], config: ModelConfig) -> nn.Module:
+    """A new model on the meta device, where tensors have no memory.
 
     Args:
         kind: the class of the model.
@@ -27,17 +38,12 @@ def outline(kind: Callable[[Any], nn.Module], config: ModelConfig) -> dict[str, 
 
     Raises:
         InputError: more parameters than `MOST_PARAMETERS`.
-
-    Example:
-        >>> from mssedu.models import Spleeter, SpleeterConfig
-        >>> outline(Spleeter, SpleeterConfig())["networks.0.output.bias"].shape
-        torch.Size([2])
     """
     with torch.device("meta"), _Counted():
         model = kind(config)
     if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
         raise _too_large()
-    return model.state_dict()
+    return model
 
 
 # The result has the shape of the first argument.

@@ -9,6 +9,7 @@ import torch
 import mssedu
 from mssedu.errors import InputError
 from mssedu.inspect.complexity import measure
+from mssedu.models.contract import segment_limit
 from mssedu.models.registry import class_of, create_model, list_models, model_config
 from tests.models.example_model import ConvMask, ConvMaskConfig
 from tests.models.noise import noise
@@ -22,14 +23,28 @@ STEMS = [("dizi", "yangqin", "pipa", "other"), ("instrumental",), ("a.b", "keys"
 OWN = {"example": (ConvMask, ConvMaskConfig())}
 NAMES = [*list_models(), *OWN]
 
-every_model = pytest.mark.parametrize("name", NAMES)
-every_registered_model = pytest.mark.parametrize("name", list_models())
+# Variants that have their class and its parts in common with another one
+ALIKE = {
+    f"htdemucs_{name}" for name in ("p", "d2", "d3", "d4", "nn", "dn", "nf", "dnf")
+}
+
+
+def each(names):
+    """The names as parameters of a test; a variant that is like others is slow."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=slow) if n in ALIKE else n for n in names]
+
+
+every_model = pytest.mark.parametrize("name", each(NAMES))
+every_registered_model = pytest.mark.parametrize("name", each(list_models()))
 
 
 def config_for(name, **changes):
     """The small config of a model, with changes."""
     if name in OWN:
         return dataclasses.replace(OWN[name][1], **changes)
+    if segment_limit(model_config(name)):  # in eval mode it is filled with zeros
+        changes = {"segment": 0.3, **changes}
     return model_config(name, "tiny", **changes)
 
 
@@ -141,7 +156,9 @@ def test_state_dict_round_trip(name):
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @every_model
 def test_silence_stays_silence(name, training):
-    model = new_model(name).train(training)
+    # The fusions of htdemucs_n and others have a bias, which is a flaw of the record.
+    changes = {"mended": True} if hasattr(config_for(name), "mended") else {}
+    model = new_model(name, **changes).train(training)
     assert torch.equal(model(torch.zeros(2, 2, 9000)), torch.zeros(2, 4, 2, 9000))
 
 
@@ -261,7 +278,9 @@ def test_presets_have_the_default_stems(name, preset):
 @every_registered_model
 def test_paper_preset_runs(name):
     torch.manual_seed(0)
-    model = create_model(name, "paper", stems=("vocals", "other")).eval()
+    # A short segment, as some models fill it with zeros
+    changes = {"segment": 1.0} if segment_limit(model_config(name)) else {}
+    model = create_model(name, "paper", stems=("vocals", "other"), **changes).eval()
     with torch.no_grad():
         assert model(noise(1, 2, 5000)).shape == (1, 2, 2, 5000)
 

@@ -5,7 +5,7 @@ import pytest
 
 import mssedu
 from mssedu.errors import InputError
-from mssedu.models import MODELS
+from mssedu.models import FILES, MODELS
 from mssedu.models.registry import create_model, list_models, model_config, presets_of
 
 
@@ -31,7 +31,7 @@ def test_table_of_the_models_names_each(name):
     assert f"`{name}`" in mssedu.models.__doc__
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", {FILES.get(name, name): 0 for name in list_models()})
 def test_every_file_opens_with_the_same_parts_in_the_same_order(name):
     """Idea, signal path with shapes, paper, origin and license, what is left out."""
     head = importlib.import_module(f"mssedu.models.{name}").__doc__

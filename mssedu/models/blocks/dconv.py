@@ -121,8 +121,9 @@ class LocalAttention(nn.Module):
         query = rearrange(self.query(x), split, h=self.n_heads)
         key = rearrange(self.key(x), split, h=self.n_heads)
         share = rearrange(self.query_decay(x), split, h=self.n_heads).sigmoid() / 2
-        frame = torch.arange(x.shape[-1], device=x.device, dtype=x.dtype)
-        rate = torch.arange(1, share.shape[-1] + 1, device=x.device, dtype=x.dtype)
+        # As integers first: the exporter to ONNX gets a range of floats wrong.
+        frame = torch.arange(x.shape[-1], device=x.device).to(x.dtype)
+        rate = torch.arange(1, share.shape[-1] + 1, device=x.device).to(x.dtype)
         rate = (share * rate).sum(-1, keepdim=True) / rate.shape[0] ** 0.5
         distance = (frame[:, None] - frame).abs()
         score = query @ key.mT / key.shape[-1] ** 0.5 - rate * distance

@@ -6,6 +6,8 @@ An encoder layer makes its axis four times shorter, a decoder layer four times l
     x ▸ + skip ▸ convolution to 2 · width ▸ norm ▸ GLU ▸ DConv
       ▸ transposed convolution, ×4 ▸ norm ▸ GELU (not in the last)
 
+Kernel 8 and stride 4 are the usual sizes; the variants of HTDemucs have others.
+
 In the frequency branch that axis is the bins, and x is (batch, width, bins, frames). In
 the time branch it is time, and x is (batch, width, samples). DConv always works along
 time. The STFT is padded so that frames = samples / hop, rounded up; so both branches
@@ -43,7 +45,7 @@ class FirstConvolution(nn.Module):
         freq: whether it works along bins; otherwise along time.
         kernel_size: bins or samples.
         stride: bins or samples.
-        pad: whether zeros, a quarter of the kernel, are added at both ends; without
+        pad: whether zeros, (kernel_size - stride) // 2, are added at both ends; without
             them the kernel covers the whole axis.
     """
 
@@ -58,7 +60,8 @@ class FirstConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.freq, self.stride = freq, stride
-        padding = kernel_size // 4 if pad else 0
+        padding = (kernel_size - stride) // 2 if pad else 0
+        self.shortest = kernel_size - 2 * padding  # input that gives one output
         self.conv: nn.Module
         if freq:  # the same for every frame
             sizes = ((kernel_size, 1), (stride, 1), (padding, 0))
@@ -69,8 +72,14 @@ class FirstConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width_in, …) -> (batch, width, …), the axis shorter by `stride`."""
         if not self.freq:
-            x = F.pad(x, (0, -x.shape[-1] % self.stride))
+            x = F.pad(x, (0, self.missing(x.shape[-1])))
         return self.conv(x)
+
+    def missing(self, samples: int) -> int:
+        """Zeros after the last sample, so that no sample is left out of the strides."""
+        if self.shortest <= self.stride:
+            return -samples % self.stride
+        return max(-samples % self.stride, self.shortest - samples)
 
 
 class EncoderLayer(FirstConvolution):
@@ -79,6 +88,7 @@ class EncoderLayer(FirstConvolution):
     Args:
         n_groups: groups of the group norms; 0 for no norms.
         dconv: arguments of DConv; None for no DConv.
+        rewrite: whether the second convolution and the GLU follow.
     """
 
     def __init__(
@@ -88,14 +98,17 @@ class EncoderLayer(FirstConvolution):
         freq: bool,
         n_groups: int = 0,
         dconv: dict[str, Any] | None = None,
+        rewrite: bool = True,
         **convolution: Any,
     ) -> None:
         super().__init__(width_in, width, freq, **convolution)
         self.norm1 = _norm(n_groups, width)
         self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
-        self.rewrite = (nn.Conv2d if freq else nn.Conv1d)(width, 2 * width, 1)
-        self.norm2 = _norm(n_groups, 2 * width)
-        self.glu = nn.GLU(1)
+        self.rewrite: nn.Module | None = None
+        if rewrite:
+            self.rewrite = (nn.Conv2d if freq else nn.Conv1d)(width, 2 * width, 1)
+            self.norm2 = _norm(n_groups, 2 * width)
+            self.glu = nn.GLU(1)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """As above; `other`, of the time branch, is added after the convolution."""
@@ -103,7 +116,7 @@ class EncoderLayer(FirstConvolution):
         if other is not None:
             x = x + other.reshape(x.shape)
         x = along_time(self.dconv, F.gelu(self.norm1(x)))
-        return self.glu(self.norm2(self.rewrite(x)))
+        return x if self.rewrite is None else self.glu(self.norm2(self.rewrite(x)))
 
 
 class LastConvolution(nn.Module):
@@ -131,7 +144,7 @@ class LastConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.freq, self.last = freq, last
-        self.cut = kernel_size // 4 if pad else 0
+        self.cut = (kernel_size - stride) // 2 if pad else 0
         self.conv_tr: nn.Module
         if freq:
             sizes = ((kernel_size, 1), (stride, 1))
@@ -155,6 +168,7 @@ class DecoderLayer(LastConvolution):
 
     Args:
         dconv: arguments of DConv; None for no DConv.
+        rewrite: whether there are the first convolution and the GLU.
     """
 
     def __init__(
@@ -164,18 +178,24 @@ class DecoderLayer(LastConvolution):
         freq: bool,
         n_groups: int = 0,
         dconv: dict[str, Any] | None = None,
+        rewrite: bool = True,
         **convolution: Any,
     ) -> None:
         super().__init__(width, width_out, freq, n_groups=n_groups, **convolution)
-        kind = nn.Conv2d if freq else nn.Conv1d
-        self.rewrite = kind(width, 2 * width, 3, padding=1)
-        self.norm1 = _norm(n_groups, 2 * width)
-        self.glu = nn.GLU(1)
+        self.rewrite: nn.Module | None = None
+        if rewrite:
+            kind = nn.Conv2d if freq else nn.Conv1d
+            self.rewrite = kind(width, 2 * width, 3, padding=1)
+            self.norm1 = _norm(n_groups, 2 * width)
+            self.glu = nn.GLU(1)
         self.dconv = nn.Identity() if dconv is None else DConv(width, **dconv)
 
     def gather(self, x: Tensor, skip: Tensor) -> Tensor:
         """All before the transposed convolution: (batch, width, …), same shape."""
-        return along_time(self.dconv, self.glu(self.norm1(self.rewrite(x + skip))))
+        x = x + skip
+        if self.rewrite is not None:
+            x = self.glu(self.norm1(self.rewrite(x)))
+        return along_time(self.dconv, x)
 
     def forward(self, x: Tensor, length: int, skip: Tensor) -> Tensor:  # type: ignore[override]
         """One level up, to `length` bins or samples; `skip` is the encoder's output."""
@@ -189,10 +209,11 @@ class FrequencyEmbedding(nn.Module):
     Small weights that are multiplied by SCALE learn faster than those of other layers.
     """
 
-    SCALE, STRENGTH = 10.0, 0.2
+    SCALE = 10.0
 
-    def __init__(self, bins: int, width: int) -> None:
+    def __init__(self, bins: int, width: int, strength: float = 0.2) -> None:
         super().__init__()
+        self.strength = strength
         self.embedding = nn.Embedding(bins, width)
         with torch.no_grad():
             walk = self.embedding.weight.cumsum(0)
@@ -201,7 +222,7 @@ class FrequencyEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the vectors to (batch, width, bins, frames)."""
-        return x + self.STRENGTH * self.SCALE * self.embedding.weight.T[:, :, None]
+        return x + self.strength * self.SCALE * self.embedding.weight.T[:, :, None]
 
 
 def along_time(layer: nn.Module, x: Tensor) -> Tensor:
@@ -240,31 +261,49 @@ def normalize(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return (x - mean) / (1e-5 + std), (mean, std)
 
 
-def hybrid_stft(mixture: Tensor, n_fft: int) -> Tensor:
+def fill_segment(mixture: Tensor, segment: float, sample_rate: int) -> Tensor:
+    """Zeros at the end of a mixture, up to a segment; a longer one stays as it is."""
+    length = round(segment * sample_rate)
+    return F.pad(mixture, (0, max(length - mixture.shape[-1], 0)))
+
+
+def hybrid_stft(mixture: Tensor, n_fft: int, hops: int = 4) -> Tensor:
     """(batch, channels, samples) -> (batch, channels, n_fft / 2, frames), complex.
 
-    frames = samples / hop, rounded up; hop = n_fft / 4. The highest bin is dropped.
+    frames = samples / hop, rounded up; hop = n_fft / hops, where hops is 2, 4 or 8. The
+    highest bin is dropped.
     """
-    hop, samples = n_fft // 4, mixture.shape[-1]
-    before, after = _margins(samples, hop)
+    hop, samples = n_fft // hops, mixture.shape[-1]
+    before, after = _margins(samples, hop, hops)
     # Reflection needs more samples than it adds; zeros make up for those missing.
     missing = max(after + 1 - samples, 0)
     padded = F.pad(mixture, (0, missing))
     padded = F.pad(padded, (before, after - missing), mode="reflect")
     spectrogram = stft(padded, n_fft, hop, pad_mode="reflect", normalized=True)
-    return spectrogram[..., :-1, 2:-2]
+    first, last = _outer_frames(hops)
+    return spectrogram[..., :-1, first:-last]
 
 
-def hybrid_istft(spectrogram: Tensor, length: int) -> Tensor:
+def hybrid_istft(spectrogram: Tensor, length: int, hops: int = 4) -> Tensor:
     """The inverse of `hybrid_stft`, (…, length); the highest bin becomes zero."""
-    hop = spectrogram.shape[-2] // 2
-    before, after = _margins(length, hop)
-    padded, samples = F.pad(spectrogram, (2, 2, 0, 1)), before + length + after
+    hop = 2 * spectrogram.shape[-2] // hops
+    before, after = _margins(length, hop, hops)
+    first, last = _outer_frames(hops)
+    padded, samples = F.pad(spectrogram, (first, last, 0, 1)), before + length + after
     audio = istft(padded, hop, length=samples, normalized=True)
     return audio[..., before : before + length]
 
 
-def _margins(samples: int, hop: int) -> tuple[int, int]:
-    """Samples to add before and after, so that frame m starts at sample m · hop."""
-    margin = 3 * hop // 2
+def _margins(samples: int, hop: int, hops: int) -> tuple[int, int]:
+    """Samples to add before and after, so that frame m starts at sample m · hop.
+
+    With 2 hops in a window it starts half a hop earlier, as in the only model that has
+    such frames, htdemucs_i.
+    """
+    margin = hop if hops == 2 else (hops - 1) * hop // 2
     return margin, margin + -samples % hop
+
+
+def _outer_frames(hops: int) -> tuple[int, int]:
+    """Frames of the padded mixture that are dropped at the beginning and at the end."""
+    return hops // 2, hops // 2 + (hops == 2)

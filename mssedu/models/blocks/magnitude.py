@@ -63,11 +63,30 @@ def filter_windows(
     """
     n_stems = magnitude.shape[1]
     residual = residual or n_stems == 1
+    if torch.compiler.is_exporting():
+        side_by_side = (
+            _in_windows(magnitude, n_frames),
+            _in_windows(spectrogram, n_frames),
+        )
+        joined = wiener(*side_by_side, n_iterations, residual=residual)
+        joined = joined.movedim(1, -2).flatten(-2)
+        return joined[:, :n_stems, ..., : magnitude.shape[-1]]
     windows = zip(
         magnitude.split(n_frames, -1), spectrogram.split(n_frames, -1), strict=True
     )
     filtered = [wiener(*w, n_iterations, residual=residual) for w in windows]
     return torch.cat(filtered, dim=-1)[:, :n_stems]
+
+
+def _in_windows(x: Tensor, n_frames: int) -> Tensor:
+    """(batch, …, frames) -> (batch, windows, …, n_frames), with zeros at the end.
+
+    The number of operations in an exported graph is fixed, so it cannot have a loop
+    over the windows of a mixture of any length. Frames of zeros add nothing to the sums
+    in `wiener`.
+    """
+    x = F.pad(x, (0, -x.shape[-1] % n_frames))
+    return x.unflatten(-1, (-1, n_frames)).movedim(-2, 1)
 
 
 def bin_statistics(

@@ -19,8 +19,12 @@ The attention is the usual "multi-head" kind: the query of every position is com
 with the keys of all positions, and the output is the mean of their values, weighted by
 how well query and key match. Each head does this on its own part of the d features.
 
-Paper: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
-    (ICASSP); attention: Vaswani et al. 2017, "Attention is all you need".
+The variants of HTDemucs take it apart: all layers may be of one kind, one sequence may
+attend to itself alone, and the attention may be linear, see LinearAttention.
+
+Papers: Rouard, Massa, Défossez 2023, "Hybrid transformers for music source separation"
+    (ICASSP); attention: Vaswani et al. 2017, "Attention is all you need"; linear
+    attention: Katharopoulos et al. 2020, "Transformers are RNNs" (ICML).
 Origin: github.com/adefossez/demucs (MIT), demucs.transformer; same parameter names.
 Left out: sparse attention, learned and CAPE positions, norms after the attention and
     decays, as no published model has them.
@@ -70,7 +74,7 @@ def sines_2d(bins: int, frames: int, width: int, period: float = 10000.0) -> Ten
     speed = torch.exp(torch.arange(0.0, half, 2) * -(math.log(period) / half))
 
     def waves(positions: int) -> Tensor:
-        phase = torch.arange(0.0, positions)[:, None] * speed
+        phase = torch.arange(positions)[:, None] * speed
         return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(1)
 
     of_frame = waves(frames)[:, None].expand(-1, bins, -1)
@@ -126,6 +130,46 @@ class Attention(nn.Module):
         return {"attention": scores.softmax(dim=-1)}
 
 
+class LinearAttention(nn.Module):
+    """Attention whose cost grows with the length of a sequence, not with its square.
+
+    The match of query q and key k is φ(q) · φ(k) with φ(x) = elu(x) + 1, which is
+    positive, in place of exp(q · k). So the sums over all keys do not depend on the
+    query, and they are computed once:
+
+        mean value = φ(q) · Σ φ(k) v / φ(q) · Σ φ(k)
+
+    Args:
+        width: features of a position, a multiple of `n_heads`.
+        n_heads: each head works on width / n_heads features.
+        dropout: share of the means that are set to zero in training.
+
+    Source: Katharopoulos et al. 2020, "Transformers are RNNs" (ICML).
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert width % n_heads == 0
+        self.n_heads = n_heads
+        self.q, self.k, self.v, self.proj = (nn.Linear(width, width) for _ in range(4))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
+        """(batch, queries, width), (batch, keys, width) -> (batch, queries, width)."""
+        # b batch, h head, m position, d feature of a head
+        projected = (self.q(query), self.k(key_value), self.v(key_value))
+        q, k, v = (
+            rearrange(x, "b m (h d) -> b h m d", h=self.n_heads) for x in projected
+        )
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        total = q @ k.sum(2).unsqueeze(-1)
+        mean_values = self.dropout(q @ (k.mT @ v) / (total + 1e-6))
+        return self.proj(rearrange(mean_values, "b h m d -> b m (h d)"))
+
+
+AttentionKind = type[Attention] | type[LinearAttention]
+
+
 class Layer(nn.Module):
     """Parts that both kinds of layers have: feed-forward, scales, last norm."""
 
@@ -153,9 +197,16 @@ class Layer(nn.Module):
 class SelfAttentionLayer(Layer):
     """Each position of a sequence attends to all positions of the same sequence."""
 
-    def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        n_heads: int,
+        dropout: float,
+        attention: AttentionKind = Attention,
+    ) -> None:
         super().__init__(width, hidden, dropout)
-        self.self_attn = Attention(width, n_heads, dropout)
+        self.self_attn = attention(width, n_heads, dropout)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
@@ -170,9 +221,16 @@ class SelfAttentionLayer(Layer):
 class CrossAttentionLayer(Layer):
     """Each position of a sequence attends to all positions of the other sequence."""
 
-    def __init__(self, width: int, hidden: int, n_heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        n_heads: int,
+        dropout: float,
+        attention: AttentionKind = Attention,
+    ) -> None:
         super().__init__(width, hidden, dropout)
-        self.cross_attn = Attention(width, n_heads, dropout)
+        self.cross_attn = attention(width, n_heads, dropout)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
@@ -194,6 +252,8 @@ class CrossDomainTransformer(nn.Module):
         n_heads: heads of every attention.
         hidden_scale: hidden width of the feed-forward parts, as a multiple of `width`.
         dropout: share of values that are set to zero in training.
+        cross_only: all layers are cross-attention.
+        attention: Attention or LinearAttention.
     """
 
     def __init__(
@@ -203,14 +263,22 @@ class CrossDomainTransformer(nn.Module):
         n_heads: int,
         hidden_scale: float = 4.0,
         dropout: float = 0.0,
+        *,
+        cross_only: bool = False,
+        attention: AttentionKind = Attention,
     ) -> None:
         super().__init__()
         assert width % 4 == 0
-        sizes = (width, int(width * hidden_scale), n_heads, dropout)
+        hidden = int(width * hidden_scale)
 
         def stack() -> nn.ModuleList:
-            kinds = (SelfAttentionLayer, CrossAttentionLayer)
-            return nn.ModuleList(kinds[i % 2](*sizes) for i in range(n_layers))
+            kinds = [SelfAttentionLayer, CrossAttentionLayer]
+            if cross_only:
+                kinds = [CrossAttentionLayer]
+            return nn.ModuleList(
+                kinds[i % len(kinds)](width, hidden, n_heads, dropout, attention)
+                for i in range(n_layers)
+            )
 
         self.norm_in = nn.LayerNorm(width)
         self.norm_in_t = nn.LayerNorm(width)
@@ -228,11 +296,35 @@ class CrossDomainTransformer(nn.Module):
         x = x + sines_2d(bins, frames, width).flatten(0, 1).to(x)
         y = self.norm_in_t(rearrange(time, "b d m -> b m d"))
         y = y + sines_1d(y.shape[1], width).to(y)
-        layers = zip(self.layers, self.layers_t, strict=True)
-        for index, (layer, layer_t) in enumerate(layers):
-            if index % 2:
+        for layer, layer_t in zip(self.layers, self.layers_t, strict=True):
+            if isinstance(layer, CrossAttentionLayer):
                 x, y = layer(x, y), layer_t(y, x)
             else:
                 x, y = layer(x), layer_t(y)
         x = rearrange(x, "b (m f) d -> b d f m", f=bins)
         return x, rearrange(y, "b m d -> b d m")
+
+
+class SelfTransformer(nn.Module):
+    """Layers of self-attention over one sequence; arguments as above."""
+
+    def __init__(
+        self, width: int, n_layers: int, n_heads: int, hidden_scale: float = 4.0
+    ) -> None:
+        super().__init__()
+        assert width % 4 == 0
+        hidden = int(width * hidden_scale)
+        self.norm_in = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(
+            SelfAttentionLayer(width, hidden, n_heads, dropout=0.0)
+            for _ in range(n_layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, frames) -> the same shape."""
+        # The positions are those of a spectrogram with a single bin.
+        places = sines_2d(1, x.shape[-1], x.shape[1]).flatten(0, 1).to(x)
+        y = self.norm_in(x.mT) + places
+        for layer in self.layers:
+            y = layer(y)
+        return y.mT
