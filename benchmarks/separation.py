@@ -3,6 +3,7 @@
     python benchmarks/separation.py                               random weights
     python benchmarks/separation.py --weights FILE --data MUSDB18-7S   adds the scores
     python benchmarks/separation.py --device cuda --compile       on a GPU
+    python benchmarks/separation.py --models scnet,bs_roformer --seconds 2
 
 Each side lives in a process of its own, as one may change what memory costs the other.
 All have the same weights and the same input and take turns, one chunk each, so that a
@@ -10,8 +11,10 @@ busy moment of the machine meets all of them. The ratio of a round is the origin
 time over ours; the table has the median of the rounds. Waiting threads sleep instead of
 spinning (in all sides), so that the time on the processors can be counted too: that
 hardly depends on what else the machine does. Rewrites its section of RESULTS.md.
-Needs demucs==4.1.0 and openunmix==1.3.0 (extra: parity); for Spleeter see
-benchmarks/spleeter_side.py.
+Needs demucs==4.1.0, openunmix==1.3.0 and pymss-core==0.1.14 (extra: parity); for
+Spleeter see benchmarks/spleeter_side.py. A model without such a package is compared
+with its own plain form. The RoFormers have one stem, as published. With --seconds,
+chunks are shorter, and nothing is written: a first look on a slow machine.
 """
 
 import argparse
@@ -46,7 +49,11 @@ PEERS = {
     "hdemucs": "demucs 4.1.0",
     "open_unmix": "openunmix 1.3.0",
     "spleeter": "spleeter 2.4.2",
+    "scnet": "pymss-core 0.1.14",
+    "bs_roformer": "pymss-core 0.1.14",
+    "mel_band_roformer": "pymss-core 0.1.14",
 }
+ROFORMER_STEMS = ("vocals",)
 QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 Run = Callable[[Tensor], Tensor]
 
@@ -56,7 +63,9 @@ def our_model(name: str, weights: Path | None) -> nn.Module:
     if weights and name == "htdemucs":
         return load_model(name, weights=weights).eval()
     torch.manual_seed(0)
-    model = create_model(name, "paper").eval()
+    stems = ROFORMER_STEMS if name.endswith("roformer") else None
+    changes = {"normalize": False} if name == "scnet" else {}  # as in the package
+    model = create_model(name, "paper", stems, **changes).eval()
     if name == "spleeter":
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
         from make_spleeter_golden import PUBLISHED_FILTERS, variables
@@ -78,6 +87,8 @@ def peer_model(name: str, ours: nn.Module) -> nn.Module:
             targets[stem] = OpenUnmix(*sizes, max_bin=config.input_bins)
             targets[stem].load_state_dict(network.state_dict())
         return Separator(targets, niter=config.wiener_iterations).eval()
+    if PEERS[name].startswith("pymss"):
+        return pymss_model(name, ours)
     if name == "hdemucs":
         from demucs.hdemucs import HDemucs
 
@@ -92,9 +103,40 @@ def peer_model(name: str, ours: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def chunk(config: object, batch: int) -> Tensor:
-    """The same noise for all, one segment of the model."""
-    samples = round(config.segment * config.sample_rate)
+def pymss_model(name: str, ours: nn.Module) -> nn.Module:
+    """A network of pymss-core with our weights, under the names that it gives them."""
+    from pymss_core.modules import bs_roformer, scnet
+
+    from mssedu.weights.convert import port
+    from mssedu.weights.foreign import Weights
+
+    config = ours.config
+    if name == "scnet":
+        theirs = scnet.SCNet(sources=list(config.stems))
+    else:
+        sizes = {"dim": config.width, "depth": config.n_layers, "heads": config.n_heads}
+        sizes |= {"dim_head": config.head_width, "stft_hop_length": config.hop_length}
+        depths = {"time_transformer_depth": 1, "freq_transformer_depth": 1}
+        form = {"stereo": True, "flash_attn": True, "zero_dc": config.zero_dc}
+        if name == "bs_roformer":
+            theirs = bs_roformer.BSRoformer(**sizes, **depths, **form)
+        else:
+            form |= {"mlp_hidden_layers": 1, "match_input_audio_length": True}
+            theirs = bs_roformer.MelBandRoformer(**sizes, **depths, **form)
+    # Renaming changes no tensor, so the place in memory says which is which.
+    weights, state = theirs.state_dict(), ours.state_dict()
+    ported = port(Weights(dict(weights)), name, config.stems).state
+    by_place = {tensor.data_ptr(): own for own, tensor in ported.items()}
+    # Layers share the speeds of rotary positions here, which are constants there too.
+    theirs.load_state_dict(
+        {n: state.get(by_place.get(v.data_ptr()), v) for n, v in weights.items()}
+    )
+    return theirs.eval()
+
+
+def chunk(config: object, batch: int, seconds: float | None = None) -> Tensor:
+    """The same noise for all, one segment of the model, or so many seconds."""
+    samples = round((seconds or config.segment) * config.sample_rate)
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, config.channels, samples, generator=generator) / 10
 
@@ -102,7 +144,7 @@ def chunk(config: object, batch: int) -> Tensor:
 def serve(name: str, side: str, options: argparse.Namespace) -> None:
     """One side: separates a chunk for each line it reads, and answers with its time."""
     ours = our_model(name, options.weights).to(options.device)
-    mixture = chunk(ours.config, options.batch).to(options.device)
+    mixture = chunk(ours.config, options.batch, options.seconds).to(options.device)
     if side in ("peer", "plain"):
         model = peer_model(name, ours) if side == "peer" else ours
         with torch.no_grad():
@@ -135,6 +177,7 @@ class Side:
         command = [sys.executable, __file__, "--serve", side, "--models", name]
         command += ["--device", options.device, "--batch", str(options.batch)]
         command += ["--weights", str(options.weights)] if options.weights else []
+        command += ["--seconds", str(options.seconds)] if options.seconds else []
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         if name == "spleeter" and side == "peer":
             mixture = Path(folder, "mixture.npy")
@@ -242,6 +285,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tracks", type=int, default=4)
+    parser.add_argument("--seconds", type=float, help="of a chunk; else its segment")
+    parser.add_argument("--sides", help="some of plain,float32,bfloat16, as a list")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -254,6 +299,8 @@ def main() -> None:
         return
     sides = ["peer", "plain", "float32", "bfloat16"]
     sides += ["float32+compile", "bfloat16+compile"] if options.compile else []
+    if options.sides:
+        sides = ["peer", *options.sides.split(",")]
     names = options.models.split(",") + ["spleeter"] * bool(options.spleeter)
     lines = [
         "## Separation: mssedu and the packages its models come from",
@@ -269,14 +316,16 @@ def main() -> None:
         "| --- |" + " --- |" + 5 * " ---: |",
     ]
     for name in names:
-        lines += race(name, sides, options)
+        own = [side for side in sides if side != "peer" or name in PEERS]
+        lines += race(name, own, options)
     lines += ["", "The gap is the largest difference over the loudest sample.", ""]
     counted = ", ".join(work(name, options) for name in names)
     lines += [f"GFLOP a chunk, LSTMs left out: {counted}."]
     if options.weights:
         lines += ["", "usdr of the published htdemucs, and its change in bfloat16, dB:"]
         lines += ["", *scores(options)]
-    write_section("separation", "\n".join(lines))
+    if options.seconds is None:
+        write_section("separation", "\n".join(lines))
 
 
 def arguments() -> list[str]:
@@ -298,7 +347,7 @@ def work(name: str, options: argparse.Namespace) -> str:
     # Fused attention is not counted on the CPU, its steps are.
     steps, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
     with torch.no_grad(), steps, counter:
-        model(chunk(model.config, 1))
+        model(chunk(model.config, 1, options.seconds))
     return f"{name} {counter.get_total_flops() / 1e9:.0f}"
 
 

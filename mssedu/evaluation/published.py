@@ -2,7 +2,10 @@
 
 The data are in published.csv. Numbers of different definitions, test sets or training
 data are not comparable: each row names its own, and only rows of the same definition
-are shown beside yours. `checked` says how a number was verified:
+are shown beside yours. `sdr` is a definition that the source does not name: such a row
+compares with nothing. "LEAK" in `extra` marks a system that was trained on the songs
+that it was tested on. Multisong is another test set than MUSDB18, with other songs.
+`checked` says how a number was verified:
 
     files    computed anew from the scores of all tracks that its authors published
     text     read in the document that is named as the source
@@ -26,12 +29,15 @@ FILE = Path(__file__).with_name("published.csv")
 STEMS = ("drums", "bass", "other", "vocals")
 # How the field makes one number of all tracks
 AGGREGATIONS = {"csdr": "median of tracks"}
-AGGREGATIONS |= dict.fromkeys(("usdr", "nsdr"), "mean of tracks")
+AGGREGATIONS |= dict.fromkeys(("usdr", "nsdr", "si_sdr"), "mean of tracks")
+UNSTATED = "sdr"  # the definition of a row whose source does not say which SDR it is
 NOTE = (
     "csdr: BSS Eval v4, median of frames of 1 s, median of tracks, then the mean of "
-    "the stems. usdr and nsdr: mean of tracks. MUSDB18 is coded and ends at 16 kHz, "
-    "MUSDB18-HQ is not: they do not quite compare. Extra: training data beside "
-    "MUSDB18. MOS 1 … 5: quality / contamination (5: none), year of the listening test."
+    "the stems. usdr, nsdr and si_sdr: mean of tracks. sdr: the source does not say "
+    "which. MUSDB18 is coded and ends at 16 kHz, MUSDB18-HQ is not: they do not quite "
+    "compare; Multisong is another test set. Extra: training data beside MUSDB18; "
+    "LEAK: also the test set, so the score says nothing. MOS 1 … 5: quality / "
+    "contamination (5: none), year of the listening test."
 )
 
 
@@ -44,7 +50,7 @@ class Published:
     domain: str  # spectrogram, waveform, both, or oracle
     extra: str  # training data beside those of MUSDB18; "" if none
     test: str  # test set
-    definition: str  # csdr: median of tracks; usdr, nsdr: mean of tracks
+    definition: str  # csdr: median of tracks; usdr, nsdr, si_sdr: mean; or sdr
     scores: dict[str, float | None]  # stem -> dB
     mean: float | None  # of the stems
     mos: str  # quality / contamination (listening test)
@@ -70,7 +76,7 @@ def published_table(
     """The whole table, or the rows of one definition; scores are numbers in dB.
 
     Args:
-        definition: csdr, usdr or nsdr; all if None.
+        definition: csdr, usdr, nsdr, si_sdr or sdr; all if None.
         sources: with the columns `checked` and `source`, which are wide.
     """
     lines = [

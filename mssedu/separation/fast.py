@@ -30,6 +30,7 @@ It saves more, with no change but rounding:
   computes the 4 new ones beside each other.
 - Matrix products of the transformer run as convolutions with a kernel of 1: on some
   processors torch's library for convolutions is faster than the one for matrices.
+- RoFormers: see fast_blocks.py.
 Notebook: 12.
 """
 
@@ -50,6 +51,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mssedu.errors import InputError, MssEduWarning, SetupError, check_name
+from mssedu.models.blocks.bands import BandMerge, BandSplit
 from mssedu.models.blocks.dconv import DConv
 from mssedu.models.blocks.hybrid import (
     DecoderLayer,
@@ -58,10 +60,16 @@ from mssedu.models.blocks.hybrid import (
     LastConvolution,
     along_time,
 )
+from mssedu.models.blocks.rotary import RotaryLayer
 from mssedu.models.blocks.transformer import Attention
 from mssedu.models.contract import device_of, eval_mode
+from mssedu.models.mdx_net import Block
 from mssedu.separation.config import Precision
+from mssedu.separation.fast_blocks import rotary_layer
 
+# Blocks whose linear layers stay as they are: as convolutions, they are slower or round
+# differently, and a RoFormer layer takes over their weights
+WHOLE = (BandMerge, BandSplit, Block, RotaryLayer)
 COMPILERS = ("c++", "g++", "clang++", "cl")
 Step = Callable[[Tensor], Tensor]
 Methods = dict[str, Callable[..., Any]]  # of a module, by name
@@ -108,7 +116,13 @@ def ready(
     # afterwards. On processors without AVX-512, oneDNN then fails.
     onednn_fails = on_cpu and rounded and _onednn_has_bfloat16() is False
 
+    covered: set[nn.Module] = set()  # parts of a block that is dealt with as a whole
+
     def methods(module: nn.Module) -> Methods:
+        if module in covered:
+            return {}
+        if isinstance(module, WHOLE) and not rounded:
+            covered.update(module.modules())
         if onednn_fails and isinstance(module, nn.LSTM):
             return {"forward": _in_float32(module)}
         return pack(module, dtype) if packs else {}
@@ -216,11 +230,13 @@ def pack(module: nn.Module, dtype: torch.dtype) -> Methods:
     """
     if isinstance(module, DConv):
         return {"forward": _dconv(module, dtype)}
-    if isinstance(module, EncoderLayer) and isinstance(module.norm1, nn.Identity):
+    if isinstance(module, EncoderLayer) and _is_plain(module):
         return {"forward": _encoder(module, dtype)}
     if isinstance(module, LastConvolution):
-        methods: Methods = {"grow": _grow(module, dtype)}
-        if isinstance(module, DecoderLayer) and isinstance(module.norm1, nn.Identity):
+        layer: Any = module.conv_tr
+        halves = module.freq or layer.kernel_size[0] == 2 * layer.stride[0]
+        methods: Methods = {"grow": _grow(module, dtype)} if halves else {}
+        if isinstance(module, DecoderLayer) and _is_plain(module):
             gated = _gated(module.rewrite, dtype)
             methods["gather"] = lambda x, skip: along_time(
                 module.dconv, gated(x + skip)
@@ -228,6 +244,8 @@ def pack(module: nn.Module, dtype: torch.dtype) -> Methods:
         return methods
     if isinstance(module, Attention):
         return {"forward": _attention(module, dtype)}
+    if isinstance(module, RotaryLayer) and dtype is torch.float32:
+        return {"forward": rotary_layer(module)}
     if isinstance(module, FrequencyEmbedding):
         vectors = FrequencyEmbedding.forward(module, torch.zeros(1, 1, 1, 1)).detach()
         return {"forward": partial(torch.add, vectors.to(dtype))}
@@ -235,6 +253,11 @@ def pack(module: nn.Module, dtype: torch.dtype) -> Methods:
         weight = module.weight[:, :, None]
         return {"forward": _rows(_convolution(weight, module.bias, dtype))}
     return {}
+
+
+def _is_plain(layer: EncoderLayer | DecoderLayer) -> bool:
+    """Whether a layer has a GLU and no norms."""
+    return layer.rewrite is not None and isinstance(layer.norm1, nn.Identity)
 
 
 def _packed(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -353,7 +376,7 @@ def _encoder(module: EncoderLayer, dtype: torch.dtype) -> Callable[..., Tensor]:
 
     def forward(x: Tensor, other: Tensor | None = None) -> Tensor:
         if not module.freq:
-            missing = -x.shape[-1] % module.stride
+            missing = module.missing(x.shape[-1])
             x = F.pad(x.mT, (0, 0, 0, missing)).mT if missing else x
         x = convolve(x)
         if other is not None:

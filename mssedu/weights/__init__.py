@@ -8,6 +8,7 @@ untrusted    the sizes in a file, and what may be wrong in it, before anything i
 foreign      read weight files of other packages without running their code
 convert      recognize such weights, and bring them to the names of our models
 layouts      the names in files that hold no class, one row for each architecture
+onnx_model   a model that `mssedu export` wrote, run by onnxruntime
 ensemble     several models as one
 """
 
@@ -40,6 +41,7 @@ _NAMES = {
     "foreign": ["Weights", "read_weights"],
     "layouts": ["LAYOUTS", "Layout", "layout_of", "read_layout"],
     "convert": ["Ported", "port", "port_open_unmix", "recognize"],
+    "onnx_model": ["OnnxConfig", "OnnxModel", "load_onnx"],
     "ensemble": ["Bag", "BagConfig", "blend"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

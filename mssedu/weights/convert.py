@@ -35,6 +35,7 @@ STEMS = {  # of Demucs, for a file without names of stems
     6: ("drums", "bass", "other", "vocals", "guitar", "piano"),
 }
 OPEN_UNMIX = {"fc1.weight", "input_mean", "output_mean"}  # tensors of every file of it
+BY_STEM = ("bands", "n_fft")  # fields that a network per stem may have for itself
 TORCHAUDIO = "freq_encoder.0.conv.weight"  # it renamed the branches of Hybrid Demucs
 
 
@@ -212,6 +213,35 @@ def _open_unmix_config(
             (hz for hz in bandwidths if int(hz * n_fft / rate) + 1 == input_bins), None
         ),
     }
+
+
+def join_stems(parts: Sequence[Ported], where: str) -> Ported:
+    """One model with a network per stem, from files with one stem each.
+
+    Args:
+        parts: of one architecture, which has its networks in a list; the first gives
+            the config.
+        where: the file, for messages.
+
+    Raises:
+        CheckpointError: networks that differ in more than their stem.
+    """
+    config = {**parts[0].config, "stems": ()}
+    state: dict[str, Tensor] = {}
+    for index, part in enumerate(parts):
+        for name, value in part.config.items():
+            if name in BY_STEM:
+                config.pop(name, None)  # our default follows the name of each stem
+            elif name != "stems" and value != config.get(name):
+                raise CheckpointError(
+                    f"{where}: the networks of all stems must have the same {name}, "
+                    f"got {shown(value)} and {shown(config.get(name))}. Give the files "
+                    "that belong together."
+                )
+        config["stems"] += part.config["stems"]
+        for name, tensor in part.state.items():
+            state[name.replace("networks.0.", f"networks.{index}.", 1)] = tensor
+    return Ported(parts[0].model, config, state)
 
 
 # ---- tensors -> original class and its arguments ------------------------------------

@@ -2,8 +2,10 @@
 
 A .th or .pt file is a pickle, and a pickle is a program. torch.load(weights_only=True)
 reads it, which allows tensors and plain values only. Demucs' files also name the class
-of their model: here each such name stands for an empty class of ours, so nothing of
-Demucs is imported or called. A file with any other name is refused.
+of their model, and those of PyTorch Lightning the classes of OmegaConf, which hold the
+settings of the training: here each such name stands for an empty class of ours, so
+nothing of Demucs or OmegaConf is imported or called. A file with any other name is
+refused.
 """
 
 import json
@@ -36,6 +38,25 @@ CLASSES = (
     "demucs.model.Demucs",  # demucs 2
     "demucs.tasnet.ConvTasNet",  # demucs 2
 )
+# Names in the settings of a training, which are not read
+SETTINGS = (
+    "argparse.Namespace",
+    "builtins.bool",
+    "builtins.dict",
+    "builtins.float",
+    "builtins.int",
+    "builtins.list",
+    "builtins.str",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.nodes.AnyNode",
+    "typing.Any",
+)
+# Where training programs put the state dict, the best one first: PyTorch Lightning, the
+# programs of ZFTurbo and of SCNet's authors, and others
+PLACES = ("state_dict", "model_state_dict", "best_state", "state", "model")
 ARGUMENTS = ("args", "kwargs")  # metadata keys of demucs 4.1, JSON each
 OWN = "mssedu"  # metadata key of our own files, which need the JSON beside them
 FRACTION = re.compile(r"(\d{1,9})(?:/0*([1-9]\d{0,8}))?")
@@ -96,21 +117,24 @@ def _read_pickle(path: Path) -> Weights:
         arguments = _named(path, content["args"], content["kwargs"])
         return Weights(_state(path, content["state"]), klass, arguments)
     if isinstance(content, Mapping):  # the state dict, or all that a training saved
-        content = content.get("state_dict", content.get("model", content))
+        held = (content.get(place) for place in PLACES)
+        content = next((x for x in held if isinstance(x, Mapping)), content)
     return Weights(_state(path, content))
 
 
 def _unpickle(path: Path) -> Any:
-    stand_ins: list[tuple[Callable, str]] = [
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         (type(name.rpartition(".")[2], (), {"original": name}), name)
-        for name in (*CLASSES, "argparse.Namespace")  # which holds training settings
+        for name in (*CLASSES, *SETTINGS)
+    ]
+    stand_ins += [
+        (_fraction, "fractions.Fraction"),
+        (_empty, "collections.defaultdict"),
     ]
     is_zip = check_archive(path)
     try:
         with (
-            torch.serialization.safe_globals(
-                [*stand_ins, (_fraction, "fractions.Fraction")]
-            ),
+            torch.serialization.safe_globals(stand_ins),
             warnings.catch_warnings(action="ignore"),  # about pickles unlike torch's
         ):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
@@ -170,6 +194,11 @@ def _fraction(numerator: Any, denominator: Any = None) -> Fraction | str:
         text = f"{shown(numerator)}/{shown(denominator)}"
     parts = FRACTION.fullmatch(text)
     return Fraction(int(parts[1]), int(parts[2] or 1)) if parts else text
+
+
+def _empty(*arguments: Any) -> dict[Any, Any]:
+    """In place of a defaultdict, which would call whatever its file names."""
+    return {}
 
 
 def _named(path: Path, args: Any, kwargs: Any) -> dict[str, Any]:

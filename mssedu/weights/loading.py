@@ -5,8 +5,9 @@
     folder of Open-Unmix ───────┘
     own checkpoint, run folder ─────────────────────────▶ checkpoint ────────▶ model
 
-A published name with several files becomes a `Bag`, or one Open-Unmix with a network
-per file. The names are in the table of `mssedu.weights.published`.
+A published name with several files becomes a `Bag`, or one model with a network per
+file, if each file has one stem. The names are in the table of
+`mssedu.weights.published`.
 """
 
 import os
@@ -18,17 +19,26 @@ from torch import nn
 from mssedu.audio.download import Progress
 from mssedu.errors import CheckpointError, InputError, check_name
 from mssedu.models.contract import shown
+from mssedu.models.own import load_file
 from mssedu.models.registry import class_of, create_model, model_config
 from mssedu.models.sizes import outline
 from mssedu.weights.checkpoint import check_weights, load_checkpoint, load_weights
-from mssedu.weights.convert import OPEN_UNMIX, Ported, port, port_open_unmix
+from mssedu.weights.convert import (
+    OPEN_UNMIX,
+    Ported,
+    join_stems,
+    port,
+    port_open_unmix,
+)
 from mssedu.weights.download import cache_folder, fetch
 from mssedu.weights.ensemble import Bag
 from mssedu.weights.foreign import Weights, read_weights
-from mssedu.weights.published import PUBLISHED, Published
+from mssedu.weights.onnx_model import load_onnx
+from mssedu.weights.published import PUBLISHED, Published, WeightFile
 from mssedu.weights.untrusted import odd_content, read_json
 
 Log = Callable[[str], None]
+PER_STEM = ("bsrnn", "mdx_net")  # models with a network, and a file, per stem
 
 
 def list_pretrained() -> list[str]:
@@ -62,6 +72,7 @@ def load_model(
     *,
     weights: str | Path | None = None,
     stems: Sequence[str] | None = None,
+    model_file: str | Path | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -74,6 +85,8 @@ def load_model(
             use instead of a download.
         stems: names of the outputs, for a file that has none; for a folder of
             Open-Unmix, the stems to load.
+        model_file: for a checkpoint of a model of yours, the .py file with its class,
+            which is run (see `mssedu.models.own`).
         log: is called with a line on the license and the checksum of published weights.
         progress: is called with bytes done and total bytes of each file downloaded.
 
@@ -83,6 +96,8 @@ def load_model(
         InputError: neither a file nor a published name.
     """
     name = str(source)
+    if model_file is not None:
+        load_file(model_file)
     if name in PUBLISHED:  # a file of that name is reached as ./name
         return _load_published(name, weights, log, progress)
     if weights is not None:
@@ -100,6 +115,8 @@ def load_model(
         )
     if not exists:
         check_name("file, run folder or published name", name, list_pretrained())
+    if path.suffix == ".onnx":
+        return load_onnx(path, log)
     if path.is_dir() and (path / "separator.json").exists():
         return _build(_open_unmix_folder(path, stems), name)
     has_json = path.suffix == ".safetensors" and path.with_suffix(".json").exists()
@@ -117,47 +134,93 @@ def _load_published(
             f"mssedu cannot load {name!r}: {entry.refused}. Choose one of: "
             f"{', '.join(list_pretrained())}."
         )
-    if local is None:
-        paths = _fetch(entry, log, progress)
-    elif len(entry.files) == 1 and not Path(local).is_dir():
-        paths = [Path(local)]
-    else:
-        paths = [Path(local) / file.name for file in entry.files]
+    paths = _fetch(name, log, progress) if local is None else _local(entry, local)
     if log:
         log(f"{name}: license {entry.license}")
+        if entry.trained_on_test:
+            log(f"{name}: trained on {entry.trained_on}, so no score on it counts")
     if entry.model == "open_unmix":
         files = zip(entry.stems, paths, strict=True)
         states = {stem: _read(path).state for stem, path in files}
         return _build(port_open_unmix(states, name, **entry.config), name)
-    models = []
-    for path in paths:
-        ported = _port_file(path, entry.stems)
-        if (ported.model, ported.config["stems"]) != (entry.model, entry.stems):
-            raise CheckpointError(
-                f"{path} holds a {ported.model} with "
-                f"{', '.join(ported.config['stems'])}, but {name} is a {entry.model} "
-                f"with {', '.join(entry.stems)}. Give the file of {name}."
-            )
-        ported.config.update(entry.config)
-        models.append(_build(ported, str(path)))
+    if entry.model in PER_STEM and len(paths) > 1:
+        files = zip(entry.stems, paths, strict=True)
+        parts = [_port_published(name, path, (stem,)) for stem, path in files]
+        return _build(join_stems(parts, name), name)
+    models = [
+        _build(_port_published(name, path, entry.stems), str(path)) for path in paths
+    ]
     return models[0] if len(models) == 1 else Bag(models, entry.weights).eval()
 
 
-def _fetch(entry: Published, log: Log | None, progress: Progress | None) -> list[Path]:
-    paths = []
+def _port_published(name: str, path: Path, stems: tuple[str, ...]) -> Ported:
+    """The weights in a file of a published name, which must be of its model."""
+    entry, ported = PUBLISHED[name], _port_file(path, stems)
+    if (ported.model, ported.config["stems"]) != (entry.model, stems):
+        raise CheckpointError(
+            f"{path} holds a {ported.model} with "
+            f"{', '.join(ported.config['stems'])}, but {name} is a {entry.model} "
+            f"with {', '.join(stems)}. Give the file of {name}."
+        )
+    ported.config.update(entry.config)
+    return ported
+
+
+def _local(entry: Published, path: str | Path) -> list[Path]:
+    if len(entry.files) == 1 and not Path(path).is_dir():
+        return [Path(path)]
+    return [Path(path) / file.name for file in entry.files]
+
+
+def _fetch(name: str, log: Log | None, progress: Progress | None) -> list[Path]:
+    entry, paths = PUBLISHED[name], []
+    if entry.page:
+        raise CheckpointError(
+            f"the weights of {name} cannot be downloaded by mssedu: the addresses of "
+            f"their files are not known here. Download "
+            f"{', '.join(file.name for file in entry.files)} from {entry.page}, and "
+            f"give their folder: load_model({name!r}, weights=FOLDER)."
+        )
     for file in entry.files:
         path = cache_folder() / "weights" / file.name
         new = not path.exists()
-        digest = fetch(
-            file.address, path, sha256=file.sha256, size=file.size, progress=progress
-        )
+        digest = _fetch_file(file, path, progress)
         if log and new:
-            check = "no published hash to compare with"
+            check = "no published hash or size to compare with"
             if file.sha256:
                 check = f"agrees with the {len(file.sha256)} published digits"
+            elif file.size:
+                check = f"no published hash; it has the published {file.size} bytes"
             log(f"{path}: sha256 {digest} ({check})")
         paths.append(path)
     return paths
+
+
+def _fetch_file(file: WeightFile, path: Path, progress: Progress | None) -> str:
+    """The sha256 of a file, from the first of its addresses that gives it."""
+    errors = []
+    for address in (file.address, *file.mirrors):
+        try:
+            digest = fetch(
+                address, path, sha256=file.sha256, size=file.size, progress=progress
+            )
+        except CheckpointError as error:
+            errors.append(error)
+            continue
+        size = path.stat().st_size
+        if not file.sha256 and file.size not in (None, size):
+            raise CheckpointError(
+                f"{path.absolute()} has {size} bytes, but {file.size} are published. "
+                "Remove the file to download it again."
+            )
+        return digest
+    if len(errors) == 1:
+        raise errors[0]
+    reasons = "".join(f"\n{error}" for error in errors)
+    raise CheckpointError(
+        f"none of the {len(errors)} addresses gives {file.name}. What they "
+        f"said:{reasons}"
+    ) from errors[0]
 
 
 def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:

@@ -5,8 +5,9 @@ table [models.NAME] there, with the fields of `Published` as keys, except that
 
     license   is a key of [licenses]
     refused   is a key of [refused]
-    folder    is the address that the names of all files are appended to
-    files     are tables of name, sha256 and size
+    folder    is the address that the names of all files are appended to; it is left out
+              where the files must be downloaded by hand, from `page`
+    files     are tables of name, sha256, size and mirrors, the full addresses of copies
 """
 
 import tomllib
@@ -22,9 +23,10 @@ from mssedu.audio.files import tupled
 class WeightFile:
     """A file to download."""
 
-    address: str
+    address: str  # a name alone, if the file must be downloaded by hand
     sha256: str | None = None  # all digits, or the first ones if no more are published
     size: int | None = None  # bytes
+    mirrors: tuple[str, ...] = ()  # addresses of copies, for when the first one fails
 
     @property
     def name(self) -> str:
@@ -41,11 +43,13 @@ class Published:
     stems: tuple[str, ...]  # in the order of the checkpoint
     license: str  # its name and what it allows
     trained_on: str
-    score: str | None = None  # with its definition and source
+    trained_on_test: bool = False  # of MUSDB18: a score on it then says nothing
+    score: str | None = None  # with its definition, test set and source
     segment_limit: float | None = None  # seconds
     # Of an ensemble, (files, stems)
     weights: tuple[tuple[float, ...], ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)  # what the files do not say
+    page: str | None = None  # where to download the files by hand
     refused: str | None = None  # why no model of ours can hold the weights
 
 
@@ -54,9 +58,14 @@ def _read() -> dict[str, Published]:
     document = tupled(tomllib.loads(text))
     published = {}
     for name, entry in document["models"].items():
-        folder = entry.pop("folder")
+        folder = entry.pop("folder", "")
         entry["files"] = tuple(
-            WeightFile(folder + file["name"], file.get("sha256"), file.get("size"))
+            WeightFile(
+                folder + file["name"],
+                file.get("sha256"),
+                file.get("size"),
+                file.get("mirrors", ()),
+            )
             for file in entry["files"]
         )
         entry["license"] = document["licenses"][entry["license"]]

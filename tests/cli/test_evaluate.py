@@ -118,7 +118,7 @@ def test_published_scores_stand_below_yours(songs, capsys):
     text = capsys.readouterr().out
     assert "| yours: model | 3 tracks |" in text
     assert "| SCNet, open weights | MUSDB18-HQ | no |" in text
-    assert "HT Demucs" not in text  # by csdr only
+    assert "Hybrid Demucs (v3) |" not in text  # by csdr only
     assert "Yours are other songs" in text
     command = ("evaluate", songs, "--rows", "irm", "--metrics", "snr", "--published")
     assert run(*command) == 0
@@ -223,14 +223,16 @@ def test_the_table_of_the_field(capsys):
     assert "2.83 / 3.04 (2021)" in text
     assert run("published") == 0
     text = capsys.readouterr().out
-    (line,) = [line for line in text.splitlines() if line.startswith("Hybrid Demucs")]
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("Hybrid Demucs (v3)  ")
+    ]
     # in one line, however narrow the terminal is
     cells = "2021 both no MUSDB18-HQ csdr 8.24 8.76 5.59 8.13 7.68 2.83 / 3.04 (2021)"
     assert line.split()[3:] == cells.split()
     assert "Sources: mssedu published --format markdown" in text
     assert run("published", "--definition", "nsdr", "--format", "csv") == 0
     assert "MDXDB21" in capsys.readouterr().out
-    assert run("published", "--definition", "sdr") == 2
+    assert run("published", "--definition", "sir") == 2
     assert "unknown definition" in capsys.readouterr().err
 
 

@@ -19,12 +19,15 @@ from mssedu.models.blocks.hybrid import (
     FrequencyEmbedding,
     LastConvolution,
 )
+from mssedu.models.blocks.rotary import RMSNorm, RotaryLayer, RotaryPositions
 from mssedu.models.blocks.transformer import Attention
 from mssedu.models.registry import create_model
 from mssedu.separation import fast
 from mssedu.separation.fast import has_fast_bfloat16, pack, ready
 
 NAMES = ["htdemucs", "hdemucs", "open_unmix", "spleeter"]
+NEWER = ["bsrnn", "bs_roformer", "d3net", "mdx_net", "mel_band_roformer"]
+NEWER += ["mmdenselstm", "resunet_decouple_plus", "scnet"]
 
 
 def a_model(name, **changes):
@@ -65,6 +68,27 @@ def test_float32_gives_the_same_numbers(name, batch):
     assert estimate.dtype is torch.float32
     assert not estimate.requires_grad
     assert (estimate - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_newer_models_give_the_same_numbers(name):
+    model = a_model(name)
+    for module in model.modules():  # as after training, where no norm is neutral
+        if isinstance(module, RMSNorm):
+            nn.init.uniform_(module.gain, 0.5, 1.5)
+    expected = plain(model, mixture())
+    with ready(model) as forward:
+        estimate = forward(mixture())
+    assert (estimate - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_a_roformer_layer_copies_no_weights_twice():
+    model = a_model("bs_roformer")
+    layer = model.transformer.time_layers[0]
+    with ready(model):
+        assert "forward" in vars(layer)
+        assert not any("forward" in vars(m) for m in [*layer.modules()][1:])
+    assert "forward" not in vars(layer)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,6 +341,11 @@ def noise(*shape):
         (LastConvolution(8, 4, freq=True, n_groups=2), "grow", (noise(2, 8, 1, 9), 4)),
         (FrequencyEmbedding(16, 4), "forward", (noise(2, 4, 16, 9),)),
         (Attention(16, 2), "forward", (noise(2, 30, 16), noise(2, 20, 16))),
+        (
+            RotaryLayer(16, 2, 6, norm=True),
+            "forward",
+            (noise(3, 9, 16), RotaryPositions(6)(9)),
+        ),
         (nn.Linear(16, 8), "forward", (noise(2, 5, 16),)),
         (nn.Linear(16, 8, bias=False), "forward", (noise(7, 16),)),
     ],
@@ -348,5 +377,6 @@ def test_a_branch_of_dconv_stays_exact_beside_a_large_offset():
 def test_layers_with_norms_and_layers_of_other_models_stay_as_they_are():
     assert not pack(EncoderLayer(4, 8, freq=True, n_groups=2), torch.float32)
     assert not pack(nn.Conv1d(2, 2, 1), torch.float32)
+    assert not pack(RotaryLayer(16, 2, 6), torch.bfloat16)
     grown = pack(DecoderLayer(8, 4, freq=True, n_groups=2), torch.float32)
     assert list(grown) == ["grow"]

@@ -5,7 +5,9 @@ import json
 import os
 import pickle
 import zipfile
+from collections import defaultdict
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,6 +17,7 @@ from mssedu.errors import CheckpointError
 from mssedu.weights.foreign import read_weights
 
 STATE = {"a.weight": torch.rand(3, 2).half(), "a.steps": torch.tensor(3)}
+SETTINGS = Path(__file__).with_name("settings.ckpt")
 
 
 class Attack:
@@ -87,11 +90,40 @@ def test_a_package_of_demucs_2_holds_a_namespace_and_one_of_demucs_1_is_a_tuple(
     assert_state(weights)
 
 
-@pytest.mark.parametrize("content", [STATE, {"state_dict": STATE, "epoch": 3}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {"state_dict": STATE, "epoch": 3},
+        {"model_state_dict": STATE, "optimizer_state_dict": {"state": {}}},
+        {"state": {"x": torch.zeros(1)}, "best_state": STATE, "epoch": 3},
+        {"state": STATE, "best_state": None},
+        {"model": STATE},
+    ],
+)
 def test_a_state_dict_alone(save, content):
     weights = read_weights(save(content))
     assert_state(weights)
     assert weights.klass is None
+
+
+def test_settings_of_omegaconf_are_passed_over():
+    """As PyTorch Lightning writes them, see make_settings.py."""
+    assert torch.equal(read_weights(SETTINGS).state["w"], torch.ones(2))
+
+
+def test_no_stand_in_for_a_setting_takes_arguments(save):
+    """A file could ask for the integer of a text of a million digits."""
+    for call in ((int, ("9" * 100,)), (list, ([1],))):
+        asks = type("Asks", (), {"__reduce__": lambda self, call=call: call})
+        content = {"state_dict": STATE, "hyper_parameters": asks()}
+        with pytest.raises(CheckpointError, match="takes no arguments"):
+            read_weights(save(content))
+
+
+def test_a_default_dict_calls_nothing(save, tmp_path):
+    content = {"state_dict": STATE, "x": defaultdict(list, {"a": [1]})}
+    assert_state(read_weights(save(content)))
 
 
 def test_safetensors_with_and_without_the_arguments(tmp_path):
