@@ -18,7 +18,7 @@ remedy: ``overlap must be from 0 to 1 (1 excluded), got 1.5.`` Inside the packag
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
 if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
     from torch import Tensor
@@ -133,7 +133,8 @@ def check_range(
         Traceback (most recent call last):
         mssedu.errors.InputError: overlap must be from 0 to 1 (1 excluded), got 1.5.
     """
-    if isinstance(value, str) or not isinstance(value, SupportsFloat):
+    # An exporter traces sizes as numbers that have no float, but an index.
+    if isinstance(value, str) or not isinstance(value, SupportsFloat | SupportsIndex):
         raise InputError(f"{_at(where)}{name} must be a number, got {value!r}.")
     above = value > low if low_open else value >= low
     below = value < high if high_open else value <= high

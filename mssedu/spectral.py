@@ -5,18 +5,25 @@
 Frames are centered: frame m contains the samples around m · hop_length, with zeros
 beyond both ends, so that the first and the last sample have the same weight as all
 others. The inverse adds the windowed frames and divides by the sum of the squared
-windows (weighted overlap-add). It is exact wherever that sum is not zero.
+windows (weighted overlap-add). It is exact wherever that sum is not zero. Whether it is
+follows from the sizes alone: no value of a tensor decides what is computed, so that a
+model with these two functions can be exported and compiled.
 
 Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier
 transform". Notebook: 02.
 """
+
+import math
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from mssedu.errors import InputError, check_range
+from mssedu.errors import InputError, check_name, check_range
+
+Window = Literal["hann", "rectangle"]
 
 
 def n_frames(n_samples: int, n_fft: int, hop_length: int) -> int:
@@ -38,7 +45,7 @@ def stft(
     n_fft: int = 4096,
     hop_length: int = 1024,
     *,
-    window: Tensor | None = None,
+    window: Window = "hann",
     pad_mode: str = "constant",
     normalized: bool = False,
 ) -> Tensor:
@@ -48,7 +55,7 @@ def stft(
         audio: (…, samples), at least one sample.
         n_fft: window and transform length, samples, even.
         hop_length: samples between frames; n_fft // 4 is usual.
-        window: (n_fft,); None: the periodic Hann window.
+        window: the periodic "hann" window, or "rectangle": all samples count alike.
         pad_mode: the samples beyond both ends: "constant" (zeros) or "reflect", which
             needs more than n_fft // 2 samples.
         normalized: divide by sqrt(n_fft), so that the transform preserves the energy.
@@ -57,7 +64,8 @@ def stft(
         (…, bins, frames) complex, bins = n_fft // 2 + 1, frames = `n_frames`.
 
     Raises:
-        InputError: odd n_fft, a hop outside 1 … n_fft, or too few samples.
+        InputError: odd n_fft, a hop outside 1 … n_fft, too few samples, or an unknown
+            window.
 
     Example:
         >>> stft(torch.zeros(2, 44100), 4096, 1024).shape
@@ -80,7 +88,7 @@ def stft(
         F.pad(padded, (0, max(missing, 0))),
         n_fft,
         hop_length,
-        window=_hann(n_fft, audio) if window is None else window,
+        window=_window(window, n_fft, audio),
         center=False,
         normalized=normalized,
         return_complex=True,
@@ -93,7 +101,7 @@ def istft(
     hop_length: int = 1024,
     *,
     length: int,
-    window: Tensor | None = None,
+    window: Window = "hann",
     normalized: bool = False,
 ) -> Tensor:
     """Waveform of a complex spectrogram: the exact inverse of `stft`.
@@ -102,7 +110,7 @@ def istft(
         spectrogram: (…, bins, frames) complex; n_fft = 2 · (bins - 1).
         hop_length: samples between frames, as in `stft`.
         length: number of samples of the result, as before `stft`.
-        window: (n_fft,), as in `stft`; None: the periodic Hann window.
+        window: as in `stft`.
         normalized: as in `stft`.
 
     Returns:
@@ -121,23 +129,39 @@ def istft(
     n_fft = 2 * (bins - 1)
     _check_sizes(n_fft, hop_length)
     check_range("length", length, 1, (frames - 1) * hop_length + n_fft // 2)
-    window = _hann(n_fft, spectrogram.real) if window is None else window
-    if not covers(window, hop_length):
-        raise InputError(
-            f"hop_length = {hop_length} with n_fft = {n_fft} does not cover every "
-            "sample with a window. Use a smaller hop_length: n_fft // 4 is usual with "
-            "Hann windows."
-        )
-    audio = torch.istft(
-        spectrogram.reshape(-1, bins, frames),
-        n_fft,
-        hop_length,
-        window=window,
-        center=True,
-        normalized=normalized,
-        length=length,
-    )
-    return audio.reshape(*spectrogram.shape[:-2], length)
+    check_covers(window, n_fft, hop_length)
+    weight = _window(window, n_fft, spectrogram.real)
+    # The same scale as in `stft` where it is normalized
+    norm = "ortho" if normalized else "backward"
+    waves = torch.fft.irfft(spectrogram.reshape(-1, bins, frames).mT, n_fft, norm=norm)
+    total = overlap_add(waves * weight, hop_length)
+    weights = overlap_add(weight.square().expand(1, frames, -1), hop_length)
+    first = n_fft // 2  # the frames are centered
+    total = total[:, first : first + length] / weights[:, first : first + length]
+    return total.reshape(*spectrogram.shape[:-2], length)
+
+
+def overlap_add(pieces: Tensor, hop_length: int) -> Tensor:
+    """Add pieces of a signal that start `hop_length` samples after one another.
+
+    Args:
+        pieces: (batch, frames, n_fft).
+        hop_length: samples, at most n_fft.
+
+    Returns:
+        (batch, samples); samples is hop_length times a whole number.
+
+    Example:
+        >>> overlap_add(torch.ones(1, 3, 4), 2)
+        tensor([[1., 1., 2., 2., 2., 2., 1., 1.]])
+    """
+    batch, frames, n_fft = pieces.shape
+    n_parts = -(-n_fft // hop_length)
+    # A piece is cut into parts of hop_length samples; those of equal rank are apart.
+    total = pieces.new_zeros(batch, frames + n_parts - 1, hop_length)
+    for rank, part in enumerate(pieces.split(hop_length, dim=-1)):
+        total[:, rank : rank + frames, : part.shape[-1]] += part
+    return total.flatten(1)
 
 
 def complex_as_channels(spectrogram: Tensor) -> Tensor:
@@ -179,23 +203,33 @@ def channels_as_complex(parts: Tensor) -> Tensor:
     return torch.view_as_complex(pairs.contiguous())
 
 
-def covers(window: Tensor, hop_length: int) -> bool:
-    """Whether a window covers every sample: the condition for an inverse.
+def check_covers(window: Window, n_fft: int, hop_length: int) -> None:
+    """Raise InputError unless the windows cover every sample, so that `istft` exists.
 
-    The sum of the squared windows repeats every hop_length samples; it must not be 0.
+    A rectangle always does. Hann windows are 0 at their ends; where only two of them
+    meet, the sum of their squares is least in the middle of the place where they meet.
 
     Example:
-        >>> covers(torch.hann_window(1024), 512), covers(torch.hann_window(1024), 1024)
-        (True, False)
+        >>> check_covers("hann", 1024, 512)
     """
-    padded = F.pad(window.square(), (0, -len(window) % hop_length))
-    total = padded.reshape(-1, hop_length).sum(0)
-    return bool(total.min() > 1e-6 * total.max())
+    check_name("window", window, get_args(Window))
+    place = (n_fft - hop_length) // 2
+    waves = [math.sin(math.pi * p / n_fft) for p in (place, place + hop_length)]
+    least = sum(wave**4 for wave in waves)  # a Hann window is the square of a sine
+    if window == "hann" and least < 1e-6:
+        raise InputError(
+            f"hop_length = {hop_length} with n_fft = {n_fft} does not cover every "
+            "sample with a window. Use a smaller hop_length: n_fft // 4 is usual with "
+            "Hann windows."
+        )
 
 
-def _hann(win_length: int, like: Tensor) -> Tensor:
-    """Periodic Hann window on the device and in the precision of `like`."""
-    return torch.hann_window(win_length, dtype=like.dtype, device=like.device)
+def _window(window: Window, n_fft: int, like: Tensor) -> Tensor:
+    """A window (n_fft,) on the device and in the precision of `like`."""
+    check_name("window", window, get_args(Window))
+    if window == "rectangle":
+        return like.new_ones(n_fft)
+    return torch.hann_window(n_fft, dtype=like.dtype, device=like.device)
 
 
 def _check_sizes(n_fft: int, hop_length: int) -> None:

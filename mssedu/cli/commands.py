@@ -19,15 +19,20 @@ from types import FrameType
 import tyro
 
 from mssedu.audio.disk import full_disk, is_full
+from mssedu.cli.ablate import ablate
 from mssedu.cli.analyze import analyze
 from mssedu.cli.card import card, models
 from mssedu.cli.console import drop_output, err, out, report_failure, warnings_as_lines
+from mssedu.cli.course import course
 from mssedu.cli.curves import curves
 from mssedu.cli.data import data
 from mssedu.cli.demo import demo
 from mssedu.cli.doctor import doctor
 from mssedu.cli.evaluate import compare, evaluate, published
+from mssedu.cli.export import export
 from mssedu.cli.listen import listen
+from mssedu.cli.race import race
+from mssedu.cli.repro import repro
 from mssedu.cli.separate import separate
 from mssedu.cli.train import settled, train
 from mssedu.errors import InputError, MssEduError, check_name
@@ -56,6 +61,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "lab": lab,
     "data": data,
     "train": train,
+    "repro": repro,
+    "ablate": ablate,
+    "race": race,
     "curves": curves,
     "separate": separate,
     "evaluate": evaluate,
@@ -63,6 +71,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
     "published": published,
     "listen": listen,
+    "export": export,
+    "course": course,
     "models": models,
     "card": card,
     "doctor": doctor,

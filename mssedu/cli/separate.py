@@ -42,19 +42,21 @@ DEMO_MODEL = str(Path("runs/demo/training"))
 class ModelOptions:
     """Options for choosing the model."""
 
-    # published name, checkpoint file or run folder; otherwise the model of the demo
+    # published name, checkpoint, run folder or .onnx file; else the model of the demo
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")] = DEMO_MODEL
     # local file of weights; with a published name, it replaces the download
     weights: Path | None = None
+    # file with the class of your own model, which is run to load a checkpoint of it
+    model_file: Path | None = None
     # where to compute: auto, cpu, cuda or mps
     device: Annotated[str, tyro.conf.arg(aliases=["-d"])] = "auto"
 
     @property
-    def source(self) -> tuple[str | Path, Path | None]:
+    def source(self) -> tuple[str | Path, Path | None, Path | None]:
         """What to load: only the weights, if the user gave them without a model."""
         if self.weights and self.model == DEMO_MODEL:
-            return self.weights, None
-        return self.model, self.weights
+            return self.weights, None, self.model_file
+        return self.model, self.weights, self.model_file
 
 
 def separate(
