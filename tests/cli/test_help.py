@@ -5,12 +5,14 @@ import re
 import pytest
 
 from mssedu.cli.commands import COMMANDS, main
+from mssedu.cli.course import SUBCOMMANDS as COURSE
 from mssedu.cli.data import SUBCOMMANDS
 
 LISTEN = ("create", "serve", "report", "export")
 CALLS = [(command,) for command in COMMANDS]
 CALLS += [("listen", subcommand) for subcommand in LISTEN]
 CALLS += [("data", subcommand) for subcommand in SUBCOMMANDS]
+CALLS += [("course", subcommand) for subcommand in COURSE]
 
 HINT = re.compile(r"\s*\((default: .*|default:|required|optional)\)$", re.DOTALL)
 CODE = re.compile(r"->|\bdef |\blambda\b|`_|__|<class|<function|\bNotImplemented\b")

@@ -1,13 +1,20 @@
 """Every exercise: starter not attempted, solution passes, wrong answers fail."""
 
+import ast
 import importlib
+import math
 import re
 import tomllib
 from pathlib import Path
 
+import jupytext
 import pytest
+import torch
+import torch.nn.functional as F
 
+import mssedu
 from mssedu.course import exercises
+from mssedu.course.build import texts
 from mssedu.course.exercises import (
     EXERCISES,
     Exercise,
@@ -75,6 +82,9 @@ def test_the_table_names_every_file_and_every_quiz():
         "__init__",
         "expect",
         "kinds",
+        "limits",
+        "quizzes",
+        "sealed",
     }
     quizzes = tomllib.loads((folder / "quizzes.toml").read_text("utf-8"))
     assert files == {*EXERCISES} >= {*quizzes}
@@ -91,3 +101,124 @@ def test_unknown_id_names_the_nearest():
         exercise("mixing.mx")
     with pytest.raises(InputError, match=r"Did you mean 'mixing\.mix'"):
         exercise("mixin.mix")
+
+
+# ---- names and numbers --------------------------------------------------------------
+
+
+def names_outside_exercises(text):
+    """Names that the cells of a notebook use or set, those of exercises left out."""
+    names = set()
+    for cell in jupytext.read(text, fmt="py:percent").cells:
+        if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", []):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Name):
+                    names.add(node.id)
+                elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    names.add(node.name)
+                elif isinstance(node, ast.alias):
+                    names.add(node.asname or node.name)
+    return names
+
+
+@pytest.mark.parametrize("text", texts(), ids=lambda text: text.stem)
+def test_no_answer_shadows_a_name_of_the_notebook(text):
+    asked = [exercise(id) for id in list_exercises(text.name[:2])]
+    answers = {each.answer for each in asked}
+    assert not answers & names_outside_exercises(text)
+    assert len(answers) == len(asked)
+
+
+def toys_of(text):
+    """The small functions that a notebook builds, by name; each runs by itself."""
+    for cell in jupytext.read(text, fmt="py:percent").cells:
+        if cell.cell_type == "code" and "def toy_" in cell.source:
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.FunctionDef) and node.name.startswith("toy_"):
+                    names = {"torch": torch, "math": math, "F": F, "ms": mssedu}
+                    exec(ast.unparse(node), names)
+                    yield names[node.name]
+
+
+@pytest.mark.parametrize("text", texts(), ids=lambda text: text.stem)
+def test_no_toy_of_the_notebook_solves_an_exercise(text):
+    asked = [exercise(id) for id in list_exercises(text.name[:2])]
+    solved = [
+        (toy.__name__, each.id)
+        for toy in toys_of(text)
+        for each in asked
+        if each.solve is not None and each.check(toy)
+    ]
+    assert not solved
+
+
+CODE = [each for each in ALL if each.solve is not None]
+
+
+def arguments_of(each, answer):
+    """What the check calls an answer with, in words."""
+    seen = []
+
+    def call(*arguments):
+        seen.append([words(argument) for argument in arguments])
+        return answer(*arguments)
+
+    outcome = each.check(call)
+    assert outcome.status is Status.PASS, outcome
+    return str(seen)
+
+
+def words(value):
+    if isinstance(value, torch.Tensor):
+        places = torch.arange(1.0, value.numel() + 1)
+        return f"{(value.detach().cfloat().abs().flatten() * places).nansum():.6f}"
+    if isinstance(value, torch.Generator):
+        return str(value.initial_seed())
+    if isinstance(value, list | tuple):
+        return str([words(item) for item in value])
+    is_plain = isinstance(value, str | int | float | dict)
+    return str(value) if is_plain else type(value).__name__
+
+
+@pytest.mark.parametrize("each", CODE, ids=lambda each: each.id)
+def test_a_course_has_numbers_of_its_own(each, monkeypatch):
+    answer = answer_of(each, each.solution_source)
+    public = arguments_of(each, answer)
+    assert public == arguments_of(each, answer)
+    monkeypatch.setenv("MSSEDU_VARIANT", "7")
+    assert arguments_of(each, answer) != public
+
+
+VARIED = [each for each in CODE if each.varied is not None]
+
+
+@pytest.mark.parametrize("each", VARIED, ids=lambda each: each.id)
+def test_results_learned_by_heart_fail_with_other_numbers(each, monkeypatch):
+    known, right = {}, answer_of(each, each.solution_source)
+
+    def by_heart(*arguments):
+        key = str([words(argument) for argument in arguments])
+        if not other_numbers:
+            known[key] = right(*arguments)
+        return known.get(key, 0)
+
+    other_numbers = False
+    assert each.check(by_heart).status is Status.PASS
+    other_numbers = True
+    monkeypatch.setenv("MSSEDU_VARIANT", "7")
+    assert each.check(by_heart).status is not Status.PASS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("each", CODE, ids=lambda each: each.id)
+def test_wrong_answers_fail_with_other_numbers(each, monkeypatch):
+    monkeypatch.setenv("MSSEDU_VARIANT", "7")
+    for source, _ in each.wrong_answers:
+        outcome = each.check(answer_of(each, source))
+        assert outcome.status in (Status.FAIL, Status.ERROR), source
+
+
+def test_a_variant_is_a_whole_number(monkeypatch):
+    monkeypatch.setenv("MSSEDU_VARIANT", "-3")
+    with pytest.raises(InputError, match="MSSEDU_VARIANT must be a whole number"):
+        exercise("setup.quiz")

@@ -1,13 +1,17 @@
 """What a check returns and shows, and the helpers that judge an answer."""
 
 import math
+import threading
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
-from mssedu.course.exercises import Status, exercise, expect
-from mssedu.course.exercises.kinds import checks, make_quiz
+from mssedu.course.exercises import Status, expect, kinds
+from mssedu.course.exercises.kinds import checks
+from mssedu.course.exercises.limits import TooLong, forbidden, time_limit
 from mssedu.errors import InputError
 
 
@@ -42,7 +46,10 @@ def _divide(x):
     [
         (lambda x: 2 * x, Status.PASS, "✔ test.double: correct. Twice is x + x."),
         (lambda x: x, Status.FAIL, "✘ test.double: double(2) should be 4, not 2."),
-        (lambda x: None, Status.NOT_ATTEMPTED, "`...` and return the result."),
+        (lambda x: ..., Status.NOT_ATTEMPTED, "`...` and return the result."),
+        (lambda x: None, Status.FAIL, "returned None. Is a `return` missing?"),
+        (lambda x: np.float32(2 * x), Status.PASS, "✔"),
+        (lambda x: np.array(2 * x), Status.PASS, "✔"),
         (lambda x: (..., x), Status.NOT_ATTEMPTED, "○ test.double: not attempted yet."),
         (..., Status.NOT_ATTEMPTED, "Put your code in place of `...`."),
         (None, Status.NOT_ATTEMPTED, "○ test.double"),
@@ -151,7 +158,8 @@ def test_expect_tensor(value, text):
 def test_expect_items():
     assert expect.items((1, 2), 2, "never") == (1, 2)
     assert expect.items([1], 1, "never") == [1]
-    for value in ((1,), torch.zeros(2), "ab", None):
+    assert expect.items(torch.ones(2, 3), 2, "never")[0].equal(torch.ones(3))
+    for value in ((1,), torch.zeros(3), torch.tensor(2.0), "ab", None):
         with pytest.raises(expect.Wrong, match="two things"):
             expect.items(value, 2, "two things")
 
@@ -162,7 +170,10 @@ def test_expect_number_refuses(value):
         expect.number(value, "gain")
 
 
-@pytest.mark.parametrize("value", [1, 1.5, torch.tensor(1.0), torch.ones(1)])
+@pytest.mark.parametrize(
+    "value",
+    [1, 1.5, torch.tensor(1.0), torch.ones(1), np.float32(2), Fraction(1, 2)],
+)
 def test_expect_number_accepts(value):
     assert expect.number(value, "gain") == value
 
@@ -186,19 +197,99 @@ def test_expect_close_names_a_known_mistake():
         expect.close(4, 1, "far apart", mistakes={"Thrice.": 3})
 
 
-def test_quiz_gives_the_reason_for_a_wrong_letter():
-    quiz = exercise("setup.quiz")
-    assert quiz.starter_source.startswith("answers = [..., ..., ...]")
-    assert (
-        "question 2 is not a: that is the factor 0.71" in quiz.check(list("bac")).text
-    )
-    assert "question 1 has the options a, b, c." in quiz.check(["d", "a", "a"]).text
-    assert quiz.check(["b", ..., "a"]).status is Status.NOT_ATTEMPTED
-    assert "1. A and B are two recordings" in quiz.question
-    assert "    - **b** They are equal" in quiz.question
+def test_expect_same_compares_item_by_item():
+    expect.same((1.0, torch.ones(2)), (1.00001, torch.ones(2)), "never")
+    for got in (1.0, (1.0,), (1.0, torch.zeros(2)), (1.0, torch.ones(3)), "ab"):
+        with pytest.raises(expect.Wrong):
+            expect.same(got, (1.0, torch.ones(2)), "differs")
 
 
-def test_a_quiz_has_one_right_option_per_question():
-    two = {"question": "Which?", "a": "this", "b": "that"}
-    with pytest.raises(AssertionError, match="one option should be right"):
-        make_quiz("test.quiz", [two])
+# ---- NumPy, returns, limits ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.ones((2, 3)),
+        np.ones((2, 3), dtype="float32")[:, ::-1],
+        np.broadcast_to(np.float32(1), (2, 3)),
+    ],
+)
+def test_arrays_count_as_tensors(given):
+    def verify(answer):
+        expect.that(expect.tensor(answer(0), (2, 3)).equal(torch.ones(2, 3)), "no")
+        expect.that(expect.tensor(answer(1)[0], (2, 3)).equal(torch.ones(2, 3)), "no")
+
+    each = replace(DOUBLE, verify=verify)
+    assert each.check(lambda n: [given] if n else given).status is Status.PASS
+
+
+def test_values_of_numpy_count():
+    def verify(answer):
+        expect.that(answer == {"a": 3, "b": [1, 2], "c": ["x"]}, f"not {answer}")
+
+    value = {"a": np.int64(3), "b": [np.int64(1), 2], "c": np.array(["x"])}
+    assert replace(DOUBLE, verify=verify).check(value).status is Status.PASS
+
+
+def test_a_stub_of_nbgrader_is_not_attempted():
+    def double(x):
+        raise NotImplementedError
+
+    outcome = DOUBLE.check(double)
+    assert outcome.status is Status.NOT_ATTEMPTED
+    assert not outcome
+    assert DOUBLE.check(lambda x: 2 * x)
+
+
+def test_an_endless_loop_is_stopped(monkeypatch):
+    monkeypatch.setattr(kinds, "LONGEST_CHECK", 0.2)
+
+    def double(x):
+        while True:
+            x += 1
+
+    outcome = DOUBLE.check(double)
+    assert outcome.status is Status.ERROR
+    assert "Is there a loop that does not end?" in outcome.text
+
+
+def test_a_loop_that_catches_exceptions_is_stopped():
+    def stubborn():
+        while True:
+            try:
+                while True:
+                    pass
+            except Exception:
+                pass
+
+    with pytest.raises(TooLong), time_limit(0.2):
+        stubborn()
+
+
+def test_a_block_in_time_is_left_alone_in_any_thread():
+    ended = []
+
+    def work():
+        with time_limit(5.0):
+            ended.append(sum(range(1000)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ended == [499500]
+
+
+def test_a_forbidden_function_is_refused():
+    with forbidden(["softmax"], "not that one"):
+        assert torch.ones(3).sum() == 3
+        with pytest.raises(expect.Wrong, match="not that one"):
+            torch.ones(3).softmax(0)
+        with pytest.raises(expect.Wrong, match="not that one"):
+            torch.nn.functional.softmax(torch.ones(3), 0)
+    assert torch.ones(2).softmax(0).sum() == 1
+
+
+def test_a_package_without_solutions_says_so():
+    page = replace(DOUBLE, solution_source="", wrong=()).solution()
+    assert repr(page) == "The solutions are with your teacher."

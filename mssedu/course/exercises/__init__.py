@@ -1,8 +1,10 @@
 """The exercises of the notebooks, one file per topic.
 
-kinds          what an exercise is
-expect         how an answer is checked
-quizzes.toml   the quizzes of the topics
+kinds          what an exercise is, and what `check` does
+expect         the claims that a check makes about an answer
+limits         the time of a check, and functions that an answer must not call
+quizzes        how a quiz is made of the pool in quizzes.toml
+sealed         the exercises without their solutions, for a package for students
 setup … panel  the exercises of one notebook each
 
     exercise("mixing.mix")   one exercise by id: .check(answer), .hint(1), .solution()
@@ -15,6 +17,7 @@ here, so that chapters can move.
 import functools
 import importlib
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +45,7 @@ EXERCISES = {
     "chunking": "12",
     "listening": "13",
     "panel": "14",
+    "architectures": "15",
 }
 _NAMES = {"kinds": ["Exercise", "Outcome", "Page", "Status"]}
 __getattr__, _, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)
@@ -80,7 +84,7 @@ def list_exercises(notebook: str | None = None) -> list[str]:
 
     Example:
         >>> list_exercises("01")
-        ['mixing.mix', 'mixing.mid_side', 'mixing.match_loudness']
+        ['mixing.mix', 'mixing.mid_side', 'mixing.match_loudness', 'mixing.quiz']
     """
     if notebook is not None:
         check_name("notebook", notebook, EXERCISES.values())
@@ -88,13 +92,25 @@ def list_exercises(notebook: str | None = None) -> list[str]:
     return [id for topic in chosen for id in _topic(topic)]
 
 
-@functools.cache
 def _topic(name: str) -> "dict[str, Exercise]":
     """The exercises of a topic, its quiz at the end."""
-    from mssedu.course.exercises.kinds import Exercise, make_quiz
+    from mssedu.course.exercises.expect import variant
+
+    return _topic_of_variant(name, variant())
+
+
+@functools.cache
+def _topic_of_variant(name: str, variant: int) -> "dict[str, Exercise]":
+    """As `_topic`, made once for each variant: the quiz depends on it."""
+    from mssedu.course.exercises.kinds import Exercise
+    from mssedu.course.exercises.quizzes import make_quiz
+    from mssedu.course.exercises.sealed import SEAL, unseal
 
     module = importlib.import_module(f"{__name__}.{name}")
-    quizzes = tomllib.loads(Path(__file__).with_name("quizzes.toml").read_text("utf-8"))
+    pools = Path(__file__).with_name("quizzes.toml").read_text("utf-8")
+    quizzes = tomllib.loads(unseal(pools))
     quiz = [make_quiz(f"{name}.quiz", quizzes[name])] if name in quizzes else []
+    if pools.startswith(SEAL):  # a package for students
+        quiz = [replace(each, solution_source="", wrong=()) for each in quiz]
     tasks = [value for value in vars(module).values() if isinstance(value, Exercise)]
     return {exercise.id: exercise for exercise in (*tasks, *quiz)}

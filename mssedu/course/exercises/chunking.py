@@ -37,6 +37,12 @@ def shares(starts, length, weight, samples):
         ("- start : end - start", "- begin : end - begin", "[-1, "),
         ("weight[begin - start : end - start]", "1", "its own"),
     ),
+    varied=lambda draw: (
+        list(range(-draw.randint(0, 3), 40, draw.randint(3, 5))),
+        10,
+        torch.tensor([draw.uniform(0.1, 1) for _ in range(10)]),
+        40,
+    ),
 )
 def _verify_shares(answer) -> None:
     weight = torch.tensor([0.5, 1.0, 1.0, 0.5])
@@ -49,10 +55,10 @@ def _verify_shares(answer) -> None:
         expect.close(result, shares(starts, 4, weight, samples), text)
 
 
-def rest(model, mixture, begin, length):
+def separated_rest(model, mixture, begin, length):
     """A model takes exactly `length` samples, but the song has only n samples from
-    `begin` on, n ≤ `length`. Write `rest(model, mixture, begin, length)`. It returns
-    the estimate (stems, channels, n) of these last n samples of the `mixture`
+    `begin` on, n ≤ `length`. Write `separated_rest(model, mixture, begin, length)`. It
+    returns the estimate (stems, channels, n) of these last n samples of the `mixture`
     (channels, samples). Put them in the middle of a full chunk, with (length - n) // 2
     samples of the song before them and zeros after the end. The song is at least
     `length` samples long.
@@ -65,7 +71,7 @@ def rest(model, mixture, begin, length):
 
 
 @checks(
-    rest,
+    separated_rest,
     hints=(
         "The chunk begins at `begin - (length - n) // 2`: call it `first`.",
         "Pad the end of the mixture with `length` zeros, then take the chunk.",
@@ -78,6 +84,12 @@ def rest(model, mixture, begin, length):
         ("- first + n]", "- first + n + 1]", "the estimate (begin"),
         ("begin - first : begin - first + n", ":n", "the rest only"),
         ("padded[:,", "mixture[:,", "shape (2, 10), not (2, 7)"),
+    ),
+    varied=lambda draw: (
+        lambda chunk: torch.stack([chunk.cumsum(-1), -chunk]),
+        torch.tensor([[draw.gauss(0, 1) for _ in range(60)]] * 2),
+        draw.randint(40, 59),
+        draw.randint(20, 50),
     ),
 )
 def _verify_rest(answer) -> None:
@@ -104,12 +116,15 @@ def _verify_rest(answer) -> None:
         expect.close(result[0], mixture[:, begin:], text)
 
 
-def faded(model, mixture, sample_rate, segment, overlap):
-    """Fix `faded(model, mixture, sample_rate, segment, overlap)` from above. It cuts
-    the `mixture` (channels, samples) into chunks of `segment` seconds. `overlap` is a
-    share of the segment, > 0 and < 0.5: neighboring chunks have that much in common,
-    and there one fades into the other along a straight line. The song may have any
-    length. An edge without a neighbor must not fade.
+def repaired(model, mixture, sample_rate, segment, overlap):
+    """Repair the function `faded` from above, under the name `repaired(model, mixture,
+    sample_rate, segment, overlap)`.
+
+    - It cuts the `mixture` (channels, samples) into chunks of `segment` seconds. The
+      song may have any length.
+    - `overlap` is a share of the segment, > 0 and < 0.5: neighboring chunks have that
+      much in common, and there one fades into the other along a straight line.
+    - An edge without a neighbor must not fade.
     """
     samples = mixture.shape[-1]
     length = round(segment * sample_rate)
@@ -127,7 +142,7 @@ def faded(model, mixture, sample_rate, segment, overlap):
 
 
 @checks(
-    faded,
+    repaired,
     hints=(
         "`overlap * sample_rate`: what is the unit of `overlap`?",
         "Does a chunk fade out where no other chunk follows?",
@@ -141,6 +156,13 @@ def faded(model, mixture, sample_rate, segment, overlap):
         ("max(samples - shared, 1)", "samples - shared", "0.5 s"),
         ("(0, 1, shared)", "(0.5, 0.5, shared)", "straight line"),
         ("round(segment *", "round(1.1 * segment *", "not 1100"),
+    ),
+    varied=lambda draw: (
+        torch.tanh,
+        expect.noise(2, draw.randint(500, 3000)),
+        100,
+        draw.randint(3, 8),
+        draw.choice([0.1, 0.2, 0.25]),
     ),
 )
 def _verify_faded(answer) -> None:

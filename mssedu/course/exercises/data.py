@@ -13,6 +13,12 @@ from mssedu.course.exercises.kinds import checks
 _CATALOG = {f"song {n}": f"artist {n // 3 if n < 9 else n}" for n in range(15)}
 
 
+def _seeds(n: int) -> range:
+    """Seeds for a check: 0, 1, 2, …, and others for the numbers of a course."""
+    first = 100 * expect.variant()
+    return range(first, first + n)
+
+
 def _checked_split(split, artist_of: dict[str, str], seed: int) -> list[list[str]]:
     """Train and test, sorted, of a split that passes the checks of a single split."""
     result = split(artist_of, 4, seed)
@@ -28,12 +34,15 @@ def _checked_split(split, artist_of: dict[str, str], seed: int) -> list[list[str
     return [sorted(train), sorted(test)]
 
 
-def split(artist_of, n_test, seed):
-    """`artist_of` is a dict, song -> artist. Write `split(artist_of, n_test, seed)`. It
-    returns two lists of songs, train and test, which have no artist in common. Choose
-    one artist after another at random for the test, until it has `n_test` songs or
-    more. The split depends on the songs and the seed alone, not on the order of the
-    dict. The global generators must not change.
+def split_songs(artist_of, n_test, seed):
+    """`artist_of` is a dict, song -> artist. Write `split_songs(artist_of, n_test,
+    seed)`. It returns two lists of songs, train and test.
+
+    - No artist is in both lists.
+    - Choose one artist after another at random for the test, until it has `n_test`
+      songs or more.
+    - The split depends on the songs and the seed alone, not on the order of the dict.
+    - The global generators must not change.
     """
     artists = sorted(set(artist_of.values()))
     random.Random(seed).shuffle(artists)
@@ -46,7 +55,7 @@ def split(artist_of, n_test, seed):
 
 
 @checks(
-    split,
+    split_songs,
     hints=(
         "`random.Random(seed)` is a generator of your own with `.shuffle(list)`.",
         "Shuffle `sorted(set(artist_of.values()))`; then add one artist at a time.",
@@ -64,10 +73,10 @@ def split(artist_of, n_test, seed):
 )
 def _verify_split(answer) -> None:
     state = random.getstate()
-    splits = [_checked_split(answer, _CATALOG, seed) for seed in range(8)]
-    text = "split uses or seeds the global generator: use random.Random(seed)."
+    splits = [_checked_split(answer, _CATALOG, seed) for seed in _seeds(8)]
+    text = "your function uses or seeds the global generator: use random.Random(seed)."
     expect.that(random.getstate() == state, text)
-    reordered = _checked_split(answer, dict(reversed(_CATALOG.items())), 0)
+    reordered = _checked_split(answer, dict(reversed(_CATALOG.items())), _seeds(1)[0])
     text = "the same songs in another order give another split: sort before shuffling."
     expect.that(reordered == splits[0], text)
     text = "eight seeds give one and the same split: use the seed."
@@ -108,7 +117,7 @@ def _verify_remix(answer) -> None:
     marks = 100 * songs + torch.arange(3)  # the value of a sample: 100 · song + stem
     batch = marks[..., None, None].expand(6, 3, 2, 5).float()
     remixes = []
-    for seed in (*range(20), 0):
+    for seed in (*_seeds(20), _seeds(1)[0]):
         result = answer(batch.clone(), torch.Generator().manual_seed(seed))
         text = "return two tensors, sources and mixture."
         sources, mixture = expect.items(result, 2, text)
@@ -132,9 +141,11 @@ def _verify_remix(answer) -> None:
 
 def generator_of(seed, epoch, item, worker):
     """A data set takes the random numbers of an item from the `torch.Generator` that
-    `generator_of(seed, epoch, item, worker)` returns. Write this function. The items
-    must not depend on the number of workers, and no two triples (seed, epoch, item) may
-    give the same numbers.
+    `generator_of(seed, epoch, item, worker)` returns. Write this function.
+
+    - The items must not depend on the number of workers.
+    - No two triples (seed, epoch, item) may give the same numbers, however many epochs
+      and items there are.
     """
     sequence = np.random.SeedSequence((seed, epoch, item))
     state = sequence.generate_state(1, np.uint64)
@@ -155,6 +166,11 @@ def generator_of(seed, epoch, item, worker):
         ("int(state[0])", "seed + epoch + item", "(0, 1, 0) repeats (0, 0, 1)"),
         ("int(state[0])", "hash((epoch, item))", "(1, 0, 0) repeats (0, 0, 0)"),
         ("(seed, epoch, item)", "None", "use nothing global"),
+        (
+            "int(state[0])",
+            "seed * 10**6 + epoch * 1000 + item",
+            "(0, 0, 1000) repeats (0, 1, 0)",
+        ),
     ),
 )
 def _verify_generator(answer) -> None:
@@ -170,7 +186,13 @@ def _verify_generator(answer) -> None:
     text = "another worker gives other numbers: the data depend on n_workers."
     expect.that(numbers(0, 0, 0, 1) == first, text)
     places: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for place in itertools.product(range(2), range(3), range(200)):
+    near = itertools.product(range(2), range(3), range(200))
+    steps = (1000, 1024, 10**4, 10**5, 10**6)  # where a weighted sum may repeat itself
+    far = [place for step in steps for place in ((0, 0, step), (0, step, 0))]
+    draw = random.Random(expect.variant())
+    for _ in range(50):
+        far.append((draw.randint(2, 9), draw.randint(3, 999), draw.randint(200, 10**5)))
+    for place in dict.fromkeys((*near, *far)):
         before = places.setdefault(numbers(*place), place)
         text = f"{place} repeats {before}: mix seed, epoch and item."
         expect.that(before == place, text)

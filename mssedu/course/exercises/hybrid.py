@@ -1,4 +1,4 @@
-"""Exercises on hybrids: matching branches, complex as channels, frequency embedding."""
+"""Exercises on hybrids: matching branches, channels to stems, frequency embedding."""
 
 import math
 
@@ -36,6 +36,10 @@ def align(n_samples, strides):
         ("(steps / stride)", "(steps / stride) + 1", "not 45"),
         ("return hop_length, steps", "return steps", "two numbers"),
     ),
+    varied=lambda draw: (
+        draw.randint(1, 500_000),
+        tuple(draw.randint(2, 8) for _ in range(draw.randint(1, 5))),
+    ),
 )
 def _verify_align(answer) -> None:
     cases = ((44100, (4,) * 5), (44101, (4,) * 4), (1000, (8, 2, 5)), (3, (4, 4)))
@@ -51,72 +55,93 @@ def _verify_align(answer) -> None:
         expect.close(steps, wanted, f"{text}, not {steps}.")
 
 
-def to_channels(spectrogram):
-    """Write `to_channels(spectrogram)`. It turns a complex tensor (batch, channels,
-    bins, frames) into a real one (batch, 2 · channels, bins, frames), in this order:
-    left real, left imaginary, right real, right imaginary.
+def to_stems(x, stems):
+    """Write `to_stems(x, stems)`, the way back from channels to spectrograms. The last
+    layer of a network puts out `x` (batch, stems · channels · 2, bins, frames), real.
+    Return complex spectrograms (batch, stems, channels, bins, frames). The order of the
+    second axis of `x` is: stem 0 left real, stem 0 left imaginary, stem 0 right real,
+    stem 0 right imaginary, then the same for stem 1, and so on.
     """
-    parts = torch.stack([spectrogram.real, spectrogram.imag], dim=2)
-    return parts.flatten(1, 2)
+    parts = x.unflatten(1, (stems, -1, 2))
+    return torch.complex(parts[:, :, :, 0], parts[:, :, :, 1])
 
 
 @checks(
-    to_channels,
+    to_stems,
     hints=(
-        "`.real` and `.imag` have the shape of the spectrogram. Join them on a "
-        "new axis, right after the channels: `torch.stack(…, dim=2)`.",
-        "`flatten(1, 2)` makes one axis of two; the index of the later axis "
-        "changes fastest.",
+        "`x.unflatten(1, (stems, -1, 2))` makes three axes of one: stems, channels, "
+        "parts. The index of the last of them changes fastest.",
+        "`torch.complex(real, imaginary)` joins the two parts.",
     ),
-    noticed="Nothing is lost: from both parts, a convolution can use the phase.",
+    noticed="Nothing is lost: a network that puts out both parts chooses the phase.",
     wrong=(
-        ("dim=2", "dim=1", "all real parts first"),
-        (".real, spectrogram.imag", ".abs(), spectrogram.angle()", "0 and 1 should be"),
-        (".flatten(1, 2)", "", "the shape (3, 4, 5, 4)"),
-        (".real, spectrogram.imag", ".imag, spectrogram.real", "part of channel 0"),
+        ("(stems, -1, 2))", "(2, stems, -1)).movedim(1, 3)", "first half of the axis"),
+        ("(stems, -1, 2))", "(-1, stems, 2)).transpose(1, 2)", "stem 0 come first"),
+        ("[:, :, :, 0], parts[:, :, :, 1]", "[:, :, :, 1], parts[:, :, :, 0]", "value"),
+        ("torch.complex(parts[:, :, :, 0], parts[:, :, :, 1])", "parts", "the shape"),
+        (
+            "torch.complex(parts[:, :, :, 0], parts[:, :, :, 1])",
+            "parts.norm(dim=3)",
+            "co",
+        ),
     ),
 )
-def _verify_to_channels(answer) -> None:
-    for channels in (2, 1):
-        spectrogram = expect.noise(3, channels, 5, 4, dtype=torch.complex64)
-        result = expect.tensor(answer(spectrogram), (3, 2 * channels, 5, 4))
-        expect.that(not result.is_complex(), "the result should be real.")
-        parts = torch.cat([spectrogram.real, spectrogram.imag], dim=1)
-        blocks = {"Yours has all real parts first.": parts}
-        text = "channels 0 and 1 should be the real and imaginary part of channel 0."
-        wanted = complex_as_channels(spectrogram)
-        expect.close(result, wanted, text, mistakes=blocks)
+def _verify_to_stems(answer) -> None:
+    for stems, channels in ((4, 2), (3, 1), (2, 2)):
+        shape = (3, stems, channels, 5, 4)
+        spectrograms = expect.noise(*shape, dtype=torch.complex64)
+        x = complex_as_channels(spectrograms.flatten(1, 2))
+        case = f"{stems} stems, {channels} channels"
+        result = expect.tensor(answer(x, stems), shape, f"the result for {case}")
+        expect.that(result.is_complex(), "the result should be complex.")
+        real, imaginary = x.chunk(2, 1)
+        halves = torch.complex(real, imaginary).unflatten(1, (stems, channels))
+        other = x.unflatten(1, (channels, stems, 2)).transpose(1, 2)
+        swapped = torch.complex(other[:, :, :, 0], other[:, :, :, 1])
+        mistakes = {
+            "You take the real parts from the first half of the axis.": halves,
+            "All channels of stem 0 come first, then those of stem 1.": swapped,
+        }
+        text = f"each pair of channels should be one complex value ({case})."
+        expect.close(result, spectrograms, text, mistakes=mistakes)
 
 
 def add_place(x, embedding, strength):
-    """Write `add_place(x, embedding, strength)`, which marks the frequency of each bin.
-    Return `x` (batch, width, bins, frames) plus `strength` times the `embedding` (bins,
-    width), which has a row of `width` numbers for each bin.
+    """Write `add_place(x, embedding, strength)`, which marks the place of each bin with
+    few numbers: neighboring bins share a row. Return `x` (batch, width, bins, frames)
+    plus `strength` times the `embedding` (bands, width). Each of its rows belongs to a
+    band of bins / bands neighboring bins, a whole number; the lowest band comes first.
     """
-    return x + strength * embedding.T[:, :, None]
+    per_band = x.shape[2] // len(embedding)
+    rows = embedding.repeat_interleave(per_band, dim=0)
+    return x + strength * rows.T[:, :, None]
 
 
 @checks(
     add_place,
     hints=(
-        "The axes of `embedding.T` are (width, bins), as in `x`.",
+        "`embedding.repeat_interleave(n, dim=0)` has each row n times: one per bin.",
+        "The axes of `rows.T` are (width, bins), as in `x`.",
         "`[:, :, None]` adds an axis of length 1, which is used for every frame.",
     ),
     noticed="If width equals bins, a missing `.T` raises no error.",
     wrong=(
-        (".T", "", "(6 bins, width 6)"),
-        ("strength * ", "", "should get strength times row f"),
+        (".T", "", "(6 bins, 6 bands, width 6)"),
+        ("strength * ", "", "should get strength times the row of its band"),
         ("x + ", "x * ", "the same vector in every frame"),
         ("return x", "return x.neg_()", "changes its argument 1"),
+        ("repeat_interleave(per_band, dim=0)", "repeat(per_band, 1)", "of its band"),
     ),
 )
 def _verify_add_place(answer) -> None:
-    for width, bins in ((6, 6), (3, 8)):
+    for width, bins, bands in ((6, 6, 6), (3, 8, 4), (5, 12, 3)):
         x = expect.noise(2, width, bins, 4)
-        embedding = expect.noise(bins, width, seed=1)
+        embedding = expect.noise(bands, width, seed=1)
         added = expect.tensor(answer(x, embedding, 0.2), (2, width, bins, 4)) - x
         text = "a bin should get the same vector in every frame and every example."
         expect.close(added, added[:1, ..., :1].expand_as(added), text)
-        text = "bin f should get strength times row f of the embedding"
+        text = "bin f should get strength times the row of its band"
         wanted = add_place(x, embedding, 0.2) - x
-        expect.close(added, wanted, f"{text} ({bins} bins, width {width}).")
+        expect.close(
+            added, wanted, f"{text} ({bins} bins, {bands} bands, width {width})."
+        )

@@ -1,4 +1,4 @@
-"""The two kinds of exercise, code and quiz, and the checks that judge an answer.
+"""What an exercise is, and how an answer is judged (quizzes: `quizzes`).
 
     ex = exercise("mixing.mix")      the question (Jupyter renders it)
     ex.check(mix)                    ✔ passed  ✘ failed, why  ○ not attempted  ⚠ error
@@ -11,29 +11,39 @@ question, and below it the check, with hints and wrong answers in its decorator:
         "Write `double(x)`, two times x."
         return 2 * x
 
-    @checks(double, hints=…, noticed=…, wrong=…)
+    @checks(double, hints=…, noticed=…, wrong=…, varied=…)
     def _verify_double(answer):
         expect.close(answer(2), 4, "double(2) should be 4.")
 
 A test proves for every exercise that the starter counts as not attempted, that the
-solution passes, and that each wrong answer fails with its own message.
+solution passes, and that each wrong answer fails with its own message. A course can
+have numbers of its own (`expect.variant`): then the checks use other sounds, and the
+answer must agree with the solution for the arguments that `varied` draws.
 """
 
 import ast
 import functools
 import inspect
+import random
 import re
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from mssedu.course.exercises.expect import Wrong, items, that
+from mssedu.course.exercises.expect import Wrong, same, that, variant
+from mssedu.course.exercises.limits import LONGEST_CHECK, TooLong, time_limit
+from mssedu.course.progress import record
 from mssedu.errors import check_range
+
+CODE_POINTS = 2  # of an exercise with code; a question of a quiz has one
+N_DRAWS = 5  # arguments that are tried with the numbers of a course
 
 
 class Status(Enum):
@@ -47,10 +57,18 @@ class Status(Enum):
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """What `check` returns: a status and one text, shown as a single line."""
+    """What `check` returns: a status and one text, shown as a single line.
+
+    It counts as True if the answer is right. `share` is the share of the points, 0 … 1:
+    a quiz gives a part of them for a part of the answers.
+    """
 
     status: Status
     text: str
+    share: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.status is Status.PASS
 
     def __repr__(self) -> str:
         return f"{self.status.value} {self.text}"
@@ -73,6 +91,9 @@ class NotAttempted(Exception):  # noqa: N818
     """The answer is still the placeholder of the starter."""
 
 
+Varied = Callable[[random.Random], tuple[Any, ...]]
+
+
 @dataclass(frozen=True, repr=False)
 class Exercise:
     """One task of a notebook: what is asked, how it is judged, how it is solved.
@@ -84,17 +105,21 @@ class Exercise:
 
     id: str  # "topic.name"; the topic is the file of this folder
     question: str  # Markdown
-    solution_source: str  # defines the answer, a function or a value
+    solution_source: str  # defines the answer; empty in a package for students
     starter_source: str  # as in the notebook
     verify: Callable[[Any], None]  # raises Wrong unless the answer is right
     hints: tuple[str, ...]  # each says more than the one before
     noticed: str  # follows "correct.": what the right answer teaches
     wrong: tuple[tuple[str, ...], ...]
+    points: int = CODE_POINTS
+    is_quiz: bool = False
+    solve: Callable[..., Any] | None = None  # the solution, if it is a function
+    varied: Varied | None = None  # draws arguments of the function
 
     @property
     def answer(self) -> str:
         """The name that the starter and the solution define."""
-        return re.findall(r"\w+", self.solution_source.removeprefix("def "))[0]
+        return re.findall(r"\w+", self.starter_source.removeprefix("def "))[0]
 
     @property
     def wrong_answers(self) -> list[tuple[str, str]]:
@@ -111,18 +136,47 @@ class Exercise:
         return answers
 
     def check(self, answer: Any = ...) -> Outcome:
-        """Judge the function or value that the question asks for."""
+        """Judge the function or value that the question asks for.
+
+        In a notebook, a right answer is kept in the list of `mssedu course progress`.
+        """
         try:
-            self.verify(_watched(answer))
+            with time_limit(LONGEST_CHECK):
+                watched = answer if self.is_quiz else _watched(answer)
+                self.verify(watched)
+                self._check_varied(watched)
         except NotAttempted:
-            text = "not attempted yet. Put your code in place of `...`"
-            text += " and return the result." if callable(answer) else "."
-            return Outcome(Status.NOT_ATTEMPTED, f"{self.id}: {text}")
+            return self._not_attempted(answer)
         except Wrong as wrong:
-            return Outcome(Status.FAIL, f"{self.id}: {wrong}")
+            return Outcome(Status.FAIL, f"{self.id}: {wrong}", wrong.share)
+        except TooLong:
+            text = (
+                f"your code was stopped after {LONGEST_CHECK:.0f} s. Is there a loop "
+            )
+            text += "that does not end?"
+            return Outcome(Status.ERROR, f"{self.id}: {text}")
         except Exception as error:  # whatever a student's code may raise
+            if isinstance(error, NotImplementedError) and not str(error):
+                return self._not_attempted(answer)  # the stub of nbgrader
             return Outcome(Status.ERROR, f"{self.id}: {_short(error, answer)}")
-        return Outcome(Status.PASS, f"{self.id}: correct. {self.noticed}")
+        record(self.id)
+        return Outcome(Status.PASS, f"{self.id}: correct. {self.noticed}", 1.0)
+
+    def _not_attempted(self, answer: Any) -> Outcome:
+        text = "not attempted yet. Put your code in place of `...`"
+        text += " and return the result." if callable(answer) else "."
+        return Outcome(Status.NOT_ATTEMPTED, f"{self.id}: {text}")
+
+    def _check_varied(self, answer: Callable[..., Any]) -> None:
+        """Compare the answer with the solution for the numbers of a course."""
+        if not variant() or self.varied is None or self.solve is None:
+            return
+        draw = random.Random(f"{variant()} {self.id}")
+        for _ in range(N_DRAWS):
+            arguments = self.varied(draw)
+            shown = ", ".join(_shown(argument) for argument in arguments)
+            text = f"{self.answer}({shown}) gives another result than the solution."
+            same(answer(*arguments), self.solve(*arguments), text)
 
     def hint(self, number: int = 1) -> Page:
         """Show a hint; a later one says more.
@@ -135,6 +189,8 @@ class Exercise:
 
     def solution(self) -> Page:
         """Show one right answer, to read after trying."""
+        if not self.solution_source:
+            return Page("The solutions are with your teacher.")
         return Page(f"```python\n{self.solution_source}\n```")
 
     def __repr__(self) -> str:
@@ -144,7 +200,7 @@ class Exercise:
         return f"**Exercise `{self.id}`.** {self.question}"
 
 
-# ---- the two kinds ------------------------------------------------------------------
+# ---- how an exercise is written -----------------------------------------------------
 
 
 def checks(
@@ -153,14 +209,17 @@ def checks(
     hints: tuple[str, ...],
     noticed: str,
     wrong: tuple[tuple[str, ...], ...],
+    varied: Varied | None = None,
     question: str = "",
     starter: str = "",
 ) -> Callable[[Callable[[Any], None]], Exercise]:
     """Make the exercise "file.name" of the function below, `_verify_name`.
 
     The solution is a function, whose docstring is the question, or code that sets a
-    value. An empty starter is the function without its body.
+    value. An empty starter is the function without its body. `varied` draws arguments
+    of the function with a `random.Random`, for checks with the numbers of a course.
     """
+    solve = solution if callable(solution) else None
     if callable(solution):
         question = inspect.getdoc(solution) or ""
         lines = inspect.getsource(solution).splitlines()
@@ -174,7 +233,18 @@ def checks(
     def make(verify: Callable[[Any], None]) -> Exercise:
         topic, name = verify.__module__.split(".")[-1], verify.__name__
         id = f"{topic}.{name.removeprefix('_verify_')}"
-        return Exercise(id, question, source, starter, verify, hints, noticed, wrong)
+        return Exercise(
+            id=id,
+            question=question,
+            solution_source=source,
+            starter_source=starter,
+            verify=verify,
+            hints=hints,
+            noticed=noticed,
+            wrong=wrong,
+            solve=solve,
+            varied=varied,
+        )
 
     return make
 
@@ -183,74 +253,27 @@ def _dedent(text: str) -> str:
     return textwrap.dedent(text).strip("\n")
 
 
-def make_quiz(id: str, questions: Sequence[Mapping[str, Any]]) -> Exercise:
-    """A quiz: the answer is a list of letters, one per question.
-
-    `questions` are as in quizzes.toml: "question" is the text, and each letter is the
-    right option or a pair (wrong option, why it is wrong). The reason is the message.
-    """
-    lines = ["Answer by letter."]
-    options: list[list[str]] = []
-    right: list[str] = []
-    reasons: dict[tuple[int, str], str] = {}  # (number, wrong letter): the message
-    for number, question in enumerate(questions, 1):
-        lines.append(f"\n{number}. {question['question']}")
-        letters = [letter for letter in question if letter != "question"]
-        one = [letter for letter in letters if isinstance(question[letter], str)]
-        assert len(one) == 1, f"{id} {number}: one option should be right, not {one}"
-        right += one
-        options.append(letters)
-        for letter in letters:
-            shown = question[letter]
-            if letter not in one:
-                shown, why = shown
-                reasons[number, letter] = f"question {number} is not {letter}: {why}"
-            lines.append(f"    - **{letter}** {shown}")
-    wrong = [('answers = "abc"', "should be a list of")]
-    for (number, letter), text in reasons.items():
-        letters = [*right[: number - 1], letter, *right[number:]]
-        wrong.append((f"answers = {letters}", text))
-
-    def verify(answers: Any) -> None:
-        count = len(right)
-        items(answers, count, f"answers should be a list of {count} letters.")
-        for number, answer in enumerate(answers, 1):
-            listed = ", ".join(options[number - 1])
-            text = f"question {number} has the options {listed}."
-            that(answer in options[number - 1], text)
-            if (number, answer) in reasons:
-                raise Wrong(reasons[number, answer])
-
-    placeholders = ", ".join("..." for _ in right)
-    return Exercise(
-        id=id,
-        question="\n".join(lines),
-        solution_source=f"answers = {right}".replace("'", '"'),
-        starter_source=f'answers = [{placeholders}]  # letters, such as "a"',
-        verify=verify,
-        hints=("Every answer is in this notebook, above the exercises.",),
-        noticed=f"All {len(right)} answers are right.",
-        wrong=tuple(wrong),
-    )
-
-
 # ---- what `check` makes of an answer ------------------------------------------------
 
 
 def _watched(answer: Any) -> Any:
     """The answer; a function works on copies of tensors and must not change them."""
     if not callable(answer):
-        return _attempted(answer)
+        if answer is None:
+            raise NotAttempted
+        return _plain(_attempted(answer))
 
     @functools.wraps(answer)
     def call(*arguments: Any) -> Any:
         own = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
         result = _attempted(answer(*own))
+        text = "the function returned None. Is a `return` missing?"
+        that(result is not None, text)
         for number, (before, after) in enumerate(zip(arguments, own, strict=True), 1):
             same = not isinstance(before, Tensor) or before.equal(after)
             text = f"the function changes its argument {number}: make a new tensor."
             that(same, text)
-        return result
+        return _plain(result)
 
     return call
 
@@ -261,9 +284,33 @@ def _attempted(value: Any) -> Any:
     unfinished = isinstance(value, dict | list | tuple) and any(
         v is ... for v in inside
     )
-    if value is None or value is ... or unfinished:
+    if value is ... or unfinished:
         raise NotAttempted
     return value
+
+
+def _plain(value: Any) -> Any:
+    """The same with tensors for NumPy's arrays, and Python's numbers for NumPy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0 or value.dtype.kind not in "biufc":
+            return value.tolist()
+        tensor = torch.from_numpy(value.copy())
+        single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+        return tensor.to(single.get(tensor.dtype, tensor.dtype))
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item) for item in value)
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _shown(value: Any) -> str:
+    """An argument as a message shows it: a tensor by its shape."""
+    if isinstance(value, Tensor) and value.numel() > 8:
+        return f"a tensor {tuple(value.shape)}"
+    return getattr(value, "__name__", repr(value))
 
 
 def _short(error: Exception, answer: Any) -> str:

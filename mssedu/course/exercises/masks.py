@@ -1,84 +1,115 @@
-"""Exercises on masks: ratio, phase-sensitive, estimates that add up, binary or soft."""
+"""Exercises on masks: exponents, a limit, estimates that add up, binary or soft."""
 
 import torch
+from torch import Tensor
 
 from mssedu.course.exercises import expect
 from mssedu.course.exercises.kinds import checks
-from mssedu.masks import ideal_ratio_mask, phase_sensitive_mask, soft_masks
+from mssedu.masks import soft_masks
 
 _SHAPE = (3, 2, 5, 4)  # stems, channels, bins, frames
-_SOURCES = expect.noise(*_SHAPE, dtype=torch.complex64)
 
 
-def ratio_mask(sources, exponent):
-    """Write `ratio_mask(sources, exponent)`, the ideal ratio mask. `sources` are
-    complex spectrograms (stems, channels, bins, frames). The mask of a stem in a bin is
-    its magnitude to the power `exponent`, divided by the sum of this over all stems. A
-    bin in which all stems are silent must not become NaN.
+def _sources() -> Tensor:
+    """Complex spectrograms of three stems; in one bin all stems are silent."""
+    sources = expect.noise(*_SHAPE, dtype=torch.complex64)
+    sources[:, 0, 1, 1] = 0
+    return sources
+
+
+def ratio_mask(sources, exponents):
+    """Write `ratio_mask(sources, exponents)`, a ratio mask with an exponent for each
+    stem. `sources` are complex spectrograms (stems, channels, bins, frames), and
+    `exponents` (stems,) has one number per stem. The mask of a stem in a bin is its
+    magnitude to the power of *its* exponent, divided by the sum of these powers over
+    all stems. A bin in which all stems are silent must not become NaN.
     """
-    power = sources.abs() ** exponent
+    power = sources.abs() ** exponents[:, None, None, None]
     return power / power.sum(0).clamp_min(1e-12)
 
 
 @checks(
     ratio_mask,
     hints=(
-        "`sources.abs() ** exponent` is the power of each stem.",
-        "Divide by its sum over the stem axis; `clamp_min(1e-12)` avoids 0 / 0.",
+        "`exponents[:, None, None, None]` has the shape (stems, 1, 1, 1).",
+        "Divide the powers by their sum over the stem axis; `clamp_min(1e-12)` avoids "
+        "0 / 0.",
     ),
-    noticed="Exponent 2, the Wiener filter, is the best one if angles are random.",
+    noticed="With the exponent 2 for all stems, this is the Wiener filter.",
     wrong=(
-        ("** exponent", "", "share of |S|^2"),
+        (" ** exponents[:, None, None, None]", "", "with its own exponent"),
+        ("exponents[:, None, None, None]", "exponents[0]", "with its own exponent"),
+        ("exponents[:, None, None, None]", "2", "with its own exponent"),
         ("sum(0)", "sum(1, keepdim=True)", "sum to 1 over the stems"),
         (".clamp_min(1e-12)", "", "finite values"),
         ("power.sum(0)", "(sources.sum(0).abs())", "sum to 1"),
     ),
 )
 def _verify_ratio(answer) -> None:
-    for exponent in (1.0, 2.0):
-        mask = expect.tensor(answer(_SOURCES, exponent), _SHAPE, "the mask")
+    sources = _sources()
+    silent = sources.abs().sum(0) == 0
+    for numbers in ([1.0, 1.0, 1.0], [2.0, 1.0, 0.5], [0.7, 2.0, 1.3]):
+        exponents = torch.tensor(numbers)
+        mask = expect.tensor(answer(sources, exponents), _SHAPE, "the mask")
         expect.that(not mask.is_complex(), "the mask should be real: use magnitudes.")
-        text = f"the masks should sum to 1 over the stems (exponent {exponent:g})."
-        expect.close(mask.sum(0), torch.ones(_SHAPE[1:]), text)
-        text = f"the mask of a stem should be its share of |S|^{exponent:g}."
-        expect.close(mask, ideal_ratio_mask(_SOURCES, exponent), text)
-    expect.tensor(answer(0 * _SOURCES, 2.0), _SHAPE, "the mask of a silent bin")
+        text = f"the masks should sum to 1 over the stems (exponents {numbers})."
+        expect.close(mask.sum(0)[~silent], 1.0, text)
+        wanted = ratio_mask(sources, exponents)[:, ~silent]
+        text = f"each stem counts with its own exponent (exponents {numbers})."
+        expect.close(mask[:, ~silent], wanted, text)
 
 
-def phase_sensitive(sources, mixture):
-    """Write `phase_sensitive(sources, mixture)`, the mask |S| / |X| · cos(θ), clamped
-    to 0 … 1. θ is the angle between the stem S (stems, channels, bins, frames) and the
-    mixture X (channels, bins, frames), both complex.
+def limited_mask(sources, mixture, highest):
+    """Write `limited_mask(sources, mixture, highest)`, the mask |S| / |X| · cos(θ),
+    clamped to 0 … `highest`. θ is the angle between the stem S (stems, channels, bins,
+    frames) and the mixture X (channels, bins, frames), both complex. Where the mixture
+    is zero, the mask is zero.
     """
     angle = sources.angle() - mixture.angle()
-    ratio = sources.abs() / mixture.abs().clamp_min(1e-12)
-    return (ratio * torch.cos(angle)).clamp(0, 1)
+    ratio = sources.abs() / mixture.abs() * torch.cos(angle)
+    silent = mixture.abs() == 0
+    return torch.where(silent, 0.0, ratio).clamp(0, highest)
 
 
 @checks(
-    phase_sensitive,
+    limited_mask,
     hints=(
-        "`sources.angle() - mixture.angle()` is θ. Use `.clamp(0, 1)` at the end.",
-        "Without angles: the real part of `sources / mixture` is the same number.",
+        "`sources.angle() - mixture.angle()` is θ; `.clamp(0, highest)` comes last.",
+        "Without angles: the real part of `sources / mixture` is the same number. It "
+        "is NaN where the mixture is zero: `torch.where` chooses bin by bin.",
     ),
-    noticed="Where stem and mixture have opposite signs, the mask is zero.",
+    noticed="Above 1 the mask restores a stem that another one cancels in part.",
     wrong=(
-        (".clamp(0, 1)", "", "be in 0 … 1, not in"),
+        (".clamp(0, highest)", "", "be in 0 … 1, not in"),
         (" * torch.cos(angle)", "", "cos(angle"),
         ("- mixture.angle()", "", "cos(angle"),
-        (".clamp(0, 1)", ".abs().clamp(0, 1)", "cos(angle"),
+        (".clamp(0, highest)", ".abs().clamp(0, highest)", "cos(angle"),
+        ("clamp(0, highest)", "clamp(0, 1)", "clamped to 0 … 2.5"),
+        ("torch.where(silent, 0.0, ratio)", "ratio", "finite values"),
+        (
+            "limited_mask = lambda s, x, top: (s / x).real.clamp(0, top)",
+            "the mask should have finite values",
+        ),
     ),
 )
 def _verify_phase_sensitive(answer) -> None:
-    mixture = _SOURCES.sum(0)
-    mask = expect.tensor(answer(_SOURCES, mixture), _SHAPE, "the mask")
-    expect.that(not mask.is_complex(), "the mask should be real: take the real part.")
-    low, high = float(mask.min()), float(mask.max())
-    text = f"the mask should be in 0 … 1, not in {low:.2f} … {high:.2f}."
-    expect.that(low >= 0 and high <= 1, text)
-    wanted = phase_sensitive_mask(_SOURCES, mixture)
-    text = "each bin should be |S| / |X| · cos(angle between S and X), clamped to 0 … 1"
-    expect.close(mask, wanted, f"{text}.", tolerance=1e-4)
+    sources = _sources()
+    mixture = sources.sum(0)
+    heard = mixture.abs() > 0
+    for highest in (1.0, 2.5):
+        result = answer(sources, mixture, highest)
+        mask = expect.tensor(result, _SHAPE, "the mask")
+        text = "the mask should be real: take the real part."
+        expect.that(not mask.is_complex(), text)
+        low, high = float(mask.min()), float(mask.max())
+        text = f"the mask should be in 0 … {highest:g}, not in {low:.2f} … {high:.2f}."
+        expect.that(low >= 0 and high <= highest, text)
+        wanted = (sources / mixture).real[:, heard].clamp(0, highest)
+        text = "each bin should be |S| / |X| · cos(angle between S and X), clamped to "
+        text += f"0 … {highest:g}."
+        expect.close(mask[:, heard], wanted, text, tolerance=1e-4)
+        text = "where the mixture is zero, the mask should be zero."
+        expect.close(mask[:, ~heard], 0.0, text)
 
 
 def share_out(magnitudes, mixture):
@@ -109,7 +140,7 @@ def share_out(magnitudes, mixture):
     ),
 )
 def _verify_share_out(answer) -> None:
-    magnitudes, mixture = expect.noise(*_SHAPE, seed=1).abs(), _SOURCES.sum(0)
+    magnitudes, mixture = expect.noise(*_SHAPE, seed=1).abs(), _sources().sum(0)
     magnitudes[:, 0, 0, 0] = 0
     estimates = expect.tensor(answer(magnitudes, mixture), _SHAPE, "the estimates")
     expect.that(estimates.is_complex(), "the estimates should be complex.")

@@ -1,6 +1,7 @@
 """Exercises on scores: the new SDR, a score without gain, from frames to one number."""
 
 import math
+import random
 
 import torch
 from torch import Tensor
@@ -112,6 +113,13 @@ def aggregate(tracks):
     return medians.nanquantile(0.5, dim=0), counts
 
 
+def _track(draw: random.Random, n_silent: int) -> Tensor:
+    """Scores of two stems in five frames; the first stem is silent in some of them."""
+    scores = torch.tensor([[draw.gauss(5, 4) for _ in range(5)] for _ in range(2)])
+    scores[0, :n_silent] = math.nan
+    return scores
+
+
 @checks(
     aggregate,
     hints=(
@@ -129,8 +137,9 @@ def aggregate(tracks):
             "each track",
         ),
         ("medians.isfinite().sum(0)", "[len(tracks)] * 2", "in 2 tracks, not 3"),
-        ("dim=0), counts", "dim=0)", "two tensors"),
+        ("dim=0), counts", "dim=0)", "shape (2,)"),
     ),
+    varied=lambda draw: ([_track(draw, n) for n in (2, 5, 5, draw.randint(0, 5))],),
 )
 def _verify_aggregate(answer) -> None:
     nan = math.nan

@@ -93,8 +93,11 @@ def safe_gain(audio):
         ("min(1.0, ", "max(0.0, ", "its gain should be 1"),
         ("-1 / 20", "-1 / 10", "below -1 dBFS"),
         ("else 1.0", "else math.nan", "the gain for silence is nan"),
-        ("return", "return audio *", "one number, not Tensor"),
+        ("return", "return audio *", "one number, not"),
         ("audio.abs()", "audio.abs_()", "changes its argument 1"),
+    ),
+    varied=lambda draw: (
+        draw.choice([0.3, 2.5]) * expect.noise(2, draw.randint(9, 99)),
     ),
 )
 def _verify_safe_gain(answer) -> None:

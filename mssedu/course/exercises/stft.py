@@ -8,11 +8,13 @@ from mssedu.spectral import stft
 
 
 def frame_count(n_samples, n_fft, hop_length, centered):
-    """Write `frame_count(n_samples, n_fft, hop_length, centered)`. If `centered`, the
-    middle of frame m is at sample m · hop_length, and there is a frame for each m ≥ 0
-    for which this is at most `n_samples`. Otherwise frame m begins at sample m ·
-    hop_length, and every frame is inside the sound. (The hop is at most a quarter of
-    `n_fft`, so the library needs no extra frame.)
+    """Write `frame_count(n_samples, n_fft, hop_length, centered)`, the number of frames
+    of an STFT.
+
+    - If `centered`, frames have their middle on the samples 0, hop_length, 2 ·
+      hop_length, …, up to `n_samples`. How many are there?
+    - Otherwise the first frame begins at sample 0, the next one at hop_length, and so
+      on; every frame must lie inside the sound. How many are there?
     """
     if centered:
         return n_samples // hop_length + 1
@@ -35,6 +37,12 @@ def frame_count(n_samples, n_fft, hop_length, centered):
         ("return 0", "return 1", "should be 0, not 1"),
         ("//", "/", "should be 44, not 44.06"),
     ),
+    varied=lambda draw: (
+        draw.randint(1, 50_000),
+        1024 * draw.randint(1, 4),
+        draw.randint(100, 256),
+        draw.random() < 0.5,
+    ),
 )
 def _verify_frame_count(answer) -> None:
     for n_samples, n_fft, hop_length, *wanted in (
@@ -54,10 +62,10 @@ def _verify_frame_count(answer) -> None:
 
 def overlap_add(frames, window, hop_length, length):
     """Write `overlap_add(frames, window, hop_length, length)`, the last step of the
-    inverse. `frames` (frames, n_fft) were windowed once, by `window`, and frame m
-    begins n_fft // 2 samples before sample m · hop_length. Window each frame a second
-    time, add all frames, divide by the sum of the squared windows, and return the
-    `length` samples of the sound.
+    inverse. `frames` (frames, n_fft) were windowed once, by any `window`, and then
+    perhaps changed by a mask. Frame m begins n_fft // 2 samples before sample m ·
+    hop_length. Window each frame a second time, add all frames, divide by the sum of
+    the squared windows, and return the `length` samples of the sound.
     """
     n_fft = len(window)
     n_samples = (len(frames) - 1) * hop_length + n_fft
@@ -69,6 +77,19 @@ def overlap_add(frames, window, hop_length, length):
     first = n_fft // 2
     result = total / weight.clamp_min(1e-8)
     return result[first : first + length]
+
+
+_ONE_WINDOW = """
+    def overlap_add(frames, window, hop_length, length):
+        n_fft = len(window)
+        n_samples = (len(frames) - 1) * hop_length + n_fft
+        total, weight = torch.zeros(n_samples), torch.zeros(n_samples)
+        for index, frame in enumerate(frames):
+            here = slice(index * hop_length, index * hop_length + n_fft)
+            total[here] += frame
+            weight[here] += window
+        return (total / weight.clamp_min(1e-8))[n_fft // 2 :][:length]
+    """
 
 
 @checks(
@@ -85,6 +106,12 @@ def overlap_add(frames, window, hop_length, length):
         ("window * window", "window", "squared windows"),
         ("first = n_fft // 2", "first = 0", "drop the first"),
         ("[first : first + length]", "", "the shape (1000,)"),
+        (
+            "len(window)",
+            "len(window)\n    window = torch.hann_window(n_fft)",
+            "argument",
+        ),
+        (_ONE_WINDOW, "a second time"),
     ),
 )
 def _verify_overlap_add(answer) -> None:
@@ -101,6 +128,21 @@ def _verify_overlap_add(answer) -> None:
         expect.that((result - late).abs().max() > 1e-3, text)
         text = f"divide each sample by the sum of its squared windows ({case})."
         expect.close(result, audio, text, tolerance=1e-4)
+    for name, window in _WINDOWS.items():
+        frames = window * expect.noise(40, len(window), seed=1)
+        result = answer(frames, window, 12, 450)
+        text = f"use the argument `window`, here {name}, and not a window of your own: "
+        text += "apply it a second time, and divide by the sum of its squares."
+        wanted = overlap_add(frames, window, 12, 450)
+        expect.close(result, wanted, text, tolerance=1e-3)
+
+
+_WINDOWS = {
+    "the Hann window": torch.hann_window(64),
+    "the Hamming window": torch.hamming_window(64),
+    "a window of ones": torch.ones(64),
+    "the sine window": torch.hann_window(64).sqrt(),
+}
 
 
 def breaking_hop(window, tolerance):
@@ -128,18 +170,21 @@ def breaking_hop(window, tolerance):
         ("+= value", "+= value**2", "from hop 14 on, not from hop 18"),
         ("* total.mean()", "", "14 on, not from hop 10"),
         ("return hop_length", "return hop_length - 1", "hop 13"),
+        ("min() > tolerance", "min() >= tolerance", "from hop 3 on, not from hop 2"),
+    ),
+    varied=lambda draw: (
+        torch.kaiser_window(draw.randint(20, 60), True, draw.uniform(3, 9)),
+        draw.choice([0.02, 0.05]),
     ),
 )
 def _verify_breaking_hop(answer) -> None:
-    windows = {
-        "the Hann window": torch.hann_window(64),
-        "the Hamming window": torch.hamming_window(64),
-        "a window of ones": torch.ones(64),
-        "the sine window": torch.hann_window(64).sqrt(),
-    }
-    for tolerance in (0.01, 0.1):
-        for name, window in windows.items():
-            wanted = breaking_hop(window, tolerance)
-            got = expect.number(answer(window, tolerance), "the hop")
-            text = f"{name} varies by more than {tolerance:g} from hop {wanted} on"
-            expect.close(got, wanted, f"{text}, not from hop {got}.")
+    cases = [
+        (*item, tolerance) for tolerance in (0.01, 0.1) for item in _WINDOWS.items()
+    ]
+    # at hop 2 the sum is 5, 3, 5, 3, …: it varies by exactly half of its mean
+    cases.append(("the window 1, 3, 4", torch.tensor([1.0, 3.0, 4.0]), 0.5))
+    for name, window, tolerance in cases:
+        wanted = breaking_hop(window, tolerance)
+        got = expect.number(answer(window, tolerance), "the hop")
+        text = f"{name} varies by more than {tolerance:g} from hop {wanted} on"
+        expect.close(got, wanted, f"{text}, not from hop {got}.")

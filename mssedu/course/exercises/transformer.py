@@ -7,7 +7,15 @@ import torch.nn.functional as F
 
 from mssedu.course.exercises import expect
 from mssedu.course.exercises.kinds import checks
+from mssedu.course.exercises.limits import forbidden
 from mssedu.models.blocks.transformer import sines_1d
+
+# PyTorch's functions that compute attention
+ATTENTION = (
+    "scaled_dot_product_attention",
+    "_scaled_dot_product_attention_math",
+    "multi_head_attention_forward",
+)
 
 
 def attention(q, k, v):
@@ -32,6 +40,11 @@ def attention(q, k, v):
         ("math.sqrt(q.shape[-1])", "q.shape[-1]", "differs"),
         ("softmax(dim=-1)", "sigmoid()", "sum to 1"),
         (" @ v", "", "should have the shape (2, 3, 5, 4)"),
+        ("attention = F.scaled_dot_product_attention", "write it yourself"),
+        (
+            "attention = lambda q, k, v: F.scaled_dot_product_attention(q, k, v)",
+            "without PyTorch's attention functions",
+        ),
     ),
 )
 def _verify_attention(answer) -> None:
@@ -40,7 +53,10 @@ def _verify_attention(answer) -> None:
         k, v = expect.noise(2, batch, heads, keys, width, seed=1)
         text = "each query's weights should sum to 1 over the keys: check with v = 1."
         case = f"{queries} queries, {keys} keys, d = {width}"
-        result = expect.tensor(answer(q, k, v), q.shape, f"the result for {case}")
+        own = "write it yourself, without PyTorch's attention functions."
+        with forbidden(ATTENTION, own):
+            result = answer(q, k, v)
+        expect.tensor(result, q.shape, f"the result for {case}")
         expect.close(answer(q, k, v * 0 + 1), 1.0, text, tolerance=1e-4)
         text = "Divide the scores by the square root of d, the last axis."
         unscaled = {text: F.scaled_dot_product_attention(q, k, v, scale=1.0)}
@@ -49,21 +65,23 @@ def _verify_attention(answer) -> None:
         expect.close(result, wanted, text, tolerance=1e-4, mistakes=unscaled)
 
 
-def positions(frames, width):
-    """Write `positions(frames, width)`, which returns a tensor (frames, width), without
-    a loop. With h = width / 2 and i < h, column i is the cosine of m / 10000^(i / (h -
-    1)) for each frame m, and column h + i is its sine.
+def positions(moments, width):
+    """Write `positions(moments, width)` for moments that need not be whole frames, such
+    as those of a branch with another hop. `moments` (n,) are times in frames, for
+    instance 0, 0.5, 1.0 or -3.2. Return a tensor (n, width). With h = width / 2 and i <
+    h, column i is the cosine of m / 10000^(i / (h - 1)) for each moment m, and column h
+    + i is its sine.
     """
     half = width // 2
     speed = 10000 ** -(torch.arange(half) / (half - 1))
-    phase = torch.arange(frames)[:, None] * speed
+    phase = moments[:, None] * speed
     return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
 @checks(
     positions,
     hints=(
-        "`torch.arange(frames)[:, None]` times a row of h speeds is (frames, h).",
+        "`moments[:, None]` times a row of h speeds is (n, h).",
         "The speeds: `10000 ** -(torch.arange(h) / (h - 1))`.",
         "`torch.cat([phase.cos(), phase.sin()], dim=1)` joins both.",
     ),
@@ -73,13 +91,16 @@ def positions(frames, width):
         ("dim=1)", "dim=1).roll(width // 2, 1)", "come first"),
         ("/ (half - 1)", "/ half", "phase m / 10000 (50"),
         ("speed =", "speed = torch.linspace(1, 1e-4, half) #", "columns between"),
+        ("moments[:, None]", "torch.arange(len(moments))[:, None]", "from `moments`"),
+        ("moments[:, None]", "moments.round()[:, None]", "from `moments`"),
     ),
 )
 def _verify_positions(answer) -> None:
-    for frames, width in ((50, 8), (7, 64), (1, 4)):
-        result, case = answer(frames, width), f"{frames} frames, width {width}"
-        expect.tensor(result, (frames, width), f"the result for {case}")
-        wanted, half = sines_1d(frames, width), width // 2
+    whole = {n: torch.arange(float(n)) for n in (50, 7, 1)}
+    for (n, moments), width in zip(whole.items(), (8, 64, 4), strict=True):
+        result, case = answer(moments, width), f"{n} frames, width {width}"
+        expect.tensor(result, (n, width), f"the result for {case}")
+        wanted, half = sines_1d(n, width), width // 2
         fastest, slowest = [0, half], [half - 1, width - 1]
         swapped = {"The cosines come first, then the sines.": wanted[:, [half, 0]]}
         text = f"columns 0 and width / 2 should have the phase m ({case})."
@@ -89,6 +110,10 @@ def _verify_positions(answer) -> None:
         expect.close(result[:, slowest], wanted[:, slowest], text, tolerance=1e-4)
         text = f"the columns between differ from the package's ({case})."
         expect.close(result, wanted, text, tolerance=1e-3)
+    between = 10 * expect.noise(9)
+    text = "take the moments from `moments`: they need not be whole, nor in order."
+    wanted = positions(between, 16)
+    expect.close(answer(between, 16), wanted, text, tolerance=1e-3)
 
 
 _MASK_LATE = """

@@ -10,12 +10,12 @@ from mssedu.models.spleeter import SpleeterConfig, UNet
 
 def conv_sizes(size, kernel, stride, padding, n_levels):
     """Write `conv_sizes(size, kernel, stride, padding, n_levels)`. A row of `size`
-    values passes `n_levels` equal convolutions, with `padding` zeros at *both* ends of
-    each input. Return the list of the sizes after each level.
+    values passes `n_levels` equal convolutions. Each input gets `padding` zeros, both
+    ends together (p in this notebook). Return the list of the sizes after each level.
     """
     sizes = []
     for _ in range(n_levels):
-        size = (size + 2 * padding - kernel) // stride + 1
+        size = (size + padding - kernel) // stride + 1
         sizes.append(size)
     return sizes
 
@@ -24,23 +24,30 @@ def conv_sizes(size, kernel, stride, padding, n_levels):
     conv_sizes,
     hints=(
         "The kernel begins at 0, stride, 2 · stride, … as long as it fits.",
-        "It fits `(size + 2 * padding - kernel) // stride + 1` times.",
+        "It fits `(size + padding - kernel) // stride + 1` times.",
     ),
     noticed="100 becomes 50, 25, 13; doubling 13 gives 26, not 25.",
     wrong=(
         (" + 1", "", "level 1 should give 32 values, not 31"),
-        ("2 * padding", "padding", "level 1 should give 32"),
-        ("//", "/", "not 32.5"),
+        ("+ padding", "+ 2 * padding", "level 1 should give 32"),
+        ("//", "/", "not 50.5"),
         ("conv_sizes = lambda *_: 32", "should be a list of 3 sizes"),
+    ),
+    varied=lambda draw: (
+        draw.randint(500, 5000),
+        draw.randint(3, 9),
+        draw.randint(2, 3),
+        draw.randint(0, 4),
+        draw.randint(2, 4),
     ),
 )
 def _verify_conv_sizes(answer) -> None:
     for size, kernel, stride, padding, sizes in (
-        (64, 5, 2, 2, [32, 16, 8]),
-        (100, 5, 2, 2, [50, 25, 13]),
-        (100, 4, 2, 1, [50, 25, 12]),
+        (64, 5, 2, 3, [32, 16, 8]),
+        (100, 5, 2, 4, [50, 25, 13]),
+        (100, 4, 2, 2, [50, 25, 12]),
         (4096, 8, 4, 0, [1023, 254, 62]),
-        (31, 3, 1, 1, [31, 31, 31]),
+        (31, 3, 1, 2, [31, 31, 31]),
     ):
         got = answer(size, kernel, stride, padding, 3)
         expect.items(got, 3, f"the result should be a list of 3 sizes, not {got}.")
@@ -138,6 +145,11 @@ def n_weights(channels, filters, kernel):
         (" + n_out", "", "need"),
         ("n_in = 2 * n_out", "n_in = n_out", "need"),
         ("kernel**2", "kernel", "need"),
+    ),
+    varied=lambda draw: (
+        draw.randint(1, 3),
+        [draw.randint(2, 40) for _ in range(draw.randint(1, 5))],
+        draw.randint(1, 7),
     ),
 )
 def _verify_n_weights(answer) -> None:

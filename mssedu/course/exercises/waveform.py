@@ -1,65 +1,81 @@
-"""Exercises on waveform models: valid lengths, averaging over shifts, input level."""
+"""Exercises on waveform models: lengths of input, averaging over shifts, level."""
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from mssedu.course.exercises import expect
 from mssedu.course.exercises.kinds import checks
-from mssedu.models import demucs
 
 
-def valid_length(samples, depth, kernel_size, stride, context):
-    """Write `valid_length(samples, depth, kernel_size, stride, context)`. It returns
-    the smallest length of input for which a Demucs without resampling makes at least
-    `samples` of output and uses every frame. Each of its `depth` levels has a
-    convolution of `kernel_size` and `stride` on the way down. On the way up it has a
-    convolution of `context` frames, then a transposed one of `kernel_size` and
-    `stride`. Nothing is padded. On the way up, each level has at least one frame after
-    the convolution of `context` frames.
+def input_length(samples, depth, kernel_size, stride, context, padding):
+    """Write `input_length(samples, depth, kernel_size, stride, context, padding)`. It
+    returns the smallest length of input for which a padded Demucs without resampling
+    makes at least `samples` of output and uses every frame. It has `depth` levels.
+
+    - On the way down, a level has a convolution of `kernel_size` and `stride`. Its
+      input gets `padding` zeros, both ends together.
+    - On the way up, a level has a convolution of `context` frames without padding, then
+      a transposed one of `kernel_size` and `stride`. From the result of the transposed
+      one, `padding` samples are dropped, both ends together.
+    - On the way up, each level has at least one frame after the convolution of
+      `context` frames.
     """
     length = samples
     for _ in range(depth):
-        length = max(math.ceil((length - kernel_size) / stride) + 1, 1)
-        length += context - 1
+        frames = math.ceil((length + padding - kernel_size) / stride) + 1
+        length = max(frames, 1) + context - 1
     for _ in range(depth):
-        length = (length - 1) * stride + kernel_size
+        length = (length - 1) * stride + kernel_size - padding
     return length
 
 
 @checks(
-    valid_length,
+    input_length,
     hints=(
         "Go down from `samples`: how many frames does level 1 need?",
-        "Down: `ceil((length - kernel_size) / stride) + 1`, at least 1, and "
+        "Down: `ceil((length + padding - kernel_size) / stride) + 1`, at least 1, and "
         "`context - 1` more, which are lost on the way up.",
-        "Then up again, `(length - 1) * stride + kernel_size`, without context.",
+        "Then up again, `(length - 1) * stride + kernel_size - padding`, without "
+        "context.",
     ),
-    noticed="Demucs pads the mixture with zeros to this length, then crops.",
+    noticed="Demucs v2 has no padding; it pads the mixture to this length, then crops.",
     wrong=(
         ("math.ceil(", "int(", "it should be"),
-        ("context - 1", "0", "context 3) it should be"),
-        ("stride) + 1, 1)", "stride), 1)", "it should be"),
+        ("context - 1", "0", "context 3, padding 0) it should be"),
+        (") + 1\n", ")\n", "it should be"),
         ("return length", "return samples", "not 44100"),
         ("(length - 1) *", "length *", "it should be"),
+        ("length + padding", "length", "padding 4) it should be"),
+        ("kernel_size - padding", "kernel_size", "padding 4) it should be"),
+        ("length + padding", "length + 2 * padding", "padding 4) it should be"),
+    ),
+    varied=lambda draw: (
+        draw.randint(1, 500_000),
+        draw.randint(1, 6),
+        draw.randint(6, 9),
+        draw.randint(2, 5),
+        draw.choice([1, 3, 5]),
+        draw.randint(0, 5),
     ),
 )
 def _verify_valid_length(answer) -> None:
-    for samples, depth, kernel_size, stride, context in (
-        (100, 1, 8, 4, 1),
-        (44_100, 5, 8, 4, 3),
-        (44_100, 6, 8, 4, 3),
-        (1, 4, 8, 4, 3),
-        (10_000, 3, 6, 3, 5),
+    for samples, depth, kernel_size, stride, context, padding in (
+        (100, 1, 8, 4, 1, 0),
+        (44_100, 5, 8, 4, 3, 0),
+        (44_100, 6, 8, 4, 3, 0),
+        (1, 4, 8, 4, 3, 0),
+        (10_000, 3, 6, 3, 5, 0),
+        (10_000, 4, 8, 4, 1, 4),
+        (44_100, 5, 8, 4, 3, 4),
+        (7_000, 3, 7, 3, 3, 2),
     ):
-        plain = demucs.DemucsConfig(resample=False, depth=depth, context=context)
-        config = replace(plain, kernel_size=kernel_size, stride=stride)
-        wanted = demucs.valid_length(config, samples)
-        got = answer(samples, depth, kernel_size, stride, context)
-        case = f"{samples} samples (depth {depth}, kernel {kernel_size}, "
-        case += f"stride {stride}, context {context})"
+        sizes = (samples, depth, kernel_size, stride, context, padding)
+        wanted = input_length(*sizes)
+        got = answer(*sizes)
+        case = f"{samples} samples (depth {depth}, kernel {kernel_size}, stride "
+        case += f"{stride}, context {context}, padding {padding})"
         text = f"for {case} it should be {wanted}, not {got}."
         expect.close(expect.number(got, "the length"), wanted, text)
 
@@ -134,6 +150,14 @@ def normalized(model, mixture):
     return level * model(mixture / level)
 
 
+_CENTERED = """
+    def normalized(model, mixture):
+        mono = mixture.mean(0)
+        mean, level = mono.mean(), mono.std() + 1e-5
+        return level * model((mixture - mean) / level) + mean
+    """
+
+
 @checks(
     normalized,
     hints=(
@@ -146,14 +170,21 @@ def normalized(model, mixture):
         ("mixture.mean(0).std() + 1e-5", "1", "ten times as"),
         ("mean(0).std()", "std(-1)[:, None]", "deviation of the"),
         ("+ 1e-5", "", "finite values"),
+        (_CENTERED, "Do not remove the mean"),
+        (_CENTERED.replace(" + mean", ""), "Do not remove the mean"),
     ),
 )
 def _verify_normalized(answer) -> None:
     mixture = expect.noise(2, 200, seed=1)
     mixture[1] *= 0.3
+    mixture += 0.2
     result = expect.tensor(answer(_squash, mixture), (2, 2, 200), "the estimate")
     text = "the stems should add up to the mixture: restore the level."
-    expect.close(result.sum(0), mixture, text, tolerance=1e-3)
+    mean = mixture.mean(0).mean()
+    removed = "Do not remove the mean: the question changes the deviation only."
+    centered = {removed: mixture - mean, f"{removed} ": mixture + mean}
+    total = result.sum(0)
+    expect.close(total, mixture, text, tolerance=1e-3, mistakes=centered)
     loud = answer(_squash, 10 * mixture)
     text = "a mixture ten times as loud should give estimates ten times as loud."
     expect.close(loud, 10 * result, text, tolerance=0.02)
