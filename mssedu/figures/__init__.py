@@ -6,6 +6,9 @@ scores       scores of one song, of many songs, and over the values of a setting
 networks     values inside a network, and training runs compared
 curves       learning curves of training runs
 chunks       chunked inference, with a laboratory
+architectures  drawings of the networks; blueprints says what they show
+field        systems of the field by year, score, size and speed
+costs        costs of models and of attention, windows in each stem
 errors       bleeding, scores over time and level, the worst excerpts
 listening    filters of listening tests, intervals, ratings against scores
 """
@@ -24,6 +27,13 @@ _NAMES = {
     ],
     "curves": ["RunCurves", "learning_figure", "read_curves"],
     "chunks": ["ChunkLab", "chunks_figure", "error_db"],
+    "architectures": [
+        "architecture_figure",
+        "architecture_names",
+        "architecture_text",
+    ],
+    "field": ["map_figure"],
+    "costs": ["attention_figure", "costs_figure", "fusion_figure"],
     "errors": ["bleed_figure", "excerpt_figure", "level_figure", "track_figure"],
     "listening": [
         "agreement_figure",

@@ -2,14 +2,17 @@
 
     COLORS   a color for each stem
     STYLE    settings of matplotlib, used by every figure and every notebook
+    MIXES    a color for what a block of a network compares
     grid     a styled Figure with its axes
     looks    color, marker and line style for each label
+    describe gives a figure its caption and its text for screen readers
 
 A function of mssedu.figures returns a Figure and shows nothing: a notebook shows the
 last value of a cell, and a report calls `savefig`. Nothing uses pyplot, so no global
 state changes and no figure stays open.
 """
 
+import io
 from collections.abc import Collection, Iterable, Sequence, Sized
 from itertools import cycle, zip_longest
 from typing import Any
@@ -43,7 +46,45 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 80,
     "font.size": 10.0,
 }
+# What a block of a network compares; Tol's dark colors, at least 7 : 1 on white
+MIXES = {"time": "#332288", "bands": "#882255", "both": "#117733"}
 WIDTH = 8.0  # inches
+DPI = 110  # of drawings with small letters
+
+
+class DescribedFigure(Figure):
+    """A figure with a caption and a text that stands for it where nobody sees it.
+
+    A notebook stores the text beside the picture, and HTML pages show it as `alt`.
+    """
+
+    caption = ""
+    alt = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The picture as PNG with its text, if it has one."""
+        if not self.alt:
+            return {}, {}  # then it is shown as any other figure
+        self.savefig(file := io.BytesIO(), format="png", dpi=self.dpi)
+        data = {"text/plain": repr(self), "image/png": file.getvalue()}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def describe(figure: DescribedFigure, caption: str, alt: str) -> DescribedFigure:
+    """Give a figure its caption and its text; returns the figure.
+
+    Args:
+        figure: of `grid`, or another described figure.
+        caption: one sentence or two: what is drawn, of what.
+        alt: what a reader would see, made from the data, in whole sentences.
+
+    Example:
+        >>> figure, (axes,) = grid(height=2.0)
+        >>> describe(figure, "A score.", "The model has 5.0 dB.").alt
+        'The model has 5.0 dB.'
+    """
+    figure.caption, figure.alt = caption, alt
+    return figure
 
 
 def grid(
@@ -54,7 +95,7 @@ def grid(
     margin: float = 0.0,
     share: str = "",
     ratios: Sequence[float] | None = None,
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[DescribedFigure, list[Axes]]:
     """A styled figure with axes for each title, in rows; places left over stay empty.
 
     Args:
@@ -68,7 +109,7 @@ def grid(
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, margin + height * rows))
+        figure = DescribedFigure(figsize=(WIDTH, margin + height * rows))
         axes = figure.subplots(
             rows,
             columns,

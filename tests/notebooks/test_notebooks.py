@@ -98,7 +98,7 @@ def test_nothing_of_one_machine_inside(text):
 
 
 def test_small_enough_for_git(text):
-    assert notebook_path(text).stat().st_size < 500_000
+    assert notebook_path(text).stat().st_size < 800_000
 
 
 def test_metadata(notebook):
