@@ -76,6 +76,8 @@ def test_models_with_cards(monkeypatch, capsys):
     monkeypatch.setattr(console, "FIRST_LINE", 0)
     make = card.make_card
     short = {"stems": ["a"], "segment": 0.1}
+    some = ["open_unmix", "spleeter", "wave_u_net"]
+    monkeypatch.setattr("mssedu.models.registry.list_models", lambda: some)
     monkeypatch.setattr(card, "make_card", lambda *a, device: make(*a, **short))
     assert run("models", "--cards", "--preset", "tiny", "--format", "markdown") == 0
     seen = capsys.readouterr()
