@@ -34,7 +34,7 @@ test: $(TESTABLE) left-out  ## install the rest, then what CI runs, up to a fail
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(PARALLEL) -m "not slow" --cov=mssedu --cov-report=
-	$(RUN) pytest -m slow --cov=mssedu --cov-append
+	$(PARALLEL) -m slow --cov=mssedu --cov-append
 	$(PARALLEL) $(NBVAL) notebooks/*.ipynb
 
 # A second call finds these two files younger than both lists and installs nothing

@@ -42,7 +42,7 @@ def claim(
     if above is None and below is None:
         raise InputError("claim needs a bound, got none. Set above, below or both.")
     try:
-        number = float(value)
+        number = float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"value must be one number, got {type(value).__name__}. Take one, such as "

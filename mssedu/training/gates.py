@@ -289,13 +289,19 @@ def largest_batch(fits: Callable[[int], bool], first: int, most: int) -> int:
 # ---- round trip ---------------------------------------------------------------------
 
 
-def check_round_trip(model: nn.Module, folder: Path, mixture: Tensor) -> None:
+def check_round_trip(
+    model: nn.Module, folder: Path, mixture: Tensor, log: Callable[[str], None]
+) -> None:
     """Write the weights, read them back, and compare weights and output.
+
+    The output of a model that was changed in memory, such as by another `forward`, is
+    not compared: no file can hold the change.
 
     Args:
         model: as it would be saved at the end of the run.
         folder: of the run; a temporary folder in it is removed at the end.
         mixture: (channels, samples), of which the first two seconds are separated.
+        log: is called with a sentence if the model was changed in memory.
 
     Raises:
         CheckpointError: the model that is read back is another one.
@@ -319,6 +325,18 @@ def check_round_trip(model: nn.Module, folder: Path, mixture: Tensor) -> None:
             f"the weights that were written and read back differ in {len(wrong)} "
             f"tensors, such as {wrong[0]}. Check the disk of {folder.absolute()}."
         )
+    pairs = zip(model.named_modules(), again.modules(), strict=False)
+    changed = [
+        name or type(module).__name__
+        for (name, module), other in pairs
+        if "forward" in vars(module) or type(module) is not type(other)
+    ]
+    if changed:
+        log(
+            f"{changed[0]} was changed after it was built: its checkpoints load as a "
+            "model without this change"
+        )
+        return
     length = round(PROBE_SECONDS * config_of(model).sample_rate)
     probe = mixture[None, :, :length].to(parameter.device, parameter.dtype)
     with torch.no_grad():

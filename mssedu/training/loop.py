@@ -238,7 +238,7 @@ def _begin(
         log=log,
     )
     if is_first() and not resumes:
-        check_round_trip(model, run_dir, segments[0].sources.sum(0))
+        check_round_trip(model, run_dir, segments[0].sources.sum(0), log)
     join_batch_norm(model)
 
 

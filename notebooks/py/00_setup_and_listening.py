@@ -10,7 +10,7 @@
 #
 # | | |
 # |---|---|
-# | Before | nothing but a little Python |
+# | Before | a little Python; an hour with tensors, such as PyTorch's "Tensors" tutorial |
 # | Time | half an hour; the code runs in seconds on any computer |
 # | Data | eight seconds of *Lithium* from the songs in `data/`; nothing to download |
 # | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
@@ -26,7 +26,7 @@
 # environment variable `MSSEDU_PROFILE` chooses it.
 #
 # If a cell complains about your installation, type `mssedu doctor` in a terminal. It
-# names what is wrong and the command that mends it.
+# names what is wrong and the command that repairs it.
 
 # %%
 import torch
@@ -103,18 +103,13 @@ play(stems["bass"], track.sample_rate, "bass")
 # ### A and B
 #
 # The usual question is: *do these two sound the same?* Here is one that is harder than
-# it looks. A is the mixture. B is the mixture with one small change. Play both a few
-# times.
+# it looks. A is the mixture. B is the mixture with one small change. Both play at once,
+# and the keys 1 and 2 switch between them without a gap.
 
 # %%
 a = mixture
 b = mixture - 0.3 * stems["other"]
-
-# %%
-play(a, track.sample_rate, "A")
-
-# %%
-play(b, track.sample_rate, "B")
+ms.listening.ABSwitch({"A": a, "B": b}, track.sample_rate)
 
 # %% [markdown]
 # **Predict.** What changed? (You may have read it in the code. Can you also hear it?)
@@ -130,7 +125,7 @@ play(difference, track.sample_rate, "A minus B")
 # %% tags=["nbval-check-output"]
 print(f"peak of A:         {ms.audio.peak_db(a):6.1f} dBFS")
 print(f"peak of A minus B: {ms.audio.peak_db(difference):6.1f} dBFS")
-print("silent if nothing changed:", not (a - a).any())
+print(f"peak of A minus A: {ms.audio.peak_db(a - a):6.1f} dBFS")
 
 # %% [markdown]
 # It is the stem `other`, at 0.3 of its level. Remember this trick. The difference

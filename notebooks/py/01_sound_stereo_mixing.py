@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 
 import mssedu as ms
 from mssedu.audio import loudness_lufs
-from mssedu.course import exercise, play, setup, show_source
+from mssedu.course import claim, exercise, play, setup, show_source
 
 # %%
 setup()
@@ -76,7 +76,7 @@ play(sampled_tone(1000, 4000)[None], 4000, "1000 Hz, sampled at 4000 Hz")
 
 # %% tags=["nbval-check-output"]
 difference = sampled_tone(3000, 4000) - sampled_tone(1000, 4000)
-print("the same samples:", bool(difference.abs().max() < 1e-3))
+print(claim("largest difference", difference.abs().max(), below=1e-3, digits=5))
 
 # %%
 figure, axes = plt.subplots()
@@ -202,8 +202,8 @@ def residual_of_file(suffix):
 
 wav, mp3 = residual_of_file(".wav"), residual_of_file(".mp3")
 print(f"mixture {ms.audio.rms_db(mixture):.0f} dB")
-print(f"residual of the 16-bit wav below -90 dB: {ms.audio.rms_db(wav) < -90}")
-print(f"residual of the mp3 above -60 dB: {ms.audio.rms_db(mp3) > -60}")
+print(claim("residual of the 16-bit wav", ms.audio.rms_db(wav), below=-90, unit="dB"))
+print(claim("residual of the mp3", ms.audio.rms_db(mp3), above=-60, unit="dB"))
 
 # %%
 print(f"wav {ms.audio.rms_db(wav):.1f} dB, mp3 {ms.audio.rms_db(mp3):.1f} dB")
@@ -385,7 +385,7 @@ for stem, audio in later.items():
 
 # %% [markdown]
 # The bass leads the voice by 8 dB in RMS and by 2 in LUFS. And `other` is silent here, but
-# for a whisper at -100 dB that its file format left behind. Gating takes it all away, and
+# for noise at -100 dB that its file format has left. Gating takes it all away, and
 # the loudness of nothing is `-inf`.
 #
 # ### Before and after
@@ -411,6 +411,15 @@ play(matched["vocals"], rate, "vocals at -23 LUFS")
 # Are they equally loud to you? On small loudspeakers the bass will seem quieter. A
 # measure knows the file, not your room.
 #
+# ## A mixing desk
+#
+# All of this chapter in one place: a fader, a pan, mute and solo for each stem. The strip
+# `residual` holds what the stems leave of the mixture; here it is nothing.
+
+# %%
+ms.listening.StemMixer(stems, rate, mixture)
+
+# %% [markdown]
 # ## What this does not show
 #
 # Mixing is a sum, but a finished song is more: compressors and limiters act on the sum
@@ -468,6 +477,14 @@ def match_loudness(audio, sample_rate, target_lufs):
 
 
 exercise("mixing.match_loudness").check(match_loudness)
+
+# %%
+exercise("mixing.quiz")
+
+# %% tags=["exercise"]
+answers = [..., ..., ...]  # letters, such as "a"
+
+exercise("mixing.quiz").check(answers)
 
 # %% [markdown]
 # **Further, not checked.** Choose another song and make the side of its mixture. Which

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 
 import mssedu as ms
-from mssedu.course import exercise, play, setup, show_source
+from mssedu.course import claim, exercise, play, setup, show_source
 from mssedu.spectral import n_frames
 
 # %%
@@ -243,9 +243,8 @@ ms.figures.waveform_figure(sums, rate)
 # %% tags=["nbval-check-output"]
 for hop in hops:
     total = window_sum(hann, hop)
-    print(
-        f"hop {hop:4}: constant {bool(total.std() < 1e-5)}, covers {ms.spectral.covers(hann, hop)}"
-    )
+    least, most = total.min().item(), total.max().item()
+    print(f"hop {hop:4}: the sum is from {least:.2f} to {most:.2f}")
 
 # %% [markdown]
 # Two conditions have names.
@@ -286,7 +285,7 @@ show_source("mssedu.spectral.istft")
 length = drums.shape[-1]
 back = ms.spectral.istft(spectrogram, hop_length, length=length)
 assert torch.allclose(toy_istft(spectrogram, hop_length, length), back, atol=1e-5)
-print("largest error below 1e-6:", bool((back - drums).abs().max() < 1e-6))
+print(claim("largest error", (back - drums).abs().max(), below=1e-6, digits=8))
 
 # %% [markdown]
 # Nothing was lost: the difference is what 32-bit numbers round away. Does that depend on
@@ -319,7 +318,8 @@ except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
-# > **What to notice.** The STFT loses nothing, whatever the window. The window length
+# > **What to notice.** The STFT loses nothing, whatever the length of the window, as long as
+# > neighboring windows overlap so that each sample is under one. The window length
 # > does not decide *what* is kept, but how it is arranged: which sounds share a bin and
 # > which do not.
 #
@@ -353,10 +353,14 @@ def with_phase(audio, phase, n_fft=4096):
 
 
 # %%
-play(with_phase(drums, "random"), rate, "drums, random phase")
+ms.listening.ABSwitch(
+    {"drums": drums, "drums, random phase": with_phase(drums, "random")}, rate
+)
 
 # %%
-play(with_phase(vocals, "random"), rate, "vocals, random phase")
+ms.listening.ABSwitch(
+    {"vocals": vocals, "vocals, random phase": with_phase(vocals, "random")}, rate
+)
 
 # %% [markdown]
 # You still know both: pitch, color and rough rhythm live in the magnitudes. But the
@@ -368,7 +372,8 @@ play(with_phase(vocals, "random"), rate, "vocals, random phase")
 early, late = torch.zeros(2, 64)
 early[10] = late[30] = 1.0
 early, late = torch.fft.rfft(early), torch.fft.rfft(late)
-print("same magnitudes:", torch.allclose(early.abs(), late.abs()))
+apart = (early.abs() - late.abs()).abs().max()
+print(claim("magnitudes, largest difference", apart, below=1e-5, digits=7))
 turn = (late / early).angle()[1].item() / (2 * torch.pi)
 print(f"turn from one bin to the next: {turn:.4f} of a circle")
 print(f"times 64 samples: {turn * 64:.0f} samples")

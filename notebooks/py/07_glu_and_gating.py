@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mssedu as ms
-from mssedu.course import exercise, play, setup, show_source
+from mssedu.course import claim, exercise, play, reveal, setup, show_source
 
 # %%
 session = setup()
@@ -75,7 +75,7 @@ print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB through the fader"
 # notebook 03 there was one for each bin, and it was called a mask.
 #
 # A fader **multiplies**. The usual layer of a network does not: it adds up inputs, and
-# lets pass what is positive (ReLU). Can it do without faders?
+# lets only positive values through (ReLU). Can it do without faders?
 #
 # **Predict.** Two networks learn to take the drums out of a mixture. They have the same
 # number of parameters and hear the same examples. One has faders in each layer, the
@@ -130,7 +130,7 @@ print(", after the GLU", layer(x).shape[1])
 # make **twice** as many, and pays for them in parameters.
 #
 # Is a ReLU not a gate as well? It is: $y = a \cdot [a > 0]$. But it looks at the very
-# number that it lets pass. It can never shut out a large positive number, and never let
+# number that it lets through. It can never shut out a large positive number, and never let
 # a negative one through. A GLU decides by *another* sum of its inputs.
 #
 # ## What a gate learns
@@ -344,8 +344,8 @@ ms.figures.interval_figure({"GLU - ReLU": gain}, xlabel="Difference (dB)", zero=
 
 # %% tags=["nbval-check-output"]
 mean, half_width = ms.evaluation.mean_interval(gain)
-print("GLU leads with every seed:", min(gain) > 0)
-print("on average by at least 1 dB:", mean >= 1)
+print(claim("lead of the GLU, worst seed", min(gain), above=0, unit="dB"))
+print(claim("on average", mean, above=1, unit="dB"))
 print("You said:", prediction)
 
 # %% [markdown]
@@ -365,13 +365,14 @@ song = excerpt("Francium", 18)
 play(song.sum(0)[None], small_rate, "mixture")
 
 # %%
-play(separate_drums(relu_models[0], song), small_rate, "drums by the ReLU network")
-
-# %%
-play(separate_drums(glu_models[0], song), small_rate, "drums by the GLU network")
-
-# %%
-play(song[:1], small_rate, "drums, true")
+ms.listening.ABSwitch(
+    {
+        "drums by the ReLU network": separate_drums(relu_models[0], song),
+        "drums by the GLU network": separate_drums(glu_models[0], song),
+        "drums, true": song[:1],
+    },
+    small_rate,
+)
 
 # %% [markdown]
 # Neither is good; each has learned for a few seconds. One difference is easy to measure:
@@ -384,11 +385,12 @@ energies = {
     "true": song[0].square().sum(),
 }
 level_db = {k: 10 * (e / energies["true"]).log10().item() for k, e in energies.items()}
-print("GLU softer than true:", level_db["GLU"] < 0)
-print("ReLU softer than GLU by at least 3 dB:", level_db["ReLU"] < level_db["GLU"] - 3)
+apart = level_db["GLU"] - level_db["ReLU"]
+print(claim("GLU, level beside the true drums", level_db["GLU"], below=0, unit="dB"))
+print(claim("ReLU, softer than GLU by", apart, above=3, unit="dB"))
 
 # %% [markdown]
-# Who is in doubt stays quiet: half a drum costs less than a wrong one. The ReLU network is
+# A model in doubt stays quiet: half a drum costs less than a wrong one. The ReLU network is
 # more in doubt.
 #
 # ### The unfair comparison
@@ -403,7 +405,7 @@ wide_models, wide = runs(toy_separator, nn.GLU, width)
 more = ms.evaluation.mean_interval([w - g for w, g in zip(wide, glu, strict=True)])[0]
 sizes = [n_parameters(models[0]) for models in (glu_models, wide_models)]
 print("parameters:", " and ".join(f"{size:,}" for size in sizes))
-print("the larger one is better by less than 0.5 dB:", abs(more) < 0.5)
+print(claim("the larger one is better by", more, above=-0.5, below=0.5, unit="dB"))
 
 # %% [markdown]
 # Here the extra parameters change less than 0.5 dB, and the unfair table would have told
@@ -460,12 +462,12 @@ ms.figures.interval_figure(
 # %% tags=["nbval-check-output"]
 print("parameters:", mask_budget, "and", n_parameters(ToyMaskNet(nn.GLU, mask_width)))
 mean_mask, half_width_mask = ms.evaluation.mean_interval(gain_mask)
-print("gates gain less than 0.4 dB:", mean_mask < 0.4)
-print("at least 1 dB less than without the mask:", mean - mean_mask >= 1)
-print("You said:", prediction_mask)
+print(claim("gain of the gates", mean_mask, below=0.4, unit="dB"))
+print(claim("less than without the mask by", mean - mean_mask, above=1, unit="dB"))
+print(reveal(prediction_mask, mean_mask, "dB"))
 
 # %% [markdown]
-# Nothing to gain, as the guess had it. That does not *prove* the guess: the two kinds of
+# Nothing gained, as the guess predicted. That does not *prove* the guess: the two kinds of
 # network differ in more than the mask. But it could have refuted it. And it warns: "gates
 # help" is no law. Ask where.
 #
@@ -499,12 +501,10 @@ ms.figures.histogram_figure(
 # %% tags=["nbval-check-output"]
 for state, found in gates.items():
     deep = torch.stack([*found.values()][1:])  # layers 2 to 4
-    moved = ((deep - 0.5).abs() > 0.2).float().mean().item()
-    saturated = ((deep - 0.5).abs() > 0.45).float().mean().item()
-    print(
-        f"{state}: below 0.3 or above 0.7 is more than a tenth: {moved > 0.1}", end=""
-    )
-    print(f", saturated is less than a tenth: {saturated < 0.1}")
+    moved = 100 * ((deep - 0.5).abs() > 0.2).float().mean()
+    saturated = 100 * ((deep - 0.5).abs() > 0.45).float().mean()
+    print(claim(f"{state}: under 0.3 or over 0.7", moved, above=10, unit="%"), end="; ")
+    print(claim("saturated", saturated, below=10, unit="%"))
 
 # %% [markdown]
 # Fresh gates stand half open. Training moves them, some as far as the ends, but less than
@@ -524,8 +524,8 @@ def follows(values):  # correlation of each channel's gate with the drums
 # %% tags=["nbval-check-output"]
 for number, name in enumerate(gates["fresh"], 1):
     fresh, trained = (follows(gates[state][name]).abs().max() for state in gates)
-    print(f"layer {number}: fresh above 0.6 {bool(fresh > 0.6)}", end="")
-    print(f", trained above 0.6 {bool(trained > 0.6)}")
+    print(claim(f"layer {number}: fresh", fresh, above=0.6, digits=2), end="; ")
+    print(claim("trained", trained, above=0.6, digits=2))
 
 # %%
 values = gates["trained"]["3.gate"]  # of layer 2
@@ -559,7 +559,8 @@ ms.figures.histogram_figure(found, xlabel="Gate", columns=5)
 
 # %% tags=["nbval-check-output"]
 values = torch.cat([value.flatten() for value in found.values()])
-print("all within 0.1 of half open:", bool(((values - 0.5).abs() < 0.1).all()))
+farthest = (values - 0.5).abs().max()
+print(claim("farthest from half open", farthest, below=0.1, digits=3))
 
 # %% [markdown]
 # A Demucs that has learned nothing: every gate stands half open, and halves what it lets
@@ -589,11 +590,11 @@ exercise("gating.glu")
 
 
 # %% tags=["exercise"]
-def glu(x, dim):
+def soft_glu(x, dim, sharpness):
     return ...  # your code here
 
 
-exercise("gating.glu").check(glu)
+exercise("gating.glu").check(soft_glu)
 
 # %%
 exercise("gating.gradient")
@@ -611,11 +612,11 @@ exercise("gating.matched_width")
 
 
 # %% tags=["exercise"]
-def matched_width(relu_width, n_in, n_out, kernel_size):
+def equal_width(relu_width, n_in, n_out, kernel_size):
     return ...  # your code here
 
 
-exercise("gating.matched_width").check(matched_width)
+exercise("gating.matched_width").check(equal_width)
 
 # %%
 exercise("gating.quiz")

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 import mssedu as ms
-from mssedu.course import exercise, play, setup, show_source
+from mssedu.course import claim, exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -139,8 +139,9 @@ with torch.no_grad():
 print("output:", tuple(output.shape), "= (frames, 2 directions x 4 numbers)")
 print("state at the end:", tuple(hidden.shape), "= (directions, numbers)")
 print("parameters:", sum(p.numel() for p in lstm.parameters()))
-print("last output is the forward state:", torch.equal(output[-1, :4], hidden[0]))
-print("first output is the backward state:", torch.equal(output[0, 4:], hidden[1]))
+assert torch.equal(output[-1, :4], hidden[0])
+assert torch.equal(output[0, 4:], hidden[1])
+print("the last output is the state forwards, the first one the state backwards")
 
 # %% [markdown]
 # Note what the shapes do *not* contain: the length of the song. Four numbers a direction
@@ -254,9 +255,10 @@ whole["mixture"] = torch.stack(mixed).mean(0)
 
 # %% tags=["nbval-check-output"]
 both, past = whole["bidirectional"].mean(), whole["causal"].mean()
-print("bidirectional more than 8 dB above the mixture:", bool(both > 8))
-print("causal at least 3 dB below bidirectional:", bool(both - past > 3))
-print("causal still above the mixture:", bool(past > whole["mixture"].mean() + 1))
+print(claim("bidirectional", both, above=8, unit="dB"))
+print(claim("causal, below bidirectional by", both - past, above=3, unit="dB"))
+gain = past - whole["mixture"].mean()
+print(claim("causal, above the mixture by", gain, above=1, unit="dB"))
 
 # %%
 for name, values in whole.items():
@@ -319,9 +321,9 @@ ms.figures.curves_figure(
 # %% tags=["nbval-check-output"]
 young, old = slice(1, 7), slice(14, 30)
 causal, both = by_age["causal"], by_age["bidirectional"]
-print("causal, younger than 0.2 s: above 10 %:", bool(causal[young].mean() > 10))
-print("causal, older than 0.35 s: below 6 %:", bool(causal[old].mean() < 6))
-print("bidirectional, younger than 0.2 s: below 8 %:", bool(both[young].mean() < 8))
+print(claim("causal, under 0.2 s of age", causal[young].mean(), above=10, unit="%"))
+print(claim("causal, over 0.35 s", causal[old].mean(), below=6, unit="%"))
+print(claim("bidirectional, under 0.2 s", both[young].mean(), below=8, unit="%"))
 
 # %% [markdown]
 # The causal error falls when a note becomes older than any short one, 0.3 s. The
@@ -352,8 +354,8 @@ ms.figures.sweep_figure(
 
 # %% tags=["nbval-check-output"]
 line = curves["bidirectional"]
-print("0.1 s loses more than 5 dB against 6.4 s:", bool(line[-1] - line[0] > 5))
-print("1.6 s loses less than 2 dB:", bool(line[-1] - line[4] < 2))
+print(claim("0.1 s loses against 6.4 s", line[-1] - line[0], above=5, unit="dB"))
+print(claim("1.6 s loses", line[-1] - line[4], below=2, unit="dB"))
 print("You said:", prediction)
 
 # %% [markdown]
@@ -389,8 +391,9 @@ ms.figures.curves_figure(
 
 # %% tags=["nbval-check-output"]
 for name, line in reaches.items():
-    after = line[123:] > -120  # at least one window length after the output
-    print(f"{name:13}: hears what comes later: {bool(after.any())}")
+    later = line[123:].max()  # at least one window length after the output
+    text = f"{name:13}: loudest effect of what comes later"
+    print(claim(text, later, above=-110, unit="dB"))
 
 # %% [markdown]
 # In theory an LSTM reaches as far as the song. In practice its memory fades, and the
@@ -415,7 +418,7 @@ ms.figures.maps_figure(
 #
 # ## Latency: the price of the future
 #
-# Who wants to sing along with the separated band cannot wait for the end of the
+# If you want to sing along with the separated band, you cannot wait for the end of the
 # song. A **causal** model needs no future, but even it is not without delay: a frame is
 # complete only when its window is full. A sample is put out when the last window
 # that covers it has been heard, which begins *at* the sample and ends $N$ later:
@@ -433,20 +436,25 @@ for name, model in models.items():
     with torch.no_grad():
         difference = model(changed[None]) - model(mixture[None])
     first = int((difference.abs().amax((0, 1, 2)) > 1e-9).nonzero()[0])
-    within = t - first <= model.config.n_fft
-    print(f"{name:13}: output changes at most one window earlier: {within}")
+    windows = (t - first) / model.config.n_fft
+    print(
+        claim(
+            f"{name:13}: windows by which output changes earlier", windows, below=1.001
+        )
+    )
 print(f"causal, {sizes['n_fft']} samples: {1000 * sizes['n_fft'] / rate:.0f} ms")
 for n_fft in (512, 1024, 4096):
     print(f"n_fft {n_fft:4} at 44100 Hz: {1000 * n_fft / 44100:3.0f} ms")
 
 # %% [markdown]
-# A singer is disturbed by 10 ms already. Low latency needs short windows, and short
+# Singers who hear themselves over headphones notice delays of a few milliseconds (Lester and Boley
+# 2007). Low latency needs short windows, and short
 # windows blur pitch (notebook 02). That is why live separation is hard, with any network.
 #
 # ## A song is too long: chunks
 #
 # An LSTM takes one frame after the other. It cannot work on all frames at once, and
-# over thousands of them the gradient fades. Demucs (notebook 09) therefore cuts the
+# over thousands of them the gradient fades. Demucs v3 (notebook 10) therefore cuts the
 # frames into **chunks**, and gives them to the LSTM side by side, as a batch.
 #
 # At the edges of a chunk, one of the two directions has just begun and knows nothing.
@@ -488,8 +496,8 @@ with torch.no_grad():
     assert torch.allclose(toy_chunks(x, full, 200), in_chunks(x), atol=1e-5)
     difference = (in_chunks(x) - full(x)).abs().amax((0, 1))
 inner, end = difference[:900].max(), difference[900:].max()
-print("first 900 frames: as the whole, up to 1e-4:", bool(inner < 1e-4))
-print("the end: as the whole, up to 1e-4:", bool(end < 1e-4))
+print(claim("first 900 frames, error", inner, below=1e-4, digits=6))
+print(claim("the end, error", end, below=1e-4, digits=6))
 
 # %% [markdown]
 # For this network, 50 frames of neighbors on each side are as good as all of them. Only
@@ -518,10 +526,8 @@ ms.figures.curves_figure(lines, xlabel="Frame", ylabel="Error (dB re 1)")
 # %% tags=["nbval-check-output"]
 worst = {name: line[:900].max() for name, line in lines.items()}
 better = worst["no overlap"] - worst["farthest from the edges"]
-print(
-    "before the end, the rule makes the worst error more than 40 dB smaller:",
-    bool(better > 40),
-)
+print("before the end, the rule makes the worst error")
+print(claim("smaller by", better, above=40, unit="dB"))
 
 # %% [markdown]
 # Without overlap the error towers at each border and fades within some forty frames: the
@@ -563,9 +569,9 @@ ms.figures.sweep_figure(
 
 # %% tags=["nbval-check-output"]
 plain, rule = errors.values()
-always = all(b < a for a, b in zip(plain, rule, strict=True))
-print("the rule is better at every length:", always)
-print("at 128 frames by more than 5 dB:", bool(plain[3] - rule[3] > 5))
+gains = [float(a - b) for a, b in zip(plain, rule, strict=True)]
+print(claim("the rule gains, at the worst length", min(gains), above=0, unit="dB"))
+print(claim("at 128 frames", gains[3], above=5, unit="dB"))
 
 # %% [markdown]
 # ## What to remember
@@ -573,7 +579,7 @@ print("at 128 frames by more than 5 dB:", bool(plain[3] - rule[3] > 5))
 # - A recurrent layer carries a state of fixed size; the LSTM's gates decide what it keeps.
 # - Bidirectional is two LSTMs, one from each end: past and future side by side.
 # - How much context helps depends on the task. Measure it: shorten the segments.
-# - A causal model cannot know how a note will go on. No training mends that.
+# - A causal model cannot know how a note will go on. No training can change that.
 # - Latency is at least one window. The future costs more.
 # - Chunks overlap, and each frame comes from the chunk where it is farthest from the edges.
 #
@@ -600,7 +606,7 @@ exercise("recurrence.chunked")
 
 
 # %% tags=["exercise"]
-def chunked(network, x, length):
+def chunked(network, x, length, keep):
     return ...  # your code here
 
 
@@ -611,7 +617,7 @@ exercise("recurrence.latency")
 
 
 # %% tags=["exercise"]
-def latency(n_fft, hop_length, ahead, sample_rate):
+def latency(stages, sample_rate):
     return ...  # your code here
 
 
@@ -633,6 +639,8 @@ exercise("recurrence.quiz").check(answers)
 # %% [markdown]
 # ## Sources
 #
+# - Delay on stage: M. Lester and J. Boley, "The effects of latency on live sound monitoring", *AES
+#   Convention 123*, 2007.
 # - LSTM: S. Hochreiter and J. Schmidhuber, "Long short-term memory", *Neural Computation*
 #   9, 1997, [doi:10.1162/neco.1997.9.8.1735](https://doi.org/10.1162/neco.1997.9.8.1735).
 # - Both directions: M. Schuster and K. K. Paliwal, "Bidirectional recurrent neural

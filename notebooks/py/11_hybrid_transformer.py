@@ -37,7 +37,7 @@ from einops import rearrange
 from torch import nn
 
 import mssedu as ms
-from mssedu.course import exercise, play, setup, show_source
+from mssedu.course import claim, exercise, play, setup, show_source
 
 # %%
 session = setup()
@@ -108,7 +108,7 @@ assert torch.allclose(
     toy_attention(q, k, v), F.scaled_dot_product_attention(q, k, v), atol=1e-6
 )
 print("weights:", tuple(toy_weights(q, k).shape), "= (queries, keys)")
-print("sum to one:", torch.allclose(toy_weights(q, k).sum(1), torch.ones(5)))
+print("sums:", *(f"{total:.4f}" for total in toy_weights(q, k).sum(1).tolist()))
 print("taken:", tuple(toy_attention(q, k, v).shape), "= (queries, features)")
 
 # %% [markdown]
@@ -246,7 +246,7 @@ print(f"looking at nothing nearer than {20 * seconds:.1f} s. You said:", predict
 # %% [markdown]
 # From -1.3 to 2.3 dB, without a single learned weight. (The idea is older than
 # transformers: it is called REPET-SIM.) It only works as far as the drums are what repeats,
-# of course. A transformer learns itself what to look for and what to take.
+# of course. A transformer learns for itself what to look for and what to take.
 #
 # **Change one thing.** Put 2 in place of 20 as the length of the queries, then 200, and
 # listen again. When does every frame take the same, when only its one best copy?
@@ -259,8 +259,8 @@ print(f"looking at nothing nearer than {20 * seconds:.1f} s. You said:", predict
 shuffled = torch.randperm(7)
 taken = toy_attention(q, k, v)
 again = toy_attention(q, k[shuffled], v[shuffled])
-same = torch.allclose(taken, again, atol=1e-6)
-print("shuffled keys and values change nothing:", same)
+apart = (taken - again).abs().max()
+print(claim("shuffled keys and values change it by", apart, below=1e-6, digits=8))
 
 # %% [markdown]
 # A sum has no order. To attention, a song is a bag of frames. A convolution knows what
@@ -290,8 +290,8 @@ show_source("mssedu.models.blocks.sines_1d")
 clock = ms.models.blocks.sines_1d(200, 64)
 assert torch.allclose(toy_sines(200, 64), clock, atol=1e-4)
 alike = clock @ clock.T / 32
-print("frames 10 and 13 are as much alike as 100 and 103:", end=" ")
-print(torch.allclose(alike[10, 13], alike[100, 103], atol=1e-4))
+pairs = alike[10, 13].item(), alike[100, 103].item()
+print("alike: frames 10 and 13 by {:.3f}, 100 and 103 by {:.3f}".format(*pairs))
 print("most alike to frame 100 is frame", alike[100].argmax().item())
 
 # %% [markdown]
@@ -330,7 +330,7 @@ ms.figures.maps_figure(
 # ## Look at yourself, look at the other
 #
 # Notebook 10 had two branches, one on the spectrogram, one on the waveform, and added
-# them up at the bottom. That takes the same rate in both, and says nothing about *what* of
+# them up at the bottom. That requires the same rate in both, and says nothing about *what* of
 # the other is of use. HTDemucs keeps the two sequences apart and lets them **look at
 # each other**. Two kinds of layers take turns. In the even ones, each sequence attends to
 # itself: query, key and value come from the same sequence.
@@ -426,7 +426,7 @@ ms.figures.sweep_figure(
 # %% tags=["nbval-check-output"]
 x, y = torch.tensor(counts).log(), torch.tensor(times).log()
 exponent = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
-print("time grows as positions to a power nearer 2 than 1:", bool(exponent > 1.5))
+print(claim("time grows as positions to the power", exponent, above=1.5, digits=2))
 
 # %% [markdown]
 # That is why HTDemucs hears 7.8 s at a time (`segment`), and `separate` gives
@@ -539,11 +539,12 @@ ms.figures.scores_figure(
 
 # %% tags=["nbval-check-output"]
 gain = table["trained"] - table["mixture"]
-print("drums more than 2 dB better than the mixture:", bool(gain[0] > 2))
-print("both stems better than silence:", bool((table["trained"] > 0).all()))
+print(claim("drums, above the mixture by", gain[0], above=2, unit="dB"))
+worst = table["trained"].min()
+print(claim("the worse stem; silence has 0", worst, above=0, unit="dB"))
 for row in ("cross off", "all off"):
     change = (table["trained"] - table[row]).abs().max()
-    print(f"{row}: changes the scores by less than 0.1 dB:", bool(change < 0.1))
+    print(claim(f"{row} changes the scores by", change, below=0.1, unit="dB", digits=3))
 
 # %% [markdown]
 # Training has gained more than 2 dB on the drums, and switching the transformer off costs
@@ -564,11 +565,9 @@ for name, branch in {"freq": transformer.layers, "time": transformer.layers_t}.i
 state = model.state_dict()
 scales = torch.cat([state[n] for n in state if "transformer" in n and "gamma" in n])
 at_first = build().crosstransformer.layers[0].gamma_1.scale.mean()
-print(
-    f"the layer scales, at first {at_first:.4f}, have grown:",
-    bool(scales.abs().mean() > 1e-3),
-)
-print("and are still small, below 0.05 in the mean:", bool(scales.abs().mean() < 0.05))
+now = scales.abs().mean()
+print(f"layer scales, at first: {at_first:.4f}")
+print(claim("now, in the mean", now, above=1e-3, below=0.05, digits=4))
 
 # %% [markdown]
 # They have grown a lot and still are small. That is a tempting explanation. Before you
@@ -607,7 +606,8 @@ ms.figures.scores_figure(
 limits = {"opened": 0.1, "top 4": 0.1, "top 1": 0.5}
 for row, limit in limits.items():
     change = (table[row] - table["trained"]).abs().max()
-    print(f"{row}: changes the scores by less than {limit} dB:", bool(change < limit))
+    text = f"{row} changes the scores by"
+    print(claim(text, change, below=limit, unit="dB", digits=3))
 
 # %% [markdown]
 # > **What to notice.** It was *not* the layer scales. Nothing that comes from the bottom is
@@ -675,7 +675,7 @@ print(f"a beat is {beat:.2f} s or {beat * rate / 256:.0f} positions of the wavef
 # The published model learned from MUSDB18 and 800 songs more, on eight GPUs. Does it look at
 # the bar?
 # If the weights are on your machine, the next cell draws the same maps for them. They
-# are for research only, which is why they are not part of this book.
+# are for personal and research use only, so they are not part of this book.
 
 # %%
 path = os.environ.get("MSSEDU_HTDEMUCS")
@@ -728,8 +728,8 @@ def rotate(x, speed=0.1):  # (positions, 2): one pair of features
 
 one, two = torch.randn(1, 2).expand(200, 2), torch.randn(1, 2).expand(200, 2)
 scores = rotate(one.contiguous()) @ rotate(two.contiguous()).T
-print("the same score at the same distance:", end=" ")
-print(torch.allclose(scores[10, 13], scores[100, 103], atol=1e-4))
+apart = (scores[10, 13] - scores[100, 103]).abs()
+print(claim("scores at the same distance differ by", apart, below=1e-4, digits=6))
 
 # %% [markdown]
 # ## What to remember
@@ -767,7 +767,7 @@ exercise("transformer.positions")
 
 
 # %% tags=["exercise"]
-def positions(frames, width):
+def positions(moments, width):
     return ...  # your code here
 
 

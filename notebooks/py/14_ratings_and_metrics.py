@@ -266,8 +266,8 @@ for trial, rows in anchor.groupby("trial"):
 # Some listeners cannot hear the differences, or do not try. The standard for MUSHRA, ITU-R
 # BS.1534-3, has two rules, here as they are quoted in public code:
 #
-# 1. Out goes who rates the hidden reference below 90 in *more than* 15 % of the items.
-# 2. Out goes who rates the mid anchor above 90 in more than 15 % of the items. But where
+# 1. A listener is excluded who rates the hidden reference below 90 in *more than* 15 % of the items.
+# 2. A listener is excluded who rates the mid anchor above 90 in more than 15 % of the items. But where
 #    more than a quarter of all listeners do so, the item is at fault and not they: it does
 #    not count.
 #
@@ -331,13 +331,13 @@ Page(ms.reports.render(table, "markdown", formats=formats))
 # %% tags=["nbval-check-output"]
 for one in ms.listening.results.summarize(means):
     low, high = one.t_interval
-    held = low <= truth[one.stimulus] <= high
-    print(f"{one.stimulus:7} truth {truth[one.stimulus]:.0f}: held by t: {held}")
+    held = "inside" if low <= truth[one.stimulus] <= high else "outside"
+    print(f"{one.stimulus:7} truth {truth[one.stimulus]:.0f}: {held} the t interval")
 for one in ms.listening.results.compare(means):
     difference = truth[one.second] - truth[one.first]
     low, high = one.test.interval
-    held = low <= difference <= high
-    print(f"{one.second:7}-{one.first:7} truth {difference:+.0f}: held: {held}")
+    held = "inside" if low <= difference <= high else "outside"
+    print(f"{one.second:7}-{one.first:7} truth {difference:+.0f}: {held}")
 
 # %% [markdown]
 # Two of four means miss the truth, though these are 95 % intervals; all six differences are
@@ -676,7 +676,8 @@ for share in (0.6, 0.75, 0.9):
 
 # %% [markdown]
 # 75 % right in abx takes twice the distance that it takes in a choice of two, because three
-# uncertain sounds are compared, and not two. Never compare shares across kinds of test.
+# uncertain sounds are compared, and not two. (This is the *differencing* model: the listener
+# compares X with A and with B. A listener who judges each sound by itself needs less, 1.8.) Never compare shares across kinds of test.
 #
 # ## Which one do you prefer?
 #
@@ -694,7 +695,7 @@ together = ms.listening.results.count_choices(sum(fans), 120, "2afc")
 print(f"each of them: p = {max(alone):.3f}; all together: p = {together.p:.1f}")
 
 # %% [markdown]
-# 7 of 10 votes are nothing, 70 of 100 are a clear preference. But look who votes. In the
+# 7 of 10 votes prove nothing, 70 of 100 are a clear preference. But look who votes. In the
 # last line six listeners clearly prefer one system, and six the other. Pooled, 60 of 120:
 # "no preference", $p = 1$. In truth *everyone* has one. It is the same mistake as before:
 # votes of one listener are no independent votes.
@@ -909,6 +910,8 @@ print("You said:", prediction_orders)
 # > - 2019: Conv-TasNet has the highest SDR and the *lowest* quality. It removes most of the
 # >   other sources, and makes the most artifacts. The two questions have almost opposite
 # >   orders.
+# >   (The paper's second version keeps these ratings and gives Demucs 6.3 dB, after longer
+# >   training: then Demucs leads both. Always say which version a number is from.)
 # > - 2021: SDR and contamination agree. In quality KUIELab-MDX-Net and Hybrid Demucs change
 # >   places, by 0.03: that is nothing.
 # > - So "which is better?" has no answer before somebody says: at what?
@@ -998,7 +1001,7 @@ print(*sorted(path.name for path in report.parent.iterdir()))
 # %% [markdown]
 # ## What to remember
 #
-# - Look at the points first. A summary hides an anchor that is none.
+# - Look at the points first. A summary hides an anchor that is not one.
 # - Post-screening by rules fixed beforehand: more than 15 % of the items, and items may be
 #   at fault too. Name who went.
 # - The witness is the listener. Tests on raw rows find differences that are not there.

@@ -22,6 +22,7 @@ from mssedu.errors import InputError
         (31, {"above": 10, "below": 30}, "31.0 dB ✗ not (above 10 dB and below 30 dB)"),
         (float("nan"), {"above": -100}, "nan dB ✗ not (above -100 dB)"),
         (torch.tensor([4.0]), {"above": 3}, "4.0 dB ✓ (above 3 dB)"),
+        (torch.ones(1, requires_grad=True), {"above": 0}, "1.0 dB ✓ (above 0 dB)"),
         (np.float32(4.0), {"above": 3}, "4.0 dB ✓ (above 3 dB)"),
     ],
 )

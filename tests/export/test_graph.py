@@ -6,7 +6,7 @@ from torch import nn
 
 from mssedu.errors import InputError
 from mssedu.export import as_real, trace
-from mssedu.models.registry import create_model, list_models
+from mssedu.models.registry import create_model
 from tests.export.small import SmallConfig, small
 
 
@@ -32,9 +32,11 @@ def test_a_graph_is_right_at_every_length_and_has_no_complex_numbers():
                 torch.testing.assert_close(graph(mixture), want, atol=1e-5, rtol=0)
 
 
+# torch.compile cuts the graph of a model at an LSTM: of the fifteen architectures, nine
+# have none. Each takes 10 to 20 s, so four stand for them.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
-def test_every_model_compiles_as_one_graph(name):
+@pytest.mark.parametrize("name", ["spleeter", "conv_tasnet", "htdemucs", "bs_roformer"])
+def test_a_model_compiles_as_one_graph(name):
     torch.manual_seed(0)
     model, mixture = create_model(name, "tiny").eval(), torch.randn(1, 2, 30_001)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
