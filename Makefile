@@ -33,8 +33,8 @@ test: $(TESTABLE) left-out  ## install the rest, then what CI runs, up to a fail
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
-	$(PARALLEL) -m "not slow" --cov=mssedu --cov-report=
-	$(PARALLEL) -m slow --cov=mssedu --cov-append
+	$(PARALLEL) -m "not slow"
+	$(PARALLEL) -m slow
 	$(PARALLEL) $(NBVAL) notebooks/*.ipynb
 
 # A second call finds these two files younger than both lists and installs nothing

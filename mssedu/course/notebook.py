@@ -76,7 +76,8 @@ def setup(seed: int = 0) -> Session:
 
     session = Session(profile(), seed)
     torch.manual_seed(seed)
-    if (shell := get_ipython()) is not None:  # so that a Figure is shown as an image
+    shell = get_ipython()
+    if hasattr(shell, "kernel"):  # Jupyter: so that a Figure is shown as an image
         shell.run_line_magic("matplotlib", "inline")
     plt.rcParams.update(STYLE)
     plt.rcParams["axes.prop_cycle"] = cycler(color=list(COLORS.values()))

@@ -162,3 +162,11 @@ def test_cells_run_as_in_jupyter():
 def test_a_system_without_limits_is_no_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     answers.limit_memory(1)
+
+
+def test_the_first_cell_of_a_notebook_runs_in_the_grader():
+    source = "from mssedu.course import setup\nsession = setup()"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    names, faults = run_cells(nbformat.writes(notebook), 60)
+    assert faults == []
+    assert names["session"].seed == 0
