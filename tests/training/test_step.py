@@ -83,7 +83,8 @@ def test_a_scaled_loss_gives_the_same_step_and_falls_back_after_an_overflow():
     for net, one in zip(nets, (None, scaler), strict=True):
         optimizer = create_optimizer(net, CONFIG)
         train_step(net, waves(), optimizer, CONFIG, waveform_l1, scaler=one)
-    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+    plain, scaled = (net.parameters() for net in nets)
+    for a, b in zip(plain, scaled, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
     assert scaler.get_scale() == 2.0**10
 
