@@ -10,7 +10,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -81,19 +81,7 @@ def make_pages(out_dir: Path, numbers: Sequence[str] = ()) -> list[Path]:
         InputError: no notebook has one of the numbers.
         SetupError: this is no checkout with notebooks.
     """
-    written = []
-    for text, notebook in _built(numbers):
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                cell.source = with_formulas(cell.source)
-        body, _ = HTMLExporter(embed_images=True).from_notebook_node(
-            notebook, {"metadata": {"name": text.stem}}
-        )
-        path = out_dir / f"{text.stem}.html"
-        out_dir.mkdir(parents=True, exist_ok=True)
-        write_text(path, _SCRIPT.sub("", body).replace("</head>", _STYLE, 1))
-        written.append(path)
-    return written
+    return _write(_page, out_dir, numbers)
 
 
 def make_slides(out_dir: Path, numbers: Sequence[str] = ()) -> list[Path]:
@@ -107,21 +95,37 @@ def make_slides(out_dir: Path, numbers: Sequence[str] = ()) -> list[Path]:
         InputError: no notebook has one of the numbers.
         SetupError: this is no checkout with notebooks.
     """
+    return _write(_deck, out_dir, numbers)
+
+
+def _write(
+    render: Callable[[str, NotebookNode], str], out_dir: Path, numbers: Sequence[str]
+) -> list[Path]:
+    """Write a file for each built notebook; `render` makes HTML of name and content."""
     written = []
-    for text, notebook in _built(numbers):
-        slides = "\n".join(f"<section>{slide}</section>" for slide in _slides(notebook))
-        title = _heading(notebook.cells[0].source) or text.stem
+    for text in [text for number in numbers or ["all"] for text in texts(number)]:
+        page = render(text.stem, nbformat.read(notebook_path(text), as_version=4))
         path = out_dir / f"{text.stem}.html"
         out_dir.mkdir(parents=True, exist_ok=True)
-        write_text(path, _DECK.format(title=html.escape(title), slides=slides))
+        write_text(path, page)
         written.append(path)
     return written
 
 
-def _built(numbers: Sequence[str]) -> Iterator[tuple[Path, NotebookNode]]:
-    """The texts that are asked for, with their built notebooks."""
-    for text in [text for number in numbers or ["all"] for text in texts(number)]:
-        yield text, nbformat.read(notebook_path(text), as_version=4)
+def _page(name: str, notebook: NotebookNode) -> str:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas(cell.source)
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(
+        notebook, {"metadata": {"name": name}}
+    )
+    return _SCRIPT.sub("", body).replace("</head>", _STYLE, 1)
+
+
+def _deck(name: str, notebook: NotebookNode) -> str:
+    slides = "\n".join(f"<section>{slide}</section>" for slide in _slides(notebook))
+    title = _heading(notebook.cells[0].source) or name
+    return _DECK.format(title=html.escape(title), slides=slides)
 
 
 def _slides(notebook: NotebookNode) -> Iterator[str]:
