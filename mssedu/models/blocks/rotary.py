@@ -90,7 +90,9 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
         >>> rotate(torch.tensor([[1.0, 0.0]] * 3), turns)[1]  # by 1 radian
         tensor([0.5403, 0.8415])
     """
-    (cosine, sine), (first, second) = turns, (x[..., 0::2], x[..., 1::2])
+    cosine, sine = turns
+    # Slices would do, but each would get a gradient of the size of x, full of zeros.
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
     turned = [first * cosine - second * sine, second * cosine + first * sine]
     return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
 
