@@ -20,6 +20,7 @@ This file needs no torch.
 """
 
 import hashlib
+import json
 import tomllib
 import types
 import typing
@@ -56,7 +57,7 @@ class Recipe:
     """An experiment, as a file in `recipes/` describes it."""
 
     path: Path
-    sha256: str  # of the text
+    sha256: str  # of the settings, so a new title or [ran] changes nothing
     title: str
     source: str  # the paper, or the code, whose settings these are
     ran: str | Mapping[str, Any]  # "transcribed", or date, hardware, hours and usdr
@@ -163,8 +164,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        document = tupled(tomllib.loads(content.decode("utf-8")))
+        document = tupled(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}. Check the path of the "
@@ -183,8 +183,10 @@ def read_recipe(path: str | Path) -> Recipe:
             f"{path}: {wrong}. A recipe has title, source, ran, [train] and [model]."
         )
     _check_ran(document["ran"], path)
+    settings = [document["train"], document["model"]]
+    text = json.dumps(settings, sort_keys=True, default=str)
     train = _typed_fields(document.pop("train"), str(path))
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
     return Recipe(path=path, sha256=sha256, train=train, **document)
 
 
