@@ -38,27 +38,25 @@ Left out: the average with swapped channels (`tta=True` of `mssedu.separate` has
 Notebook: 15.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_name, check_range
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.models.blocks.dense import (
     BandsAndWhole,
     DenseBlock,
+    DenseSeparator,
     GatedOutput,
     MultiScalePath,
     NestedDenseBlock,
     Standardize,
-    prepare_inputs,
 )
-from mssedu.models.blocks.magnitude import any_stft, filter_windows
 from mssedu.models.blocks.tensorflow import copy_variables
 from mssedu.models.contract import check_config, check_stft
-from mssedu.spectral import istft
 
 
 @dataclass(frozen=True)
@@ -219,45 +217,12 @@ def _path(channels: int, sizes: PathSizes, dilated: bool) -> MultiScalePath:
     return MultiScalePath(channels, sizes.features, sizes.growth, block)
 
 
-class D3Net(nn.Module):
+class D3Net(DenseSeparator):
     """A network per stem and a Wiener filter; see above."""
 
     def __init__(self, config: D3NetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.networks = nn.ModuleList(
-            StemNetwork(config, config.sizes_of(stem)) for stem in config.stems
-        )
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        config = self.config
-        check_mixture(mixture, config.channels)
-        spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
-        magnitude = spectrogram.abs()
-        stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
-        n_iterations = 0 if self.training else config.wiener_iterations
-        separated = filter_windows(
-            stems, spectrogram, n_iterations, config.wiener_frames
-        )
-        estimate = istft(separated, config.hop_length, length=length)
-        return estimate[..., : mixture.shape[-1]]
-
-    @torch.no_grad()
-    def prepare(self, excerpts: Iterable[Tensor]) -> None:
-        """Set the mean and the deviation of every bin, in new networks only.
-
-        Args:
-            excerpts: mixtures, (channels, samples) each, of the training set.
-        """
-        config = self.config
-        networks = cast(Iterable[StemNetwork], self.networks)
-        prepare_inputs(
-            (network.standardize for network in networks),
-            excerpts,
-            config.n_fft,
-            config.hop_length,
-        )
+        sizes = map(config.sizes_of, config.stems)
+        super().__init__(config, (StemNetwork(config, size) for size in sizes))
 
 
 # ---- Sony's weights -----------------------------------------------------------------

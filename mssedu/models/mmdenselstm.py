@@ -40,26 +40,23 @@ Left out: MMDenseNet, which is this network without the LSTMs.
 Notebook: 15.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from mssedu.errors import InputError, check_mixture, check_name, check_range
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.models.blocks.dense import (
     BandsAndWhole,
     DenseBlock,
+    DenseSeparator,
     GatedOutput,
     MultiScalePath,
     Standardize,
-    prepare_inputs,
 )
-from mssedu.models.blocks.magnitude import any_stft, filter_windows
 from mssedu.models.contract import check_config, check_stft
-from mssedu.spectral import istft
 
 Placement = Literal["after", "parallel", "before"]
 
@@ -254,40 +251,8 @@ def _path(channels: int, sizes: PathSizes, placement: Placement) -> MultiScalePa
     return MultiScalePath(channels, sizes.features, widths, block)
 
 
-class MMDenseLSTM(nn.Module):
+class MMDenseLSTM(DenseSeparator):
     """A network per stem and a Wiener filter; see above."""
 
     def __init__(self, config: MMDenseLSTMConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.networks = nn.ModuleList(StemNetwork(config) for _ in config.stems)
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
-        config = self.config
-        check_mixture(mixture, config.channels)
-        spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
-        magnitude = spectrogram.abs()
-        stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
-        n_iterations = 0 if self.training else config.wiener_iterations
-        separated = filter_windows(
-            stems, spectrogram, n_iterations, config.wiener_frames
-        )
-        estimate = istft(separated, config.hop_length, length=length)
-        return estimate[..., : mixture.shape[-1]]
-
-    @torch.no_grad()
-    def prepare(self, excerpts: Iterable[Tensor]) -> None:
-        """Set the mean and the deviation of every bin, in new networks only.
-
-        Args:
-            excerpts: mixtures, (channels, samples) each, of the training set.
-        """
-        config = self.config
-        networks = cast(Iterable[StemNetwork], self.networks)
-        prepare_inputs(
-            (network.standardize for network in networks),
-            excerpts,
-            config.n_fft,
-            config.hop_length,
-        )
+        super().__init__(config, (StemNetwork(config) for _ in config.stems))

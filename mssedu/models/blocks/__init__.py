@@ -52,13 +52,14 @@ _NAMES = {
     "dense": [
         "BandsAndWhole",
         "DenseBlock",
+        "DenseConfig",
+        "DenseSeparator",
         "GatedOutput",
         "MultiScalePath",
         "NestedDenseBlock",
         "Standardize",
         "connect",
         "norm_convolution",
-        "prepare_inputs",
     ],
     "magnitude": ["any_stft", "bin_statistics", "filter_windows"],
     "bands": [

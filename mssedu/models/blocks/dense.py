@@ -1,4 +1,4 @@
-"""Dense blocks, and a path of them over several resolutions: MMDenseLSTM and D3Net.
+"""What MMDenseLSTM and D3Net share: dense blocks, paths of them, and what is around.
 
 In a dense block each layer reads the outputs of all layers before it, so that a layer
 adds little, a few channels, and nothing is computed twice. Summing is enough: layer i
@@ -21,13 +21,15 @@ Axes everywhere: (batch, channels, bins, frames).
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssedu.models.blocks.magnitude import bin_statistics
+from mssedu.errors import check_mixture
+from mssedu.models.blocks.magnitude import any_stft, bin_statistics, filter_windows
+from mssedu.spectral import istft
 
 
 def norm_convolution(n_in: int, n_out: int, dilation: int = 1) -> nn.Sequential:
@@ -225,27 +227,6 @@ class Standardize(nn.Module):
         return (magnitude - self.mean[:, None]) / self.deviation[:, None]
 
 
-def prepare_inputs(
-    inputs: Iterable[Standardize],
-    excerpts: Iterable[Tensor],
-    n_fft: int,
-    hop_length: int,
-) -> None:
-    """Set the mean and the deviation of every bin in the inputs that are new.
-
-    Args:
-        inputs: of the networks of a model.
-        excerpts: mixtures, (channels, samples) each, of the training set.
-        n_fft, hop_length: of the model.
-    """
-    if new := [part for part in inputs if part.is_new]:
-        n_bins = n_fft // 2 + 1
-        mean, deviation = bin_statistics(excerpts, n_fft, hop_length, n_bins)
-        for part in new:
-            part.mean.copy_(mean)
-            part.deviation.copy_(deviation)
-
-
 class GatedOutput(nn.Module):
     """From features to magnitudes: values times gates, then a scale for each bin.
 
@@ -268,3 +249,66 @@ class GatedOutput(nn.Module):
         x = self.norm(x)
         x = self.value(x) * self.gate(x).sigmoid()
         return F.relu(x * self.scale[:, None] + self.offset[:, None])
+
+
+class DenseConfig(Protocol):
+    """What `DenseSeparator` reads of the config of a model."""
+
+    @property
+    def stems(self) -> tuple[str, ...]: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def n_fft(self) -> int: ...
+    @property
+    def hop_length(self) -> int: ...
+    @property
+    def wiener_iterations(self) -> int: ...
+    @property
+    def wiener_frames(self) -> int: ...
+
+
+class DenseSeparator(nn.Module):
+    """A network for the magnitude of each stem, and a Wiener filter over windows.
+
+    Args:
+        config: of the model; `wiener_iterations` count outside training only.
+        networks: one per stem, each with its input in `standardize`.
+    """
+
+    def __init__(self, config: DenseConfig, networks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.config = config
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
+        config = self.config
+        check_mixture(mixture, config.channels)
+        spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
+        magnitude = spectrogram.abs()
+        stems = torch.stack([network(magnitude) for network in self.networks], dim=1)
+        n_iterations = 0 if self.training else config.wiener_iterations
+        separated = filter_windows(
+            stems, spectrogram, n_iterations, config.wiener_frames
+        )
+        estimate = istft(separated, config.hop_length, length=length)
+        return estimate[..., : mixture.shape[-1]]
+
+    @torch.no_grad()
+    def prepare(self, excerpts: Iterable[Tensor]) -> None:
+        """Set the mean and the deviation of every bin, in new networks only.
+
+        Args:
+            excerpts: mixtures, (channels, samples) each, of the training set.
+        """
+        config = self.config
+        inputs = [cast(Standardize, network.standardize) for network in self.networks]
+        if new := [part for part in inputs if part.is_new]:
+            bins = config.n_fft // 2 + 1
+            mean, deviation = bin_statistics(
+                excerpts, config.n_fft, config.hop_length, bins
+            )
+            for part in new:
+                part.mean.copy_(mean)
+                part.deviation.copy_(deviation)
