@@ -61,6 +61,8 @@ _MP3_BITRATES = {
     16000: (64, 80, 96, 112, 128, 144, 160),  # MPEG-2
     1: (32, 40, 48, 56, 64),  # MPEG-2.5
 }
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
+LONGEST_FLAC = 30.0  # seconds of a file inside a page
 _MP3_LOWEST = {32000: 32, 16000: 8, 1: 8}  # kbit/s that libsndfile calls level 1
 
 
@@ -311,3 +313,27 @@ def flac_bytes(audio: Tensor, sample_rate: int) -> bytes:
     file = io.BytesIO()
     sf.write(file, samples.T.numpy(), sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()
+
+
+def player_file(audio: Tensor, sample_rate: int) -> tuple[bytes, str]:
+    """A sound as a file for an audio element of a page, and its kind: flac or mpeg.
+
+    A page holds the file in its text, which a whole song in FLAC would make too large
+    for some browsers. So a sound of more than 30 s becomes MP3 of about 250 kbit/s, if
+    MP3 has its sample rate.
+
+    Args:
+        audio: (channels, samples), mono or stereo; samples beyond ±1 are clipped.
+        sample_rate: Hz.
+
+    Example:
+        >>> player_file(torch.zeros(1, 100), 44100)[1]
+        'flac'
+    """
+    short = audio.shape[1] <= LONGEST_FLAC * sample_rate
+    if short or sample_rate not in MP3_RATES:
+        return flac_bytes(audio, sample_rate), "flac"
+    samples = audio.detach().cpu().float().clamp(-1, 1).T.numpy()
+    settings = _quality("MP3", sample_rate, None)
+    sf.write(file := io.BytesIO(), samples, sample_rate, format="MP3", **settings)
+    return file.getvalue(), "mpeg"

@@ -1,6 +1,7 @@
 """The command `mssedu demo`: train a small model on four songs and separate a new one.
 
     data/train ──fit──▶ model ──separate──▶ stems of the test song ──▶ report.html
+    data/models ──────▶ model that was trained for longer, as one more row of scores
 
 Every step is a call that a notebook or your own script can make as well.
 """
@@ -21,6 +22,7 @@ from mssedu.audio.names import path_inside
 from mssedu.cli.console import bar, out, show_steps
 from mssedu.errors import InputError
 from mssedu.training.config import TrainConfig
+from mssedu.weights.published import SHIPPED
 
 if TYPE_CHECKING:  # so that `mssedu --help` starts without torch
     from torch import Tensor, nn
@@ -108,6 +110,7 @@ def run_demo(
     from mssedu.separation.tensors import separate
     from mssedu.training.loop import fit
     from mssedu.weights.checkpoint import load_checkpoint
+    from mssedu.weights.loading import load_model
 
     is_earlier_demo(folder)  # an InputError, before anything is read or changed
     check_folder(folder)
@@ -133,9 +136,23 @@ def run_demo(
     scores = evaluate(
         trained, [song], metrics=[DEFINITION], rows=ROWS, estimates=lambda _: estimate
     )
+    log(f"Separating it with {SHIPPED}, which was trained for longer")
+    longer = evaluate(load_model(SHIPPED), [song], metrics=[DEFINITION], rows=["model"])
+    scores = _with_row(scores, SHIPPED, longer)
     log("Writing stems, figures and the report")
     _write(folder, song, trained, estimate, scores, config, train_seconds)
     return scores, train_seconds
+
+
+def _with_row(scores: "Evaluation", row: str, other: "Evaluation") -> "Evaluation":
+    """The scores, with those of another model as a row before the oracle."""
+    tracks = {}
+    for name, track in scores.tracks.items():
+        estimated = other.tracks[name].scores[DEFINITION]["model"]
+        found = {**track.scores[DEFINITION], row: estimated}
+        tracks[name] = dataclasses.replace(track, scores={DEFINITION: found})
+    rows = (*scores.rows[:-1], row, scores.rows[-1])
+    return dataclasses.replace(scores, rows=rows, tracks=tracks)
 
 
 def is_earlier_demo(folder: Path) -> bool:
@@ -203,7 +220,8 @@ def _write(
     for stem, audio in estimates.items():
         path = path_inside(folder / "stems", f"{stem}.wav")
         save_audio(path, audio, song.sample_rate, subtype="float32")
-    rows = scores.of_track(song.name, DEFINITION)
+    found = scores.of_track(song.name, DEFINITION)
+    rows = {row: found[row] for row in scores.rows}
     document = {"track": song.name, "definition": DEFINITION, "rows": rows}
     write_json(folder / "scores.json", document)
     together = sum(estimates.values(), torch.zeros(1))

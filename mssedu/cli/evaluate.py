@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mssedu.cli.console import Output, bar, err, load_shown, load_songs, out
-from mssedu.cli.separate import DEMO_MODEL, ModelOptions
+from mssedu.cli.separate import ModelOptions
 from mssedu.data.options import DataOptions
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, note, render
 from mssedu.separation.config import QualityOptions, SeparateConfig, SpeedOptions
+from mssedu.weights.published import SHIPPED
 
 if TYPE_CHECKING:
     from mssedu.evaluation.result import Evaluation
@@ -105,7 +106,7 @@ def evaluate(
     _check_flags(song, score, result)
     network, files, stems = None, None, config.stems
     if estimates is not None:
-        if model.weights is not None or model.model != DEMO_MODEL:
+        if model.weights is not None or model.model != SHIPPED:
             raise InputError(
                 f"--estimates {estimates} is scored in place of a model, and a model "
                 "is named too. Leave one of them out."

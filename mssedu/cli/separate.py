@@ -1,6 +1,7 @@
 """The command `mssedu separate`: songs in, stems out, or only a plan of the work.
 
-mssedu separate SONGS -m htdemucs                      a folder of stems per song
+mssedu separate SONGS                                  a folder of stems per song
+mssedu separate SONGS -m htdemucs                      the same, by published weights
 mssedu separate SONG --two-stems vocals --ext mp3      karaoke
 mssedu separate SONGS --dry-run                        files, time and memory
 
@@ -27,6 +28,7 @@ from mssedu.separation.config import (
     SeparateConfig,
     SpeedOptions,
 )
+from mssedu.weights.published import SHIPPED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,15 +37,14 @@ if TYPE_CHECKING:
     from mssedu.separation.song import Song
 
 FILES = tyro.conf.arg(metavar="FILES", help_behavior_hint="")
-DEMO_MODEL = str(Path("runs/demo/training"))
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Options for choosing the model."""
 
-    # published name, checkpoint, run folder or .onnx file; else the model of the demo
-    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")] = DEMO_MODEL
+    # published name, checkpoint, run folder or .onnx file
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")] = SHIPPED
     # local file of weights; with a published name, it replaces the download
     weights: Path | None = None
     # file with the class of your own model, which is run to load a checkpoint of it
@@ -54,7 +55,7 @@ class ModelOptions:
     @property
     def source(self) -> tuple[str | Path, Path | None, Path | None]:
         """What to load: only the weights, if the user gave them without a model."""
-        if self.weights and self.model == DEMO_MODEL:
+        if self.weights and self.model == SHIPPED:
             return self.weights, None, self.model_file
         return self.model, self.weights, self.model_file
 

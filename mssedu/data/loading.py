@@ -16,7 +16,6 @@ ways in which songs may be arranged are in `mssedu.data.layouts`.
 """
 
 import itertools
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from mssedu.audio.repository import data_folder
 from mssedu.audio.tensors import AudioInfo
 from mssedu.data import OnLength, OnMissing
 from mssedu.data.check import check_songs_alike, check_stems_alike, faulty_songs
@@ -41,28 +41,13 @@ from mssedu.models.stems import resolve
 def demo_data() -> Path:
     """The folder of the CC0 songs that are in the repository (see data/README.md).
 
-    It is the one that the environment variable MSSEDU_DATA names, else the one of the
-    repository that the package was installed from or that the current folder is in.
-
-    Raises:
-        DatasetError: the songs are in none of these places.
+    It is found, and its errors are, as in `mssedu.audio.repository.data_folder`.
 
     Example:
         >>> [track.name for track in load_dataset(demo_data(), "test")]
         ['Sodium']
     """
-    named = os.environ.get("MSSEDU_DATA")
-    here = Path.cwd()
-    clones = [Path(__file__).resolve().parents[2], here, *here.parents]
-    folders = [Path(named)] if named else [clone / "data" for clone in clones]
-    for folder in folders:
-        if (folder / "test" / "Sodium").is_dir():
-            return folder
-    above = "" if named else f", and in no folder data above {here}"
-    raise DatasetError(
-        f"the demo songs are not in {folders[0]}{above}. Clone the repository and work "
-        "inside it, or set the environment variable MSSEDU_DATA to its folder data."
-    )
+    return data_folder()
 
 
 def load_track(path: str | Path, *, on_length: OnLength = "error") -> Track:

@@ -12,7 +12,9 @@ from mssedu.reports import page as html
 _SCORES = (
     "Higher is better. Silence always scores 0 dB. “mixture” is the score of the "
     "mixture as the estimate of each stem. “irm” is the ideal ratio mask, which is "
-    "computed from the true stems and shows how well such a mask can separate them."
+    "computed from the true stems and shows how well such a mask can separate them. "
+    "The row before it is the model that comes with the repository "
+    "(data/models/README.md): it was trained for longer, on songs of other artists."
 )
 
 

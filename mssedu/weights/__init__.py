@@ -1,6 +1,7 @@
 """Weights: our own checkpoints, and those that others have published.
 
 loading      `load_model`: from a run folder, a file or by a published name
+cached       the same without a download, for notebooks that run with weights or without
 checkpoint   our own format: tensors and JSON, saved so that no crash breaks them
 published    the table of published weights; its rows are in published.toml
 download     where downloaded weights are kept (audio/download.py downloads them)
@@ -16,6 +17,7 @@ import lazy_loader
 
 _NAMES = {
     "loading": ["list_pretrained", "load_model", "table_rows"],
+    "cached": ["how_to_get", "load_cached"],
     "checkpoint": [
         "Checkpoint",
         "check_weights",

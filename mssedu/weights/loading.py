@@ -5,8 +5,9 @@
     folder of Open-Unmix ───────┘
     own checkpoint, run folder ─────────────────────────▶ checkpoint ────────▶ model
 
-A published name with several files becomes a `Bag`, or one model with a network per
-file, if each file has one stem. The names are in the table of
+A small model of our own is in the folder data/models of the repository, so its name
+needs no download. A published name with several files becomes a `Bag`, or one model
+with a network per file, if each file has one stem. The names are in the table of
 `mssedu.weights.published`.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from mssedu.audio.download import Progress
+from mssedu.audio.repository import data_folder
 from mssedu.errors import CheckpointError, InputError, check_name
 from mssedu.models.contract import shown
 from mssedu.models.own import load_file
@@ -134,11 +136,15 @@ def _load_published(
             f"mssedu cannot load {name!r}: {entry.refused}. Choose one of: "
             f"{', '.join(list_pretrained())}."
         )
+    if entry.shipped and local is None:
+        local = data_folder() / "models"
     paths = _fetch(name, log, progress) if local is None else _local(entry, local)
     if log:
         log(f"{name}: license {entry.license}")
         if entry.trained_on_test:
             log(f"{name}: trained on {entry.trained_on}, so no score on it counts")
+    if entry.shipped:
+        return load_checkpoint(paths[0])
     if entry.model == "open_unmix":
         files = zip(entry.stems, paths, strict=True)
         states = {stem: _read(path).state for stem, path in files}

@@ -6,7 +6,7 @@ table [models.NAME] there, with the fields of `Published` as keys, except that
     license   is a key of [licenses]
     refused   is a key of [refused]
     folder    is the address that the names of all files are appended to; it is left out
-              where the files must be downloaded by hand, from `page`
+              where the files must be downloaded by hand, from `page`, or are `shipped`
     files     are tables of name, sha256, size and mirrors, the full addresses of copies
 """
 
@@ -23,7 +23,7 @@ from mssedu.audio.files import tupled
 class WeightFile:
     """A file to download."""
 
-    address: str  # a name alone, if the file must be downloaded by hand
+    address: str  # a name alone, if the file is not downloaded by mssedu
     sha256: str | None = None  # all digits, or the first ones if no more are published
     size: int | None = None  # bytes
     mirrors: tuple[str, ...] = ()  # addresses of copies, for when the first one fails
@@ -50,6 +50,7 @@ class Published:
     weights: tuple[tuple[float, ...], ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)  # what the files do not say
     page: str | None = None  # where to download the files by hand
+    shipped: bool = False  # in the folder data/models of the repository
     refused: str | None = None  # why no model of ours can hold the weights
 
 
@@ -75,4 +76,6 @@ def _read() -> dict[str, Published]:
     return published
 
 
+# The model of commands and notebooks that name none
+SHIPPED = "mel_band_roformer_small"
 PUBLISHED: Mapping[str, Published] = _read()

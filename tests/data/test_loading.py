@@ -59,7 +59,7 @@ def test_demo_songs_by_split() -> None:
 def test_demo_songs_of_a_clone_without_installing_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mssedu.data.loading.__file__", str(tmp_path / "a/b/c.py"))
+    monkeypatch.setattr("mssedu.audio.repository.__file__", str(tmp_path / "a/b/c.py"))
     (tmp_path / "clone/data/test/Sodium").mkdir(parents=True)
     (tmp_path / "clone/notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "clone/notebooks")

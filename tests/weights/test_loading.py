@@ -201,7 +201,7 @@ def test_the_table_shows_all():
         assert len(row) == len(head)
         assert row[:2] == (name, entry.model)
         assert (entry.refused or "") in row[5]
-    assert rows[0][3] == "1, 84 MB"
+    assert {row[0]: row[3] for row in rows}["htdemucs"] == "1, 84 MB"
     assert mssedu.load_model is load_model
 
 
