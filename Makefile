@@ -16,7 +16,7 @@ PARALLEL := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg
 
-.PHONY: help setup demo test lab left-out
+.PHONY: help setup demo test types quick lab left-out
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -32,10 +32,15 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 test: $(TESTABLE) left-out  ## install the rest, then what CI runs, up to a failure
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
+	$(MAKE) --jobs 2 types quick
+	$(PARALLEL) --no-loadscope-reorder -m slow $(NBVAL) tests notebooks/*.ipynb
+
+# mypy has one process: beside it, the tests keep the other core busy
+types:
 	$(RUN) mypy
+
+quick:
 	$(PARALLEL) -m "not slow"
-	$(PARALLEL) -m slow
-	$(PARALLEL) $(NBVAL) notebooks/*.ipynb
 
 # A second call finds these two files younger than both lists and installs nothing
 $(READY): pyproject.toml constraints.txt

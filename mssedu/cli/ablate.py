@@ -3,6 +3,7 @@
 mssedu ablate GRID.toml DATA                    one run after the other
 mssedu ablate GRID.toml DATA --jobs 4           four at a time
 mssedu ablate GRID.toml DATA --no-train         only score and write the table again
+mssedu ablate GRID.toml DATA --protocol P.toml  the report of a claim, too
 
 The same command goes on after it was stopped: finished runs are kept, and the others go
 on from their last state. `mssedu.training.grid` explains the file.
@@ -25,14 +26,17 @@ from mssedu.audio.disk import check_folder
 from mssedu.cli.console import bar, load_songs, say
 from mssedu.cli.train import SongOptions
 from mssedu.data.options import DataOptions
-from mssedu.errors import MssEduError, check_range
+from mssedu.errors import InputError, MssEduError, check_name, check_range
 
 if TYPE_CHECKING:
+    from mssedu.evaluation.protocol import Protocol
+    from mssedu.reports.ablation import VariantResult
     from mssedu.training.grid import Grid, GridRun
 
 OUT_DIR = Path("runs/ablation")
 LOG = "train.log"  # in the folder of a run
 MANIFEST = "manifest.json"
+PROTOCOL = "protocol.json"  # in the folder of the ablation: hash, claim, date
 POLL_SECONDS = 0.1
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -48,6 +52,7 @@ def ablate(
     metric: str = "usdr",
     jobs: int = 1,
     no_train: Flag = False,
+    protocol: Path | None = None,
 ) -> int:
     """Train each variant of a grid with each seed, and compare them on the test songs.
 
@@ -61,6 +66,8 @@ def ablate(
         metric: Score to compare, such as usdr or csdr.
         jobs: Train this many runs at the same time, each in a process of its own.
         no_train: Train nothing; all runs must be finished.
+        protocol: File with a claim and its rules. Its split and metric are used, and
+            its report and the scores of all songs are written, too.
     """
     from mssedu.reports.ablation import ablation_table, read_results, write_ablation
     from mssedu.reports.tables import render
@@ -69,6 +76,10 @@ def ablate(
     check_range("jobs", jobs, 1)
     check_folder(out_dir)
     found = read_grid(grid)
+    rules = None
+    if protocol is not None:
+        rules = _rules(protocol, grid, found, out_dir)
+        split, metric = rules.split, rules.metric
     flags = [str(data), *_flags(options), *_flags(dataset)]
     if not no_train:
         _train(found, flags, out_dir, jobs)
@@ -83,7 +94,61 @@ def ablate(
     paths = write_ablation(found, results, out_dir, metric)
     say(render(ablation_table(results, metric)))
     say(f"Table and figure: {', '.join(map(str, paths.values()))}")
+    if rules is not None:
+        _report(rules, found, results, out_dir, f"{grid.name} DATA", protocol)
     return 0
+
+
+def _rules(protocol: Path, grid: Path, found: "Grid", out_dir: Path) -> "Protocol":
+    """The protocol, if it is that of the grid and of the runs that are there.
+
+    The first start keeps its hash in the folder, before any training.
+    """
+    from mssedu.audio.files import write_json
+    from mssedu.evaluation.protocol import check_same_protocol, read_protocol
+
+    rules = read_protocol(protocol)
+    if (protocol.parent / rules.grid).resolve() != grid.resolve():
+        raise InputError(
+            f"{protocol} is about the grid {rules.grid}, and the command names {grid}. "
+            "Give the grid of the protocol."
+        )
+    for name in (rules.baseline, rules.changed):
+        check_name("variant", name, found.variants, where=str(protocol))
+    kept = out_dir / PROTOCOL
+    if kept.exists():
+        sha256 = str(json.loads(kept.read_text("utf-8")).get("sha256"))
+        check_same_protocol(rules, sha256, str(kept))
+    else:
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(kept, {"sha256": rules.sha256, "claim": rules.claim, "date": began})
+    return rules
+
+
+def _report(
+    rules: "Protocol",
+    grid: "Grid",
+    results: "Sequence[VariantResult]",
+    out_dir: Path,
+    words: str,
+    protocol: Path | None,
+) -> None:
+    """Write the scores of all songs and the report of the claim."""
+    from mssedu.evaluation.claims import judge
+    from mssedu.reports.study import (
+        seeds_sentence,
+        store_study,
+        study_sentence,
+        write_study,
+    )
+
+    name = protocol.name if protocol else ""
+    command = f"mssedu ablate {words} --protocol {name}"
+    study = store_study(rules, grid, results, out_dir, command)
+    paths = write_study(study, out_dir / "report")
+    differences = study.differences().mean(axis=1).tolist()
+    say(f"{study_sentence(study, judge(differences, rules))} {seeds_sentence(study)}")
+    say(f"Report: {', '.join(map(str, paths.values()))}")
 
 
 def _flags(options: SongOptions | DataOptions) -> list[str]:

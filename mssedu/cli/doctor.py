@@ -5,6 +5,7 @@ code is 3 if something is broken.
 """
 
 import importlib
+import importlib.metadata
 import io
 import math
 import os
@@ -25,6 +26,12 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[2]  # the clone from which mssedu is installed
 GIB = 2**30
 NEEDED = ("numpy", "scipy", "soundfile", "av", "soxr", "jupyterlab", "anywidget")
+# Package -> lowest version for the widgets, and the first that is too new. The page of
+# ipywidgets 8 comes from jupyterlab_widgets 3.
+WIDGETS = {"anywidget": ("0.9", "1"), "ipywidgets": ("8.1", "9")}
+WIDGETS |= {"jupyterlab_widgets": ("3.0", "4")}
+COLAB = "from google.colab import output; output.enable_custom_widget_manager()"
+VS_CODE = "code --install-extension ms-toolsai.jupyter"
 OPTIONAL = {"torchaudio": "mssedu works without it"}
 ABI_ERROR = "numpy.dtype size|compiled using numpy 1|_array_api|multiarray|numpy is not"
 
@@ -83,6 +90,7 @@ def diagnose(segment: float = 10.0) -> dict[str, Finding]:
         name: partial(package_finding, name) for name in ("torch", *NEEDED, *OPTIONAL)
     }
     probes |= {
+        "widgets": widgets_finding,
         "mp3": mp3_finding,
         "ffmpeg": ffmpeg_finding,
         "gpu": lambda: gpu_finding(find_gpu(sys.modules.get("torch")), segment),
@@ -139,6 +147,35 @@ def package_finding(name: str) -> Finding:
     # torchaudio is compiled for one release of torch, so both are reinstalled together.
     names = ("torch", name) if name == "torchaudio" else (name,)
     return Finding(status, text, pip_install("--force-reinstall", *names))
+
+
+def widgets_finding() -> Finding:
+    """Whether the packages of the widgets fit together, and what the editor needs."""
+    found, wrong = [], []
+    for name, (lowest, beyond) in WIDGETS.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{name} is not installed")
+            continue
+        found.append(f"{name} {version}")
+        if not _numbers(lowest) <= _numbers(version) < _numbers(beyond):
+            wrong.append(f"{name} is {version}, not {lowest} or later before {beyond}")
+    if wrong:
+        needed = [f"{name}>={low},<{high}" for name, (low, high) in WIDGETS.items()]
+        return Finding("broken", "; ".join(wrong), pip_install(*needed))
+    text = ", ".join(found)
+    if "COLAB_RELEASE_TAG" in os.environ:
+        return Finding("note", f"{text}; Colab needs this in the first cell", COLAB)
+    if os.environ.get("TERM_PROGRAM") == "vscode":
+        return Finding("note", f"{text}; in VS Code see the README", VS_CODE)
+    return Finding("ok", text)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version: 8.1.9rc1 gives (8, 1, 9)."""
+    parts = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, parts[0].split("."))) if parts else ()
 
 
 def mp3_finding() -> Finding:

@@ -11,6 +11,7 @@ and nbval compares the verdict only (tests/nbval_sanitize.cfg leaves the value o
 import math
 from typing import Any
 
+from mssedu.course.notebook import profile
 from mssedu.errors import InputError
 
 
@@ -24,6 +25,9 @@ def claim(
     digits: int = 1,
 ) -> str:
     """One line for `print`: the value, ✓ or ✗, and the bounds.
+
+    The bounds hold for the profile cpu. Another profile trains less or more: there, a
+    value that is out of bounds is not judged.
 
     Args:
         text: what is measured.
@@ -57,6 +61,8 @@ def claim(
     ]
     keeps = low < number < high  # NaN keeps no bound
     shown = _with_unit(f"{number:.{digits}f}", unit)
+    if not keeps and (used := profile()) != "cpu":
+        return f"{text}: not judged in the profile {used} ({' and '.join(bounds)})"
     verdict = "✓" if keeps else "✗ not"
     return f"{text}: {shown} {verdict} ({' and '.join(bounds)})"
 

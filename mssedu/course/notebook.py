@@ -26,13 +26,13 @@ from torch import Tensor
 
 import mssedu
 from mssedu.audio.tensors import peak_db
-from mssedu.audio.writer import flac_bytes
+from mssedu.audio.writer import player_file
 from mssedu.course.exercises.kinds import Page
 from mssedu.errors import InputError, check_axes, check_finite, check_name
 from mssedu.figures.style import COLORS, STYLE
 
 PROFILES = ("smoke", "cpu", "gpu")  # how much a notebook computes: ≤ 1, 5, 15 minutes
-LONGEST_PLAYED = 30.0  # seconds; a longer sound makes the browser slow
+LONGEST_PLAYED = 600.0  # seconds; a longer sound makes the notebook slow
 LONGEST_SHOWN = 60  # lines of source: what fits on a screen
 
 
@@ -46,18 +46,38 @@ class Session:
     profile: str
     seed: int
 
+    @property
+    def device(self) -> str:
+        """Where models are trained: cuda with the profile gpu, else cpu."""
+        return "cuda" if self.profile == "gpu" else "cpu"
+
     def __repr__(self) -> str:
-        return f"mssedu {mssedu.__version__}, profile {self.profile}, seed {self.seed}"
+        text = f"mssedu {mssedu.__version__}, profile {self.profile}, seed {self.seed}"
+        if self.profile != _wanted_profile():
+            text += ". PyTorch finds no CUDA device, so the profile gpu is not possible"
+        if self.profile != "cpu":
+            text += ". The numbers in the text are those of the profile cpu"
+        return text
 
 
-def profile() -> str:
-    """How much to compute: the environment variable MSSEDU_PROFILE, or cpu.
+def _wanted_profile() -> str:
+    """The profile of the environment variable MSSEDU_PROFILE, or cpu.
 
     Raises:
         InputError: MSSEDU_PROFILE is not the name of a profile.
     """
     value = os.environ.get("MSSEDU_PROFILE", "cpu")
     return check_name("MSSEDU_PROFILE", value, PROFILES)
+
+
+def profile() -> str:
+    """How much to compute: the wanted profile, or cpu for gpu without a CUDA device.
+
+    Raises:
+        InputError: MSSEDU_PROFILE is not the name of a profile.
+    """
+    wanted = _wanted_profile()
+    return "cpu" if wanted == "gpu" and not torch.cuda.is_available() else wanted
 
 
 def setup(seed: int = 0) -> Session:
@@ -92,14 +112,16 @@ class Player:
     """A sound in a notebook: one line of text, and in a browser an audio player."""
 
     text: str
-    flac: bytes
+    file: bytes
+    kind: str  # flac or mpeg
 
     def __repr__(self) -> str:
         return f"▶ {self.text}"
 
     def _repr_html_(self) -> str:
         text = html.escape(self.text)
-        source = f"data:audio/flac;base64,{base64.b64encode(self.flac).decode()}"
+        content = base64.b64encode(self.file).decode()
+        source = f"data:audio/{self.kind};base64,{content}"
         return (
             f'<figure style="margin: 0.3em 0"><figcaption>{text}</figcaption>'
             f'<audio controls aria-label="{text}" src="{source}"></audio></figure>'
@@ -109,11 +131,12 @@ class Player:
 def play(audio: Tensor, sample_rate: int, label: str = "") -> Player:
     """A player for a sound, at its true level: nothing is normalized.
 
-    The sound is stored as 16-bit FLAC. Samples beyond full scale are clipped, as in any
-    sound card, and the text counts them.
+    Up to 30 s are stored as 16-bit FLAC, without loss. A longer sound becomes an MP3,
+    and the text says so: use `ABSwitch` to judge small differences. Samples beyond full
+    scale are clipped, as in any sound card, and the text counts them.
 
     Args:
-        audio: (channels, samples), mono or stereo; 30 s are played at most.
+        audio: (channels, samples), mono or stereo; 10 min are played at most.
         sample_rate: Hz.
         label: name of the sound, the first words of the text.
 
@@ -140,7 +163,10 @@ def play(audio: Tensor, sample_rate: int, label: str = "") -> Player:
     warning = f", {clipped} samples clipped" if clipped else ""
     text = f"{seconds}, {channels}, {sample_rate} Hz, {level}{warning}"
     text = f"{label}: {text}" if label else text
-    return Player(text, flac_bytes(played, sample_rate))
+    file, kind = player_file(played, sample_rate)
+    if kind == "mpeg":
+        text += ", compressed as MP3: do not judge small differences"
+    return Player(text, file, kind)
 
 
 # ---- show source --------------------------------------------------------------------

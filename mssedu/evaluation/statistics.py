@@ -2,6 +2,7 @@
 
     one system    values, one per track ──bootstrap_interval──▶ 95 % interval
     two systems   b - a, one per track  ──paired_test──▶ difference, p, effects
+    two systems   b - a, a margin       ──equivalence_p──▶ p of "no real difference"
     many tests    p of each             ──holm──▶ p corrected for their number
 
 The unit is the track, because frames or stems of one song are not independent. The
@@ -11,8 +12,9 @@ random. Neither says whether a difference is audible: listening tests answer tha
 
 Sources: Efron and Tibshirani 1993, "An introduction to the bootstrap"; Wilcoxon 1945,
 "Individual comparisons by ranking methods"; Holm 1979, "A simple sequentially rejective
-multiple test procedure"; Kerby 2014, "The simple difference formula" (rank-biserial).
-Notebooks: 04, 14.
+multiple test procedure"; Kerby 2014, "The simple difference formula" (rank-biserial);
+Schuirmann 1987, "A comparison of the two one-sided tests procedure and the power
+approach". Notebooks: 04, 14, 17.
 """
 
 import math
@@ -162,6 +164,36 @@ def paired_test(
         rank_biserial=signed / float(ranks.sum()) if len(nonzero) else 0.0,
         d_z=mean / deviation if deviation else math.nan,
     )
+
+
+def equivalence_p(differences: Sequence[float], margin: float) -> float:
+    """p of two one-sided t tests: small if the mean difference is inside ± margin.
+
+    A large p of a usual test says that no difference was found, which few tracks always
+    achieve. This test asks the opposite question: it assumes a difference of the margin
+    or more, and p < 0.05 rejects that. It is the case if the 90 % interval of the mean
+    (Student's t) is inside the margin.
+
+    Args:
+        differences: one per track, two or more, finite.
+        margin: above 0, in the unit of the differences.
+
+    Raises:
+        InputError: fewer than two values, values that are not finite, or no margin.
+
+    Example:
+        >>> round(equivalence_p([0.1, -0.1, 0.05, -0.05], 0.5), 3)
+        0.001
+    """
+    from scipy.stats import t
+
+    check_range("number of differences", len(differences), 2)
+    check_range("margin", margin, 0, low_open=True)
+    data = _finite("differences", differences)
+    mean, error = float(data.mean()), float(data.std(ddof=1)) / math.sqrt(len(data))
+    if not error:  # all differences are equal
+        return 0.0 if abs(mean) < margin else 1.0
+    return float(t.sf((margin - abs(mean)) / error, len(data) - 1))
 
 
 def smallest_p(n: int) -> float:

@@ -16,7 +16,6 @@ import textwrap
 from collections.abc import Sequence
 
 import matplotlib
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
@@ -45,7 +44,9 @@ _TEXT, _SIZE = 8.0, 7.0  # points
 _GAP, _STRIP, _HEADER = 0.16, 0.22, 0.62  # inches
 
 
-def architecture_figure(model: str | nn.Module, preset: str = "paper") -> Figure:
+def architecture_figure(
+    model: str | nn.Module, preset: str = "paper"
+) -> DescribedFigure:
     """Draw an architecture: its blocks, sizes, skips and branches.
 
     The sizes are those of one second of sound. They are measured: the model runs once.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_name
-from mssedu.figures.style import COLORS, grid
+from mssedu.figures.style import COLORS, GRAY, DescribedFigure, describe, grid
 from mssedu.models.contract import config_of
 from mssedu.separation.chunks import Chunks, plan_chunks, with_segment
 from mssedu.separation.config import SeparateConfig
@@ -29,7 +29,11 @@ from mssedu.separation.tensors import separate
 FLOOR_DB = -150.0  # float32 does not resolve smaller errors
 _PIECE_SECONDS = 0.005  # each point of the error curve is the mean of so much
 _POINTS = 200  # points of the share of a chunk
-_SHADES = (COLORS["drums"], COLORS["vocals"], COLORS["bass"])  # neighbors differ
+_SHADES = (  # neighbors differ
+    (COLORS["drums"], "-"),
+    (COLORS["vocals"], "--"),
+    (COLORS["bass"], "-."),
+)
 _SEAM_SECONDS = 0.5  # how much of each seam is played
 _MOST_SEAMS = 12  # how many seams are played, one after another
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -58,7 +62,7 @@ def error_db(*, reference: Tensor, estimate: Tensor) -> float:
 
 def chunks_figure(
     chunks: Chunks, sample_rate: int, *, reference: Tensor, estimate: Tensor
-) -> Figure:
+) -> DescribedFigure:
     """Share of each chunk and the error over time; dotted lines are the seams.
 
     Args:
@@ -94,7 +98,9 @@ def chunks_figure(
         places = torch.linspace(0, len(weight) - 1, _POINTS).round().long()
         share = weight[places] / total[begin + places]
         seconds = (begin + places) / sample_rate
-        upper.fill_between(seconds, share, alpha=0.35, color=_SHADES[index % 3])
+        color, style = _SHADES[index % 3]
+        upper.fill_between(seconds, share, alpha=0.35, color=color)
+        upper.plot(seconds, share, style, color=color, linewidth=1)
     # Error of each piece relative to the mean power of the reference
     step = max(1, round(_PIECE_SECONDS * sample_rate))
     power = (estimate - reference).double().square().mean(0)
@@ -105,12 +111,25 @@ def chunks_figure(
     lower.plot(seconds, levels, color=COLORS["mixture"], linewidth=0.8)
     for axes in (upper, lower):
         for seam in chunks.seams:
-            axes.axvline(seam / sample_rate, color="#999999", linestyle=":", lw=0.8)
+            axes.axvline(seam / sample_rate, color=GRAY, linestyle=":", lw=0.8)
     upper.set(ylabel="Share", ylim=(0, 1.05))
     lower.set(xlabel="Time (seconds)", ylabel="Error (dB re whole pass)")
     lower.set(xlim=(0, chunks.samples / sample_rate), ylim=(FLOOR_DB, 5))
     lower.grid(alpha=0.3)
-    return figure
+    caption = (
+        "Share of each chunk, and error in dB relative to the whole song in one pass, "
+        "over time in seconds; dotted lines are seams."
+    )
+    level = error_db(reference=reference, estimate=estimate)
+    worst = int(levels.argmax())
+    moment = (worst + 0.5) * step / sample_rate
+    gaps = [abs(seam / sample_rate - moment) for seam in chunks.seams]
+    near = f", {min(gaps):.2f} s from a seam" if gaps else ""
+    alt = (
+        f"{len(weights)} chunks with {len(gaps)} seams: error {level:.1f} dB, "
+        f"at most {levels[worst]:.1f} dB at {moment:.2f} s{near}."
+    )
+    return describe(figure, caption, alt)
 
 
 class ChunkLab:
@@ -171,7 +190,7 @@ class ChunkLab:
         work = sum(end - begin for begin, end in ranges) / self.chunks.samples
         return f"{len(ranges)} chunks, {work:.2f} × the samples, error {level:.1f} dB"
 
-    def figure(self) -> Figure:
+    def figure(self) -> DescribedFigure:
         """Shares of the chunks and the error over time."""
         rate, whole, estimate = self.config.sample_rate, self.reference, self.estimate
         return chunks_figure(self.chunks, rate, reference=whole, estimate=estimate)
@@ -223,11 +242,13 @@ class ChunkLab:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
         return f"ChunkLab({self.stem}, {settings}): {self.text}"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Live widgets, and the picture for places that cannot show them."""
-        picture = base64.b64encode(_png(self.figure())).decode()
+        figure = self.figure()
+        picture = base64.b64encode(_png(figure)).decode()
         live = self.box._repr_mimebundle_() or {}
-        return {**live, "text/plain": repr(self), "image/png": picture}
+        data = {**live, "text/plain": repr(self), "image/png": picture}
+        return data, {"image/png": {"alt": figure.alt}}
 
 
 def _png(figure: Figure) -> bytes:

@@ -9,10 +9,18 @@ Notebook: 16.
 
 from collections.abc import Mapping
 
-from matplotlib.figure import Figure
-
 from mssedu.errors import InputError
-from mssedu.figures.style import SERIES, check_not_empty, grid, label_lines, looks
+from mssedu.figures.style import (
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    fills,
+    grid,
+    label_lines,
+    looks,
+    whole_ticks,
+)
+from mssedu.figures.words import listed, lowered, measured, plain, report
 from mssedu.inspect.attention import AttentionCost, exponent
 
 BAR = 0.8  # of the place that the bars of one model or stem have
@@ -20,7 +28,7 @@ BAR = 0.8  # of the place that the bars of one model or stem have
 
 def costs_figure(
     costs: Mapping[str, Mapping[str, float | None]], *, xlabel: str
-) -> Figure:
+) -> DescribedFigure:
     """A group of bars for each model; a bar for each way to count.
 
     Args:
@@ -38,21 +46,40 @@ def costs_figure(
     check_not_empty("costs", costs, "model")
     ways = list(dict.fromkeys(way for numbers in costs.values() for way in numbers))
     figure, (axes,) = grid(height=0.8 + 0.18 * len(ways) * len(costs))
-    for place, way in enumerate(ways):
+    parts: list[str] = []
+    seen: list[float] = []
+    for place, (way, (color, hatch)) in enumerate(fills(ways).items()):
         numbers = [(row, one.get(way)) for row, one in enumerate(costs.values())]
         bars = [(row, value) for row, value in numbers if value is not None]
         at = [row + BAR * ((place + 0.5) / len(ways) - 0.5) for row, _ in bars]
         values = [value for _, value in bars]
-        color = SERIES[place % len(SERIES)]
-        axes.barh(at, values, BAR / len(ways), color=color, label=way)
+        axes.barh(
+            at,
+            values,
+            BAR / len(ways),
+            color=color,
+            edgecolor="white",  # of the pattern
+            hatch=hatch,
+            linewidth=0,
+            label=way,
+        )
+        seen += values
+        each = [f"{list(costs)[row]} {measured(value)}" for row, value in bars]
+        parts.append(f"{way}: {', '.join(each) or 'none'}")
     axes.set_yticks(range(len(costs)), list(costs))
     axes.invert_yaxis()
     axes.set_axisbelow(True)
+    whole_ticks(axes.xaxis, seen)
     label_lines(figure, axes, xlabel, "")
-    return figure
+    caption = f"{plain(xlabel)} of each model: {listed(ways)}."
+    most = max(
+        ((v, k) for k, c in costs.items() for v in c.values() if v), default=None
+    )
+    parts += [f"the highest is that of {most[1]}, {measured(most[0])}"] if most else []
+    return describe(figure, caption, report(plain(xlabel), parts))
 
 
-def fusion_figure(shares: Mapping[str, Mapping[int, float]]) -> Figure:
+def fusion_figure(shares: Mapping[str, Mapping[int, float]]) -> DescribedFigure:
     """Bars for each stem: how much each window contributes.
 
     Args:
@@ -68,23 +95,41 @@ def fusion_figure(shares: Mapping[str, Mapping[int, float]]) -> Figure:
     """
     check_not_empty("shares", shares, "stem")
     sizes = list(dict.fromkeys(size for row in shares.values() for size in row))
+    names = [f"{size} samples" for size in sizes]
     figure, (axes,) = grid(height=2.8)
-    for place, size in enumerate(sizes):
+    for place, (name, (color, hatch)) in enumerate(fills(names).items()):
+        size = sizes[place]
         at = [
             stem + BAR * ((place + 0.5) / len(sizes) - 0.5)
             for stem in range(len(shares))
         ]
         values = [100 * row.get(size, 0.0) for row in shares.values()]
-        color = SERIES[place % len(SERIES)]
-        axes.bar(at, values, BAR / len(sizes), color=color, label=f"{size} samples")
+        axes.bar(
+            at,
+            values,
+            BAR / len(sizes),
+            color=color,
+            edgecolor="white",  # of the pattern
+            hatch=hatch,
+            linewidth=0,
+            label=name,
+        )
     axes.set_xticks(range(len(shares)), list(shares))
     axes.axhline(100 / len(sizes), color="black", linewidth=0.8, linestyle=":")
     axes.set_axisbelow(True)
     label_lines(figure, axes, "Stem", "Share of a window (%)")
-    return figure
+    caption = (
+        f"Share of each window in % of each stem: {listed(names)}; the dotted line is "
+        "an equal share."
+    )
+    parts = []
+    for stem, row in shares.items():
+        size = max(row, key=lambda size: row[size])
+        parts.append(f"{stem} {size} samples with {100 * row[size]:.0f} %")
+    return describe(figure, caption, report("Largest shares", parts))
 
 
-def attention_figure(costs: Mapping[str, AttentionCost]) -> Figure:
+def attention_figure(costs: Mapping[str, AttentionCost]) -> DescribedFigure:
     """The cost of each kind of attention against length, on logarithmic axes.
 
     A second panel shows the time, where it was measured. The legend has the exponent: 2
@@ -111,6 +156,7 @@ def attention_figure(costs: Mapping[str, AttentionCost]) -> Figure:
         )
     titles = ["Operations", "Time"] if timed == {True} else ["Operations"]
     figure, panels = grid(titles, len(titles), height=3.2)
+    parts = []
     for axes, title in zip(panels, titles, strict=True):
         for label, (color, marker, style) in looks(costs).items():
             cost = costs[label]
@@ -118,8 +164,16 @@ def attention_figure(costs: Mapping[str, AttentionCost]) -> Figure:
             power = exponent(cost.lengths, values)
             name = f"{label}, exponent {power:.2f}"
             axes.plot(cost.lengths, values, marker + style, color=color, label=name)
+            unit = "s" if title == "Time" else "FLOPs"
+            last = f"{measured(values[-1], unit)} at {cost.lengths[-1]} positions"
+            parts.append(f"{lowered(title)} of {name}, {last}")
         axes.set(xscale="log", yscale="log", xlabel="Length (positions)")
         axes.set_ylabel("Seconds" if title == "Time" else "FLOPs")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    return figure
+    what = listed([titles[0], *map(lowered, titles[1:])])
+    caption = (
+        f"{what} of {listed(costs)} by length in positions, on logarithmic "
+        "axes; with an exponent of 2, twice the length costs four times as much."
+    )
+    return describe(figure, caption, report("Cost by length", parts))

@@ -24,7 +24,15 @@ from matplotlib.ticker import MaxNLocator
 
 from mssedu.audio.files import misfit
 from mssedu.errors import CheckpointError, InputError, MssEduWarning
-from mssedu.figures.style import COLORS, check_not_empty, grid, looks
+from mssedu.figures.style import (
+    COLORS,
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    grid,
+    looks,
+)
+from mssedu.figures.words import course, listed, measured, report
 from mssedu.training.runs import RUN_FILE, read_run
 
 HISTORY = "history.jsonl"
@@ -101,7 +109,7 @@ def read_curves(run_dir: str | os.PathLike[str]) -> RunCurves:
 
 def learning_figure(
     run_dirs: Sequence[str | os.PathLike[str]], *, seeds: bool = False
-) -> Figure:
+) -> DescribedFigure:
     """Learning curves of runs: loss, validation scores, learning rate over the steps.
 
     One run has all its stems in one panel. Several runs have a panel for each stem, and
@@ -135,10 +143,45 @@ def learning_figure(
             stacklevel=2,
         )
     if len(runs) == 1:
-        return _one_run(labels[0], runs[labels[0]])
+        return _described(_one_run(labels[0], runs[labels[0]]), runs)
     bands = _by_seed(runs) if seeds else {}
     means = {label: mean for label, (_, mean, _) in bands.items()}
-    return _many_runs(means or runs, bands)
+    return _described(_many_runs(means or runs, bands), means or runs)
+
+
+def _described(
+    figure: DescribedFigure, runs: Mapping[str, RunCurves]
+) -> DescribedFigure:
+    """The figure with what the curves of each run say."""
+    parts = []
+    for label, run in runs.items():
+        parts.append(f"the loss of {label} {course(run.steps, run.loss, 'steps')}")
+        if _has_numbers(scores := run.usdr.get(MEAN, [])):
+            step, best = _best(run)
+            among = [
+                f"{name} {measured(score, 'dB')}"
+                for name, score in run.baselines.items()
+                if math.isfinite(score)
+            ]
+            beside = f" ({', '.join(among)})" if among else ""
+            parts.append(
+                f"its mean usdr {course(run.steps, scores, 'steps', 'dB')}, the best "
+                f"is {measured(best, 'dB')} at {step} steps{beside}"
+            )
+    drawn = ["training loss"]
+    drawn += ["validation usdr in dB"] * any(run.usdr for run in runs.values())
+    has_rate = any(_has_numbers(run.learning_rate) for run in runs.values())
+    drawn += ["learning rate"] * has_rate
+    what = listed(drawn)
+    caption = f"{what[0].upper()}{what[1:]} by training step of {listed(runs)}."
+    return describe(figure, caption, report("Learning curves", parts))
+
+
+def _best(run: RunCurves) -> tuple[int, float]:
+    """Step and score of the best mean, the first one of equals."""
+    scores = run.usdr[MEAN]
+    best = max(score for score in scores if math.isfinite(score))
+    return run.steps[scores.index(best)], best
 
 
 Band = tuple[RunCurves, RunCurves, RunCurves]  # lowest, mean and highest values
@@ -178,7 +221,7 @@ def _combined(
 # ---- panels -------------------------------------------------------------------------
 
 
-def _one_run(label: str, run: RunCurves) -> Figure:
+def _one_run(label: str, run: RunCurves) -> DescribedFigure:
     first = f"Training loss of {label}"
     panels = [first] + ["Validation"] * bool(run.usdr)
     panels += ["Learning rate"] * _has_numbers(run.learning_rate)
@@ -201,7 +244,9 @@ def _one_run(label: str, run: RunCurves) -> Figure:
     return figure
 
 
-def _many_runs(runs: Mapping[str, RunCurves], bands: Mapping[str, Band]) -> Figure:
+def _many_runs(
+    runs: Mapping[str, RunCurves], bands: Mapping[str, Band]
+) -> DescribedFigure:
     values: dict[str, Callable[[RunCurves], list[float]]]
     values = {"Training loss": lambda run: run.loss}
     values |= {"Learning rate": lambda run: run.learning_rate}
@@ -268,11 +313,10 @@ def _line(
 
 
 def _ring(axes: Axes, run: RunCurves, color: str) -> None:
-    """Mark the best mean score, the first one of equals."""
+    """Mark the best mean score."""
     scores = run.usdr.get(MEAN, [])
     if _has_numbers(scores):
-        best = max(score for score in scores if math.isfinite(score))
-        step = run.steps[scores.index(best)]
+        step, best = _best(run)
         axes.plot(
             step,
             best,

@@ -11,13 +11,23 @@ Notebook: 04.
 from collections.abc import Mapping, Sequence
 
 import torch
-from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from mssedu.errors import InputError
 from mssedu.evaluation.error_windows import HOP_SECONDS, Windows, score_by_level
 from mssedu.figures.sound import spectrogram_figure
-from mssedu.figures.style import COLORS, GRAY, WIDTH, check_not_empty, grid, looks
+from mssedu.figures.style import (
+    COLORS,
+    GRAY,
+    WIDTH,
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    grid,
+    looks,
+)
+from mssedu.figures.words import listed, measured, report
 
 _COLDEST_DB = -40.0  # lower energies have the darkest color; 0 dB has the brightest
 _LOWEST_DB = -60.0  # lower end of the axes of levels
@@ -25,7 +35,7 @@ _LOWEST_DB = -60.0  # lower end of the axes of levels
 
 def bleed_figure(
     matrices: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str]
-) -> Figure:
+) -> DescribedFigure:
     """Matrices of energies as colors with their numbers, side by side.
 
     The numbers of a source in its own estimate are bold.
@@ -75,12 +85,32 @@ def bleed_figure(
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
     figure.colorbar(picture, ax=cells, label="Energy (dB)", extend="both")
-    return figure
+    caption = (
+        f"Energy in dB of each true source (rows) in each estimate (columns): "
+        f"{listed(matrices)}."
+    )
+    parts = [_largest(*item, rows, columns) for item in matrices.items()]
+    return describe(figure, caption, report("Highest energies", parts))
+
+
+def _largest(
+    title: str, matrix: Tensor, rows: Sequence[str], columns: Sequence[str]
+) -> str:
+    """The highest energy of a matrix that is not a source's in its own estimate."""
+    others = matrix.detach().cpu().clone()
+    others.fill_diagonal_(torch.nan)
+    known = others.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+    name = f"{title}, " if title else ""
+    if not bool((known > -torch.inf).any()):
+        return f"{name}no source in another estimate"
+    row, column = divmod(int(known.argmax()), matrix.shape[1])
+    level = measured(float(known[row, column]), "dB")
+    return f"{name}{rows[row]} in the estimate of {columns[column]} with {level}"
 
 
 def track_figure(
     windows: Windows, stems: Sequence[str], *, marked: tuple[float, float] | None = None
-) -> Figure:
+) -> DescribedFigure:
     """Score of each window as a line; the level of the true stem is a gray area.
 
     The line is broken where the true stem is silent or nearly so.
@@ -109,21 +139,41 @@ def track_figure(
     ):
         area = axes.twinx()
         area.fill_between(seconds, _LOWEST_DB, level.numpy(), color="#DDDDDD")
+        area.plot(seconds, level.numpy(), color=GRAY, linewidth=0.8)  # its outline
         area.set(ylim=(_LOWEST_DB, 0.0), ylabel="Level (dBFS)")
         area.spines["right"].set_visible(True)
         axes.set_zorder(area.get_zorder() + 1)  # the line is drawn above the area
         axes.patch.set_visible(False)
         if marked is not None:
             area.axvspan(*marked, color="#FFF0B3", zorder=0)
+            for edge in marked:
+                area.axvline(edge, color=GRAY, linewidth=0.8, linestyle="--")
         axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
         axes.plot(seconds, scores.numpy(), color=color, marker="o", markersize=3)
         axes.set_ylabel("usdr (dB)")
         axes.margins(x=0)
     cells[-1].set_xlabel("Time (seconds)")
-    return figure
+    caption = (
+        f"usdr in dB of {listed(stems)} over time in seconds, where the true stem is "
+        "audible; the gray area is its level in dBFS."
+    )
+    parts = []
+    for stem, scores in zip(stems, audible, strict=True):
+        known = scores.nan_to_num(nan=torch.inf)
+        if not bool(known.isfinite().any()):
+            parts.append(f"{stem} none")
+            continue
+        place = int(known.argmin())
+        silent = int(scores.isnan().sum())
+        parts.append(
+            f"{stem} {measured(float(scores[place]), 'dB')} at {seconds[place]:.1f} s "
+            f"(median {measured(float(scores.nanmedian()), 'dB')}; {silent} of "
+            f"{len(scores)} windows without a score)"
+        )
+    return describe(figure, caption, report("Lowest usdr", parts))
 
 
-def level_figure(windows: Windows, stems: Sequence[str]) -> Figure:
+def level_figure(windows: Windows, stems: Sequence[str]) -> DescribedFigure:
     """Score against the level of the true stem: all windows, median and quartiles.
 
     Args:
@@ -141,8 +191,9 @@ def level_figure(windows: Windows, stems: Sequence[str]) -> Figure:
     """
     _check_stems(windows, stems)
     figure, cells = grid(stems, columns=4, height=2.4, margin=0.4, share="xy")
-    for axes, (color, *_), scores, level in zip(
-        cells, looks(stems).values(), windows.usdr, windows.level_db, strict=True
+    parts = []
+    for axes, (stem, (color, *_)), scores, level in zip(
+        cells, looks(stems).items(), windows.usdr, windows.level_db, strict=True
     ):
         inside = level >= _LOWEST_DB
         scores, level = scores[inside], level[inside]
@@ -155,14 +206,22 @@ def level_figure(windows: Windows, stems: Sequence[str]) -> Figure:
         axes.set_xticks([-60, -40, -20])
         axes.grid(alpha=0.3)
         axes.label_outer()
+        medians = zip(middle.tolist(), median.tolist(), strict=True)
+        ends = [f"{y:z.1f} dB at {x:.0f} dBFS" for x, y in medians]
+        shown = f"from {ends[0]} to {ends[-1]}" if ends else "none"
+        parts.append(f"{stem} {shown} ({len(scores)} windows)")
     figure.supxlabel("Level of the true stem (dBFS)", fontsize="medium")
     figure.supylabel("usdr (dB)", fontsize="medium")
-    return figure
+    caption = (
+        f"usdr in dB of {listed(stems)} by the level of the true stem in dBFS: a dot "
+        "for each window, a line for the median, an area between the quartiles."
+    )
+    return describe(figure, caption, report("Median usdr by level", parts))
 
 
 def excerpt_figure(
     sounds: Mapping[str, Tensor], sample_rate: int, middle: float
-) -> Figure:
+) -> DescribedFigure:
     """Spectrograms side by side, on one color scale, with the window marked.
 
     Args:
@@ -183,8 +242,12 @@ def excerpt_figure(
     figure.set_size_inches(WIDTH, 3.0)
     for axes in figure.axes[:n_sounds]:
         for edge in (middle - HOP_SECONDS, middle + HOP_SECONDS):
-            axes.axvline(edge, color="white", linewidth=1, linestyle="--")
-    return figure
+            line = axes.axvline(edge, color="white", linewidth=1, linestyle="--")
+            line.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
+    window = f"{middle - HOP_SECONDS:.1f} s to {middle + HOP_SECONDS:.1f} s"
+    caption = f"{figure.caption[:-1]}; the window is between the dashed lines."
+    alt = f"The marked window is from {window}. {figure.alt}"
+    return describe(figure, caption, alt)
 
 
 def _check_stems(windows: Windows, stems: Sequence[str]) -> None:

@@ -1,24 +1,33 @@
 """The systems of the field on one page: year, score, size and speed.
 
-    map_figure   a circle for each system
+    map_figure   a mark for each system
 
 Notebook: 15.
 """
 
-from matplotlib.figure import Figure
+import math
+
 from pandas import DataFrame
 
-from mssedu.figures.style import MIXES, check_not_empty, describe, grid
+from mssedu.figures.style import (
+    MIXES,
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    grid,
+)
 
 AREA = 4e-6  # square points for each parameter
 SMALLEST = 18.0  # square points
 COLUMNS = ("year", "score", "parameters", "seconds")
+# Area of a marker of size 1, relative to that of a square
+MARKERS = {"o": math.pi / 4, "s": 1.0, "^": 0.5}
 # Processor seconds for a second of sound, and the color below it
 SPEEDS = {0.5: MIXES["both"], 2.0: MIXES["time"], float("inf"): MIXES["bands"]}
 
 
-def map_figure(systems: DataFrame, *, definition: str) -> Figure:
-    """Draw systems by year and score: the area is the size, the color the speed.
+def map_figure(systems: DataFrame, *, definition: str) -> DescribedFigure:
+    """Draw systems by year and score: area for size, color and shape for speed.
 
     Args:
         systems: a row for each system, named by its index. Columns: "year"; "score" in
@@ -39,13 +48,15 @@ def map_figure(systems: DataFrame, *, definition: str) -> Figure:
     shown = shown.sort_values(["year", "score"])
     check_not_empty("systems", shown, "system with a score")
     figure, (axes,) = grid(height=4.6)
-    for low, (high, color) in zip((0.0, *SPEEDS), SPEEDS.items(), strict=False):
+    looks = zip((0.0, *SPEEDS), SPEEDS.items(), MARKERS.items(), strict=False)
+    for low, (high, color), (marker, area) in looks:
         some = shown[(shown["seconds"] >= low) & (shown["seconds"] < high)]
         label = f"{low:g} … {high:g} s" if high < float("inf") else f"over {low:g} s"
         axes.scatter(
             some["year"],
             some["score"],
-            (some["parameters"] * AREA).clip(lower=SMALLEST),
+            (some["parameters"] * AREA).clip(lower=SMALLEST) / area,
+            marker=marker,
             color=color,
             alpha=0.55,
             edgecolor=color,
@@ -75,13 +86,25 @@ def map_figure(systems: DataFrame, *, definition: str) -> Figure:
     legend = axes.legend(title="Computing time of 1 s", loc="upper left", frameon=False)
     for handle in legend.legend_handles:
         handle.set_sizes([60.0])  # type: ignore[union-attr]
+    return _described(figure, shown, definition)
+
+
+def _described(
+    figure: DescribedFigure, shown: DataFrame, definition: str
+) -> DescribedFigure:
+    """The figure with the best system in words, and the numbers of all."""
     caption = (
-        f"Systems by year and {definition}. The area of a circle is the number of "
-        "parameters, its color the computing time."
+        f"Systems by year and {definition} in dB; the area of a mark is the number of "
+        "parameters, its shape and color the computing time of one second in seconds."
     )
     listed = "; ".join(
         f"{name}, {row['year']:.0f}: {row['score']:.2f} dB, "
         f"{row['parameters'] / 1e6:.1f} million parameters, {row['seconds']:.2f} s"
         for name, row in shown.iterrows()
     )
-    return describe(figure, caption, f"{len(shown)} systems. {listed}.")
+    best = shown["score"].idxmax()
+    alt = (
+        f"{len(shown)} systems; {best} has the highest {definition}, "
+        f"{shown['score'][best]:.2f} dB: {listed}."
+    )
+    return describe(figure, caption, alt)

@@ -11,7 +11,6 @@ Notebooks: 05 to 11, 14.
 from collections.abc import Mapping, Sequence
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import InputError, check_axes, check_range
@@ -19,10 +18,25 @@ from mssedu.evaluation.statistics import mean_interval
 from mssedu.figures.style import (
     COLORS,
     MAGMA,
+    DescribedFigure,
     check_not_empty,
+    describe,
     grid,
     label_lines,
     looks,
+    whole_ticks,
+)
+from mssedu.figures.words import (
+    course,
+    listed,
+    lowered,
+    measured,
+    name_of,
+    named,
+    plain,
+    report,
+    topic_of,
+    unit_of,
 )
 
 
@@ -33,7 +47,7 @@ def histogram_figure(
     limits: tuple[float, float] = (0.0, 1.0),
     n_bins: int = 40,
     columns: int = 3,
-) -> Figure:
+) -> DescribedFigure:
     """Histograms: the share of values in each of `n_bins` equal parts of `limits`.
 
     Args:
@@ -63,7 +77,8 @@ def histogram_figure(
     low, high = limits
     step = (high - low) / n_bins
     lefts = [low + index * step for index in range(n_bins)]
-    for axes, value in zip(cells, values.values(), strict=True):
+    parts, unit = [], unit_of(xlabel)
+    for axes, (label, value) in zip(cells, values.items(), strict=True):
         flat = value.detach().cpu().float().flatten()
         counts = torch.histc(flat, n_bins, low, high)
         share = (100 * counts / flat.numel()).tolist()
@@ -71,7 +86,18 @@ def histogram_figure(
         axes.set(xlabel=xlabel, ylabel="Share (%)")
         axes.label_outer()
         axes.margins(x=0)
-    return figure
+        middle = flat.double().sort().values[(len(flat) - 1) // 2].item()
+        outside = 100 - 100 * float(counts.sum()) / len(flat)
+        most = lefts[int(counts.argmax())]
+        parts.append(
+            f"{label} {measured(middle, unit)}, most often {measured(most)} to "
+            f"{measured(most + step, unit)} ({max(share):.0f} %), "
+            f"{outside:.0f} % not shown"
+        )
+    caption = (
+        f"Share of the values in %, by {lowered(named(xlabel))}: {listed(values)}."
+    )
+    return describe(figure, caption, report(f"Medians of {name_of(xlabel)}", parts))
 
 
 def interval_figure(
@@ -80,7 +106,7 @@ def interval_figure(
     xlabel: str,
     confidence: float = 0.95,
     zero: bool = False,
-) -> Figure:
+) -> DescribedFigure:
     """One row per label: a point for each run, the mean, and its confidence interval.
 
     Args:
@@ -106,18 +132,27 @@ def interval_figure(
             )
     black, orange = COLORS["mixture"], COLORS["vocals"]
     figure, (axes,) = grid(height=0.9 + 0.45 * len(runs))
-    for row, results in enumerate(runs.values()):
+    parts, unit = [], unit_of(xlabel)
+    for row, (label, results) in enumerate(runs.items()):
         mean, half_width = mean_interval(results, confidence)
         axes.errorbar(
             mean, row, xerr=half_width, fmt="s", color=black, ms=7, capsize=5, lw=1.5
         )
         axes.plot(results, [row] * len(results), "o", color=orange, fillstyle="none")
+        ends = listed([measured(mean + s * half_width, unit) for s in (-1, 1)])
+        part = f"{label} {measured(mean, unit)}, interval between {ends}"
+        part += f", {len(results)} results"
+        parts.append(part + ", zero inside" * (zero and abs(mean) <= half_width))
     if zero:
         axes.axvline(0, color=black, linewidth=0.8)
     axes.set_yticks(range(len(runs)), list(runs))
     axes.set(xlabel=xlabel, ylim=(len(runs) - 0.4, -0.6))
     axes.grid(axis="x", alpha=0.3)
-    return figure
+    caption = (
+        f"{named(xlabel)} of {listed(runs)}: a ring for each result, a square for the "
+        f"mean, a line for its {100 * confidence:g} % confidence interval."
+    )
+    return describe(figure, caption, report(f"Means of {name_of(xlabel)}", parts))
 
 
 def maps_figure(
@@ -128,7 +163,7 @@ def maps_figure(
     unit: str = "",
     columns: int = 4,
     height: float = 1.5,
-) -> Figure:
+) -> DescribedFigure:
     """Two-dimensional tensors as pictures, the first row at the bottom.
 
     Args:
@@ -154,6 +189,7 @@ def maps_figure(
         check_axes(f"maps[{label!r}]", image, ("rows", "columns"))
     images = [image.detach().cpu().float() for image in maps.values()]
     figure, cells = grid(maps, columns, height=height, margin=0.5)
+    parts = []
     for axes, label, image in zip(cells, maps, images, strict=True):
         low = min(float(shown.min()) for shown in (images if unit else [image]))
         high = max(float(shown.max()) for shown in (images if unit else [image]))
@@ -169,11 +205,19 @@ def maps_figure(
         axes.set_title(label, loc="left", fontsize="small")
         axes.tick_params(labelsize="x-small")
         axes.locator_params(nbins=6, integer=True)
+        row, column = divmod(int(image.argmax()), image.shape[1])
+        parts.append(
+            f"{label} {measured(float(image.max()))} at {name_of(xlabel)} {column}, "
+            f"{name_of(ylabel)} {row} (mean {measured(float(image.mean()))})"
+        )
     figure.supxlabel(xlabel, fontsize="medium")
     figure.supylabel(ylabel, fontsize="medium")
     if unit:
         figure.colorbar(picture, ax=figure.axes, label=unit)
-    return figure
+    what = plain(unit) or "Values, each panel from its lowest to its highest"
+    axes_names = f"{lowered(named(ylabel))} over {lowered(named(xlabel))}"
+    caption = f"{what}: {listed(maps)}; {axes_names}."
+    return describe(figure, caption, report("Highest values", parts))
 
 
 def curves_figure(
@@ -184,7 +228,7 @@ def curves_figure(
     start: float = 0.0,
     step: float = 1.0,
     height: float = 2.8,
-) -> Figure:
+) -> DescribedFigure:
     """Values over steps, frames or seconds, a line each; they may differ in length.
 
     Args:
@@ -204,10 +248,17 @@ def curves_figure(
     """
     check_not_empty("lines", lines, "line")
     figure, (axes,) = grid(height=height)
+    parts, units = [], (unit_of(xlabel), unit_of(ylabel))
+    seen: list[float] = []  # all values
     for label, (color, _, style) in looks(lines).items():
         values = torch.as_tensor(lines[label]).detach().cpu().flatten().tolist()
         places = [start + step * place for place in range(len(values))]
         axes.plot(places, values, style, color=color, label=label)
+        parts.append(f"{label} {course(places, values, *units)}")
+        seen += values
+    whole_ticks(axes.xaxis, (start, step))
+    whole_ticks(axes.yaxis, seen)
     axes.margins(x=0)
     label_lines(figure, axes, xlabel, ylabel)
-    return figure
+    caption = f"{named(ylabel)} by {lowered(named(xlabel))}: {listed(lines)}."
+    return describe(figure, caption, report(topic_of(ylabel, xlabel), parts))

@@ -14,10 +14,31 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_rgba
 
 from mssedu.errors import InputError, check_name
-from mssedu.figures.style import COLORS, ROWS, check_not_empty, grid, label_lines, looks
+from mssedu.figures.style import (
+    COLORS,
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    fills,
+    grid,
+    label_lines,
+    looks,
+    whole_ticks,
+)
+from mssedu.figures.words import (
+    course,
+    listed,
+    lowered,
+    measured,
+    name_of,
+    named,
+    report,
+    topic_of,
+    unit_of,
+)
 
 # row -> stem -> the score of each track
 Boxes = Mapping[str, Mapping[str, Sequence[float]]]
@@ -25,7 +46,7 @@ Boxes = Mapping[str, Mapping[str, Sequence[float]]]
 
 def scores_figure(
     rows: Mapping[str, Mapping[str, float | None]], *, definition: str = "usdr"
-) -> Figure:
+) -> DescribedFigure:
     """Scores as bars around 0 dB, which is the score of silence.
 
     Args:
@@ -44,23 +65,51 @@ def scores_figure(
     check_not_empty("rows", stems, "score (row -> stem -> dB)")
     figure, (axes,) = grid(height=3.4)
     width = 0.8 / len(rows)
+    looks_of = fills(rows)
     for index, (row, scores) in enumerate(rows.items()):
         values = np.array([scores.get(stem) for stem in stems], float)  # None is NaN
         places = np.arange(len(stems)) + (index + 0.5) * width - 0.4
         heights = np.where(np.isfinite(values), values, 0.0)
-        color = ROWS[index % len(ROWS)]
-        bars = axes.bar(places, heights, width * 0.92, label=row, color=color)
+        color, hatch = looks_of[row]
+        bars = axes.bar(
+            places,
+            heights,
+            width * 0.92,
+            label=row,
+            color=color,
+            edgecolor="white",  # of the pattern
+            hatch=hatch,
+            linewidth=0,
+        )
         texts = ["none" if np.isnan(value) else f"{value:.1f}" for value in values]
         axes.bar_label(bars, texts, padding=2, fontsize="x-small")
     axes.axhline(0, color=COLORS["mixture"], linewidth=0.8)
     axes.set_xticks(range(len(stems)), stems)
     axes.set_ylabel(f"{definition} (dB, higher is better)")
     axes.margins(y=0.12)
-    figure.legend(loc="outside upper center", ncols=len(rows), frameon=False)
-    return figure
+    figure.legend(loc="outside upper center", ncols=min(len(rows), 5), frameon=False)
+    caption = f"{definition} in dB of each stem: {listed(rows)}; silence scores 0 dB."
+    alt = report(f"{definition} by stem, the highest first", _ranked(rows, stems))
+    return describe(figure, caption, alt)
 
 
-def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
+def _ranked(
+    rows: Mapping[str, Mapping[str, float | None]],
+    stems: Sequence[str],
+    unit: str = "dB",
+) -> list[str]:
+    """For each stem, the scores of its rows, the highest first."""
+    parts = []
+    for stem in stems:
+        values = {row: scores.get(stem) for row, scores in rows.items()}
+        known = {k: v for k, v in values.items() if v is not None and np.isfinite(v)}
+        order = sorted(known, key=lambda row: -known[row])
+        each = [f"{row} {measured(known[row], unit)}" for row in order]
+        parts.append(f"{stem}, {', '.join(each) or 'none'}")
+    return parts
+
+
+def boxes_figure(panels: Mapping[str, Boxes]) -> DescribedFigure:
     """Box plots of each stem, a panel for each metric.
 
     Args:
@@ -86,16 +135,32 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> Figure:
     figure.legend(
         handles, list(rows), loc="outside upper center", ncols=len(rows), frameon=False
     )
-    return figure
+    caption = (
+        f"{listed(map(named, panels))}: a point for each value, boxes from the "
+        f"lower to the upper quartile with the median; {listed(rows)}."
+    )
+    parts = []
+    for title, rows in panels.items():
+        stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
+        medians = {
+            row: {s: float(np.median(v)) for s, v in scores.items() if len(v)}
+            for row, scores in rows.items()
+        }
+        name = f"{name_of(title)} of " if len(panels) > 1 else ""
+        parts += [name + part for part in _ranked(medians, stems, unit_of(title))]
+    topic = f"Medians of {listed(map(name_of, panels))}, the highest first"
+    return describe(figure, caption, report(topic, parts))
 
 
 def _draw_boxes(axes: Axes, rows: Boxes) -> list[Any]:
     """Draw one metric; returns a handle per row for the legend."""
     stems = list(dict.fromkeys(stem for row in rows.values() for stem in row))
     width, handles, black = 0.8 / len(rows), [], COLORS["mixture"]
+    looks_of = fills(rows)
     # Points are moved sideways at random, so that they do not hide each other.
     spread = np.random.default_rng(0)
-    for number, scores in enumerate(rows.values()):
+    for number, (row, scores) in enumerate(rows.items()):
+        color, hatch = looks_of[row]
         places = np.arange(len(stems)) + (number + 0.5) * width - 0.4
         columns = [list(scores.get(stem, ())) for stem in stems]
         drawing = axes.boxplot(
@@ -105,7 +170,12 @@ def _draw_boxes(axes: Axes, rows: Boxes) -> list[Any]:
             manage_ticks=False,
             patch_artist=True,
             showfliers=False,  # they are among the points
-            boxprops={"facecolor": ROWS[number % len(ROWS)]},
+            boxprops={  # pale, so that the points and the median are seen on it
+                "facecolor": to_rgba(color, 0.3),
+                "edgecolor": color,
+                "hatch": hatch,
+                "linewidth": 1.5,
+            },
             medianprops={"color": black, "linewidth": 1.5},
         )
         for place, column in zip(places, columns, strict=True):
@@ -127,7 +197,7 @@ def sweep_figure(
     ylabel: str,
     scale: str = "linear",
     mark: str | None = None,
-) -> Figure:
+) -> DescribedFigure:
     """Results over the values of one setting, a line each.
 
     Args:
@@ -165,5 +235,30 @@ def sweep_figure(
     if scale == "log2":
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, [f"{value:g}" for value in values])
+    for axis, numbers in ((axes.xaxis, values), (axes.yaxis, _all(lines))):
+        if scale == "linear" or axis is axes.yaxis:
+            whole_ticks(axis, numbers)
     label_lines(figure, axes, xlabel, ylabel)
-    return figure
+    units = unit_of(xlabel), unit_of(ylabel)
+    parts = [f"{k} {_going(values, line, mark, *units)}" for k, line in lines.items()]
+    caption = f"{named(ylabel)} by {lowered(named(xlabel))}: {listed(lines)}."
+    return describe(figure, caption, report(topic_of(ylabel, xlabel), parts))
+
+
+def _all(lines: Mapping[str, Sequence[float]]) -> list[float]:
+    return [value for line in lines.values() for value in line]
+
+
+def _going(
+    values: Sequence[float], line: Sequence[float], mark: str | None, at: str, unit: str
+) -> str:
+    """What a line of a sweep shows: its marked point, or else how it goes."""
+    if mark is None:
+        return course(values, line, at, unit)
+    best = (max if mark == "highest" else min)(line)
+    where = measured(values[list(line).index(best)], at)
+    first, last = measured(line[0], unit), measured(line[-1], unit)
+    return (
+        f"is {mark} at {where} with {measured(best, unit)} (from {first} at "
+        f"{measured(values[0], at)} to {last} at {measured(values[-1], at)})"
+    )

@@ -7,14 +7,22 @@
 Notebooks: 00, 02, 03.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from mssedu.errors import check_axes, check_finite, check_name, check_range
-from mssedu.figures.style import COLORS, MAGMA, check_not_empty, grid
+from mssedu.figures.style import (
+    COLORS,
+    MAGMA,
+    DescribedFigure,
+    check_not_empty,
+    describe,
+    grid,
+)
+from mssedu.figures.words import listed, measured, report
 from mssedu.spectral import stft
 
 Audio = Tensor | Mapping[str, Tensor]
@@ -25,7 +33,9 @@ _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 _ENVELOPE = 1600  # longer waveforms are drawn as the minima and maxima of pieces
 
 
-def waveform_figure(audio: Audio, sample_rate: int, *, start: float = 0.0) -> Figure:
+def waveform_figure(
+    audio: Audio, sample_rate: int, *, start: float = 0.0
+) -> DescribedFigure:
     """Waveforms, one panel a sound, on one vertical scale; channels are averaged.
 
     Args:
@@ -40,8 +50,9 @@ def waveform_figure(audio: Audio, sample_rate: int, *, start: float = 0.0) -> Fi
         >>> waveform_figure(torch.randn(1, 100), 1000).axes[0].get_ylabel()
         'Amplitude'
     """
-    sounds = _labeled(audio, sample_rate)
+    sounds, rate = _labeled(audio, sample_rate), sample_rate
     figure, cells = grid(sounds, height=1.2, margin=0.6, share="xy")
+    parts = []
     for axes, (label, sound) in zip(cells, sounds.items(), strict=True):
         mono = sound.detach().cpu().float().mean(0)
         step = -(-len(mono) // _ENVELOPE)
@@ -53,7 +64,11 @@ def waveform_figure(audio: Audio, sample_rate: int, *, start: float = 0.0) -> Fi
         axes.set(xlabel="Time (seconds)", ylabel="Amplitude")
         axes.label_outer()
         axes.margins(x=0)
-    return figure
+        level, moment = float(mono.abs().max()), start + int(mono.abs().argmax()) / rate
+        name = f"{label} " if label else ""
+        parts.append(f"{name}{measured(level)} at {measured(moment, 's')}")
+    caption = f"Amplitude{_of(sounds)} over time in seconds, the mean of the channels."
+    return describe(figure, caption, report("Highest amplitudes", parts))
 
 
 def spectrogram_figure(
@@ -66,7 +81,7 @@ def spectrogram_figure(
     max_hz: float | None = None,
     range_db: float = 80.0,
     columns: int = 1,
-) -> Figure:
+) -> DescribedFigure:
     """Spectrograms of one or several sounds, all on one color scale.
 
     The color is the power, averaged over channels, relative to the loudest bin of all.
@@ -95,9 +110,18 @@ def spectrogram_figure(
     loudest = max(float(p.max()) for p in power.values()) or 1.0
     levels = {k: 10 * (p / loudest).clamp_min(1e-38).log10() for k, p in power.items()}
     unit, limits = "Level (dB re loudest)", (-range_db, 0.0)
-    return _images(
+    figure = _images(
         levels, sample_rate, hop_length, frequency, max_hz, columns, unit, limits
     )
+    parts = [
+        _loudest(label, p.detach().cpu(), sample_rate, hop_length, loudest)
+        for label, p in power.items()
+    ]
+    caption = (
+        f"Spectrogram{_of(power)}: level in dB of each frequency in Hz over time in "
+        f"seconds, n_fft {n_fft}, hop {hop_length} samples."
+    )
+    return describe(figure, caption, report("Loudest bins", parts))
 
 
 def mask_figure(
@@ -108,7 +132,7 @@ def mask_figure(
     frequency: str = "log",
     max_hz: float | None = None,
     columns: int = 1,
-) -> Figure:
+) -> DescribedFigure:
     """Masks as pictures: 0 removes a bin of the mixture, 1 keeps it.
 
     Args:
@@ -131,8 +155,44 @@ def mask_figure(
         check_axes(f"masks[{label!r}]", mask, ("channels", "bins", "frames"))
     images = {label: mask.mean(0) for label, mask in masks.items()}
     unit, limits = "Mask (share kept)", (0.0, 1.0)
-    return _images(
+    figure = _images(
         images, sample_rate, hop_length, frequency, max_hz, columns, unit, limits
+    )
+    parts = []
+    for label, image in images.items():
+        of_bins = image.detach().cpu().float().mean(1)
+        hz = int(of_bins.argmax()) * sample_rate / 2 / (len(of_bins) - 1)
+        mean, most = measured(float(of_bins.mean())), measured(float(of_bins.max()))
+        parts.append(f"{label} {mean}, most at {hz:.0f} Hz with {most}")
+    caption = (
+        f"Mask{_of(masks)}: share of the mixture that is kept, 0 to 1, at each "
+        "frequency in Hz over time in seconds."
+    )
+    return describe(figure, caption, report("Mean share that is kept", parts))
+
+
+def _of(sounds: Mapping[str, Tensor]) -> str:
+    """The names of sounds after a noun; a single sound may have none."""
+    names = [label for label in sounds if label]
+    return f" of {listed(names)}" if names else ""
+
+
+def _loudest(
+    label: str, power: Tensor, sample_rate: int, hop_length: int, loudest: float
+) -> str:
+    """Where a spectrogram is loudest, and where half of its power is."""
+    name = f"{label} " if label else ""
+    if not float(power.max()):
+        return f"{name}silent"
+    step_hz = sample_rate / 2 / (len(power) - 1)
+    row, frame = divmod(int(power.argmax()), power.shape[1])
+    level = 10 * math.log10(max(float(power.max()) / loudest, 1e-30))
+    share = power.double().sum(1).cumsum(0) / power.double().sum()
+    half = int((share < 0.5).sum()) * step_hz
+    return (
+        f"{name}{level:z.1f} dB at {row * step_hz:.0f} Hz and "
+        f"{frame * hop_length / sample_rate:.2f} s, half of the power up to "
+        f"{half:.0f} Hz"
     )
 
 
@@ -156,7 +216,7 @@ def _images(
     columns: int,
     unit: str,
     limits: tuple[float, float],
-) -> Figure:
+) -> DescribedFigure:
     """Panels of (bins, frames) beside a color bar; pixels are centered on bins."""
     check_name("frequency", frequency, ("log", "linear"))
     check_range("columns", columns, 1)
@@ -164,6 +224,7 @@ def _images(
     check_range("max_hz", top, _LOWEST_HZ, sample_rate / 2, low_open=True)
     seconds = hop_length / sample_rate
     figure, cells = grid(images, columns, height=1.8, margin=0.8, share="xy")
+    longest = max(image.shape[1] for image in images.values())
     for axes, values in zip(cells, images.values(), strict=True):
         image = values.detach().cpu()
         bins, frames = image.shape
@@ -187,6 +248,7 @@ def _images(
         if frequency == "linear":
             axes.set_ylim(0, top)
         axes.set(xlabel="Time (seconds)", ylabel="Frequency (Hz)")
+        axes.set_xlim(-seconds / 2, (longest - 0.5) * seconds)
         axes.label_outer()
     n_rows = -(-len(images) // columns)
     figure.colorbar(picture, ax=figure.axes, label=unit, aspect=10 + 8 * n_rows)

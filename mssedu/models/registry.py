@@ -80,12 +80,12 @@ def model_config(
         config_changes["stems"] = stems  # an error, which the config's own check raises
     elif stems is not None:
         config_changes["stems"] = names = stem_names(stems)
-        published = config.stems
-        if len(published) != len(names) and published != presets["paper"].stems:
+        published, (first, paper) = config.stems, next(iter(presets.items()))
+        if len(published) != len(names) and published != paper.stems:
             raise InputError(
                 f"the preset {preset!r} of {name} has {len(published)} stems "
                 f"({', '.join(published)}), got {len(names)} ({', '.join(names)}). "
-                "Name as many, or choose the preset 'paper'."
+                f"Name as many, or choose the preset {first!r}."
             )
     return dataclasses.replace(config, **config_changes)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mssedu.audio.files import write_text
 from mssedu.audio.writer import AudioWriter
+from mssedu.figures.style import DPI
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -123,12 +124,13 @@ class Players:
 
 
 def picture(caption: str, figure: Figure) -> str:
-    """A figure with its caption."""
+    """A figure with its caption; its own text, if it has one, is for screen readers."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=DPI)
     data = base64.b64encode(buffer.getvalue()).decode()
     text = html.escape(caption)
-    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    alt = html.escape(getattr(figure, "alt", "")) or text
+    image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 

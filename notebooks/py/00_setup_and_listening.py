@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 00 · Setup and the listening loop
 #
+# > 本章介绍全书的学习方式：先听，再预测，然后运行代码，最后与结果对照。你将打开一首歌及其各个音轨，按原有电平播放任意片段，用相减的方法听出两段声音的差别，并学会读写 dBFS 电平。章末的练习会自动检查答案：先看提示，实在不会再看解答。全部代码只需几秒即可运行完毕，不需要 GPU，也不需要下载数据。请戴上耳机，因为后面讨论的大多是细微的差别。
+#
 # **Aim.** After this notebook you can
 #
 # - open a song and its stems, and play any part of them at its true level,
@@ -10,15 +12,22 @@
 #
 # | | |
 # |---|---|
+# | Path | core, 30 minutes on the short path |
 # | Before | a little Python; an hour with tensors, such as PyTorch's "Tensors" tutorial |
-# | Time | half an hour; the code runs in seconds on any computer |
+# | Time | 40 minutes; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | eight seconds of *Lithium* from the songs in `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [01 · Sound, stereo and mixing](01_sound_stereo_mixing.ipynb); on the short path [02 · The STFT and perfect reconstruction](02_stft_and_reconstruction.ipynb) |
 #
 # Wear headphones. Most of what follows is about small differences.
 
 # %% [markdown]
 # ## Ready?
+#
+# The table above stands at the top of every notebook. It says whether the notebook is core
+# or optional, how long it takes, and what to read before. The short path goes through the
+# whole workbook in eight and a half hours. A section with *Optional* under its heading is
+# not part of it.
 #
 # Every notebook begins with the same two cells: the names it uses, and `setup`. It seeds
 # the random numbers and sets the style of the figures. The *profile* says how much may
@@ -41,9 +50,9 @@ setup()
 # ## Listen first
 #
 # A song is a **track**. A track has **stems**: the parts that were recorded one by one
-# and can be heard one by one. What the radio plays is their sum, the **mixture**. To get
-# from the mixture back to the stems is music source separation, the subject of this
-# workbook.
+# and can be heard one by one. What the radio plays is their sum, the **mixture**. Music
+# source separation goes the other way, from the mixture back to the stems. It is the
+# subject of this workbook.
 
 # %% tags=["nbval-check-output"]
 track = ms.load_track(ms.data.demo_data() / "train" / "Lithium")
@@ -61,7 +70,7 @@ print("mixture:", tuple(mixture.shape))
 play(mixture, track.sample_rate, "mixture")
 
 # %% [markdown]
-# **Predict.** One of the four stems keeps silent for most of these eight seconds. Which
+# **Predict.** One of the four stems is silent for most of these eight seconds. Which
 # one is it, and when does it enter? Write your answer before you go on. A wrong
 # prediction teaches more than none.
 
@@ -114,9 +123,9 @@ ms.listening.ABSwitch({"A": a, "B": b}, track.sample_rate)
 # %% [markdown]
 # **Predict.** What changed? (You may have read it in the code. Can you also hear it?)
 #
-# Ears forget in seconds. There is an instrument that does not: **the difference**.
-# Subtract B from A, sample by sample. All that both have in common cancels. What is left
-# is the change alone.
+# Ears forget in seconds. A measurement does not: it is called **the difference**.
+# Subtract B from A, sample by sample. Everything that both have in common cancels. Only
+# the change is left.
 
 # %%
 difference = a - b
@@ -130,7 +139,7 @@ print(f"peak of A minus A: {ms.audio.peak_db(a - a):6.1f} dBFS")
 # %% [markdown]
 # It is the stem `other`, at 0.3 of its level. Remember this trick. The difference
 # between a true stem and an estimate holds every mistake the estimate makes, and most
-# scores of separation are nothing but the level of that difference.
+# scores of separation simply measure the level of that difference.
 
 # %% [markdown]
 # ## How loud is that? Peak level in dBFS
@@ -149,8 +158,8 @@ def toy_peak_db(audio):
 
 
 # %% [markdown]
-# And here is the real one, straight from the package. `show_source` prints the code that
-# runs, so what you read is what you use.
+# And here is the real one, directly from the package. `show_source` prints the code
+# that runs, so what you read is what you use.
 
 # %%
 show_source("mssedu.audio.peak_db")
@@ -179,16 +188,17 @@ play(half, track.sample_rate, "half the amplitude")
 #
 # ### Full scale is a wall
 #
-# Twice the amplitude is +6.02 dB. But above 0 dBFS there are no numbers left in a
-# 16-bit sound: samples beyond are cut off, they **clip**. The player counts them and lets
-# you hear it. Turn your volume down a little first.
+# Twice the amplitude is +6.02 dB. But a 16-bit sound has no numbers above 0 dBFS:
+# larger samples are cut off, they **clip**. The player counts them and lets you hear
+# it. Turn your volume down a little first.
 
 # %%
 play(4 * mixture, track.sample_rate, "four times the amplitude")
 
 # %% [markdown]
 # Many players bring every sound to the same level before you hear it. `play` does not:
-# it plays what is there. So you can compare levels by ear, and so you must watch them.
+# it plays what is there. So you can compare levels by ear, but you have to watch them
+# yourself.
 
 # %% [markdown]
 # ## How the exercises work
@@ -212,6 +222,8 @@ exercise("setup.safe_gain").check()
 
 # %% [markdown]
 # ## Exercises
+#
+# *Optional: leave out `setup.settings` on the short path.*
 
 # %%
 exercise("setup.settings")
@@ -256,8 +268,8 @@ exercise("setup.quiz").check(answers)
 # %% [markdown]
 # ## Sources
 #
-# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0. `data/README.md`
-#   tells how the stems were made.
+# - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.
+#   `data/README.md` says how the stems were made.
 # - dBFS: AES17-2020, *AES standard method for digital audio engineering*. It adds 3 dB,
 #   so that a full-scale sine reads 0 dBFS in root mean square; this workbook does not.
 # - Ten decibels for twice the loudness: S. S. Stevens, "The measurement of loudness",

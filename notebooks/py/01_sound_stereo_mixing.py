@@ -1,20 +1,25 @@
 # %% [markdown]
 # # 01 · Sound, stereo and mixing
 #
+# > 混音就是各音轨之和，这是音乐源分离的出发点。本章讲解采样率能记录哪些频率、超出范围时为何出现混叠，以及如何用分贝计算电平。你将亲手把四个音轨混合起来，测量混音与音轨之和相差多少，用声像把声音放到左右之间，并把立体声拆成中间声道与侧边声道。最后学习按 LUFS 匹配响度，包括音轨完全静音的情形。没有响度匹配，听音比较就不公平。
+#
 # **Aim.** After this notebook you can
 #
-# - say what a sample rate can hold, and hear what happens beyond it,
-# - count in decibels without a table,
+# - say which frequencies a sample rate can represent, and hear what happens to higher
+#   ones,
+# - calculate in decibels without a table,
 # - mix stems, and measure how well a mixture is the sum of its stems,
 # - place a sound between left and right, and split a recording into mid and side,
 # - bring two sounds to equal loudness, even if one of them is silent.
 #
 # | | |
 # |---|---|
+# | Path | optional, not on the short path |
 # | Before | 00 · Setup and the listening loop |
-# | Time | one hour; the code runs in under a minute on two cores |
+# | Time | 65 minutes; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | two excerpts of *Lithium* from the songs in `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [02 · The STFT and perfect reconstruction](02_stft_and_reconstruction.ipynb) |
 
 # %%
 import math
@@ -22,7 +27,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from matplotlib import pyplot as plt
 
 import mssedu as ms
 from mssedu.audio import loudness_lufs
@@ -52,11 +56,11 @@ play(mixture, rate, "mixture")
 prediction = {"vocals": "?", "drums": "?", "bass": "?", "other": "?"}
 
 # %% [markdown]
-# ## Sampling: what 44100 numbers a second can hold
+# ## Sampling: what 44100 numbers a second can represent
 #
 # A microphone gives a voltage at every moment. A recording keeps its value at $f_s$
-# moments a second, the **sample rate**. Nyquist and Shannon: from those samples the
-# sound can be rebuilt exactly if it holds no frequency at or above $f_s / 2$.
+# moments a second, the **sample rate**. Nyquist and Shannon showed: the sound can be
+# rebuilt exactly from these samples if it has no frequency at or above $f_s / 2$.
 #
 # **Predict.** A tone of 3000 Hz is sampled only 4000 times a second. What will you hear?
 # Silence, 3000 Hz, or something else?
@@ -79,28 +83,30 @@ difference = sampled_tone(3000, 4000) - sampled_tone(1000, 4000)
 print(claim("largest difference", difference.abs().max(), below=1e-3, digits=5))
 
 # %%
-figure, axes = plt.subplots()
-fine, coarse = 200_000, 4000
-for frequency, color in (
-    (3000, ms.figures.COLORS["drums"]),
-    (1000, ms.figures.COLORS["vocals"]),
-):
-    curve = sampled_tone(frequency, fine, 0.003)
-    axes.plot(torch.arange(len(curve)) / fine * 1000, curve, color=color, lw=1)
-points = sampled_tone(3000, coarse, 0.003)
-axes.plot(torch.arange(len(points)) / coarse * 1000, points, "o", color="black")
-axes.set(xlabel="Time (milliseconds)", ylabel="Amplitude")
-axes.legend(["3000 Hz", "1000 Hz", "samples at 4000 Hz"], ncols=3, loc="lower center")
-axes.set(ylim=(-0.32, 0.22), title="Two tones through the same samples")
-plt.show()
+fine, coarse, seconds = 200_000, 4000, 0.003
+tones = {f"{hz} Hz": sampled_tone(hz, fine, seconds) for hz in (3000, 1000)}
+figure = ms.figures.curves_figure(
+    tones, xlabel="Time (milliseconds)", ylabel="Amplitude", step=1000 / fine
+)
+points = sampled_tone(3000, coarse, seconds)
+moments = torch.arange(len(points)) / coarse * 1000
+figure.axes[0].plot(moments, points, "o", color="black")
+apart = max(
+    float((tone[:: fine // coarse] - points).abs().max()) for tone in tones.values()
+)
+ms.figures.describe(
+    figure,
+    "Amplitude by time in milliseconds of two tones; the dots are samples at 4000 Hz.",
+    f"Both tones pass through all {len(points)} samples, at a distance of {apart:.0e} at most.",
+)
 
 # %% [markdown]
-# Both tones pass through the same points. Once sampled, nobody can tell them apart: 3000
-# Hz has become 4000 - 3000 = 1000 Hz. That is **aliasing**. So what lies above half the
-# sample rate must be filtered out *before* the samples are thinned.
+# Both tones pass through the same points. Once sampled, nobody can tell them apart:
+# 3000 Hz has become 4000 - 3000 = 1000 Hz. That is **aliasing**. So everything above
+# half the sample rate must be filtered out *before* samples are left out.
 #
-# Hear it on drums. On the left road every fifth sample is kept, and nothing else is
-# done. On the right road `mssedu.audio.resample` filters first. Both end at 8820 Hz.
+# Hear it on drums, in two versions. The first keeps every fifth sample and does nothing
+# else. The second filters first, with `mssedu.audio.resample`. Both end at 8820 Hz.
 
 # %%
 thinned = stems["drums"][:, ::5]
@@ -120,14 +126,15 @@ print(
 play(alias, 8820, "what aliasing added")
 
 # %% [markdown]
-# The cymbals were folded down to where no cymbal ever was, 14 dB below the drums. Models
-# fold too: a network that thins its signal without a filter makes aliases of its own.
+# The cymbals were folded down to low frequencies, where no cymbal sounds, 14 dB below
+# the drums. Models do this too: a network that leaves out samples without a filter
+# makes aliases of its own.
 
 # %% [markdown]
 # ## Decibels
 #
-# Ears hear factors, not differences. So levels are counted by the logarithm of a factor:
-# $20 \log_{10}$ of an amplitude ratio, or $10 \log_{10}$ of a power ratio, which is the
+# Ears hear factors, not differences. So a level is the logarithm of a factor: $20
+# \log_{10}$ of an amplitude ratio, or $10 \log_{10}$ of a power ratio, which is the
 # same, as power is amplitude squared.
 
 # %% tags=["nbval-check-output"]
@@ -163,8 +170,9 @@ for stem, audio in stems.items():
     print(f"{stem:7} {ms.audio.peak_db(audio):6.1f} {ms.audio.rms_db(audio):6.1f} dBFS")
 
 # %% [markdown]
-# Drums: a peak of -5 dBFS above an RMS of -24 dBFS. Short and high. Between peak and RMS
-# lie 19 dB, the **crest factor**. A steady sine has 3 dB.
+# The drums have a peak of -5 dBFS and an RMS of -24 dBFS: their hits are short and
+# high. The distance between peak and RMS, 19 dB, is the **crest factor**. A steady sine
+# has 3 dB.
 
 # %% [markdown]
 # ## Mixing is a sum
@@ -174,7 +182,7 @@ for stem, audio in stems.items():
 # $$ x = \sum_{j} g_j \, s_j $$
 #
 # with one factor $g_j$ for each stem $s_j$. This is *linear*: what you do to one stem
-# never changes another. All of source separation stands on this line.
+# never changes another. All of source separation is based on this equation.
 
 # %%
 show_source("mssedu.data.Track.mixture")
@@ -184,7 +192,7 @@ toy_mixture = sources.sum(0)
 assert toy_mixture.allclose(mixture, atol=1e-6)
 
 # %% [markdown]
-# In this data the mixture *is* the sum, by definition. In the world it comes as a file.
+# In these data the mixture *is* the sum, by definition. In practice it comes as a file.
 # So save it, load it, and subtract the sum of the stems. The **residual** is what the
 # file cannot explain.
 #
@@ -210,16 +218,17 @@ print(f"wav {ms.audio.rms_db(wav):.1f} dB, mp3 {ms.audio.rms_db(mp3):.1f} dB")
 
 # %% [markdown]
 # A 16-bit sample has steps of $2^{-15}$. Rounding to them, with the dither that turns
-# the error into even noise, costs -96 dB: inaudible. The mp3 file sounds the same too,
-# yet its residual has some twenty thousand times the power. Hear it, 20 dB louder:
+# the error into even noise, leaves a residual of -96 dB, which is inaudible. The mp3
+# file sounds the same too, but its residual has about twenty thousand times the power.
+# Hear it, 20 dB louder:
 
 # %%
 play(10 * mp3, rate, "what mp3 changed, +20 dB")
 
 # %% [markdown]
-# You hear the song in it. The encoder hides its errors where the music covers them. Keep
-# this in mind for data sets that are stored compressed: there the sum of the stems and
-# the mixture differ, and no perfect model can score infinitely well.
+# You hear the song in it. The encoder hides its errors where the music covers them.
+# Keep this in mind for data sets that are stored compressed: there the sum of the stems
+# and the mixture differ, and even a perfect model cannot score infinitely well.
 
 # %% [markdown]
 # ### How levels add
@@ -253,9 +262,10 @@ print(f"power of the mixture:     {ms.audio.rms_db(mixture):.1f} dB")
 # ## Stereo
 #
 # Two loudspeakers make a stage. A sound that is equal in both seems to stand in the
-# middle; a sound that is stronger in one moves there. **Panning** is a pair of gains.
-# The usual law keeps the power constant on the way across, so that nothing seems to come
-# nearer: $g_L = \cos\theta$, $g_R = \sin\theta$, and $\cos^2 + \sin^2 = 1$.
+# middle; a sound that is stronger in one moves there. **Panning** is a pair of
+# gains. The usual law keeps the power constant from side to side, so that the sound
+# does not seem to come nearer in the middle: $g_L = \cos\theta$, $g_R = \sin\theta$,
+# and $\cos^2 + \sin^2 = 1$.
 
 
 # %%
@@ -285,8 +295,8 @@ middle = pan(one, 0)
 print(f"in the middle each side is at {ms.audio.peak_db(middle):.1f} dB")
 
 # %% [markdown]
-# **Change one thing.** The voice again, folded to mono and placed half to the left.
-# Then with the sign of the position turned.
+# **Change one thing.** The voice again, as mono, placed half to the left; then the same
+# with the opposite sign.
 
 # %%
 mono = stems["vocals"].mean(0)
@@ -304,7 +314,7 @@ play(pan(mono, 0.5), rate, "vocals, half right")
 # $$ m = \tfrac{1}{2}(l + r), \qquad s = \tfrac{1}{2}(l - r). $$
 #
 # A stem that stands exactly in the middle has no side at all. So the level of side
-# relative to mid tells how wide a stem is.
+# relative to mid shows how wide a stem is.
 
 # %% tags=["nbval-check-output"]
 for stem, (left_channel, right_channel) in stems.items():
@@ -326,9 +336,9 @@ play(side[None], rate, "side of the mixture")
 
 # %% [markdown]
 # The bass is gone and the drums are faint; voice and `other` are left. You have
-# separated a mixture, with one subtraction! Old karaoke machines worked like this. They hoped for
-# the opposite: a voice in the middle, which the subtraction removes. It works as long as
-# the engineer placed the stems to suit you. This is why we go on.
+# separated a mixture, with one subtraction! Old karaoke machines worked like this. They
+# expected the opposite: a voice in the middle, which the subtraction removes. It works
+# only if the engineer placed the stems in the right way. So we need better methods.
 
 # %% [markdown]
 # ## Loudness
@@ -364,10 +374,10 @@ for frequency in (30, 1000, 8000):
     print(f"{frequency:5} Hz: {weight:+} dB")
 
 # %% [markdown]
-# 30 Hz counts 9 dB less, 8000 Hz counts 3 dB more. Now a stretch of the song where bass
-# and voice both sing.
+# A tone of 30 Hz counts 9 dB less, one of 8000 Hz counts 3 dB more. Now a part of the
+# song where bass and voice both sound.
 #
-# **Predict.** By RMS the bass is the louder one. By LUFS?
+# **Predict.** By RMS the bass is louder than the voice. Is it also louder by LUFS?
 
 # %%
 later = dict(zip(track.stems, track.sources(start=42, duration=8), strict=True))
@@ -384,14 +394,14 @@ for stem, audio in later.items():
     )
 
 # %% [markdown]
-# The bass leads the voice by 8 dB in RMS and by 2 in LUFS. And `other` is silent here, but
-# for noise at -100 dB that its file format has left. Gating takes it all away, and
-# the loudness of nothing is `-inf`.
+# The bass is louder than the voice by 8 dB in RMS and by 2 in LUFS. And `other` is
+# silent here, except for noise at -100 dB from its file format. Gating removes all of
+# it, and the loudness of nothing is `-inf`.
 #
 # ### Before and after
 #
-# Whoever compares sounds must match their loudness first: of two equal sounds people
-# prefer the louder one. Broadcasters agreed on -23 LUFS.
+# Match the loudness of sounds before you compare them: if two sounds differ only in
+# level, people prefer the louder one. Broadcasters agreed on -23 LUFS.
 
 # %% tags=["nbval-check-output"]
 matched = {}
@@ -409,12 +419,12 @@ play(matched["vocals"], rate, "vocals at -23 LUFS")
 
 # %% [markdown]
 # Are they equally loud to you? On small loudspeakers the bass will seem quieter. A
-# measure knows the file, not your room.
+# loudness value describes the file, not your room.
 #
 # ## A mixing desk
 #
-# All of this chapter in one place: a fader, a pan, mute and solo for each stem. The strip
-# `residual` holds what the stems leave of the mixture; here it is nothing.
+# All of this chapter in one place: a fader, a pan, mute and solo for each stem. The
+# strip `residual` holds the mixture minus all stems; here it is silent.
 
 # %%
 ms.listening.StemMixer(stems, rate, mixture)
@@ -422,20 +432,20 @@ ms.listening.StemMixer(stems, rate, mixture)
 # %% [markdown]
 # ## What this does not show
 #
-# Mixing is a sum, but a finished song is more: compressors and limiters act on the sum
-# and bind the stems together. The songs here were summed without them. And panning by
-# gains alone is the simplest case. Real recordings also differ in time between left and
-# right.
+# Mixing is a sum, but a finished song is more: compressors and limiters act on the sum,
+# so that one stem changes another. The songs here were summed without them. And panning
+# by gains alone is the simplest case. Real recordings also differ in time between left
+# and right.
 
 # %% [markdown]
 # ## What to remember
 #
-# - A sample rate holds the frequencies below its half. What lies above folds down.
+# - A sample rate represents the frequencies below half of it. Higher ones fold down.
 # - Twice the amplitude is +6 dB, ten times +20 dB; equal powers of different sounds add
 #   to +3 dB.
 # - A mixture is a sum. What the sum does not explain is the residual.
 # - Mid is what left and right share, side is how they differ.
-# - Match loudness (LUFS) before you compare, and expect silence: its loudness is -inf.
+# - Match loudness (LUFS) before you compare, and handle silence: its loudness is -inf.
 
 # %% [markdown]
 # ## Exercises

@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 02 · The STFT and perfect reconstruction
 #
+# > 大多数分离模型都工作在频谱图上。本章用十行代码写出短时傅里叶变换，再写出它的精确逆变换，并证明二者与程序库中的实现一致。你会看到窗长如何在时间分辨率与频率分辨率之间取舍，哪些窗与帧移的组合没有逆变换（COLA 与 NOLA 条件），也会听到丢掉相位之后声音变成什么样。章末用 Griffin-Lim 算法从幅度谱恢复相位，并说明它的局限。
+#
 # **Aim.** After this notebook you can
 #
 # - read a spectrogram, and say what its window length hides,
@@ -10,10 +12,12 @@
 #
 # | | |
 # |---|---|
+# | Path | core, 45 minutes on the short path |
 # | Before | 00 (the listening loop), 01 (decibels, mixing); complex numbers |
-# | Time | one hour; the code runs in less than a minute on two CPU cores, no GPU needed |
+# | Time | 70 minutes; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | five seconds of *Lithium* from the songs in `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [03 · Masks and oracles](03_masks_and_oracles.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -50,9 +54,9 @@ play(drums, rate, "drums")
 play(vocals, rate, "vocals")
 
 # %% [markdown]
-# **Predict.** We will cut the sound into short pieces and ask each piece which
-# frequencies it holds. Which stem is drawn sharper by *short* pieces, and which by *long*
-# ones? Write your answer before you go on.
+# **Predict.** We will cut the sound into short pieces and measure which frequencies
+# each piece contains. Which stem looks sharper with *short* pieces, and which with
+# *long* ones? Write your answer before you go on.
 
 # %%
 prediction = {"drums": "?", "vocals": "?"}  # "short" or "long"
@@ -60,9 +64,9 @@ prediction = {"drums": "?", "vocals": "?"}  # "short" or "long"
 # %% [markdown]
 # ## One frame
 #
-# Take 4096 samples out of the voice: one **frame**, 93 ms. The Fourier transform tells
-# which sine waves add up to it. But it takes the frame for one period of an endless
-# sound. The cut edges do not fit together, and the jump between them is heard as energy
+# Take 4096 samples out of the voice: one **frame**, 93 ms. The Fourier transform finds
+# the sine waves that add up to it. But it treats the frame as one period of an endless
+# sound. The cut edges do not fit together, and the jump between them appears as energy
 # at all frequencies. So we fade the frame in and out first. The **window** does that.
 
 # %%
@@ -74,8 +78,8 @@ ms.figures.waveform_figure(
 )
 
 # %% [markdown]
-# What does the window buy? Take a sine wave of 1000 Hz, which should give one line, and
-# compare both ways.
+# What does the window improve? Take a sine wave of 1000 Hz, which should give one line,
+# and compare both ways.
 
 # %%
 tone = torch.sin(2 * torch.pi * 1000 * torch.arange(n_fft) / rate)
@@ -96,9 +100,9 @@ for name, level in levels.items():
     print(f"{name:9} leaks {level[113].item():.0f} dB into a bin 217 Hz away")
 
 # %% [markdown]
-# Without the window a quiet stem can drown in the leakage of a loud one, at a frequency
-# where the loud stem has nothing at all. The price of the window is a wider line: look at
-# the bins next to 1000 Hz.
+# Without the window a quiet stem can be hidden by the leakage of a loud one, at a
+# frequency where the loud stem has nothing at all. The price of the window is a wider
+# line: look at the bins next to 1000 Hz.
 #
 # ## Build it: the STFT in ten lines
 #
@@ -147,13 +151,13 @@ ms.figures.spectrogram_figure({"drums": drums, "vocals": vocals}, rate)
 
 # %% [markdown]
 # Drums are vertical: short, and spread over all frequencies. The voice is horizontal: a
-# note is a stack of lines, the fundamental and its overtones, and it lasts. That
-# difference is what separators live on.
+# note is a stack of lines, the fundamental and its overtones, and it lasts. Separators
+# use this difference.
 #
 # ## Time against frequency
 #
-# A window of $N$ samples averages over $N$ / `sample_rate` seconds. It tells two
-# frequencies apart that differ by about `sample_rate` / $N$. One is the inverse of the
+# A window of $N$ samples averages over $N$ / `sample_rate` seconds. It can distinguish
+# two frequencies that differ by about `sample_rate` / $N$. One is the inverse of the
 # other, so you cannot have both.
 
 # %% tags=["nbval-check-output"]
@@ -177,8 +181,8 @@ ms.figures.spectrogram_figure(
 
 # %% [markdown]
 # With short windows each drum hit has a sharp left edge, and the overtones of the voice
-# melt into one cloud. With long windows the voice is a comb of fine lines, and the drum
-# hits are blurred into slabs.
+# merge into one cloud. With long windows the voice is a set of fine lines, and the drum
+# hits are blurred in time.
 #
 # Can we measure "sharp"? Count the bins that are needed to hold 95 % of the energy. The
 # fewer, the sharper the picture, and the easier it is to take apart.
@@ -215,14 +219,14 @@ print("You said:", prediction)
 # %% [markdown]
 # The drums are sharpest at 512 samples (12 ms), the voice at 4096 (93 ms). No window is
 # right for both. Keep the other number in mind too: **two percent of the bins hold 95
-# percent of the voice**. A picture that is almost empty can be taken apart with
-# scissors. The next notebook does.
+# percent of the voice**. A picture that is almost empty can be cut into stems. The next
+# notebook does that.
 #
 # ## And back: overlap-add
 #
 # Each frame can be turned back by the inverse Fourier transform. Where frames overlap,
-# they are added. How much does a sample weigh then? As much as the windows that lie over
-# it. Here is the sum of Hann windows of 1024 samples, for four hops.
+# they are added. What is the weight of a sample then? It is the sum of all windows at
+# this sample. Here is the sum of Hann windows of 1024 samples, for four hops.
 
 
 # %%
@@ -250,12 +254,12 @@ for hop in hops:
 # Two conditions have names.
 #
 # - **Constant overlap-add (COLA)**: the sum is constant. Then adding up the frames is
-#   enough. Hops of 256 and 512 fulfil it.
+#   enough. Hops of 256 and 512 satisfy it.
 # - **Nonzero overlap-add (NOLA)**: the sum is nowhere zero. Then we can divide by it. A
-#   hop of 700 fulfils that, too. A hop of 1024 does not: where two windows meet, the
-#   sound was multiplied by zero. What is gone is gone.
+#   hop of 700 satisfies it, too. A hop of 1024 does not: where two windows meet, the
+#   sound was multiplied by zero. That part of the sound is lost.
 #
-# The inverse windows each frame a second time, so that faults at its edges are faded
+# The inverse windows each frame a second time, so that errors at its edges are faded
 # out, and divides by the sum of the *squared* windows:
 #
 # $$ x_n = \frac{\sum_m w_{n-mh} \, y_{n-mh,\,m}}{\sum_m w_{n-mh}^2} , $$
@@ -288,8 +292,8 @@ assert torch.allclose(toy_istft(spectrogram, hop_length, length), back, atol=1e-
 print(claim("largest error", (back - drums).abs().max(), below=1e-6, digits=8))
 
 # %% [markdown]
-# Nothing was lost: the difference is what 32-bit numbers round away. Does that depend on
-# the window and the hop? Try sixteen pairs.
+# Nothing was lost: the difference is the rounding of 32-bit numbers. Does that depend
+# on the window and the hop? Try sixteen pairs.
 
 # %% tags=["nbval-check-output"]
 fractions = {"1/8": 8, "1/4": 4, "1/2": 2, "1": 1}
@@ -323,17 +327,17 @@ except ms.errors.InputError as error:
 # > does not decide *what* is kept, but how it is arranged: which sounds share a bin and
 # > which do not.
 #
-# If half a window of overlap is enough, why is three quarters the custom? Because we do
-# not want the inverse of what we had. We will *change* the spectrogram, and neighboring
-# frames then disagree. More overlap averages their faults away.
+# If half a window of overlap is enough, why is three quarters usual? Because we will
+# not invert the STFT as it was. We will *change* the spectrogram, and neighboring
+# frames then disagree. With more overlap their errors average out.
 #
 # ## What the phase is for
 #
 # A complex number has a magnitude and an angle, the **phase**. All pictures so far
 # showed magnitudes only. Is the phase needed?
 #
-# **Predict.** We keep every magnitude of the drums and of the voice, and draw all phases
-# at random. What will be left of the hits, and of the words?
+# **Predict.** We keep every magnitude of the drums and of the voice, and choose all
+# phases at random. What will be left of the hits, and of the words?
 
 # %%
 prediction_phase = "?"  # a few words
@@ -363,8 +367,8 @@ ms.listening.ABSwitch(
 )
 
 # %% [markdown]
-# You still know both: pitch, color and rough rhythm live in the magnitudes. But the
-# edges are gone. Hits and syllables begin softly and wash into each other.
+# You still recognize both: pitch, timbre and rough rhythm are in the magnitudes. But
+# the edges are gone. Hits and syllables begin softly and run into each other.
 #
 # Why the edges? Look at a click, the shortest sound there is.
 
@@ -379,9 +383,9 @@ print(f"turn from one bin to the next: {turn:.4f} of a circle")
 print(f"times 64 samples: {turn * 64:.0f} samples")
 
 # %% [markdown]
-# Two clicks, twenty samples apart, have *the same* magnitudes. Only the phase knows when
-# the click was: a delay of $d$ samples turns bin $k$ by $-2\pi k d / N$. Inside a frame,
-# **time is in the phase**. Between frames, time is in the frame's number.
+# Two clicks, twenty samples apart, have *the same* magnitudes. Only the phase shows
+# when the click was: a delay of $d$ samples turns bin $k$ by $-2\pi k d / N$. Inside a
+# frame, **time is in the phase**. Between frames, time is in the frame's number.
 #
 # So random phases should hurt more, the longer the frames are. Measure it: compare how
 # loud the sound is in each hundredth of a second, before and after.
@@ -417,8 +421,9 @@ for stem, line in kept.items():
     print(f"{stem:6}: correlation by n_fft {ends}")
 
 # %% [markdown]
-# With frames of 6 ms both keep their course, 0.96. With frames of 370 ms the voice keeps
-# 0.73 and the drums 0.51. **Change one thing** and hear it: the window.
+# With frames of 6 ms the loudness over time stays nearly the same, a correlation of
+# 0.96 for both. With frames of 370 ms the correlation is 0.73 for the voice and 0.51
+# for the drums. **Change one thing** and hear it: the window.
 
 # %%
 play(with_phase(drums, "random", n_fft=256), rate, "drums, random phase, n_fft 256")
@@ -427,9 +432,10 @@ play(with_phase(drums, "random", n_fft=256), rate, "drums, random phase, n_fft 2
 play(with_phase(drums, "random", n_fft=16384), rate, "drums, random phase, n_fft 16384")
 
 # %% [markdown]
-# And the opposite of random? Turn every bin by half a circle more than the one before: a
-# delay of $N/2$. Then all sines peak in the middle of their frame, and the sound becomes
-# a row of pulses, one a hop, 43 a second. Everybody knows that voice from films.
+# And the opposite of random? Turn every bin by half a circle more than the one before:
+# a delay of $N/2$. Then all sines peak in the middle of their frame, and the sound
+# becomes a row of pulses, one for each hop, 43 a second. You may know this robot voice
+# from films.
 
 # %%
 play(with_phase(vocals, "aligned"), rate, "vocals, aligned phase")
@@ -437,10 +443,12 @@ play(with_phase(vocals, "aligned"), rate, "vocals, aligned phase")
 # %% [markdown]
 # ### Can the phase be guessed?
 #
-# Overlapping frames see the same samples twice. So most sets of phases contradict
-# themselves: the STFT of what they give is not what we started from. Griffin and Lim
-# turned this into a method. Go to the sound and back, keep the new phases, put the old
-# magnitudes in again, repeat.
+# *Optional: leave out on the short path.*
+#
+# Overlapping frames contain the same samples. So the phases of neighboring frames
+# usually contradict each other: the STFT of what they give is not what we started from.
+# Griffin and Lim turned this into a method. Go to the sound and back, keep the new
+# phases, put the old magnitudes in again, repeat.
 
 
 # %%
@@ -469,25 +477,28 @@ play(guesses[16], rate, "drums, phase guessed in 16 steps")
 
 # %% [markdown]
 # The magnitudes now fit much better, and the hits get their edges back. But look at the
-# last column. `usdr` compares sample by sample (0 dB is what silence scores, and notebook 04
-# tells the rest). It *fell* while your ear was pleased, because the guessed phases give
-# another waveform that sounds alike. Remember this when you read a table of scores.
+# last column. `usdr` compares sample by sample (0 dB is what silence scores, and
+# notebook 04 tells the rest). It *fell* although the sound got better, because the
+# guessed phases give another waveform that sounds similar. Remember this when you read
+# a table of scores.
 #
 # ## What to remember
 #
 # - A frame is windowed, then transformed. Bin $k$ is $k \cdot$ `sample_rate` / `n_fft`
 #   Hz; frame $m$ is centered on sample $m \cdot$ `hop_length`.
-# - Short windows are sharp in time, long ones in frequency. Drums want 512 samples, this
-#   voice wants 4096.
+# - Short windows are sharp in time, long ones in frequency. Drums are sharpest with 512
+#   samples, this voice with 4096.
 # - Music fills few bins: two percent hold 95 % of this voice.
 # - Overlap-add is exact as long as no sample lies under zero weight.
-# - Inside a frame, time is in the phase. Throw it away and edges dissolve.
+# - Inside a frame, time is in the phase. Without the phase, edges disappear.
 #
 # **What this notebook does not show.** It looks at one song, for five seconds. Other voices and other
 # drums have other sharpest windows. And sharpness is not yet separation: notebook 03
 # measures that.
 #
 # ## Exercises
+#
+# *Optional: leave out `stft.frame_count` and `stft.breaking_hop` on the short path.*
 
 # %%
 exercise("stft.frame_count")

@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 03 · Masks and oracles
 #
+# > 掩蔽是分离的基本工具：给混音的每个频点乘上一个数。本章依次实现理想二值掩蔽、理想比率掩蔽和相位敏感掩蔽，听它们各自留下的痕迹，例如二值掩蔽产生的音乐噪声。由于这些掩蔽由真实音轨算出，它们给出的是这类方法的上限，而不是所有分离方法的上限。你还将测量哪种窗长最适合哪种掩蔽，并学会在成绩表中始终列出静音与混音这两行作为参照。
+#
 # **Aim.** After this notebook you can
 #
 # - take a song apart with a mask, and hear what each kind of mask does to it,
@@ -10,10 +12,12 @@
 #
 # | | |
 # |---|---|
+# | Path | core, 45 minutes on the short path |
 # | Before | 02 (the STFT, phase) |
-# | Time | one hour; the code runs in less than a minute on two CPU cores, no GPU needed |
+# | Time | 80 minutes; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | four seconds each of *Francium* and *Lithium* from `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [04 · SDR and its traps](04_sdr_and_its_traps.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -47,18 +51,18 @@ mixture = track.mixture(start=18, duration=4)
 play(mixture, rate, "mixture")
 
 # %% [markdown]
-# **Predict.** Suppose someone who knows the true stems may turn every bin of the
-# mixture's spectrogram down, or leave it. Nothing else. How clean can the voice get?
-# Write a number of decibels: 0 is as bad as silence, 10 means that a tenth of the energy
-# is wrong, 20 a hundredth.
+# **Predict.** Suppose someone knows the true stems. In every bin of the mixture's
+# spectrogram they may lower the level or leave it, and nothing else. How clean can the
+# voice get? Write a number of decibels: 0 is as bad as silence, 10 means that a tenth
+# of the energy is wrong, 20 a hundredth.
 
 # %%
 prediction = "?"  # dB
 
 # %% [markdown]
 # Someone who knows the answer is called an **oracle**. Oracles separate nothing; they
-# measure. An oracle mask tells how far masks of its kind can go, before anyone trains a
-# network to guess them.
+# measure. An oracle mask shows how good masks of its kind can get, before anyone trains
+# a network to guess them.
 #
 # ## Cut with scissors: the binary mask
 #
@@ -86,10 +90,10 @@ ms.figures.mask_figure(
 )
 
 # %% [markdown]
-# White is kept, black removed; in between left and right channel disagree, or several
-# bins share a pixel. The voice gets its overtones, the drums their hits. And why does
-# the bass get everything above 10 kHz? Hardly anything sounds there, but of the faint
-# rest the bass has the most. A binary mask does not know "nobody".
+# White is kept, black removed; gray means that the left and the right channel differ,
+# or that several bins share a pixel. The voice gets its overtones, the drums their
+# hits. And why does the bass get everything above 10 kHz? Hardly anything sounds there,
+# but the bass has most of the little that is there. A binary mask cannot say "nobody".
 
 # %%
 show_source("mssedu.masks.ideal_binary_mask")
@@ -128,9 +132,9 @@ for stem, decibels in zip(stems, score, strict=True):
 print("vocals:", reveal(prediction, score[0].item(), "dB"))
 
 # %% [markdown]
-# Whole stems, by nothing but yes and no. But listen to the voice again: it gurgles. Bins
-# that flip on and off from frame to frame are heard as tiny tones, called **musical
-# noise**.
+# Whole stems, with nothing but zeros and ones. But listen to the voice again: it
+# gurgles. Bins that flip on and off from frame to frame are heard as tiny tones, called
+# **musical noise**.
 #
 # ## Share instead of cut: the ratio mask
 #
@@ -161,8 +165,8 @@ for exponent in (1, 2):
     assert torch.allclose(toy[:, audible], real[:, audible], atol=1e-4)
 
 # %% [markdown]
-# Masks that sum to one have a comfort: the estimates add up to the mixture. Nothing is
-# lost, nothing is invented.
+# Masks that sum to one have an advantage: the estimates add up to the mixture. Nothing
+# is lost, nothing is invented.
 
 # %% tags=["nbval-check-output"]
 by_power = separate_with(
@@ -175,9 +179,9 @@ print(claim("sum of the estimates minus the mixture", rest, below=1e-5, digits=7
 play(by_power[0], rate, "vocals by the power ratio mask")
 
 # %% [markdown]
-# Now make masks yourself. The slider of the exponent goes from soft to binary. The brush
-# keeps or removes what you paint, and you hear the result at once. Can you paint the voice
-# free?
+# Now make masks yourself. The slider of the exponent goes from soft to binary. The
+# brush keeps or removes what you paint, and you hear the result at once. Can you
+# isolate the voice with the brush?
 
 # %%
 seconds_6 = slice(0, 6 * rate)
@@ -192,9 +196,9 @@ ms.listening.MaskLab(
 # ## Know the angle: the phase-sensitive mask
 #
 # In a bin, stem and mixture are two arrows in the plane. A real mask can make the
-# mixture's arrow shorter; it cannot turn it. So the best it can do is to end where the
-# stem's arrow casts its shadow on the mixture's. That is the **phase-sensitive mask**
-# (PSM), cut to 0 … 1:
+# mixture's arrow shorter; it cannot turn it. So the best it can reach is the projection
+# of the stem's arrow on the mixture's. That is the **phase-sensitive mask** (PSM), cut
+# to 0 … 1:
 #
 # $$ M_j = \frac{|S_j|}{|X|} \cos \theta_j, \qquad \theta_j = \text{angle between } S_j \text{ and } X. $$
 
@@ -218,10 +222,10 @@ print(f"sum over the stems: from {total.min():.1f} to {total.max():.1f}")
 # Note what it gave up: its masks do *not* sum to one, so the estimates do not add up to
 # the mixture.
 #
-# And if a mask *could* turn the arrow? A **complex mask** is $S_j / X$. It multiplies to
-# exactly $S_j$: the upper limit of all masks is the truth itself. That is why some
-# networks guess complex masks. The limit of a real mask is a limit of *real*, not of
-# masks.
+# And if a mask *could* turn the arrow? A **complex mask** is $S_j / X$. It multiplies
+# to exactly $S_j$: the upper limit of all masks is the truth itself. That is why some
+# networks guess complex masks. So the limit comes from the mask being *real*, not from
+# its being a mask.
 #
 # ## The honest table
 #
@@ -271,13 +275,15 @@ ms.figures.scores_figure(
 # Then the oracles, on average: PSM 13.3, power ratio 12.3, binary 11.9, amplitude ratio
 # 11.1 dB. Two things may surprise you.
 #
-# 1. The amplitude ratio mask, soft and careful, **loses to the scissors**.
+# 1. The amplitude ratio mask, soft and careful, **loses to the binary mask**.
 # 2. The true magnitude with the mixture's phase, 11.6 dB, loses to the PSM by 1.7 dB,
 #    although its magnitude is perfect.
 #
 # Both have the same cause: the phase.
 #
 # ## Why soft can lose to binary
+#
+# *Optional: leave out on the short path.*
 #
 # Take one bin with two stems: one of length 1, one of length $r < 1$, at an angle that
 # nobody knows. Try ten thousand angles, and measure the mean squared error on the louder
@@ -331,10 +337,10 @@ ms.figures.sweep_figure(
 
 # %% [markdown]
 # Below is better. When one stem leads clearly (left), the amplitude ratio mask makes
-# nearly **twice** the error of the binary mask, 3 dB more. It takes the right *amount* of
-# the quiet stem away, but along a wrong angle, and an arrow of length $r$ in a wrong
-# direction is worse than none. Only when both are about equally loud (right) does sharing pay. The
-# lines cross at -7.7 dB.
+# nearly **twice** the error of the binary mask, 3 dB more. It takes the right *amount*
+# of the quiet stem away, but along a wrong angle, and an arrow of length $r$ in a wrong
+# direction is worse than none. Sharing is better only if both are about equally loud
+# (right). The lines cross at -7.7 dB.
 #
 # The power ratio is never worse than binary: with unknown angles it is the best there
 # is, the **Wiener filter**. The PSM knows the angle and halves the error of the binary
@@ -352,9 +358,10 @@ print(f"the lines cross at {crossing_db:.1f} dB")
 print(f"energy in bins where one stem leads by more: {100 * share:.0f} %")
 
 # %% [markdown]
-# On the left: nine tenths of the energy. Sparse music is cut well with scissors, and that is the first
-# surprise. The second is the same thing again: the true magnitude is the right length in
-# the wrong direction, and the PSM is shorter on purpose.
+# On the left: nine tenths of the energy. Sparse music is separated well by a binary
+# mask, and that explains the first surprise. The second has the same cause: the true
+# magnitude is the right length in the wrong direction, and the PSM is shorter on
+# purpose.
 #
 # Compare them by ear. Which of the two is cleaner, and which is fuller?
 
@@ -475,16 +482,17 @@ for song in songs:
     print(f"{song}: {', '.join(best)}")
 
 # %% [markdown]
-# In *Francium* the windows differ: 512 for the bass, whose booms begin with a crack, 2048
-# for the melody. In *Lithium* all four want 4096. Even the drums do, which were drawn
-# sharpest at 512 in notebook 02! A mask does not ask how sharp a stem is by itself. It
-# asks how little the stem *shares its bins with the others*. Beside a held voice, drums
-# are told apart best where the voice is a thin line.
+# In *Francium* the windows differ: 512 for the bass, whose low notes begin with a short
+# click, 2048 for the melody. In *Lithium* 4096 is best for all four, even for the
+# drums, which were sharpest at 512 in notebook 02! For a mask it does not matter how
+# sharp a stem is by itself. What matters is how little the stem *shares its bins with
+# the others*. Beside a held voice, drums are separated best where the voice is a thin
+# line.
 #
 # Look at the figure before you take this too seriously: from 2048 to 4096 the scores
 # hardly change. Most separators use one of these two.
 #
-# **Change one thing**: the overlap. More overlap costs computing time. Does it pay?
+# **Change one thing**: the overlap. More overlap costs computing time. Is it worth it?
 
 # %% tags=["nbval-check-output"]
 for hop in (1024, 512, 256):
@@ -502,9 +510,9 @@ estimate = separate_with(
 play(estimate[0], rate, "vocals by the binary mask, half a window of overlap")
 
 # %% [markdown]
-# From one half to three quarters it gains 0.8 dB: the faults of neighboring frames
-# average out. Doubling the work once more gains 0.1 dB. Hence the custom,
-# `hop_length = n_fft // 4`.
+# From one half to three quarters it gains 0.8 dB: the errors of neighboring frames
+# average out. Doubling the work once more gains 0.1 dB. That is why `hop_length = n_fft
+# // 4` is usual.
 #
 # ## What it looks like
 
@@ -522,8 +530,9 @@ ms.figures.spectrogram_figure(
 )
 
 # %% [markdown]
-# Out of a mixture in which bass, voice and melody cross them everywhere, the drums come
-# back with all that is loud. What is faint has holes, where another stem was louder.
+# Bass, voice and melody cross the drums everywhere in this mixture. The mask still
+# returns all loud parts of the drums. Faint parts have holes where another stem was
+# louder.
 #
 # ## What to remember
 #
@@ -536,13 +545,15 @@ ms.figures.spectrogram_figure(
 # - Complex masks have no limit below the truth.
 # - Never read a score without silence and mixture beside it.
 #
-# **What this notebook does not show.** An oracle is a bound on *one kind of mask* at *one
-# STFT*, on four seconds of two songs, and only by `usdr`. It is no bound on separation: a
-# model that makes its own waveform, or its own phase, may pass it. It says nothing about
-# how hard the mask is to guess. And your ear may order these masks in another way: the
-# binary mask gurgles more than its 11.9 dB tell.
+# **What this notebook does not show.** An oracle is a bound on *one kind of mask* at
+# *one STFT*, on four seconds of two songs, and only by `usdr`. It is no bound on
+# separation: a model that makes its own waveform, or its own phase, may be better. It
+# says nothing about how hard the mask is to guess. And your ear may order these masks
+# in another way: the binary mask gurgles more than its 11.9 dB suggest.
 #
 # ## Exercises
+#
+# *Optional: leave out `masks.phase_sensitive`, `masks.share_out` and `masks.crossing` on the short path.*
 
 # %%
 exercise("masks.ratio")

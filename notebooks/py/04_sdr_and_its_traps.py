@@ -1,20 +1,24 @@
 # %% [markdown]
 # # 04 · SDR and its traps
 #
+# > 同样叫 SDR 的指标至少有六种定义，彼此不能比较。本章说明信号失真比衡量什么、听不到什么：七个得分完全相同的估计信号，听起来却截然不同。你将看到增益、延迟和静音音轨如何影响各种得分，比较 usdr、csdr、si_sdr 与 nsdr，弄清 BSS Eval 的滤波器原谅了哪些错误。最后用自助法与配对检验回答一个常被忽略的问题：若干首歌的平均分到底有多可靠。
+#
 # **Aim.** After this notebook you can
 #
-# - say what the signal-to-distortion ratio (SDR) measures, and what it cannot hear,
-# - choose a score that is blind to gain, and name what each score forgives,
-# - handle stems that rest, without wrecking a mean,
+# - say what the signal-to-distortion ratio (SDR) measures, and what it misses,
+# - choose a score that ignores gain, and name what each score forgives,
+# - handle stems that are silent, without spoiling a mean,
 # - tell six definitions of "SDR" apart, and never compare across them,
 # - say how sure a mean over songs is.
 #
 # | | |
 # |---|---|
+# | Path | core, 40 minutes on the short path |
 # | Before | 01 (decibels), 03 (masks, oracles) |
-# | Time | 75 minutes; the code runs in less than a minute on two idle CPU cores, no GPU needed |
+# | Time | 85 minutes in two sittings: Part A 50, Part B 35; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | *Francium* and *Sodium* from `data/`, scores of real music from `benchmarks/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [05 · Data, remixing and training hygiene](05_data_and_training.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -36,6 +40,8 @@ from mssedu.course import Page, claim, exercise, play, setup, show_source
 setup()
 
 # %% [markdown]
+# # Part A · Scores and their traps
+#
 # ## Listen first
 #
 # Six seconds of a song, and its voice alone.
@@ -188,9 +194,10 @@ ms.figures.spectrogram_figure(
 )
 
 # %% [markdown]
-# ## Ask someone else
+# ## Other scores
 #
-# Other scores hear other things. The package has many; each docstring gives its formula.
+# Other scores measure other things. The package has many; each docstring gives its
+# formula.
 #
 # | score | asks | best |
 # |---|---|---|
@@ -199,7 +206,7 @@ ms.figures.spectrogram_figure(
 # | `si_sir` | only that part of the error which other stems explain | high |
 # | `si_sar` | only that part which no stem explains: artifacts | high |
 # | `log_wmse` | error, weighted as ears hear frequencies | high, 18.4 for 20 dB |
-# | `mrstft` | how far are the magnitudes, never mind the phase | 0 |
+# | `mrstft` | how far are the magnitudes, whatever the phase | 0 |
 # | `bleedless` | how little is there too much, in mel bands | 100 |
 # | `fullness` | how little is missing, in mel bands | 100 |
 #
@@ -236,19 +243,21 @@ for name, row in hearings.items():
 # > **What to notice.**
 # >
 # > - The columns do not agree on an order. None of them is *the* quality.
-# > - `csdr` finds the gap **perfect**: most seconds are, and the median asks no others.
+# > - `csdr` finds the gap **perfect**: most seconds are perfect, and the median ignores
+# >   the others.
 # > - `si_sdr` finds only the soft one perfect.
-# > - `si_sir` tells bleed, 10 dB, from the rest; `si_sar` is its mirror.
-# > - `bleedless` dislikes the hiss most and forgives the dull one; `fullness` forgives
+# > - `si_sir` finds the bleed, 10 dB, and nothing else; `si_sar` does the opposite.
+# > - `bleedless` is lowest for the hiss and forgives the dull one; `fullness` forgives
 # >   the bleed. Each alone can be fooled: look at both.
 # > - `mrstft` finds the late one perfect. So, most likely, did you.
 #
-# What do listeners say? In tests, natural sound and absence of bleed are asked as two
-# questions, because systems come out in different orders. Notebooks 13 and 14 do that.
+# What do listeners say? Listening tests ask two questions, one about natural sound and
+# one about bleed, because the two give different orders of the systems. Notebooks 13
+# and 14 do that.
 #
 # ## Trap 1: scale
 #
-# Take an honest estimate, the ideal ratio mask of notebook 03, and turn its volume.
+# Take an honest estimate, the ideal ratio mask of notebook 03, and change its volume.
 # **Predict**: what does half the amplitude, -6 dB, cost?
 
 # %%
@@ -290,11 +299,12 @@ print("You said:", prediction_gain)
 #
 # (Its code is not shown here. You will write it.)
 #
-# Which is right? If stems are to be put back into a mix, a wrong level is an error. If one
-# stem is to be heard alone, it is a knob. Decide before you look at the scores.
+# Which is right? If stems are to be put back into a mix, a wrong level is an error. If
+# one stem is played alone, the listener sets its level. Decide before you look at the
+# scores.
 #
-# **The other side of the trap.** A *bad* estimate gains by turning down. Take the worst of
-# all, the mixture itself, as an estimate of the voice.
+# **The other side of the trap.** A *bad* estimate scores better when it is softer. Take
+# the worst of all, the mixture itself, as an estimate of the voice.
 
 # %% tags=["nbval-check-output"]
 best_gain = (voice * mixture).sum() / mixture.square().sum()
@@ -309,9 +319,9 @@ print(f"10 log10(1 + si_sdr as a ratio) = {10 * torch.log10(1 + ratio):.1f} dB")
 
 # %% [markdown]
 # Nothing was separated, and the score rose by 7 dB: above 0, above silence. A model
-# that is trained on SDR learns this trick first: to be soft when unsure. The last line is a
-# law: the best `usdr` that a volume knob can reach is never negative, and follows from
-# `si_sdr`. Test it with any estimate.
+# that is trained on SDR learns this trick first: to be soft when it is unsure. The last
+# line is a rule without exceptions: the best `usdr` that a change of volume can reach
+# is never negative, and follows from `si_sdr`. Test it with any estimate.
 #
 # ## Trap 2: time
 #
@@ -345,11 +355,11 @@ for delay in (1, 4, 16, 32, 256):
 play(voice.roll(256, dims=-1), rate, "vocals, true, 256 samples late")
 
 # %% [markdown]
-# After 16 samples, a third of a millisecond, the true voice is no better than silence, and
-# after 32 it is worse. `si_sdr` is no help: it forgives a volume, not a time. If your scores
-# look absurdly low, first look for a lag: an encoder, a resampler, a chunk that starts
-# elsewhere.
-# `evaluate(…, align=True)` finds it, tells it and takes it out.
+# After 16 samples, a third of a millisecond, the true voice is no better than silence,
+# and after 32 it is worse. `si_sdr` does not help: it forgives a gain, not a delay. If
+# your scores look absurdly low, first look for a lag: an encoder, a resampler, a chunk
+# that starts elsewhere. `evaluate(…, align=True)` finds the lag, reports it and removes
+# it.
 #
 # ## What filters forgive
 #
@@ -361,8 +371,9 @@ play(voice.roll(256, dims=-1), rate, "vocals, true, 256 samples late")
 # What one filter of the stem can explain is neither interference nor an artifact. Two questions
 # separate the forms that are in use:
 #
-# - What is right? *Sources*: any filtered $s$ (`bss_eval_sources`, as in `mir_eval`). *Images*: only
-#   $s$ itself, and the filters just sort the error (`bss_eval`, as in `museval`).
+# - What is right? *Sources*: any filtered $s$ (`bss_eval_sources`, as in `mir_eval`).
+#   *Images*: only $s$ itself, and the filters only divide the error into kinds
+#   (`bss_eval`, as in `museval`).
 # - How many filters? Version 3 finds new ones for every frame, version 4 one set for the whole
 #   song. This matters for `csdr`'s companions ISR, SIR and SAR, not for what is right.
 
@@ -401,18 +412,21 @@ for name, row in sorted_errors.items():
 # %% [markdown]
 # 99 stands for "at least 99".
 #
-# - Columns one and three are equal: over a whole sound, the SDR of images *is* `usdr`. The filters
-#   only share the error out. (So `csdr` needs no filters, and is computed in about a second.)
-# - For the bleed SIR is low. For what a filter can do, ISR is: soft, dull, late, and for the
-#   greater part the gurgle too.
-# - The SDR of sources finds the soft and the late voice as good as perfect, and the dull one 9 dB
-#   better than `usdr` does. A separator may throw the treble away there. That, and the free
-#   gain, moved Le Roux and others to ask: "SDR – half-baked or well done?"
+# - Columns one and three are equal: over a whole sound, the SDR of images *is* `usdr`.
+#   The filters only divide the error into kinds. (So `csdr` needs no filters, and is
+#   computed in about a second.)
+# - SIR is low for the bleed. ISR is low for everything that a filter can do: soft,
+#   dull, late, and most of the gurgle.
+# - The SDR of sources finds the soft and the late voice as good as perfect, and the
+#   dull one 9 dB better than `usdr` does. By this score a separator loses little if it
+#   removes the high frequencies. For this reason, and because gain is free, Le Roux and
+#   others asked: "SDR – half-baked or well done?"
 #
 # ## Trap 3: silence
 #
-# In *Sodium*, our test song, nobody sings for 25 seconds. Estimates as a decent model would
-# make them: ideal ratio masks, and a hundredth of the mixture that leaks in, -40 dB.
+# In *Sodium*, our test song, nobody sings for 25 seconds. We make estimates like those
+# of a good model: ideal ratio masks, plus a hundredth of the mixture, -40 dB, as
+# leakage.
 
 # %%
 sodium = ms.load_track(ms.data.demo_data() / "test" / "Sodium")
@@ -433,13 +447,13 @@ level = ms.metrics.pes(**opening)[0] - 10 * torch.tensor(2 * rate).log10()
 print(f"what leaks into the silence: {level:5.1f} dBFS")
 
 # %% [markdown]
-# The ratio of nothing to something has no value: `usdr` is NaN, not a number. `nsdr`, the
-# "new SDR" of the Music Demixing Challenge, adds $10^{-7}$ above and below, so that it is
-# always finite. That tiny number now *is* the score. Here it turns a mean of 15.7 dB into
-# -7.3 dB. And who sets it? Nobody chose the $10^{-7}$ by ear.
+# The ratio of nothing to something has no value: `usdr` is NaN, not a number. `nsdr`,
+# the "new SDR" of the Music Demixing Challenge, adds $10^{-7}$ above and below, so that
+# it is always finite. That tiny number now *is* the score. Here it turns a mean of 15.7
+# dB into -7.3 dB. And nobody chose the $10^{-7}$ by ear.
 #
-# Our rule: a stem that rests has no ratio. Leave it out of the mean, *say how many* were
-# left out, and tell the level of what leaks in, `pes`: predicted energy at silence.
+# Our rule: a silent stem has no ratio. Leave it out of the mean, *say how many* were
+# left out, and report the level of what leaks in, `pes`: predicted energy at silence.
 #
 # `museval`, the official program, cannot score such an excerpt at all. Our `bss_eval` can,
 # and with `museval=True` it does as museval does:
@@ -454,7 +468,7 @@ except ms.errors.InputError as error:
 
 # %% [markdown]
 # And where only some seconds are silent, it drops these seconds **for all stems**. So
-# the score of the drums depends on whether the singer rests:
+# the score of the drums depends on whether the singer is silent:
 
 # %% tags=["nbval-check-output"]
 whole = {"reference": truth, "estimate": by_mask}
@@ -542,18 +556,26 @@ print(f"median usdr where it sounds: {framed[bass][~faint].quantile(0.5):5.1f} d
 play(truth[bass][:, 23 * rate : 26 * rate], rate, "true bass, seconds 23 to 26")
 
 # %% [markdown]
-# In most seconds the bass plays nothing. But these seconds are not *digitally* silent: a
-# breath of noise is left, 98 dB below full scale, that nobody hears. By definition they
-# count as much as any other, and being the majority, they **are** the median. One estimate,
-# good by one definition, bad by the other, and no one lied.
+# In most seconds the bass plays nothing. But these seconds are not *digitally* silent:
+# a little noise is left, 98 dB below full scale, which nobody hears. By definition
+# these seconds count as much as any others. They are the majority, so they **are** the
+# median. The same estimate is good by one definition and bad by the other, and both
+# numbers are correct.
 #
-# Each way to sum up answers another question.
+# Each way of averaging answers a different question.
 #
 # | | asks | is fooled by |
 # |---|---|---|
 # | global | how much of the *energy* is wrong? | one loud passage decides |
-# | mean of seconds | how is a second, on average? | one absurd second drags it along |
-# | median of seconds | how is an ordinary second? | less than half may be ruined; silence is ordinary |
+# | mean of seconds | how is a second, on average? | one extreme second changes it a lot |
+# | median of seconds | how is an ordinary second? | almost half of the seconds may be bad; silence is ordinary |
+#
+# # Part B · Definitions, real music, and the mean
+#
+# *Optional: leave out on the short path.*
+#
+# This is a good place for a break. The exercises of Part A are at the end, under *Exercises*.
+# If you come back another day, run all cells above first.
 #
 # ## Definitions side by side
 #
@@ -574,9 +596,10 @@ for name, scores in definitions.items():
     print(f"{name:14}" + "".join(f"{dB:9.1f}" for dB in values))
 
 # %% [markdown]
-# The first four agree within a few tenths of a decibel here, and the last two are another
-# world. **Never compare across lines.** A number without its definition is no number. The
-# published table of the field, `mssedu published`, therefore tells for each row which it is:
+# The first four agree within a few tenths of a decibel here, and the last two are
+# completely different. **Never compare across lines.** A number without its definition
+# says nothing. So the published table of the field, `mssedu published`, names the
+# definition in each row:
 
 # %%
 systems = (
@@ -662,17 +685,19 @@ print(claim("from one mask to the next", min(steps), above=0, unit="dB", digits=
 print("You said:", prediction_window)
 
 # %% [markdown]
-# By `usdr` every mask and every stem wants 4096. By `csdr` the drums want 1024 or 2048: it asks
-# about ordinary seconds, `usdr` about the loud ones. And its bass column means nothing; it
-# is about seconds without bass. **Even a design choice depends on the definition.** The order of
-# the masks does not. ("IRM" is the amplitude ratio here.)
+# By `usdr` 4096 is best for every mask and every stem. By `csdr` 1024 or 2048 is best
+# for the drums: `csdr` asks about ordinary seconds, `usdr` about the loud ones. And its
+# bass column means nothing; it is about seconds without bass. **Even a design choice
+# depends on the definition.** The order of the masks does not. ("IRM" is the amplitude
+# ratio here.)
 #
 # ## The table, on real music
 #
-# So far one artist. Now 25 songs by 25 artists: clips of MUSDB18, the data set of the field,
-# with the real *HTDemucs*. The data are for education and research, and the weights for personal and
-# research use only, so neither is in `data/`; the scores are in `benchmarks/`. This is what
-# `benchmarks/oracles.py` wrote, with the command, the machine and the day:
+# So far we had one artist. Now we take 25 songs by 25 artists: clips of MUSDB18, the
+# data set of the field, with the real *HTDemucs*. The data are for education and
+# research, and the weights for personal and research use only, so neither is in
+# `data/`; the scores are in `benchmarks/`. This is what `benchmarks/oracles.py` wrote,
+# with the command, the machine and the day:
 
 # %% tags=["nbval-check-output"]
 benchmarks = ms.data.demo_data().parent / "benchmarks"
@@ -685,17 +710,17 @@ Page(page.partition("<!-- oracles -->\n")[2].partition("<!-- /oracles -->")[0])
 #
 # > **What to notice.**
 # >
-# > - HTDemucs, which has to guess, beats the ideal ratio mask, which knows the answer, on drums (10.3 against
-# >   8.7 dB `usdr`) and bass (8.2 against 6.5). It makes its own waveform; a mask is stuck with
-# >   the mixture's phase. **Oracles bound masks, not separators.** On vocals and other it
-# >   does not reach the masks.
-# > - Does it beat the Wiener filter on drums and bass? By `usdr` no, by `csdr` yes. Both
-# >   sentences can be printed.
+# > - HTDemucs, which has to guess, beats the ideal ratio mask, which knows the answer,
+# >   on drums (10.3 against 8.7 dB `usdr`) and bass (8.2 against 6.5). It makes its own
+# >   waveform; a mask has to keep the mixture's phase. **Oracles bound masks, not
+# >   separators.** On vocals and other it does not reach the masks.
+# > - Does it beat the Wiener filter on drums and bass? By `usdr` no, by `csdr` yes.
+# >   Both sentences could stand in a paper.
 # > - The same model on the same clips: 7.73, 7.95 or 5.49 dB, mean of stems.
 # > - The mixture scores less than silence, on every stem.
 #
-# The same on our own song, computed here and now. With MUSDB18's preview and the weights on
-# your disk, the second cell computes the whole table anew.
+# The same on our own song, computed here and now. With MUSDB18's preview and the
+# weights on your disk, the second cell computes the whole table again.
 
 # %%
 excerpt = ms.data.Track.from_audio(
@@ -713,20 +738,20 @@ for metric in small.metrics:
         print(f"{row:8}" + "".join(f"{scores[stem]:9.1f}" for stem in small.stems))
 
 # %%
-musdb, weights = (os.environ.get(f"MSSEDU_{name}") for name in ("MUSDB", "HTDEMUCS"))
-shown = """Not computed: set `MSSEDU_MUSDB` to the folder of MUSDB18's preview, and
-`MSSEDU_HTDEMUCS` to the file of weights, before you start Jupyter. It takes minutes."""
+musdb = os.environ.get("MSSEDU_MUSDB")
+shown = """Not computed: set `MSSEDU_MUSDB` to the folder of MUSDB18's preview before you start
+Jupyter. The row of HTDemucs is added if its weights are on this computer. It takes minutes."""
 if musdb:
-    model = ms.load_model("htdemucs", weights=weights) if weights else None
+    model = ms.weights.load_cached("htdemucs")
     clips = ms.load_dataset(musdb, "test", stems=model.config.stems if model else None)
     anew = ms.evaluate(model, clips, rows=(*oracle_rows, *(["model"] if model else [])))
     shown = ms.reports.render(anew.table("usdr"), "markdown")
 Page(shown)
 
 # %% [markdown]
-# Our own song has such twins too. For the other stem the mixture scores -10.8 dB by `usdr` and
-# 3.2 dB by `csdr`; for the drums the Wiener filter is level with the binary mask by one score
-# and more than 9 dB behind it by the other.
+# Our own song has such contradictions too. For the other stem the mixture scores -10.8
+# dB by `usdr` and 3.2 dB by `csdr`; for the drums the Wiener filter is level with the
+# binary mask by one score and more than 9 dB behind it by the other.
 #
 # ## How sure is a mean?
 #
@@ -781,10 +806,11 @@ half = (high - low) / 2
 print(f"50 tracks, by the square root: about ± {half / 2**0.5:.1f} dB")
 
 # %% [markdown]
-# Three songs are an anecdote. (And the interval of three is too narrow, because three songs
-# cannot know what the others are like.) Even with all 25 the mean is known to about a
-# decibel and a half; the whole test set, 50 tracks, brings it to about one. Papers claim
-# progress by less: SCNet-large at 9.70 dB beside BS-RoFormer at 9.65 (`mssedu published`).
+# Three songs prove nothing. (And the interval of three is too narrow, because three
+# songs do not show how different the others are.) Even with all 25 the mean is known to
+# about a decibel and a half; the whole test set, 50 tracks, brings it to about one.
+# Papers claim progress by less: SCNet-large at 9.70 dB beside BS-RoFormer at 9.65
+# (`mssedu published`).
 #
 # How can they? By comparing **on the same songs**. A hard song is hard for both, and in the
 # difference it cancels.
@@ -803,11 +829,11 @@ for one, other in (("irm", "mwf"), ("irm", "model")):
     print(f", p {'<' if test.p < 0.001 else '='} {max(test.p, 0.001):.3f}")
 
 # %% [markdown]
-# The intervals of `irm` and `mwf` overlap, and yet their difference is beyond doubt: 1.5 dB,
-# known to 0.3 dB. To look whether intervals overlap is no test; look at the interval of the
+# The intervals of `irm` and `mwf` overlap, and still their difference is clear: 1.5 dB,
+# known to 0.3 dB. Overlapping intervals are not a test; look at the interval of the
 # difference.
 #
-# One thing more. Mean or median of the songs?
+# One more question: mean or median of the songs?
 
 # %% tags=["nbval-check-output"]
 for metric in ("usdr", "si_sdr"):
@@ -819,28 +845,36 @@ lowest = clips_of("usdr", "model", "bass")[scores.argmin()]
 print(f"usdr of the clip with the lowest si_sdr: {abs(lowest):.1f} dB")
 
 # %% [markdown]
-# In three clips the model hardly finds the bass at all, and is nearly silent in one of them. By
-# `usdr` that is 0 dB, like silence. But `si_sdr` has no floor: it scales up what little there
-# is and finds no bass in it, -48 dB. One such clip of 25 costs the mean two decibels; the median does not notice. So neither is *right*:
-# the median hides failures, the mean may consist of one. Look at the points.
+# In three clips the model hardly finds the bass at all, and is nearly silent in one of
+# them. By `usdr` that is 0 dB, like silence. But `si_sdr` has no floor: it scales up
+# what little there is and finds no bass in it, -48 dB. One such clip of 25 costs the
+# mean two decibels; the median does not notice. So neither is *right*: the median hides
+# failures, and one failure can decide the mean. Look at the points.
 #
 # ## What to remember
 #
-# - SDR counts energy that is wrong, whatever it is. Seven estimates with equal scores can
-#   sound in seven ways.
+# - SDR counts energy that is wrong, whatever it is. Seven estimates with equal scores
+#   can sound very different.
 # - `usdr` punishes gain and delay; `si_sdr` forgives gain; `bss_eval_sources` forgives filters.
-# - A bad estimate gains by being softer. Keep silence and the mixture in the table.
-# - A stem that rests has no ratio. Leave it out, count it, and tell what leaks.
+# - A bad estimate scores better when it is softer. Keep silence and the mixture in the
+#   table.
+# - A silent stem has no ratio. Leave it out, count it, and report what leaks.
 # - Frames, medians, means: different questions. Never compare across definitions.
-# - Three songs are an anecdote. Give an interval; compare on the same songs.
+# - Three songs prove nothing. Give an interval; compare on the same songs.
 # - Oracles bound masks, not separators.
 #
-# **What this notebook does not show.** Which of the seven sounds best: that is a question
-# for listeners, not for a formula. The seven errors are made by hand; real models make all
-# of them at once. The clips of real music last seven seconds: long rests, which wreck `csdr`
-# in our song, are rare in them. And an interval tells about songs *like these*.
+# **What this notebook does not show.** Which of the seven sounds best: that is a
+# question for listeners, not for a formula. The seven errors are made by hand; real
+# models make all of them at once. The clips of real music last seven seconds: long
+# silences, which spoil `csdr` in our song, are rare in them. And an interval is about
+# songs *like these*.
 #
 # ## Exercises
+#
+# - Part A: `metrics.nsdr`, `metrics.si_sdr`
+# - Part B: `metrics.aggregate`, `metrics.quiz`
+#
+# *Optional: leave out `metrics.nsdr`, `metrics.aggregate` and `metrics.quiz` on the short path.*
 
 # %%
 exercise("metrics.nsdr")
@@ -884,8 +918,9 @@ answers = [..., ..., ...]  # letters, such as "a"
 exercise("metrics.quiz").check(answers)
 
 # %% [markdown]
-# **Further, not checked.** Find an eighth way to spoil the voice that all scores of the big table
-# like and your ear hates. Then find one that they hate and you do not hear.
+# **Further, not checked.** Find an eighth way to spoil the voice that gets good scores
+# in the big table and sounds bad. Then find one that gets bad scores and that you
+# cannot hear.
 
 # %% [markdown]
 # ## Sources

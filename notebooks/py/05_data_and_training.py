@@ -1,29 +1,34 @@
 # %% [markdown]
 # # 05 · Data, remixing and training hygiene
 #
+# > 数据与训练流程上的错误，往往比模型结构更能左右结果。本章讲数据集在硬盘上的形式、按艺人划分训练集与测试集的理由，并实际测量划分错误会使成绩虚高多少。你将用少数几首歌生成取之不尽、且在任何机器上都相同的训练样本，检验每种数据增强是否真的有用，学会用一个批次在几秒内测试训练循环，读懂验证曲线，并从中断处精确地继续训练。
+#
 # **Aim.** After this notebook you can
 #
-# - tell what a data set is on disk, and open yours,
+# - say what a data set is on disk, and open yours,
 # - split it so that a score means something, and measure how much a wrong split flatters a model,
-# - make endless training examples of a few songs, the same ones on any machine,
+# - make any number of training examples from a few songs, the same ones on any machine,
 # - say what each augmentation changes, and find out whether it helps,
 # - test a training loop in seconds before it runs for days,
+# - say what changes on a GPU, and estimate how long a run will take and what it costs,
 # - read a validation curve, and resume a run exactly.
 #
 # | | |
 # |---|---|
+# | Path | core, 70 minutes on the short path; on the GPU path |
 # | Before | 01 (decibels), 04 (usdr); networks come in 06, here one is a black box |
-# | Time | 75 minutes; the code runs in a minute on two CPU cores, no GPU needed |
+# | Time | 115 minutes in two sittings: Part A 65, Part B 50; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the six songs in `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [06 · U-Net on spectrograms](06_u_net.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
 # | $s_j$ | `sources` | true stems, (stems, channels, samples) |
-# | $x = \sum_j s_j$ | `mixture` | what the model hears |
+# | $x = \sum_j s_j$ | `mixture` | what the model gets |
 # | $i$ | `item` | number of a training example, 0, 1, 2 … |
-# | | `seed` | a number from which all chance follows |
-# | | split | who learns from which song: train, valid, test |
+# | | `seed` | a number that fixes all random choices |
+# | | split | the group of a song: train, valid or test |
 
 # %%
 import copy
@@ -31,6 +36,7 @@ import json
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +51,12 @@ session = setup()
 session
 
 # %% [markdown]
+# # Part A · Data
+#
 # ## Listen first
 #
-# Eight seconds of a song, and three more excerpts. Each of the three has the vocals of one
-# place, the drums of another, the bass and the rest of others again, out of four songs,
-# drawn at random.
+# Eight seconds of a song, and three more excerpts. In each of the three, every stem
+# comes from another place in one of four songs, drawn at random.
 
 # %%
 songs = {song.name: song.in_memory() for song in ms.load_dataset(ms.data.demo_data())}
@@ -65,7 +72,7 @@ play(lottery[0].sources.sum(0), full_rate, "drawn at random, 1")
 play(lottery[1].sources.sum(0), full_rate, "drawn at random, 2")
 
 # %% [markdown]
-# The third one at the mixing desk of notebook 01. Solo each stem: do they know of each other?
+# The third one at the mixing desk of notebook 01. Solo each stem: do they fit together?
 
 # %%
 ms.listening.StemMixer(dict(zip(stems, lottery[2].sources, strict=True)), full_rate)
@@ -133,7 +140,7 @@ with tempfile.TemporaryDirectory() as folder:
         print(str(error).replace(folder, "MY_SONGS"))
 
 # %% [markdown]
-# ## Who learns from what
+# ## Train, valid and test
 #
 # | split | for | may you look at its scores? |
 # |---|---|---|
@@ -141,29 +148,32 @@ with tempfile.TemporaryDirectory() as folder:
 # | valid | choices: which step, which loss, which size | yes, that is what it is for |
 # | test | the number in your thesis | once, at the end |
 #
-# Whatever you choose by, you fit to, a little. That is why valid and test are two.
+# Each choice fits your model a little to the songs that you choose by. That is why
+# valid and test are two groups.
 #
-# Now, what is drawn: seconds, songs, albums, artists? Two verses of a song share the
-# singer, the loops, the synthesizer, the mix. If one verse is in train and the other in
-# test, the test has **leaked**: a model that learned the song by heart looks like one that
-# learned to separate. The same holds, less so, for two songs of one album and two albums of one
-# artist. In genre classification, keeping artists apart has taken a score from 71 % to
-# 27 % (Pampalk, Flexer and Widmer, see Sources).
+# Now, what should be divided: seconds, songs, albums or artists? Two verses of a song
+# share the singer, the loops, the synthesizer, the mix. If one verse is in train and
+# the other in test, the test has **leaked**: a model that learned the song by heart
+# looks like one that learned to separate. The same holds, less so, for two songs of one
+# album and two albums of one artist. In genre classification, keeping artists apart has
+# taken a score from 71 % to 27 % (Pampalk, Flexer and Widmer, see Sources).
 #
 # > Split by the **largest** unit that your question is about. "New songs by anyone" asks for
 # > a split by artist.
 #
 # Our six songs are from one album by one artist. They can be split by song, and no
-# further. So every score in this workbook that was trained on `data/` says at best: this is what
-# happens at a *new song of the same album*. Of other music it says nothing.
+# further. So every score in this workbook that was trained on `data/` says at best:
+# this is what happens at a *new song of the same album*. It says nothing about other
+# music.
 #
 # We will measure a leak below. First, we need examples to learn from.
 #
 # ## Endless examples
 #
-# A model learns from short segments. `RandomSegments` draws them. For each stem: a song (a longer
-# song more often), a first sample, and read. All
-# randomness comes from one generator per item, made from the seed and the item's number.
+# A model learns from short segments. `RandomSegments` draws them. For each stem it
+# chooses a song (a long one more often) and a first sample, and reads from there. All
+# randomness comes from one generator per item, made from the seed and the item's
+# number.
 
 
 # %%
@@ -200,7 +210,8 @@ again = (segments[7].sources - segments[7].sources).abs().max().item()
 print("item 7, read twice: largest difference", again)
 
 # %% [markdown]
-# Songs may be few; places are many. How many mixtures of three seconds are there?
+# There may be few songs, but there are many places. How many mixtures of three seconds
+# are possible?
 
 # %% tags=["nbval-check-output"]
 places = sum(song.n_samples - 3 * full_rate + 1 for song in train_songs)
@@ -212,9 +223,12 @@ print(
 # %% [markdown]
 # ## The same on any machine
 #
-# Reading takes time, so a `DataLoader` lets **workers** read ahead: processes of their own. It gives
-# each a *copy* of the data set, and the batches go around: the first batch from the first worker, the
-# second from the second. For each epoch it makes new copies. That is all we need for a toy:
+# *Optional: leave out on the short path.*
+#
+# Reading takes time, so a `DataLoader` uses **workers**: separate processes that read
+# ahead. It gives each a *copy* of the data set, and they take turns: the first batch
+# comes from the first worker, the second from the second. For each epoch it makes new
+# copies. That is all we need for a toy:
 
 
 # %%
@@ -229,8 +243,9 @@ def toy_loader(dataset, n_workers, n_items=8, batch_size=2):
 
 
 # %% [markdown]
-# And a data set as one finds it in many repositories. It keeps a random generator of its own, with a
-# seed, to be "reproducible". Instead of audio it returns the number that it draws.
+# And here is a data set like those in many repositories. It keeps a random generator of
+# its own, with a seed, to be "reproducible". Instead of audio it returns the number
+# that it draws.
 
 
 # %%
@@ -272,18 +287,20 @@ for kind in (Careless, Careful):
 print("You said:", prediction_careless)
 
 # %% [markdown]
-# > **What to notice.** With two workers `Careless` draws every pair **twice**, because both
-# > copies begin with the same generator. And the second epoch is the first one again. Half of
-# > the draws are wasted, and nothing raised an error. `Careful` gives the same list always.
+# > **What to notice.** With two workers `Careless` draws every pair **twice**, because
+# > both copies begin with the same generator. And the second epoch is the first one
+# > again. Half of the draws are wasted, and nothing raised an error. `Careful` always
+# > gives the same list.
 #
 # - Without workers `Careless` is fine. So a test without workers finds nothing.
 # - The real loader does the same. On Linux, where a worker can copy a class that stands in a
 #   notebook, the next cell proves it.
-# - The *global* generators, `random`, `numpy.random` and `torch.rand`, are seeded by PyTorch in each worker,
-#   NumPy's only since 2021. Drawing from them, workers differ; but which item gets which number
-#   then depends on the number of workers.
-# - `Careful` repeats its items in epoch two as well, and that is meant: `RandomSegments` has no
-#   epochs. A run of 10,000 steps asks for items 0, 1, 2 … and never twice for one.
+# - The *global* generators, `random`, `numpy.random` and `torch.rand`, are seeded by
+#   PyTorch in each worker, NumPy's only since 2021. Workers that draw from them differ;
+#   but which item gets which number then depends on the number of workers.
+# - `Careful` repeats its items in epoch two as well, and that is intended:
+#   `RandomSegments` has no epochs. A run of 10,000 steps asks for items 0, 1, 2 … and
+#   never for the same item twice.
 
 # %%
 if sys.platform == "linux":
@@ -303,7 +320,7 @@ print("RandomSegments, four batches, with 0 and with 2 workers: they differ by",
 # %% [markdown]
 # ## Augmentations, by ear
 #
-# Each changes the stems, by chance, and *then* the mixture is summed. Lithium again:
+# Each changes the stems at random, and *then* the mixture is summed. Lithium again:
 
 # %%
 excerpt = songs["Lithium"].sources(start=35, duration=5)
@@ -340,8 +357,8 @@ for name, version in versions.items():
 # %% [markdown]
 # - `random_gain` is the only one that changes the **balance**: the levels of the stems move
 #   against each other, by up to 16 dB.
-# - Flips leave each stem as loud as it was. You cannot hear the sign of a stem; but in the
-#   sum other samples meet, so the mixture is a new one.
+# - Flips leave each stem as loud as it was. You cannot hear the sign of a stem; but
+#   other samples are added, so the mixture is a new one.
 # - `random_silence` teaches that an instrument may be absent. Otherwise a model finds a singer
 #   in every second.
 #
@@ -374,11 +391,11 @@ for name, mixture in {"summed after": right, "summed before": wrong}.items():
     print(f"mixture {name:6} remixing: {100 * rest:.0f} % of its energy is no stem's")
 
 # %% [markdown]
-# The last line is a fault that runs without an error: mix first, augment afterwards. The model is
-# then asked for stems that are not in its input.
+# The last line shows a mistake that runs without an error: mix first, augment
+# afterwards. The model is then asked for stems that are not in its input.
 #
-# `RandomSegments` remixes more boldly: each stem from its own song *and its own time*. Beat and
-# key no longer fit. You heard it above.
+# `RandomSegments` goes further: it takes each stem from another song *and another
+# time*. Beat and key no longer fit. You heard it above.
 #
 # **Levels.** In which song is the bass loud? A model that sees four songs may learn that by heart.
 
@@ -394,15 +411,18 @@ for number, song in enumerate(train_songs):
     print(f"{song.name:10}" + row + "".join(f"{dB:6.1f}" for dB in gains))
 
 # %% [markdown]
-# `level_db=-25` brings every stem of every song to one level first. Then `random_gain` is
-# all there is of balance. Caesium has no bass: silence is left alone, or its noise would be
-# raised as if it were an instrument.
+# `level_db=-25` brings every stem of every song to one level first. Then only
+# `random_gain` decides about the balance. Caesium has no bass: silence is left as it
+# is, because otherwise its noise would be raised as if it were an instrument.
 #
 # ### Rooms, desks and codecs
 #
+# *Optional: leave out on the short path.*
+#
 # Songs do not only differ in balance. They are recorded in rooms, mixed on desks, and
-# stored as MP3. Eight **effects** do that to a stem, by chance. Here are five seconds of Sodium's
-# voice and one of silence, with each effect at one end of its limits. Keys 1 … 9 switch.
+# stored as MP3. Eight **effects** do that to a stem, at random. Here are five seconds
+# of Sodium's voice and one of silence, with each effect at one end of its limits. Keys
+# 1 … 9 switch.
 
 # %%
 voice = torch.nn.functional.pad(songs["Sodium"].stem("vocals", 33, 5), (0, full_rate))
@@ -483,10 +503,10 @@ score = ms.metrics.usdr(reference=after[None], estimate=before.sum(0)[None]).ite
 print(f"the clipped mixture, and the sum of clipped stems: {score:.0f} dB")
 
 # %% [markdown]
-# In a run, `mssedu train --effects eq reverb clip` changes each stem with a probability of
-# 0.1, or of `--effect-probability`. As for the others: which of them help is a question for an
-# experiment, as below. `--mixup 0.2` adds a second recording to a stem: one voice becomes a
-# duet, and the model learns that "vocals" may be two people.
+# In a run, `mssedu train --effects eq reverb clip` changes each stem with a probability
+# of 0.1, or of `--effect-probability`. Which of the other effects help is a question
+# for an experiment like the one below. `--mixup 0.2` adds a second recording to a stem:
+# one voice becomes a duet, and the model learns that "vocals" may be two people.
 
 # %%
 two = torch.stack(
@@ -497,9 +517,9 @@ duet = ms.data.mixup(two, two.roll(1, 0), probability=1.0, generator=chance)
 play(duet[0, 0], full_rate, "mixup: two voices, one stem")
 
 # %% [markdown]
-# **Can a random mixture be music?** At the beginning you heard three that are none. An analysis of
-# tempo, key and beats finds songs that fit: the tempo is the same, the double or the half,
-# up to 4 %, and the keys are neighbors on the circle of fifths.
+# **Can a random mixture be music?** At the beginning you heard three that are not. An
+# analysis of tempo, key and beats finds songs that fit: the tempo is the same, the
+# double or the half, up to 4 %, and the keys are neighbors on the circle of fifths.
 
 # %% tags=["nbval-check-output"]
 analyses = {name: ms.data.analyze_music(song) for name, song in songs.items()}
@@ -515,8 +535,14 @@ matched = ms.data.RandomSegments(
 play(matched[0].sources.sum(0), full_rate, "drawn at random, from songs that fit")
 
 # %% [markdown]
-# All stems begin on a beat. `mssedu train --matched` does that. It has a price: a song without
-# partners only meets itself. There are fewer mixtures, and they are more like real ones.
+# All stems begin on a beat. `mssedu train --matched` does that. It has a price: a song
+# that fits no other is combined only with itself. There are fewer mixtures, and they
+# are more like real ones.
+#
+# # Part B · Training
+#
+# This is a good place for a break. The exercises of Part A are at the end, under *Exercises*.
+# If you come back another day, run all cells above first.
 #
 # ## First, overfit one batch
 #
@@ -576,8 +602,8 @@ def overfit(loss_of, steps=100):
 
 
 # %% [markdown]
-# That is the whole of training. The real step adds three precautions: numbers that are not
-# finite, gradients that are too long, and low precision.
+# That is all there is to training. The real step adds three precautions: numbers that
+# are not finite, gradients that are too long, and low precision.
 
 # %%
 show_source("mssedu.training.train_step")
@@ -592,7 +618,9 @@ def correct(model, sources):
 toy, _ = overfit(correct, steps=5)
 model = build(n_fft=512, hop_length=128, hidden=64)
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-config = ms.training.TrainConfig(stems=tuple(pair), clip_norm=0.0)
+config = ms.training.TrainConfig(
+    stems=tuple(pair), clip_norm=0.0, device=session.device
+)
 real = [
     ms.training.train_step(model, batch, optimizer, config, ms.training.waveform_mse)
     for _ in range(5)
@@ -652,17 +680,77 @@ print("You said:", prediction_found)
 
 # %% [markdown]
 # > **What to notice.** The right loop gets below a tenth. `shuffled`, `cut_off` and
-# > `wrong_axis` do not, and seconds have found what a night would have found. `exchanged`
-# > passes! The model just learned the wrong names.
+# > `wrong_axis` do not, and the test found in seconds what a night of training would
+# > have shown. `exchanged` passes! The model just learned the wrong names.
 #
-# So also compute a *score* on that batch, as here, and listen. And some faults cannot show
-# on a single batch at all, not even in its score: a split that leaks, songs that occur twice, workers that
-# repeat, a mixture that clips, too little data. For those you need the rest of this notebook.
+# So also compute a *score* on that batch, as here, and listen. And some faults cannot
+# be seen on a single batch, not even in its score: a split that leaks, songs that occur
+# twice, workers that repeat, a mixture that clips, too little data. For those you need
+# the rest of this notebook.
 #
+# ### `fit`, and its gates
+#
+# You need not write this test again for each project. `fit` is the loop of this
+# package, the one behind `mssedu train`. Before its first step it passes *gates*, on a
+# copy of the model: one real step, its memory and its time, one validation song, the
+# weights written and read back. An error that would end a run in its third hour then
+# ends it in its third second.
+
+# %%
+show_source("mssedu.training.gates.rehearse")
+
+# %% [markdown]
+# And this is the loop itself. Find in it the five lines that you know from the toy above; the others save,
+# validate, stop, and tell you what happens.
+
+# %%
+show_source("mssedu.training.loop._loop")
+
+# %% [markdown]
+# With `overfit=1`, or `mssedu train --overfit 1`, the loop must learn one example by heart, or the run
+# ends with an error. Here is what it logs. Look at the line "a step takes": from it you know how long
+# your run will take, before it has begun.
+
+# %%
+tiny = {"n_fft": 512, "hop_length": 128, "hidden": 64}
+
+
+def by_heart(**changes):
+    return ms.training.TrainConfig(
+        model="open_unmix",
+        preset="tiny",
+        stems=tuple(pair),
+        segment=1.0,
+        loss="thresholded_snr",
+        overfit=1,
+        seed=session.seed,
+        device=session.device,
+        **changes,
+    )
+
+
+lessons = [small_songs[song.name] for song in train_songs]
+with tempfile.TemporaryDirectory() as folder:
+    ms.fit(
+        build(**tiny), lessons, None, by_heart(learning_rate=3e-3), folder, log=print
+    )
+
+# %% [markdown]
+# Now the same with a learning rate that somebody mistyped:
+
+# %% tags=["nbval-check-output"]
+mistyped = by_heart(learning_rate=3e-9, steps=20)
+with tempfile.TemporaryDirectory() as folder:
+    try:
+        ms.fit(build(**tiny), lessons, None, mistyped, folder)
+    except ms.errors.MssEduError as error:
+        print("stopped:", str(error).partition(":")[0])
+
+# %% [markdown]
 # ## A leak, measured
 #
-# Cut every song into pieces of five seconds. Every third piece is for testing; the model never
-# trains on one. Two groups of three songs: every other name.
+# Cut every song into pieces of five seconds. Every third piece is for testing; the
+# model never trains on one. The songs form two groups of three: every other name.
 
 # %%
 medium = {"n_fft": 2048, "hop_length": 1024, "hidden": 32}
@@ -686,10 +774,11 @@ for group in groups:
     print(", ".join(group))
 
 # %% [markdown]
-# Train a small model on the training pieces of each group, and test both models on all test pieces.
-# Each piece is then scored twice: by the model that knows the song (not this piece!), and by
-# the model that never heard the song. Same pieces, same model, same steps. The first is what a
-# split by seconds would report, the second what a split by song reports.
+# Train a small model on the training pieces of each group, and test both models on all
+# test pieces. Each piece is then scored twice: by the model that knows the song (not
+# this piece!), and by the model that was not trained on the song. Same pieces, same
+# model, same steps. The first is what a split by seconds would report, the second what
+# a split by song reports.
 
 
 # %%
@@ -706,7 +795,7 @@ def settings(**changes):
         level_db=-25.0,
         gain_db=(-8.0, 8.0),
         seed=session.seed,
-        device="cpu",
+        device=session.device,
         **chosen,
     )
 
@@ -756,9 +845,9 @@ print(reveal(prediction_leak, leak, "dB"))
 
 # %% [markdown]
 # > **What to notice.** Not one tested second was in training. Still, a split by seconds
-# > adds more than 4 dB that no new song would give you. As a yardstick: Open-Unmix and HTDemucs, years apart,
-# > differ by 3.7 dB in the table of notebook 04. Loops repeat, sounds come again, and the model knows
-# > them.
+# > adds more than 4 dB that no new song would give you. For comparison: Open-Unmix and
+# > HTDemucs, years apart, differ by 3.7 dB in the table of notebook 04. Loops repeat,
+# > sounds come again, and the model knows them.
 #
 # The gap is large because three songs are soon learned by heart, and a new song may be unlike
 # them: in *Potassium* the bass is 17 dB louder than the drums. With more songs the gap may be
@@ -766,8 +855,8 @@ print(reveal(prediction_leak, leak, "dB"))
 #
 # ## Does remixing help?
 #
-# The same once more, with one setting changed: `remix=True`. Each stem of an example now comes
-# from another place, of any of the three songs. Both splits get to judge.
+# The same once more, with one setting changed: `remix=True`. Each stem of an example
+# now comes from another place, of any of the three songs. Both splits are scored.
 #
 # **Predict.** What will each of the two splits say?
 
@@ -791,10 +880,10 @@ print("You said:", prediction_remix, "and before:", prediction_train_on)
 print(f"split by seconds: {by_seconds:+.1f} dB, split by song: {by_song:+.1f} dB")
 
 # %% [markdown]
-# > **What to notice.** The two splits **disagree**. By the leaked one you would throw remixing
-# > away: it keeps the model from learning songs by heart, and learning by heart is what that split
-# > rewards. By the honest one you keep it. A leak does not just raise all scores; it picks
-# > the wrong method.
+# > **What to notice.** The two splits **disagree**. With the leaked one you would
+# > reject remixing: it keeps the model from learning songs by heart, and learning by
+# > heart is what that split rewards. With the honest one you keep it. A leak does not
+# > just raise all scores; it can choose the wrong method.
 #
 # So yes: train on what hardly sounds like music. Two words of caution. These are three songs for each model,
 # small models, seconds of training and one seed. Repeat it with `setup(seed=1)`. And with
@@ -803,10 +892,10 @@ print(f"split by seconds: {by_seconds:+.1f} dB, split by song: {by_song:+.1f} dB
 #
 # ## The validation curve
 #
-# Now watch one run. Every 20 steps we score the second group's songs, new to the model, and
-# the test pieces of the first group's, known to it. The learning rate stays as it is to the end, and
-# beside the weights runs their **average** (EMA, exponential moving average): after each
-# step it moves a twentieth of the way towards the weights.
+# Now watch one run. Every 20 steps we score the second group's songs, new to the model,
+# and the test pieces of the first group's, known to it. The learning rate stays as it
+# is to the end, and beside the weights we keep their **average** (EMA, exponential
+# moving average): after each step it moves a twentieth of the way towards the weights.
 
 # %%
 every = max(n_steps // 12, 1)
@@ -868,15 +957,18 @@ share = 100 * wobble("new songs, average") / wobble("new songs")
 print(claim("its ups and downs, of those without it", share, below=100, unit="%"))
 
 # %% [markdown]
-# - The loss falls, the known songs rise, and the new songs gain less than half of that, most of
-#   it early. Watch only the loss, and you see none of it.
-# - The curve of the new songs jumps from one validation to the next. "The last" is a matter of luck;
-#   the average is steadier. It costs a second copy of the weights.
-# - `fit` keeps the **best** weights beside the last. The best of twelve tosses is a lucky one: its
-#   validation score is too high on average. For the honest number ask songs that took no part in
-#   the choice: the test set.
+# - The loss falls, the known songs rise, and the new songs gain less than half of that,
+#   most of it early. The loss alone shows none of this.
+# - The curve of the new songs jumps from one validation to the next. Which score is the
+#   last one is a matter of luck; the average is steadier. It costs a second copy of the
+#   weights.
+# - `fit` keeps the **best** weights beside the last. The best of twelve validations is
+#   partly luck: its score is too high on average. For an honest number use songs that
+#   took no part in the choice: the test set.
 #
 # ## The record of a run
+#
+# *Optional: leave out on the short path.*
 #
 # What did I train, three weeks ago? `fit` writes it down.
 
@@ -896,9 +988,10 @@ lines = (folder / "in one go" / "history.jsonl").read_text().splitlines()
 print("history.jsonl:", len(lines), "lines of", ", ".join(json.loads(lines[0])))
 
 # %% [markdown]
-# Names of the training songs, the scores of *doing nothing*, versions, the commit: what a reader
-# would ask, and the phases of a run that was changed on its way. And a run can go on where it was.
-# Interrupt it after step 6, between two validations; `fit` saves its state before it ends. Then
+# The record has the names of the training songs, the scores of *doing nothing*,
+# versions and the commit: what a reader would ask. It also has the phases of a run
+# whose settings were changed. And a run can continue where it stopped. Interrupt it
+# after step 6, between two validations; `fit` saves its state before it ends. Then
 # resume:
 
 # %% tags=["nbval-check-output"]
@@ -923,17 +1016,134 @@ print(f"{unequal} of {len(one)} tensors differ, compared bit by bit")
 workplace.cleanup()
 
 # %% [markdown]
-# Exact, because all that changes is saved: weights, their average, the optimizer's memory, the step,
-# the random state. The data need no saving. Item 16 follows from the seed and from 16.
+# It is exact, because everything that changes is saved: weights, their average, the
+# optimizer's memory, the step, the random state. The data need not be saved: item 16
+# follows from the seed and the number 16.
 #
 # **Change one thing.** Save the weights only, and begin a new optimizer at step 4. How far
 # are the weights apart at step 8? And the scores, after 250 steps?
 #
+# ## From this laptop to a GPU
+#
+# *Optional: leave out on the short path.*
+#
+# Your code stays the same: `fit` takes the device from its config, and `device="auto"`
+# takes a GPU if there is one. Only five settings change.
+#
+# | setting | on this laptop | on a GPU |
+# |---|---|---|
+# | `device` | `cpu` | `auto`, or `cuda` |
+# | `precision` | `float32` | `bfloat16`, on cards since 2020 |
+# | `batch_size` | 2 … 8 | as large as fits; the gates of `fit` find it and log it |
+# | `n_workers` | 0: reading is fast compared with the step | enough that the card never waits |
+# | `compile` | no | for long runs; compiling takes minutes |
+#
+# If a batch is too large for the card, `accumulate=4` computes it in four parts, for the same gradient. Several
+# cards: `torchrun --nproc-per-node 8 -m mssedu train …` trains one model with a part of each batch on every
+# card; `recipes/slurm` has the file for a cluster.
+#
+# ### bfloat16
+#
+# It has the range of float32 and fewer digits. Activations take half of the memory, and
+# matrix products are several times as fast. What is lost?
+
+# %% tags=["nbval-check-output"]
+print("            largest   smallest step above 1   1 + 0.003")
+for kind in (torch.float32, torch.bfloat16, torch.float16):
+    facts = torch.finfo(kind)
+    added = (torch.ones((), dtype=kind) + 0.003).item()
+    name = str(kind).removeprefix("torch.")
+    print(f"{name:10}{facts.max:9.1e}{facts.eps:18.7f}{added:16.4f}")
+
+# %% [markdown]
+# In bfloat16, 1 + 0.003 is 1. A weight of 1 that gets an update of 0.003 would never move. So the *weights* and
+# their sums stay float32, and only the products inside a layer are computed in bfloat16: that is what
+# `torch.autocast` does in `train_step`, above. float16 has more digits, but its largest number
+# is 65504: gradients overflow, and need a scale.
+#
+# ### Batch and workers
+#
+# Measure a step and the reading of its batch, here and now. The card must not wait: with $r$ seconds to read a
+# batch and $s$ seconds for a step, you need at least $r / s$ workers.
+
+# %%
+pieces = ms.data.RandomSegments(lessons, tuple(pair), 2.0, 64, seed=0, level_db=-25.0)
+config = settings(steps=1)
+print("batch   read (ms)   step (ms)   step per example (ms)")
+for batch_size in (1, 2, 4, 8, 16):
+    started = time.perf_counter()
+    batch = torch.stack([pieces[item].sources for item in range(batch_size)])
+    read_ms = 1000 * (time.perf_counter() - started)
+    model = build(**medium).to(session.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    runs = []
+    for _ in range(3):
+        started = time.perf_counter()
+        loss = ms.training.train_step(
+            model,
+            batch.to(session.device),
+            optimizer,
+            config,
+            ms.training.thresholded_snr,
+        )
+        float(loss)  # waits for the device
+        runs.append(1000 * (time.perf_counter() - started))
+    step_ms = min(runs)
+    print(f"{batch_size:5}{read_ms:12.1f}{step_ms:12.1f}{step_ms / batch_size:20.1f}")
+
+# %% [markdown]
+# On a CPU, a step of twice the batch soon takes twice as long. A GPU does thousands of
+# products at once: up to some size, a larger batch costs *nothing*. Make it as large as that, then raise the learning rate
+# with care, and compare runs by examples or by hours, never by steps.
+#
+# ### How long, and what does it cost?
+#
+# Before you rent a card, count. The backward pass costs twice the forward pass, so a step takes three forward
+# passes for each example. HTDemucs takes 335 GFLOP for 7.8 s (`benchmarks/RESULTS.md`). The settings
+# of its paper are a recipe:
+
+
+# %% tags=["nbval-check-output"]
+def toy_days(recipe, gflop, tflops):
+    """Days on a device that does so many TFLOP/s all the time."""
+    examples = recipe.config.steps * recipe.config.batch_size
+    return 3 * examples * gflop / (1000 * tflops) / 86400
+
+
+recipe = ms.training.read_recipe(ms.training.find_recipe("htdemucs.toml"))
+print(f"{recipe.config.steps:,} steps of {recipe.config.batch_size} examples")
+for device_name, tflops in (("two cores", 0.2), ("a card", 20), ("8 cards", 160)):
+    days = toy_days(recipe, gflop=335, tflops=tflops)
+    print(f"{device_name:10}{tflops:6g} TFLOP/s: {days:8,.0f} days")
+
+# %%
+price = 2.0  # of one card for an hour: put in what yours costs
+hours = 24 * toy_days(recipe, gflop=335, tflops=20)
+print(
+    f"{hours:.0f} hours of one card, {hours * price:.0f} in the currency of the price"
+)
+
+# %% [markdown]
+# Two cores do 0.2 TFLOP/s (`benchmarks/RESULTS.md`, AMD EPYC, 2026-11-21). The 20
+# TFLOP/s of a card are an *assumption*. What yours really does is far below its data
+# sheet if layers are small or the card waits, and this text cannot know it: `python
+# benchmarks/gpu.py` measures it in ten minutes, and the gates of `fit` print the
+# seconds of a step.
+#
+# So the full HTDemucs is too large for a thesis with one card. A model of a few million
+# weights on 7-second excerpts is not: it trains for hours and not for weeks, and you
+# can compare two of them. Begin with `overfit`, then a hundredth of the steps, look at
+# the curve, and only then start the long run, with `resume="auto"`: on a rented card
+# runs are interrupted.
+#
 # ## Your own instruments
 #
-# Your data may be no songs at all: a folder of recordings for each instrument, made at different
-# times. Here are two such folders, synthesized: a bamboo flute and a plucked lute, four recordings
-# each, on a pentatonic scale, each in a key and a tempo of its own.
+# *Optional: leave out on the short path.*
+#
+# Perhaps you have no songs, but a folder of recordings for each instrument, made at
+# different times. Here are two such folders, synthesized: a bamboo flute and a plucked
+# lute, four recordings each, on a pentatonic scale, each in a key and a tempo of its
+# own.
 
 # %%
 rate, scale = 8000, (0, 2, 4, 7, 9, 12)  # Hz, semitones
@@ -973,10 +1183,10 @@ for stem, play_note, root in (("dizi", flute, 880.0), ("pipa", pluck, 220.0)):
         ms.audio.save_audio(recordings / stem / f"{stem} {number}.wav", sound, rate)
 
 # %% [markdown]
-# `mssedu data build recordings mixes` makes mixtures with known stems of them: random excerpts,
-# each recording brought to one loudness, a random gain for each stem. The split is **by
-# recording**: no take of a player is in train and in test. `mssedu data check` then looks for
-# faults, from a wrong sample rate to one recording in two splits.
+# `mssedu data build recordings mixes` makes mixtures with known stems of them: random
+# excerpts, each recording brought to one loudness, a random gain for each stem. The
+# split is **by recording**: no recording is in both train and test. `mssedu data check`
+# then looks for faults, from a wrong sample rate to one recording in two splits.
 
 # %% tags=["nbval-check-output"]
 recipe = ms.data.BuildConfig(
@@ -1016,6 +1226,7 @@ short = ms.training.TrainConfig(
     learning_rate=3e-3,
     loss="thresholded_snr",
     valid_every=60,
+    device=session.device,
 )
 ms.fit(network, built["train"], built["valid"], short, Path(studio.name, "run"))
 for song in built["test"][:1]:
@@ -1033,9 +1244,10 @@ studio.cleanup()
 play(estimate[0], rate, "the dizi, as the network hears it")
 
 # %% [markdown]
-# With real recordings the same five commands do it; `docs/own_instruments.sh` runs them with four
-# instruments in two minutes. `build.json` names every excerpt, gain, seed, source and license: of
-# recordings under a "no derivatives" license, mixes must not be passed on.
+# The same five commands work with real recordings; `docs/own_instruments.sh` runs them
+# with four instruments in two minutes. `build.json` names every excerpt, gain, seed,
+# source and license: mixes of recordings under a "no derivatives" license must not be
+# passed on.
 #
 # ## A checklist
 #
@@ -1062,14 +1274,21 @@ play(estimate[0], rate, "the dizi, as the network hears it")
 #   change nothing.
 # - Augment the stems, then sum.
 # - First overfit one batch. It finds broken loops, but not wrong names nor wrong splits.
-# - A leak does not only flatter; it prefers the wrong method.
+# - On a GPU the loop stays the same; device, precision, batch and workers change.
+#   Estimate the cost before you rent.
+# - A leak does not only raise the scores; it can choose the wrong method.
 #
-# **What this notebook does not show.** Six songs of one album by one artist, in two stems and in mono at 8 kHz,
-# small networks, seconds of training, one seed. The *signs* of the gap and of what remixing brings
-# held with five seeds; the decibels are those of this toy. Nothing here says how much remixing
-# brings with a hundred songs.
+# **What this notebook does not show.** Six songs of one album by one artist, in two
+# stems and in mono at 8 kHz, small networks, seconds of training, one seed. The *signs*
+# of the gap and of the gain by remixing were the same with five seeds; the decibels are
+# those of this toy. Nothing here says how much remixing gains with a hundred songs.
 #
 # ## Exercises
+#
+# - Part A: `data.split`, `data.remix`, `data.generator`
+# - Part B: `data.quiz`
+#
+# *Optional: leave out `data.remix` and `data.generator` on the short path.*
 
 # %%
 exercise("data.split")
@@ -1113,9 +1332,9 @@ answers = [..., ..., ...]  # letters, such as "a"
 exercise("data.quiz").check(answers)
 
 # %% [markdown]
-# **Further, not checked.** Plan the split of a data set of your own, ten songs or more. Who sings
-# twice? Which songs share a recording day, a sample, a drum machine? Write down what your
-# test score will then be about, in one sentence, before you train.
+# **Further, not checked.** Plan the split of a data set of your own, ten songs or more.
+# Who sings in two songs? Which songs share a recording day, a sample, a drum machine?
+# Write down what your test score will then be about, in one sentence, before you train.
 
 # %% [markdown]
 # ## Sources

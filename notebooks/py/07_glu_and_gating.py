@@ -1,19 +1,23 @@
 # %% [markdown]
 # # 07 · GLU and gating
 #
+# > 门控线性单元（GLU）让网络自己决定每个值可以通过多少，Demucs 系列模型中到处都有它。本章从两行代码的玩具版本开始，观察门何时饱和、饱和之后还能学到什么。更重要的是学会公平地比较两个网络：参数量相同、使用多个随机种子、给出置信区间。你会看到，一次训练的胜负说明不了问题。最后观察一个训练好的模型在处理音乐时，它的门如何开合。
+#
 # **Aim.** After this notebook you can
 #
 # - build a gated linear unit (GLU), and say what its two halves do,
-# - tell when a gate saturates, and what it then learns,
+# - say when a gate saturates, and how much it then learns,
 # - compare two networks fairly: equal parameters, several seeds, an interval,
 # - look at the gates of a model while it works.
 #
 # | | |
 # |---|---|
+# | Path | optional, not on the short path |
 # | Before | 03 (masks), 06 (a network and its training) |
-# | Time | one hour; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Time | 65 minutes; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`: four to learn from, two to be tested on |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [08 · BiLSTM and context](08_bilstm_and_context.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -70,9 +74,9 @@ after = ms.metrics.usdr(reference=drums, estimate=fader * mixture).item()
 print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB through the fader")
 
 # %% [markdown]
-# From -6.2 to 3.6 dB: one fader shuts out what sounds between the hits, and nothing of
-# what sounds during them. To do better you need many faders, each on a sound of its own. In
-# notebook 03 there was one for each bin, and it was called a mask.
+# The score rises from -6.2 to 3.6 dB: one fader removes what sounds between the hits,
+# but nothing of what sounds during them. To do better you need many faders, each on a
+# sound of its own. In notebook 03 there was one for each bin, and it was called a mask.
 #
 # A fader **multiplies**. The usual layer of a network does not: it adds up inputs, and
 # lets only positive values through (ReLU). Can it do without faders?
@@ -87,8 +91,8 @@ prediction = ("?", "?")  # "faders", "ReLU" or "neither"; dB
 # %% [markdown]
 # ## Build it: the gated linear unit
 #
-# A layer makes two numbers where it used to make one. The first is the **value** $a$. The
-# second, $b$, becomes the fader: pressed into 0 … 1 by the sigmoid $\sigma$.
+# A layer makes two numbers where it used to make one. The first is the **value** $a$.
+# The second, $b$, becomes the fader: mapped to 0 … 1 by the sigmoid $\sigma$.
 #
 # $$ y = a \, \sigma(b) $$
 
@@ -126,12 +130,12 @@ print("channels: 2, then", layer[0].out_channels, "then", layer[2].out_channels,
 print(", after the GLU", layer(x).shape[1])
 
 # %% [markdown]
-# The GLU swallows half of the channels. Keep this in mind: the layer before it has to
-# make **twice** as many, and pays for them in parameters.
+# The GLU halves the number of channels. Keep this in mind: the layer before it has to
+# make **twice** as many, and that costs parameters.
 #
-# Is a ReLU not a gate as well? It is: $y = a \cdot [a > 0]$. But it looks at the very
-# number that it lets through. It can never shut out a large positive number, and never let
-# a negative one through. A GLU decides by *another* sum of its inputs.
+# Is a ReLU not a gate as well? It is: $y = a \cdot [a > 0]$. But it decides by the same
+# number that it lets through. It can never shut out a large positive number, and never
+# let a negative one through. A GLU decides by *another* sum of its inputs.
 #
 # ## What a gate learns
 #
@@ -161,21 +165,22 @@ for at, to_a, to_b in zip(b.tolist(), a.grad, b.grad, strict=True):
     print(f"b = {at:4.1f}: gate {to_a:.3f}, gradient to a {to_a:.3f}, to b {to_b:.3f}")
 
 # %% [markdown]
-# Half open ($b = 0$), a gate learns fastest. Wide open, it passes the whole gradient on to
-# $a$, like a plain wire, but is hardly moved itself: **saturated**. Shut, it passes
-# nothing on, and hardly learns either. A gate that is shut for every sound is a dead
-# channel. Let us say saturated where the gate is below 0.05 or above 0.95. There, its
-# slope is below a fifth of the largest.
+# Half open ($b = 0$), a gate learns fastest. If it is fully open, it passes the whole
+# gradient on to $a$, but its own gradient is nearly zero: it is **saturated**. If it is
+# shut, it passes nothing on, and hardly learns either. A gate that is shut for every
+# sound is a dead channel. Let us say saturated where the gate is below 0.05 or above
+# 0.95. There, its slope is below a fifth of the largest.
 #
-# The open gate was the point of the inventors. Older units gated as well, but bent the
-# values too, $\tanh(a) \, \sigma(b)$. A loud $a$ then blocks the gradient on both ways.
+# The open gate was the main idea of its authors. Older units had gates as well, but
+# also a tanh on the values, $\tanh(a) \, \sigma(b)$. If $a$ is large, its gradient is
+# then nearly zero, even if the gate is open.
 #
 # ## The two networks
 #
-# Both work on the waveform, mono and at a quarter of the sample rate, so that they learn
-# while you wait. A convolution sorts the sound into channels, 345 times a second; three
-# layers look at what is around; a transposed convolution makes sound of the channels
-# (notebook 09 explains it). Only the unit differs.
+# Both work on the waveform, mono and at a quarter of the sample rate, so that they
+# learn while you wait. A convolution turns the sound into channels, 345 times a second;
+# three layers combine neighboring times; a transposed convolution turns the channels
+# back into sound (notebook 09 explains it). Only the unit differs.
 
 
 # %%
@@ -195,7 +200,7 @@ def toy_separator(unit, width):
 
 
 # %% [markdown]
-# ### Fair is: at equal parameters
+# ### Fair means: equal parameters
 #
 # With the same width the gated network would be nearly twice as large. If it then wins,
 # you have learned that large networks win. So look for the width that matches.
@@ -224,14 +229,15 @@ for unit, width in ((nn.ReLU, 64), (nn.GLU, 64), (nn.GLU, matched)):
 # %% [markdown]
 # The gated network gets 45 channels, the other one 64.
 #
-# ### Fair is: more than one seed
+# ### Fair means: more than one seed
 #
 # A seed fixes the first weights and the order of the examples. Another seed gives another
 # score. So each network is trained three times, and we look at the mean and at its **95 %
 # confidence interval**, which three runs make wide: $\pm 4.3$ times the deviation over
 # $\sqrt 3$.
 #
-# The examples: each stem from a song and place of its own, at random loudness, one second.
+# Each example lasts one second. Its stems come from different songs and places, at
+# random loudness.
 
 # %%
 steps, width, seeds = {
@@ -239,7 +245,6 @@ steps, width, seeds = {
     "cpu": (200, 64, 3),
     "gpu": (2000, 256, 5),
 }[session.profile]
-device = "cuda" if session.profile == "gpu" else "cpu"
 small_rate, length = 11025, 11008  # Hz, samples
 stems = ("drums", "vocals", "bass", "other")
 
@@ -272,12 +277,12 @@ def estimate_drums(model, mixture):  # (batch, 1, samples), brought to deviation
 
 
 def train(model, seed):
-    model.to(device)
+    model.to(session.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
-        sources = examples(generator).to(device)
+        sources = examples(generator).to(session.device)
         mixture = sources.sum(1)
         estimate = estimate_drums(model, mixture)
         loss = ms.training.thresholded_snr(  # of the drums, and of the rest
@@ -333,10 +338,10 @@ both = {"ReLU": relu, "GLU": glu}
 ms.figures.interval_figure(both, xlabel="usdr of the drums, mean of two songs (dB)")
 
 # %% [markdown]
-# Each ring is a run, each square the mean with its interval. The intervals are wide. But
-# look closer: run number 0 of both networks heard *the same* examples in the same order,
-# and so did 1 and 2. Part of the scatter is common to both. Take it away, and look at the
-# **differences**, seed by seed.
+# Each ring is a run, each square the mean with its interval. The intervals are wide.
+# But look closer: run number 0 of both networks got *the same* examples in the same
+# order, and so did runs 1 and 2. Part of the scatter is common to both. Take it away,
+# and look at the **differences**, seed by seed.
 
 # %%
 gain = [g - r for g, r in zip(glu, relu, strict=True)]
@@ -375,8 +380,8 @@ ms.listening.ABSwitch(
 )
 
 # %% [markdown]
-# Neither is good; each has learned for a few seconds. One difference is easy to measure:
-# how loud the drums come back.
+# Neither is good; each has learned for a few seconds. One difference is easy to
+# measure: how loud the estimated drums are.
 
 # %% tags=["nbval-check-output"]
 energies = {
@@ -390,8 +395,8 @@ print(claim("GLU, level beside the true drums", level_db["GLU"], below=0, unit="
 print(claim("ReLU, softer than GLU by", apart, above=3, unit="dB"))
 
 # %% [markdown]
-# A model in doubt stays quiet: half a drum costs less than a wrong one. The ReLU network is
-# more in doubt.
+# A model in doubt stays quiet: an estimate that is too soft costs less than a wrong
+# one. The ReLU network is more in doubt.
 #
 # ### The unfair comparison
 #
@@ -408,8 +413,8 @@ print("parameters:", " and ".join(f"{size:,}" for size in sizes))
 print(claim("the larger one is better by", more, above=-0.5, below=0.5, unit="dB"))
 
 # %% [markdown]
-# Here the extra parameters change less than 0.5 dB, and the unfair table would have told
-# nearly the same. But you know that only because you made the fair one.
+# Here the extra parameters change less than 0.5 dB, and the unfair table would have
+# looked nearly the same. But you know that only because you made the fair one.
 #
 # ## When there is a gate already
 #
@@ -467,9 +472,9 @@ print(claim("less than without the mask by", mean - mean_mask, above=1, unit="dB
 print(reveal(prediction_mask, mean_mask, "dB"))
 
 # %% [markdown]
-# Nothing gained, as the guess predicted. That does not *prove* the guess: the two kinds of
-# network differ in more than the mask. But it could have refuted it. And it warns: "gates
-# help" is no law. Ask where.
+# Nothing gained, as the guess predicted. That does not *prove* the guess: the two kinds
+# of network differ in more than the mask. But it could have refuted it. And it is a
+# warning: gates do not help everywhere.
 #
 # ## Look inside
 #
@@ -507,10 +512,10 @@ for state, found in gates.items():
     print(claim("saturated", saturated, below=10, unit="%"))
 
 # %% [markdown]
-# Fresh gates stand half open. Training moves them, some as far as the ends, but less than
-# a tenth saturate: they are faders more than switches. What do they follow? For each
-# layer, find the channel whose gate goes most with the loudness of the true drums, or most
-# against it.
+# Untrained gates are half open. Training moves them, some as far as the ends, but less
+# than a tenth saturate: they are faders rather than switches. What do they follow? For
+# each layer, find the channel whose gate correlates most with the loudness of the true
+# drums, positively or negatively.
 
 # %%
 loudness = song[0].unfold(0, 32, 32).square().mean(1).sqrt()
@@ -536,13 +541,14 @@ shown["gate"] = values[0, channel].repeat_interleave(32)[None]
 ms.figures.waveform_figure(shown, small_rate)
 
 # %% [markdown]
-# Nobody told this channel about faders. Yet it stands half open, and at each hit it is
-# pushed up. It is not the fader of the beginning: at the very left it opens for a loud
-# sound that is no drum, and it never shuts. The next layers have to do the rest.
+# Nothing in the training asks for a fader. Still, this gate is half open between the
+# hits, and opens further at each hit. It is not as good as the fader of the beginning:
+# at the very left it opens for a loud sound that is not a drum, and it never shuts. The
+# next layers have to do the rest.
 #
 # The first layer has no such gate. Its $b$ is one sum over 128 samples of the wave, and
-# swings with the wave, up and down. Loudness is never negative; to see it takes a second
-# layer.
+# goes up and down with the wave. Loudness is never negative; a second layer is needed
+# to compute it.
 #
 # ### In a real model
 #
@@ -563,8 +569,8 @@ farthest = (values - 0.5).abs().max()
 print(claim("farthest from half open", farthest, below=0.1, digits=3))
 
 # %% [markdown]
-# A Demucs that has learned nothing: every gate stands half open, and halves what it lets
-# through. In notebook 09 the same model learns, and you can come back and look.
+# In this untrained Demucs every gate is half open, and halves its values. In notebook
+# 09 the same model is trained, and you can come back and look.
 #
 # ## What to remember
 #
@@ -576,12 +582,12 @@ print(claim("farthest from half open", farthest, below=0.1, digits=3))
 #   In front of a mask, which is a gate itself, they gained nothing.
 # - Trained gates are faders, not switches, and some of them follow an instrument.
 #
-# **What this notebook does not show.** Three seeds, two songs of one artist, two hundred
-# steps, networks of 78,000 parameters, one stem, one learning rate for both. A ReLU
-# network might do better at another rate or depth, and the gap may shrink with longer
-# training. The interval tells about other seeds only; it knows nothing of other songs. And
-# another machine rounds differently, which acts like another seed: its scores may end
-# elsewhere.
+# **What this notebook does not show.** Three seeds, two songs of one artist, two
+# hundred steps, networks of 78,000 parameters, one stem, one learning rate for both. A
+# ReLU network might do better at another rate or depth, and the gap may shrink with
+# longer training. The interval tells about other seeds only; it says nothing about
+# other songs. And another machine rounds differently, which acts like another seed: its
+# scores may end elsewhere.
 #
 # ## Exercises
 
@@ -628,9 +634,9 @@ exercise("gating.quiz").check(answers)
 
 # %% [markdown]
 # **Further, not checked.** Put `nn.GELU` in place of `nn.ReLU`, a smooth ReLU without a
-# second half: does it come nearer to the gates? And replace $a \, \sigma(b)$ by
-# $a \, b$: is a product enough, or does it take the sigmoid? Run both with three seeds
-# before you believe your answer.
+# second half: does it come nearer to the gates? And replace $a \, \sigma(b)$ by $a \,
+# b$: is a product enough, or is the sigmoid needed? Run both with three seeds before
+# you believe your answer.
 
 # %% [markdown]
 # ## Sources

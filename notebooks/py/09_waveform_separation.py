@@ -1,9 +1,11 @@
 # %% [markdown]
 # # 09 · Waveform separation: Demucs
 #
+# > 不经过频谱图，也可以直接从波形分离。本章写出带步长的卷积与转置卷积，并在其中找到短时傅里叶变换的影子。你将计算声音要多长才能完整通过网络，训练一个小型 Demucs，把它的得分与静音、混音并列阅读。接着做一个出人意料的实验：输入只移动一个样本，输出会变多少？用多次平移取平均可以减小这种误差。最后说明模型为什么希望输入的电平保持一致。
+#
 # **Aim.** After this notebook you can
 #
-# - build strided and transposed convolutions, and find the STFT among them,
+# - build strided and transposed convolutions, and show that the STFT is one of them,
 # - say how long a sound must be to pass through a network, and why,
 # - train a small Demucs, and read its scores beside silence and the mixture,
 # - measure what happens when the input moves by one sample, and average it away,
@@ -11,10 +13,12 @@
 #
 # | | |
 # |---|---|
+# | Path | optional, not on the short path; on the GPU path |
 # | Before | 02 (overlap-add), 06 (U-Net, skips), 07 (gates), 08 (LSTM) |
-# | Time | one hour; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Time | 70 minutes; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`: four to learn from, *Francium* and *Sodium* to be tested |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [10 · Hybrid: spectrogram and waveform together](10_hybrid_demucs.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -66,7 +70,7 @@ play(song[:, 24 * rate : 30 * rate], rate, "mixture")
 play(song[:, 24 * rate - 1 : 30 * rate - 1], rate, "mixture, one sample later")
 
 # %% [markdown]
-# Nobody hears a difference. A model has no ears, though; it has numbers.
+# Nobody hears a difference. But a model gets numbers, and these have all changed.
 #
 # **Predict.** We give a separator the music one sample later. Will it return the same
 # drums, one sample later? If not: how far below the drums does the difference lie?
@@ -99,10 +103,10 @@ assert torch.allclose(toy, real, atol=1e-5)
 print(f"{len(x)} samples in, {len(toy)} frames out")
 
 # %% [markdown]
-# You know this from notebook 02. Frames, multiplied by something, every so many samples:
-# take a windowed cosine and a windowed sine for each frequency as kernels, and you have
-# the STFT. In Demucs the kernels are learned instead. And nothing is thrown away first,
-# neither phase nor high bins.
+# You know this from notebook 02. It also multiplies frames by something, every few
+# samples: take a windowed cosine and a windowed sine for each frequency as kernels, and
+# you have the STFT. In Demucs the kernels are learned instead. And nothing is thrown
+# away first, neither phase nor high bins.
 
 # %% tags=["nbval-check-output"]
 n_fft, hop_length = 256, 64
@@ -144,9 +148,9 @@ print(f"{len(real)} frames in, {len(back)} samples out; there were {len(x)}")
 # ## How long is valid?
 #
 # It came back because 100 samples hold 24 whole steps. With 102, the last two would lie
-# under no kernel. And Demucs does this six times in a row! A length is **valid** if no level
-# leaves samples over. To find the next valid one, go down with the wanted length, rounding
-# up, and up again.
+# under no kernel. And Demucs does this six times in a row! A length is **valid** if no
+# level leaves samples over. To find the next valid one, compute the lengths level by
+# level on the way down, rounding up, and then on the way up.
 
 
 # %%
@@ -179,9 +183,9 @@ print(
 )
 
 # %% [markdown]
-# Demucs fills up to a valid length with zeros, at both ends, and cuts the middle out of its
-# result. The second number is a warning: ask for a single sample, and you still pay for
-# thousands.
+# Demucs pads its input with zeros at both ends to a valid length, and keeps the middle
+# of its result. The second number is a warning: ask for a single sample, and you still
+# pay for thousands.
 #
 # ## The model
 #
@@ -223,9 +227,10 @@ print("mixture", tuple(noise.shape), "-> estimate", tuple(small(noise).shape))
 # %% [markdown]
 # ## Train it
 #
-# The tiny Demucs, at our small rate, on four songs: 300 steps of four times two seconds.
-# The stems of an example come from different songs and places, at random loudness. It is
-# told to bring each mixture to one level first, `normalize=True`; you will see why.
+# The tiny Demucs, at our small rate, on four songs: 300 steps of four times two
+# seconds. The stems of an example come from different songs and places, at random
+# loudness. It brings each mixture to one level first, `normalize=True`; you will see
+# why.
 
 # %%
 steps = {"smoke": 10, "cpu": 300, "gpu": 3000}[session.profile]
@@ -252,7 +257,7 @@ config = ms.training.TrainConfig(
     silence=0.1,
     valid_every=steps,
     seed=session.seed,
-    device="auto" if full else "cpu",
+    device=session.device,
 )
 losses = []
 
@@ -277,7 +282,7 @@ ms.figures.curves_figure(
 )
 
 # %% [markdown]
-# The two songs that it has never heard, whole:
+# The two songs that are new to it, in full:
 
 
 # %%
@@ -308,10 +313,10 @@ for name in ("Francium", "Sodium"):
     print(" stems of 4, better than the mixture on", better)
 
 # %% [markdown]
-# Better than doing nothing, on all stems of both songs. That is all one can say of a
-# minute of training. The published model was trained on 86 songs for 180 epochs, and an epoch
-# passes each second about 20 times, as it takes ten seconds at every second, twice. Hear the
-# drums.
+# Better than doing nothing, on all stems of both songs. One cannot expect more from a
+# minute of training. The published model was trained on 86 songs for 180 epochs, and
+# one epoch uses each second about 20 times, as an excerpt of ten seconds begins at
+# every second, and each is used twice. Hear the drums.
 
 # %%
 first, length = 24 * rate, 6 * rate
@@ -366,12 +371,12 @@ print(claim("after 511: softer by", more, below=5, unit="dB"))
 print("one sample later:", reveal(prediction, one, "dB"))
 
 # %% [markdown]
-# Each level has stride 4, on a doubled rate. So the first level finds its grid again after
-# 2 samples, the second after 8, then 32, 128, 512. The figure shows which of them matter
-# here: the curve falls up to 64, halfway between two places of the fourth grid, and jumps
-# where that grid fits again, at 128. At 512 all five fit. The rest, which never goes away,
-# has other causes: zeros at the ends, the level of the window, the LSTM that hears all of
-# it.
+# Each level has stride 4, on a doubled rate. So the first level finds its grid again
+# after 2 samples, the second after 8, then 32, 128, 512. The figure shows which of them
+# matter here: the curve falls up to 64, halfway between two places of the fourth grid,
+# and jumps where that grid fits again, at 128. At 512 all five fit. The rest, which
+# never goes away, has other causes: zeros at the ends, the level of the window, the
+# LSTM that reaches all of it.
 #
 # Hear the difference of two estimates of the *same* music, one sample apart, as loud as it
 # is.
@@ -380,9 +385,9 @@ print("one sample later:", reveal(prediction, one, "dB"))
 play(moved(1) - start, rate, "drums: difference after one sample")
 
 # %% [markdown]
-# > **What to notice.** What the model says about a drum depends on where the drum falls on a
-# > grid of 512 samples. The music knows nothing of that grid. So this part of the estimate
-# > is, for certain, error.
+# > **What to notice.** The estimate of a drum depends on the place of the drum in a
+# > grid of 512 samples. The music has no such grid. So this part of the estimate is
+# > certainly an error.
 #
 # ## The shift trick
 #
@@ -427,9 +432,9 @@ print(reveal(prediction_average, gain, "dB"))
 
 # %% [markdown]
 # Two things are true at once. The part of the error that depends on the grid falls with
-# the number of shifts, as independent errors do: by 3 dB with each doubling, give or take
-# the luck of the draw. And the score hardly rises, because most of the error is *not* of
-# this kind. The model mistakes a bass for a drum at any shift.
+# the number of shifts, as independent errors do: by 3 dB with each doubling, apart from
+# chance. And the score hardly rises, because most of the error is *not* of this kind.
+# The model mistakes a bass for a drum at any shift.
 #
 # What one shift costs is clear: one more separation. With 16 of them, 16 times the time.
 # Whether a few tenths of a decibel are worth it depends on what you do with the stems; in a
@@ -491,11 +496,11 @@ print(claim("as it comes: range", spread, above=6, unit="dB"))
 print(claim("40 dB softer; silence has 0", bare_db[0], below=0, unit="dB"))
 
 # %% [markdown]
-# Loudness is no property of a drum. But a network with biases and gates knows only the
-# loudness that it was trained with. Far below, its biases are all that it hears. Far above,
-# nobody can know: here, on this excerpt, louder even suits it better. That is luck, and
-# nothing to build on. Either show a model many levels in training, or bring all music to one
-# level, as the published Demucs does, v2 like its successors.
+# A drum is a drum at any loudness. But a network with biases and gates works best at
+# the levels that it was trained with. Far below them, its biases dominate. Far above
+# them, nobody can predict the result: here, on this excerpt, louder is even better.
+# That is luck; do not rely on it. Either show a model many levels in training, or bring
+# all music to one level, as the published Demucs does, v2 like its successors.
 #
 # ## What it looks like
 
@@ -521,9 +526,9 @@ ms.figures.spectrogram_figure(
 # frames, one transposed convolution; in between, dilated convolutions and norms over the
 # whole segment.
 #
-# How far does each *hear*? Make one input sample NaN, and look which output samples turn
-# NaN (`mssedu.inspect.receptive_field` does so). Parameters are those of the paper's preset; the
-# receptive field is that of the tiny one.
+# How much of its input does each use? Make one input sample NaN, and see which output
+# samples become NaN (`mssedu.inspect.receptive_field` does so). Parameters are those of
+# the paper's preset; the receptive field is that of the tiny one.
 
 # %% tags=["nbval-check-output"]
 tinies = {
@@ -543,9 +548,43 @@ for name, tiny in tinies.items():
     print(f"{name:20}{sizes[0]:12,}{sizes[1]:9,}   {hears}")
 
 # %% [markdown]
-# Convolutions hear as far as kernels and strides reach, and no farther. An LSTM, or a norm
-# over the whole segment, hears all there is. In the Demucs of the paper the LSTM also holds two
-# thirds of the weights.
+# Convolutions reach as far as their kernels and strides, and no farther. An LSTM, or a
+# norm over the whole segment, reaches the whole input. In the Demucs of the paper the
+# LSTM also holds two thirds of the weights.
+#
+# ## From v1 to v2
+#
+# All that you saw here is Demucs v2 (2021). Version 1 (2019) had the same parts:
+# strided convolutions, gates, skips by addition, the LSTM. What changed, by the
+# authors' own release notes:
+#
+# | | v1 (2019) | v2 (2021) |
+# |---|---|---|
+# | Channels of the first level | 100 | 64 |
+# | Sample rate inside | that of the song | twice that; "almost 0.3" dB |
+# | Loudness of each stem in training | as it is | random, a factor of 0.25 to 1.25 |
+# | Pitch and tempo in training | as they are | changed at random, in a fifth of the songs |
+# | Chunks in inference | side by side | overlap of 25 %, with a linear fade (notebook 12) |
+# | csdr on MUSDB18, mean of four stems | 5.6 dB | 6.3 dB |
+#
+# How much smaller is v2? A parameter takes four bytes; the notes say 2.4 and 1 "GB", which are
+# gibibytes of $2^{30}$ bytes.
+
+# %% tags=["nbval-check-output"]
+versions = {"v1": {"width": 100, "resample": False}, "v2": {}}
+for version, changes in versions.items():
+    with torch.device("meta"):
+        paper = ms.create_model("demucs", **changes)
+    n_parameters = sum(p.numel() for p in paper.parameters())
+    size = 4 * n_parameters / 2**30
+    print(f"{version}: {n_parameters:11,} parameters, {size:.2f} GiB")
+
+# %% [markdown]
+# So v2 has 0.7 dB more, with fewer than half of the weights. Two of the five changes are in the
+# network: fewer channels, and the resampling, for which the notes claim less than half of the gain.
+# The others are in the data that it learns from and in its use. When two versions differ
+# in five things at once, the score alone cannot say which one helped: that takes an ablation for each
+# (notebook 06).
 #
 # ## What to remember
 #
@@ -554,7 +593,7 @@ for name, tiny in tinies.items():
 # - A model with strides is equivariant to whole grids only, here 512 samples. One sample
 #   changes its answer.
 # - Averaging over shifts removes that part of the error, and no other.
-# - A model knows the level that it was trained at. Normalize.
+# - A model works at the level that it was trained at. Normalize its input.
 #
 # **What this notebook does not show.** A tiny model after a minute of training, at a quarter
 # of the sample rate, on six seconds of one song. A good model has less error in all, so the
@@ -605,15 +644,17 @@ answers = [..., ..., ...]  # letters, such as "a"
 exercise("waveform.quiz").check(answers)
 
 # %% [markdown]
-# **Further, not checked.** Train with `resample=False`. Where are the steps of the stairs
-# now? And train a second model from another seed: does the average of two *models* gain
-# more than that of two shifts?
+# **Further, not checked.** Train with `resample=False`. Where does the curve jump now?
+# And train a second model from another seed: does the average of two *models* gain more
+# than that of two shifts?
 
 # %% [markdown]
 # ## Sources
 #
 # - Demucs: A. Défossez, N. Usunier, L. Bottou and F. Bach, "Music source separation in the
-#   waveform domain", 2019, [arXiv:1911.13254](https://arxiv.org/abs/1911.13254).
+#   waveform domain", 2019, [arXiv:1911.13254](https://arxiv.org/abs/1911.13254); v1 and v2: the
+#   release notes of version 2.0.0, `docs/release.md` in
+#   [facebookresearch/demucs](https://github.com/facebookresearch/demucs), 2021.
 # - Wave-U-Net: D. Stoller, S. Ewert and S. Dixon, "Wave-U-Net: a multi-scale neural network
 #   for end-to-end audio source separation", *ISMIR* 2018,
 #   [arXiv:1806.03185](https://arxiv.org/abs/1806.03185).

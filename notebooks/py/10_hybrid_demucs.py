@@ -1,27 +1,32 @@
 # %% [markdown]
 # # 10 · Hybrid: spectrogram and waveform together
 #
+# > 频谱图擅长表现音高，波形擅长表现瞬态，混合 Demucs 让两个分支同时工作。本章说明如何把复数谱的实部与虚部作为通道送入实数网络，它能做到掩蔽做不到的什么；如何选择步长与帧移，使两个分支在时间上对齐；卷积为何不知道自己处在哪个频率，以及频率嵌入怎样告诉它。你还将读懂 DConv 残差支路，并用两种方法拆开混合模型：训练之后关掉一个分支，或者从一开始就不用它。
+#
 # **Aim.** After this notebook you can
 #
-# - feed a complex spectrogram to a real network, and say what a mask cannot do and it can,
-# - choose strides and hop so that two branches meet without an offset,
-# - show that a convolution over bins does not know where it is, and tell it,
+# - give a complex spectrogram to a real network, and say what it can do that a mask
+#   cannot,
+# - choose strides and hop so that two branches agree in time,
+# - show that a convolution over bins has no information about its position, and add it,
 # - read a DConv: a narrow residual branch, with a BiLSTM and local attention inside,
 # - take a hybrid apart: silence a branch after training, or train without it.
 #
 # | | |
 # |---|---|
+# | Path | core, 55 minutes on the short path; on the GPU path |
 # | Before | 06 (U-Net, ablation), 08 (BiLSTM), 09 (Demucs on the waveform) |
-# | Time | one hour; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Time | 80 minutes; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`: four to learn from, *Sodium* to be tested; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [11 · Hybrid transformer: HTDemucs](11_hybrid_transformer.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
 # | $T$ | `samples` | length of the waveform |
 # | $s = 4$ | `stride` | how much shorter a layer makes its axis |
 # | $4^5 = 1024$ | `hop_length` | samples between two frames, and between two steps |
-# | $\hat s = \text{iSTFT}(\hat S) + \hat w$ | `by_freq`, `by_time` | one drawing of each branch |
+# | $\hat s = \text{iSTFT}(\hat S) + \hat w$ | `by_freq`, `by_time` | sum of the outputs of both branches |
 
 # %%
 import copy
@@ -73,13 +78,14 @@ play(sources[0], rate, "drums, true")
 
 # %% [markdown]
 # A network can look at this sound in two ways. In the spectrogram a held note is a thin
-# line, easy to follow; but a frame is blind to what happens within it. In the waveform a
-# drum hit stands out sample by sample; but a note is a thousand wiggles. **Hybrid Demucs**
-# has a U-Net for each. Both draw all stems, and the two drawings are *added*.
+# line, easy to follow; but a frame is blind to what happens within it. In the waveform
+# a drum hit stands out sample by sample; but a note is many oscillations. **Hybrid
+# Demucs** has a U-Net for each. Both estimate all stems, and the two estimates are
+# *added*.
 #
-# **Predict.** We shall train three small networks for equally long: one with both
-# branches, one that may only look at the spectrogram, one that may only look at the
-# waveform. Which order will their scores have?
+# **Predict.** We will train three small networks for the same time: one with both
+# branches, one that sees only the spectrogram, one that sees only the waveform. In
+# which order will their scores be?
 
 # %%
 prediction = ("?", "?", "?")  # best first: "both", "spectrogram", "waveform"
@@ -87,10 +93,10 @@ prediction = ("?", "?", "?")  # best first: "both", "spectrogram", "waveform"
 # %% [markdown]
 # ## Complex as channels
 #
-# The waveform's branch draws samples. So the spectrogram's branch must end with samples
-# too, or there is nothing to add: an inverse STFT stands at its end, and needs magnitude
-# *and* phase. Masks take the phase of the mixture. Here the network makes its own: the
-# real and the imaginary part become two channels, in and out.
+# The output of the waveform's branch is samples. So the spectrogram's branch must end
+# with samples too, so that they can be added: it ends with an inverse STFT, which needs
+# magnitude *and* phase. Masks take the phase of the mixture. Here the network makes its
+# own: the real and the imaginary part become two channels, in and out.
 
 # %%
 show_source("mssedu.spectral.complex_as_channels")
@@ -134,23 +140,25 @@ apart = (channels[0] - channels[1]).abs().max()
 print(claim("a flipped sign changes the channels by", apart, above=1))
 
 # %% [markdown]
-# The price: nothing promises any more that estimates are made of the mixture, or add up
-# to it. Masks share out; this network *draws*.
+# The price: there is no guarantee any more that the estimates are parts of the mixture,
+# or add up to it. Masks divide the mixture; this network *generates*.
 #
-# ## Two clocks that tick together
+# ## Two branches in step
 #
-# Somewhere the two branches have to talk. A U-Net is made of layers that shorten an axis.
+# At some level the two branches have to exchange information. A U-Net is made of layers
+# that shorten an axis.
 #
 # - In the **waveform's** branch a layer of stride 4 makes *time* four times shorter, and
 #   the bins do not exist: $T, T/4, T/16, \dots$
 # - In the **spectrogram's** branch a layer of stride 4 makes the *bins* four times fewer,
 #   and time stays: 2048, 512, 128, 32, 8 bins.
 #
-# After five layers the waveform has $T / 4^5 = T / 1024$ steps. The spectrogram has
-# $T / \text{hop}$ frames, at any level. So with a hop of **1024** both have a step for the
-# same moment. And as the STFT's hop is a quarter of its window, the window is 4096: with 2048
-# bins, four layers leave 8 of them, and a last kernel of 8 takes these together. There is
-# one bin left, and what was a picture is a sequence. Shapes agree; they can be added.
+# After five layers the waveform has $T / 4^5 = T / 1024$ steps. The spectrogram has $T
+# / \text{hop}$ frames, at any level. So with a hop of **1024** both have a step for the
+# same moment. And as the STFT's hop is a quarter of its window, the window is 4096:
+# with 2048 bins, four layers leave 8 of them, and a last kernel of 8 combines these.
+# One bin is left, so the picture has become a sequence. The shapes agree, so the two
+# can be added.
 
 # %% tags=["nbval-check-output"]
 config = ms.models.HDemucsConfig()  # the published one
@@ -191,9 +199,9 @@ for level in range(5):
 #
 # ### Half a hop too early
 #
-# Equal numbers are not enough. Step 3 of one branch must be the same *moment* as frame 3
-# of the other. Which samples does a step see, and how much of each? All of this is linear,
-# so the gradient tells: it is the weight of every sample in step 3.
+# Equal numbers are not enough. Step 3 of one branch must be the same *moment* as frame
+# 3 of the other. Which samples does a step see, and how much of each? All of this is
+# linear, so the gradient gives the answer: it is the weight of every sample in step 3.
 
 
 # %%
@@ -229,12 +237,12 @@ lines = {name: weight / weight.max() for name, weight in seen.items()}
 ms.figures.curves_figure(lines, xlabel="Sample", ylabel="Weight in step 3")
 
 # %% [markdown]
-# A layer of kernel 8 and stride 4, with 2 zeros before, has the middle of its step $m$ at
-# $4m + 1.5$. Five of them: $1024 m + 511.5$, the middle of the span of 1024 samples that
-# the step stands for. A plain STFT has the middle of frame $m$ at $1024 m$, where that span
-# *begins*: half a hop, 12 ms, too early, and there is a frame too many. `hybrid_stft` pads
-# the sound by one and a half hops and drops two frames at both ends. Now it looks at
-# $1024 m + 512$, and the clocks agree within half a sample.
+# A layer of kernel 8 and stride 4, with 2 zeros before, has the middle of its step $m$
+# at $4m + 1.5$. Five of them: $1024 m + 511.5$, the middle of the span of 1024 samples
+# that the step stands for. A plain STFT has the middle of frame $m$ at $1024 m$, where
+# that span *begins*: half a hop, 12 ms, too early, and there is a frame too many.
+# `hybrid_stft` pads the sound by one and a half hops and drops two frames at both ends.
+# Now it looks at $1024 m + 512$, and both branches agree within half a sample.
 
 # %%
 show_source("mssedu.models.blocks.hybrid_stft")
@@ -251,14 +259,14 @@ for name, span in {"inside": inner, "the first 4096 samples": ends}.items():
 
 # %% [markdown]
 # One bin and two frames at each end were left out. Inside, the sound comes back; at the
-# ends it does not, and the other branch has to fill in. It is one more reason to cut long
-# songs into chunks that *overlap* (notebook 12).
+# ends it does not, and the other branch has to fill the gap. It is one more reason to
+# cut long songs into chunks that *overlap* (notebook 12).
 #
 # ## A convolution does not know where it is
 #
-# Convolutions over *time* are natural: a drum is a drum, now or later. The spectrogram's
-# branch also convolves over *bins*. Move a sound by four bins, and the first layer of
-# stride 4 says the same, one step higher:
+# Convolutions over *time* are natural: a drum is a drum, now or later. The
+# spectrogram's branch also convolves over *bins*. Move a sound by four bins, and the
+# first layer of stride 4 gives the same output, one step higher:
 
 # %% tags=["nbval-check-output"]
 first = small.encoder[0].conv
@@ -268,9 +276,9 @@ apart = (moved[:, :, 2:-1] - first(picture)[:, :, 1:-2]).abs().max()
 print(claim("the same answer, one step higher, up to", apart, below=1e-4, digits=6))
 
 # %% [markdown]
-# But a line at 60 Hz is a bass and a line at 6 kHz is a cymbal. Here is the simplest task
-# that needs to know: *keep what lies in the lower half, remove the upper half.* A small
-# network of two convolutions over 64 bins, and noise in each.
+# But a line at 60 Hz is a bass and a line at 6 kHz is a cymbal. Here is the simplest
+# task that needs to know: *keep what lies in the lower half, remove the upper half.*
+# The input is noise in 64 bins, and the network has two convolutions over the bins.
 
 
 # %%
@@ -311,12 +319,13 @@ print(claim("not told where it is: error", final["not told"], above=40, unit="%"
 print(claim("told: error", final["told"], below=5, unit="%"))
 
 # %% [markdown]
-# Half of the error stays: without a place, the best answer to any bin is to let half of it
-# pass. (Zeros at the edges tell the outermost bins where they are; it does not reach far.)
+# Half of the error stays: without a position, the best that the network can do is to
+# pass half of every bin. (The zeros at the edges show where the outermost bins are, but
+# this does not reach far.)
 #
 # The remedy is one learned vector for each bin, added once, after the first level: the
-# **frequency embedding**. Its start is a random walk, so that neighboring bins begin
-# alike.
+# **frequency embedding**. It starts as a random walk, so that neighboring bins begin
+# with similar vectors.
 
 
 # %%
@@ -344,15 +353,15 @@ alike = {"512 bins against each other": vectors @ vectors.T}
 ms.figures.maps_figure(alike, xlabel="Bin", ylabel="Bin", unit="Cosine", height=2.6)
 
 # %% [markdown]
-# Before any training, neighbors are already alike (bright), and the further up, the wider a
-# neighborhood is: a walk of many steps changes little by one more. As with pitch, a step at
-# the bottom counts more than one at the top.
+# Before any training, neighboring bins are already similar (bright). The higher the
+# bin, the wider is the range of similar bins, because one more step changes a long walk
+# only a little. As with pitch, a step at the bottom counts more than one at the top.
 #
 # ## DConv: look around, cheaply
 #
-# In the spectrogram's branch a kernel is 8 bins high and *one* frame wide. What looks along
-# time? **DConv**, which sits in every level of both encoders. It adds to a signal what a
-# narrow network makes of it:
+# In the spectrogram's branch a kernel is 8 bins high and *one* frame wide. Which part
+# combines frames? **DConv**, which is in every level of both encoders. It adds to a
+# signal the output of a narrow network:
 #
 # $$ x \leftarrow x + \lambda \cdot \text{GLU}(\text{wide}(\text{GELU}(\text{narrow}(x)))). $$
 #
@@ -387,37 +396,40 @@ print(
 )
 
 # %% [markdown]
-# The factor $\lambda$ is a **LayerScale**: one number a channel, a thousandth at the start.
-# A new network behaves as if no DConv were there, and each one comes in only as far as it
-# is found useful.
+# The factor $\lambda$ is a **LayerScale**: one number a channel, a thousandth at the
+# start. A new network behaves as if no DConv were there, and each one grows only as far
+# as it is useful.
 #
 # Two convolutions see three frames to either side. From the level on where the branches
 # meet, the narrow network gets two more parts, to see further:
 #
 # - a **BiLSTM** of two layers (notebook 08), over spans of 200 steps that overlap;
-# - **local attention**: each frame looks at all others, weighs them by how well they fit,
-#   and takes a weighted mean. "Local", because distance costs: from each score a rate times
-#   the number of frames between is taken off, and each frame chooses that rate itself.
+# - **local attention**: each frame looks at all others, weighs them by how well they
+#   fit, and takes a weighted mean. It is "local" because distance is penalized: each
+#   score is reduced by a rate times the distance in frames, and each frame has its own
+#   rate.
 
 # %%
 show_source("mssedu.models.blocks.LocalAttention.inside")
 
 # %% [markdown]
-# `masked_fill` forbids a frame to look at itself: it knows itself already. We shall see
-# such a map when there is a trained model. (Attention is the whole of notebook 11.)
+# `masked_fill` does not let a frame look at itself: it has that information already. We
+# will see such a map once there is a trained model. (Attention is the whole of notebook
+# 11.)
 #
 # ## The whole, and how to silence a branch
 #
-# All parts are there. In Hybrid Demucs they stand like this:
+# Now we have all parts. This is their order in Hybrid Demucs:
 
 # %%
 show_source("mssedu.models.hdemucs.HDemucs.forward")
 
 
 # %% [markdown]
-# The toy below writes the same, with one addition: it can make a branch blind. If its input
-# is all zeros, its deviation is 0; and as this deviation is multiplied back at the end, the
-# branch draws nothing either. Silence in, silence out, and all weights stay where they are.
+# The toy below does the same, with one addition: it can silence the input of a branch.
+# If its input is all zeros, its deviation is 0; and as this deviation is multiplied
+# back at the end, the output of the branch is zero, too. Silence in, silence out, and
+# all weights stay as they are.
 
 
 # %%
@@ -451,7 +463,7 @@ with torch.no_grad():
 # %% [markdown]
 # ## Train three of them
 #
-# The same first weights, the same excerpts in the same order. Only what may be seen
+# The same first weights, the same excerpts in the same order. Only the visible input
 # differs.
 
 # %%
@@ -488,6 +500,7 @@ def train(model):
         level_db=-25.0,
         gain_db=(-8.0, 8.0),
         seed=session.seed,
+        device=session.device,
         **amounts[session.profile],
     )
     losses = []
@@ -529,8 +542,8 @@ ms.figures.curves_figure(
 )
 
 # %% [markdown]
-# Lower is better. All three rise and fall together, as they hear the same excerpts. Now
-# the song that none of them has heard.
+# Lower is better. All three rise and fall together, as they get the same excerpts. Now
+# the song that is new to all of them.
 
 # %%
 estimates = {
@@ -568,14 +581,17 @@ print("You said:", prediction)
 # > the best of the three. On the song that it does not know, the spectrogram alone does as
 # > well, within 0.7 dB. The waveform alone falls behind on the drums, by 0.3 dB or more.
 #
-# So a fair report says: after half a minute of training, on twenty seconds of one song, the
-# second branch did not pay. It does not say that it never pays. The published hybrid learned
-# for far longer, from far more songs; it beat its predecessor, which sees the waveform only, and
-# won leaderboard A of the challenge that it was made for (Music Demixing Challenge 2021). But that you have read, and this you have seen.
+# So a fair report says: after half a minute of training, on twenty seconds of one song,
+# the second branch did not help. It does not say that it never helps. The published
+# hybrid learned for far longer, from far more songs; it beat its predecessor, which
+# sees the waveform only, and won leaderboard A of the challenge that it was made for
+# (Music Demixing Challenge 2021). But that result is quoted here, and this one is
+# measured.
 #
-# ## What each branch draws
+# ## What each branch contributes
 #
-# Now open the hybrid and listen to its two drawings. **Predict**: who draws the drums?
+# Now open the hybrid and listen to the outputs of its two branches. **Predict**: which
+# branch has the drums?
 
 # %%
 prediction_drums = "?"  # "by_freq" or "by_time"
@@ -617,8 +633,9 @@ ms.figures.spectrogram_figure(
 )
 
 # %% [markdown]
-# `by_freq` has the hits from bottom to top. `by_time` has their lower part only, among notes
-# (the long lines) that are no drums at all. Both are timid: who is in doubt stays quiet.
+# `by_freq` has the hits from bottom to top. `by_time` has their lower part only, among
+# notes (the long lines) that are no drums at all. Both are soft: a model in doubt stays
+# quiet.
 
 # %%
 scores = {
@@ -645,21 +662,23 @@ print(claim("by_freq with and without the waveform agree", same, above=10, unit=
 print("drums:", reveal(prediction_drums, "by_freq"))
 
 # %% [markdown]
-# Drums are attacks, and attacks are sharp in the waveform; still it is the spectrogram's
-# branch that draws more of them. The waveform's branch has more of the rest, which is loud
-# and low. So the division of labor is *learned*, not built in, and not always the one that
-# you would expect.
+# Drums are attacks, and attacks are sharp in the waveform; still it is the
+# spectrogram's branch that contributes more of them. The waveform's branch has more of
+# the rest, which is loud and low. So the division of labor is *learned*, not built in,
+# and not always the one that you would expect.
 #
 # Two more lessons.
 #
-# 1. **Silenced is not untrained.** Cut out of the hybrid, the spectrogram's branch is far
-#    worse than the model that never had another. It has learned its part of a sum. How a
-#    model fares when you silence a part tells what *this* model relies on; what the part is
-#    worth, only training without it tells.
+# 1. **Silenced is not untrained.** Cut out of the hybrid, the spectrogram's branch is
+#    far worse than the model that never had another. It has learned its part of a sum.
+#    Silencing a part shows what *this* model relies on. Only training without the part
+#    shows what it is worth.
 # 2. They **hardly talk** yet. If the waveform is hidden, `by_freq` stays nearly the same.
 #    The shared level is deep down; after so few steps the skips carry nearly all.
 #
 # ## Local attention that is not local
+#
+# *Optional: leave out on the short path.*
 #
 # One last look, where the branches meet: the local attention, on a second of sound. Is it
 # local? For comparison, the same part with its initial rates. (All four heads of a
@@ -717,33 +736,36 @@ print(f"sigmoid(-10) = {torch.tensor(-10.0).sigmoid():.5f}")
 # there, hardly a gradient comes through to change that: the attention looks *everywhere*.
 # The stripes are frames that all others look at.
 #
-# The published code does the same. The name of a part tells what its author meant; what
-# the part does, you have to look up inside.
+# The published code does the same. The name of a part says what its author intended.
+# What the part does in a trained model has to be measured.
 #
 # **Change one thing.** Take another `seed` in `setup`, and train again: does the order of
 # the three stay? Or give the models four times the steps.
 #
 # ## What to remember
 #
-# - A hybrid draws every stem twice, from the spectrogram and from the waveform, and adds
-#   the waveforms.
+# - A hybrid estimates every stem twice, from the spectrogram and from the waveform, and
+#   adds the waveforms.
 # - Complex as channels: real and imaginary part in and out. The network makes its own
-#   phase, and no promise that the estimates add up.
+#   phase, and the estimates need not add up to the mixture.
 # - Strides and hop must agree: five layers of 4 make 1024, so the hop is 1024. The STFT is
 #   padded so that frames and steps look at the same samples, within half a sample.
-# - A convolution over bins cannot tell where it is; the frequency embedding tells it.
-# - DConv is a narrow residual branch that begins at nearly nothing; deep down it holds a
-#   BiLSTM and local attention, which need not be local.
+# - A convolution over bins has no information about its position; the frequency
+#   embedding adds it.
+# - DConv is a narrow residual branch that starts with almost no effect; in the deep
+#   levels it contains a BiLSTM and local attention, which need not be local.
 # - Silencing a part of a trained model and training without it are two different
 #   questions.
 #
-# **What this notebook does not show.** The models here have half a million parameters and
-# heard minutes of one artist; the published one has 84 million and heard hundreds of
-# songs. One seed, twenty seconds of one song and two stems decide nothing about
-# architectures. Which branch draws what may differ for another seed, and will for other
-# music.
+# **What this notebook does not show.** The models here have half a million parameters
+# and were trained on minutes of one artist; the published one has 84 million and was
+# trained on hundreds of songs. One seed, twenty seconds of one song and two stems
+# decide nothing about architectures. Which branch draws what may differ for another
+# seed, and will for other music.
 #
 # ## Exercises
+#
+# *Optional: leave out `hybrid.to_stems` and `hybrid.add_place` on the short path.*
 
 # %%
 exercise("hybrid.align")
@@ -787,9 +809,10 @@ answers = [..., ..., ...]  # letters, such as "a"
 exercise("hybrid.quiz").check(answers)
 
 # %% [markdown]
-# **Further, not checked.** Let the network paint a mask instead: replace the last step of
-# the spectrogram's branch by a sigmoid times the mixture's spectrogram, and train again.
-# What do you gain at the start of training, and what could you never reach?
+# **Further, not checked.** Let the network estimate a mask instead: replace the last
+# step of the spectrogram's branch by a sigmoid times the mixture's spectrogram, and
+# train again. What do you gain at the start of training, and what could you never
+# reach?
 
 # %% [markdown]
 # ## Sources

@@ -1,20 +1,24 @@
 # %% [markdown]
 # # 11 · Hybrid transformer: HTDemucs
 #
+# > HTDemucs 在两个分支之间加入了 Transformer。本章用十行代码写出注意力，并证明它与 HTDemucs 中的实现相同；说明注意力为什么必须被告知位置，正弦和余弦又如何表达位置。你将跟踪两个序列怎样审视自己、又怎样相互参照，测量计算量随长度增长的速度，从而理解模型为何只看 7.8 秒。最后关闭训练好的模型中的某些部分，并分清这样的实验能证明什么、不能证明什么。
+#
 # **Aim.** After this notebook you can
 #
 # - build attention in ten lines, and show that it is the one of HTDemucs,
-# - tell why attention needs to be told where things are, and how sines tell it,
-# - follow two sequences that look at themselves and at each other,
+# - say why attention needs positions, and how sines provide them,
+# - follow two sequences through self-attention and cross-attention,
 # - say what it costs to look at everything, and why HTDemucs stops at 7.8 seconds,
 # - switch parts of a trained model off, and say what that proves and what it does not.
 #
 # | | |
 # |---|---|
+# | Path | core, 55 minutes on the short path; on the GPU path |
 # | Before | 06 (training, ablation), 08 (recurrence), 10 (two branches) |
-# | Time | 75 minutes; the code runs in two minutes on two CPU cores, no GPU needed |
+# | Time | 85 minutes; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`: four to learn from, *Sodium* to be tested; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [12 · Chunked inference](12_chunked_inference.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -27,7 +31,6 @@
 # %%
 import copy
 import math
-import os
 import tempfile
 import time
 
@@ -63,15 +66,15 @@ play(mixture, rate, "mixture")
 play(sources[0], rate, "drums, true")
 
 # %% [markdown]
-# The drummer plays the same bar again and again, and above it the rest goes its own way. If a
-# hit is hard to make out in this bar, look for it in another! A convolution cannot: it
-# sees its neighborhood. A recurrent layer has to carry what it heard through all that
-# came between. **Attention** looks everywhere at once.
+# The drummer plays the same bar again and again, while the rest of the music changes.
+# If a hit is hard to recognize in this bar, look for it in another! A convolution
+# cannot do that: it sees its neighborhood only. A recurrent layer has to keep the first
+# bar in its state until the second one comes. **Attention** looks everywhere at once.
 #
 # **Predict.** A program that has learned *nothing* compares each moment of this mixture
-# with all others, and replaces it by a mean of those that resemble it. As an estimate of
-# the drums, by how many decibels is that better than the mixture? And after how many
-# seconds does the song resemble itself most?
+# with all others, and replaces it by a mean of those that are similar to it. As an
+# estimate of the drums, by how many decibels is that better than the mixture? And after
+# how many seconds is the song most similar to itself?
 
 # %%
 prediction = {"better by": "? dB", "repeats after": "? s"}
@@ -167,9 +170,9 @@ for loudness in (1, 20 * math.sqrt(d)):
     print(f"{strongest / even:3.0f} times the even share")
 
 # %% [markdown]
-# With queries of length 1, everybody attends to everybody: the softmax hardly sees a
-# difference. The longer the queries, the **choosier** they are. A network learns how
-# long to make them; here we choose 20 · √d.
+# With queries of length 1, each frame attends to all frames: the softmax hardly sees a
+# difference. The longer the queries, the more selective the weights are. A network
+# learns how long to make them; here we choose 20 · √d.
 
 # %%
 weights = toy_weights(20 * math.sqrt(d) * frames, frames)
@@ -210,14 +213,14 @@ print(f"then to {second * seconds:.2f} s, which is {second / best:.0f} times as 
 print(f"four beats at 140 a minute last {4 * 60 / 140:.2f} s")
 
 # %% [markdown]
-# Attention has found the bar, and nobody told it that there is one.
+# Attention has found the length of the bar without any information about bars.
 #
 # ## Take home the values
 #
 # Now let the values be the magnitudes too, and forbid each frame to look at anything
-# nearer than 0.9 s, so that it cannot simply take itself: a score of $-\infty$
-# is a weight of zero. What a frame takes home is what its lookalikes have in common. Where
-# the mixture is louder than that, something else is sounding: turn it down.
+# nearer than 0.9 s, so that it cannot simply take itself: a score of $-\infty$ is a
+# weight of zero. A frame takes home what the frames similar to it have in common. Where
+# the mixture is louder than that, something else is sounding: lower it there.
 
 
 # %%
@@ -245,13 +248,14 @@ print(f"looking at nothing nearer than {20 * seconds:.1f} s. You said:", predict
 
 # %% [markdown]
 # From -1.3 to 2.3 dB, without a single learned weight. (The idea is older than
-# transformers: it is called REPET-SIM.) It only works as far as the drums are what repeats,
-# of course. A transformer learns for itself what to look for and what to take.
+# transformers: it is called REPET-SIM.) Of course it only works if the drums are the
+# part that repeats. A transformer learns for itself what to look for and what to take.
 #
 # **Change one thing.** Put 2 in place of 20 as the length of the queries, then 200, and
-# listen again. When does every frame take the same, when only its one best copy?
+# listen again. With which length do all frames get the same mean, and with which does
+# each get only its best copy?
 #
-# ## Attention is blind to order
+# ## Attention ignores order
 #
 # Shuffle the keys, and the values in the same way. What changes?
 
@@ -263,9 +267,10 @@ apart = (taken - again).abs().max()
 print(claim("shuffled keys and values change it by", apart, below=1e-6, digits=8))
 
 # %% [markdown]
-# A sum has no order. To attention, a song is a bag of frames. A convolution knows what
-# lies beside what, attention knows only what resembles what. If *when* and *how
-# high* shall count, each position has to carry it **in itself**, as part of its features.
+# A sum has no order. For attention, a song is a set of frames. A convolution uses which
+# frames are neighbors; attention uses only which frames are similar. If time and
+# frequency are to matter, each position has to carry them **in itself**, as part of its
+# features.
 #
 # HTDemucs adds to each frame a pattern of cosines and sines, from fast to slow, like the
 # hands of a clock with very many hands. The fastest turns by one radian a frame, the slowest
@@ -322,18 +327,18 @@ ms.figures.maps_figure(
 )
 
 # %% [markdown]
-# On the left, the clock: below the fast cosines, then the slow ones, above them the sines.
-# In the middle, the bright diagonal: near is alike. On the right, the position at bin 3 and
-# frame 100 is most like itself, then like the same frame in other bins and
-# the same bin in other frames.
+# On the left, the clock: below the fast cosines, then the slow ones, above them the
+# sines. In the middle, the bright diagonal: near positions are similar. On the right,
+# the position at bin 3 and frame 100 is most like itself, then like the same frame in
+# other bins and the same bin in other frames.
 #
-# ## Look at yourself, look at the other
+# ## Self-attention and cross-attention
 #
 # Notebook 10 had two branches, one on the spectrogram, one on the waveform, and added
-# them up at the bottom. That requires the same rate in both, and says nothing about *what* of
-# the other is of use. HTDemucs keeps the two sequences apart and lets them **look at
-# each other**. Two kinds of layers take turns. In the even ones, each sequence attends to
-# itself: query, key and value come from the same sequence.
+# them up at the bottom. That requires the same rate in both, and it cannot choose
+# *what* is useful in the other branch. HTDemucs keeps the two sequences apart and lets
+# them **look at each other**. Two kinds of layers take turns. In the even ones, each
+# sequence attends to itself: query, key and value come from the same sequence.
 
 # %%
 show_source("mssedu.models.blocks.SelfAttentionLayer.forward")
@@ -346,9 +351,10 @@ show_source("mssedu.models.blocks.CrossAttentionLayer.forward")
 
 # %% [markdown]
 # Around each attention are two things that you may know: a skip, `x + …`, so that
-# nothing is lost; and a **feed-forward** part, a small network that works on each position
-# alone. New is `gamma`, a **layer scale**: one learned factor for each feature, 0.0001 at first. So
-# a deep stack begins as if it were not there, and grows in as it learns.
+# nothing is lost; and a **feed-forward** part, a small network that works on each
+# position alone. New is `gamma`, a **layer scale**: one learned factor for each
+# feature, 0.0001 at first. So at first a deep stack has almost no effect, and its
+# effect grows in training.
 #
 # And this is all of it:
 
@@ -429,8 +435,8 @@ exponent = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum
 print(claim("time grows as positions to the power", exponent, above=1.5, digits=2))
 
 # %% [markdown]
-# That is why HTDemucs hears 7.8 s at a time (`segment`), and `separate` gives
-# it no more at once. There is a second reason: clocks that it never saw in training.
+# That is why HTDemucs gets 7.8 s at a time (`segment`), and `separate` gives it no more
+# at once. There is a second reason: later positions never occurred in training.
 #
 # ## Train it
 #
@@ -464,6 +470,7 @@ def train(model):
         level_db=-25.0,
         gain_db=(-8.0, 8.0),
         seed=session.seed,
+        device=session.device,
         **amounts[session.profile],
     )
     losses = []
@@ -503,11 +510,11 @@ play(estimate[0], rate, "drums, HTDemucs after a minute")
 # %% [markdown]
 # ## Switch it off
 #
-# Three quarters of the weights of the published model lie in its transformer. What did ours do
-# for the result? A layer scale of zero switches off what stands behind it. So we
-# need not train again to ask: set the scales to zero in the *odd* layers, where the
-# branches look at each other; then in all. What is left is two U-Nets with
-# norms and clocks between them.
+# Three quarters of the weights of the published model lie in its transformer. What did
+# ours do for the result? A layer scale of zero switches off the part that it
+# multiplies. So we can ask this without training again: set the scales to zero in the
+# *odd* layers, where the branches look at each other; then in all. What is left is two
+# U-Nets with norms and clocks between them.
 
 
 # %%
@@ -547,9 +554,9 @@ for row in ("cross off", "all off"):
     print(claim(f"{row} changes the scores by", change, below=0.1, unit="dB", digits=3))
 
 # %% [markdown]
-# Training has gained more than 2 dB on the drums, and switching the transformer off costs
-# nothing. ("repeats" is the program of the beginning that has learned nothing. Who is
-# better?) Is it the layer scales? They began at 0.0001.
+# Training has gained more than 2 dB on the drums, and switching the transformer off
+# costs nothing. ("repeats" is the program of the beginning that has learned nothing.
+# Which one is better?) Is it the layer scales? They began at 0.0001.
 
 # %%
 transformer = model.crosstransformer
@@ -570,11 +577,12 @@ print(f"layer scales, at first: {at_first:.4f}")
 print(claim("now, in the mean", now, above=1e-3, below=0.05, digits=4))
 
 # %% [markdown]
-# They have grown a lot and still are small. That is a tempting explanation. Before you
+# They have grown a lot and are still small. That is a tempting explanation. Before you
 # write it down, do a **control**: open all scales to 1. If they were what keeps the
-# transformer out, now it should be heard, for good or ill. And a second one:
-# silence what comes up from the bottom of both U-Nets, transformer and all ("top 4"),
-# then all that comes from below the second level, and the first. How deep does this model live?
+# transformer out, now the scores should change, for better or worse. And a second one:
+# silence what comes up from the bottom of both U-Nets, transformer included ("top 4"),
+# then all that comes from below the second level, and the first. How many levels does
+# this model use?
 
 
 # %%
@@ -610,27 +618,29 @@ for row, limit in limits.items():
     print(claim(text, change, below=limit, unit="dB", digits=3))
 
 # %% [markdown]
-# > **What to notice.** It was *not* the layer scales. Nothing that comes from the bottom is
-# > heard, with or without a transformer. After a minute this deep model is a
-# > shallow one: almost everything passes the outermost skips.
+# > **What to notice.** It was *not* the layer scales. Nothing that comes from the
+# > bottom changes the result, with or without a transformer. After a minute this deep
+# > model is a shallow one: almost everything goes through the outermost skips.
 #
 # Without the controls we would have told you a nice story about layer scales. And what
 # does it prove about transformers? Nothing. It proves that *this* model, after *this*
-# minute, does not use its own. The gradient improves first what helps at once: the short
-# way. That attention needs more than others to learn from, as it knows nothing of neighborhoods
-# to begin with, the authors of HTDemucs saw too, in the large: trained on the songs of
-# MUSDB18 alone it "performs poorly"; with 800 songs more it is 0.45 dB better than
-# Hybrid Demucs (notebook 10), trained on the same songs.
+# minute, does not use its own. The gradient first improves what helps at once: the
+# short path. Attention starts without any information about neighborhoods, so it needs
+# more examples than other layers. The authors of HTDemucs saw this too, at full size:
+# trained on the songs of MUSDB18 alone it "performs poorly"; with 800 songs more it is
+# 0.45 dB better than Hybrid Demucs (notebook 10), trained on the same songs.
 #
 # Nor would a large loss prove that a part was needed: a model trained without it might
 # have learned to do without. The fair ablation trains twice, as in notebook 06.
 #
 # ## Where it looks
 #
-# `forward` never holds the weights of an attention as a whole. For the eyes, `look_inside` asks
-# the module to compute them again. Three seconds of the test song; in the waveform
-# branch a position is 256 samples, 6 ms. Here are four heads of its first layer, and below
-# them the same heads of a model that has not been trained at all:
+# *Optional: leave out on the short path.*
+#
+# `forward` never holds the weights of an attention as a whole. To show them,
+# `look_inside` makes the module compute them again. Three seconds of the test song; in
+# the waveform branch a position is 256 samples, 6 ms. Here are four heads of its first
+# layer, and below them the same heads of a model that has not been trained at all:
 
 # %%
 excerpt = slice(4 * rate, 7 * rate)
@@ -662,32 +672,96 @@ beat = 60 / 140
 print(f"a beat is {beat:.2f} s or {beat * rate / 256:.0f} positions of the waveform")
 
 # %% [markdown]
-# Stripes: whoever asks, the same moments are preferred. The untrained maps have them too, so
-# they are no sign of learning. Spots on a grid are more: certain moments look at each other. If
-# they lie 74 positions apart, they are the beats, and hits look at hits.
+# Stripes mean that all queries prefer the same moments. The untrained maps have them
+# too, so they are no sign of learning. Spots on a grid are more: certain moments look
+# at each other. If they lie 74 positions apart, they are the beats, and hits look at
+# hits.
 #
-# Do not trust it further than it goes. A map shows where a layer looks. Whether anything that
-# it takes from there is heard, the controls have told you: in this model, not yet.
+# Do not conclude too much. A map shows where a layer looks. It does not show whether
+# this changes the result. The controls have answered that: in this model, not yet.
 
 # %% [markdown]
 # ## The published weights
 #
-# The published model learned from MUSDB18 and 800 songs more, on eight GPUs. Does it look at
-# the bar?
-# If the weights are on your machine, the next cell draws the same maps for them. They
-# are for personal and research use only, so they are not part of this book.
+# *Optional: leave out on the short path.*
+#
+# The published model learned from MUSDB18 and 800 songs more, on eight GPUs. Does *it* use its
+# transformer? And does it look at the bar?
+#
+# The weights are for personal and research use only, so they are not part of this book.
+# The outputs below were made with them. If they are on your machine, because
+# `ms.load_model("htdemucs")` has fetched them once, the cells find them and compute all
+# of this again.
 
 # %%
-path = os.environ.get("MSSEDU_HTDEMUCS")
+published = ms.weights.load_cached("htdemucs")
+if published is None:
+    print(ms.weights.how_to_get("htdemucs"))
+
+# %% [markdown]
+# ### Switch it off again
+#
+# The same experiment, with a model that was trained for long: 7.8 s of the test song,
+# with drums, bass and other, and no voice. First the odd layers, where the branches
+# look at each other, then all five layers.
+
+# %%
 figure = None
-if path is None:
-    print("To see them: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
-    print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
-else:
-    published = ms.load_model(path)
+if published is not None:
+    original = [s for s in ms.load_dataset(ms.data.demo_data()) if s.name == song.name]
+    parts = original[0].with_stems(published.config.stems).sources(start=12, duration=8)
+    parts = parts[..., : round(7.8 * rate)]
+    versions = {
+        "published": published,
+        "cross off": switched_off(published, slice(1, None, 2)),
+        "all off": switched_off(published, slice(None)),
+    }
+    found = {"mixture": parts.sum(0).expand_as(parts)}
+    with torch.no_grad():
+        found |= {row: net(parts.sum(0)[None])[0] for row, net in versions.items()}
+    present = ("drums", "bass", "other")
+    rows = {
+        row: ms.metrics.usdr(reference=parts, estimate=estimate).tolist()
+        for row, estimate in found.items()
+    }
+    stem_names = published.config.stems
+    table = {
+        row: {s: v for s, v in zip(stem_names, values, strict=True) if s in present}
+        for row, values in rows.items()
+    }
+    for row, scores in table.items():
+        print(f"{row:10}", *(f"{stem} {dB:6.1f} dB" for stem, dB in scores.items()))
+    figure = ms.figures.scores_figure(table)
+figure
+
+# %% [markdown]
+# | usdr, dB | drums | bass | other |
+# |---|---|---|---|
+# | mixture | -3.3 | 2.6 | -14.5 |
+# | published | 13.8 | 16.8 | 19.1 |
+# | cross off | 14.4 | 16.6 | 16.5 |
+# | all off | -21.5 | -17.9 | -38.8 |
+#
+# (Made by the cell above, AMD EPYC, 2026-11-30.) Here the transformer *matters*:
+# without it, every estimate is far worse than silence, which has 0 dB. Is that what it
+# is worth? No. The decoders get an input at the bottom that never occurred in training,
+# and their output is noise. It proves that this model *uses* its transformer, and ours
+# did not.
+#
+# "Cross off" is the finer question. Without the two layers in which the branches look at each other, `other` loses 2.6
+# dB, and the drums *gain* 0.6. On these eight seconds the self-attention carries most of it.
+#
+# ### Does it look at the bar?
+#
+# The eight heads of the third layer of the waveform branch, 7.8 s by 7.8 s. If a head looked for the same place
+# in another bar, its map would have lines parallel to the diagonal, as the one at the beginning of
+# this notebook has.
+
+# %%
+figure = None
+if published is not None:
     name = "crosstransformer.layers_t.2.self_attn.attention"
-    long = mixture[None, :, : round(7.8 * rate)]
-    heads = ms.look_inside(published, long, name)[name][0]
+    heads = ms.look_inside(published, parts.sum(0)[None], name)[name][0]
     maps = {f"head {index}": head.sqrt() for index, head in enumerate(heads)}
     figure = ms.figures.maps_figure(
         maps, xlabel="Key", ylabel="Query", columns=4, height=2.2
@@ -695,27 +769,80 @@ else:
 figure
 
 # %% [markdown]
+# Look again in numbers. Which share of its attention does a head give to what lies
+# within half a second of the query? With equal attention to all moments it would be 12
+# %. And how much does it give to positions two beats and one bar away, compared with
+# the quarter of a second around these? 1.0 means equally much.
+
+
+# %%
+def at_distance(head, seconds_away):
+    """Attention at a distance, over the median of the quarter second on each side."""
+    place, reach = round(seconds_away * rate / 256), 40
+    means = [head.diagonal(n).mean() for n in range(place - reach, place + reach + 1)]
+    means = torch.stack(means)
+    return (means[reach - 2 : reach + 3].max() / means.median()).item()
+
+
+if published is not None:
+    apart = (torch.arange(len(heads[0]))[:, None] - torch.arange(len(heads[0]))).abs()
+    near = apart <= 0.5 * rate / 256
+    for index, head in enumerate(heads):
+        share = 100 * (head * near).sum(1).mean().item()
+        print(f"head {index}: within half a second {share:3.0f} %", end="")
+        print(f", two beats away {at_distance(head, 2 * beat):5.1f}", end="")
+        print(f", one bar away {at_distance(head, 4 * beat):5.1f}")
+
+# %% [markdown]
+# | head | within half a second | two beats away | one bar away |
+# |---|---|---|---|
+# | 0 | 20 % | 9.1 | 40.6 |
+# | 1 | 8 % | 30.0 | 6.9 |
+# | 2 | 16 % | 1.8 | 1.4 |
+# | 3 | 96 % | 0.3 | 0.2 |
+# | 4 | 9 % | 110.8 | 12.1 |
+# | 5 | 85 % | 0.9 | 0.9 |
+# | 6 | 52 % | 2.0 | 1.0 |
+# | 7 | 98 % | 12.0 | 1.0 |
+#
+# (Made by the cell above, AMD EPYC, 2026-11-30.) **Yes, three of the eight do.** Heads
+# 0, 1 and 4 leave the neighborhood: they attend to the same place in another beat or
+# bar, where a loop plays again, without any information about the length of a bar.
+# Their maps show spots and not lines: single moments, such as hits, look at their
+# copies, and most moments look nowhere in particular.
+# Heads 3, 5 and 7 are local, as a convolution is: almost all of their attention stays
+# within half a second, and where a head gives almost no attention, a ratio such as the
+# 12.0 of head 7 means nothing. Heads 2 and 6 are in between.
+#
+# Two warnings. These seconds are drums and bass that a machine repeats exactly; ask
+# again where a voice sings without drums. And a map shows where a head looks, not for
+# what purpose.
+
+# %% [markdown]
 # ## Sidebar: bands, and positions that rotate
+#
+# *Optional: leave out on the short path.*
 #
 # What came after HTDemucs keeps the attention and changes what it looks at.
 #
 # **Bands.** A band-split model works on the spectrogram alone. It cuts each frame into
 # some sixty bands, narrow below, wide above, and makes *one* position of each band,
 # with a layer of its own. Attention then takes turns: along time, each band for itself;
-# across bands, each frame for itself. With $T$ frames and $K$ bands, that is
-# $K T^2 + T K^2$ scores instead of $(T K)^2$. HTDemucs spends its savings elsewhere: its
-# convolutions leave only 8 bins.
+# across bands, each frame for itself. With $T$ frames and $K$ bands, that is $K T^2 + T
+# K^2$ scores instead of $(T K)^2$. HTDemucs saves in another way: its convolutions
+# leave only 8 bins.
 #
-# **RoPE**, rotary position embedding. HTDemucs *adds* its clocks once, before the first layer,
-# where they mix with the sound. RoPE turns instead: in *each* attention, pairs of features
-# of $q$ and $k$ are rotated by an angle that grows with the position, and each pair has
-# its own speed. Rotating both by the same angle leaves a dot product as it was. So the
-# score depends on the distance alone, exactly, and the values stay untouched.
+# **RoPE**, rotary position embedding. HTDemucs *adds* its clocks once, before the first
+# layer, where they mix with the sound. RoPE rotates instead: in *each* attention, pairs
+# of features of $q$ and $k$ are rotated by an angle that grows with the position, and
+# each pair has its own speed. Rotating both by the same angle leaves a dot product as
+# it was. So the score depends on the distance alone, exactly, and the values stay
+# untouched.
 #
 # Both together are BS-RoFormer (2023). Its large version won that year's Sound Demixing
-# Challenge. A smaller one reaches 9.8 dB on MUSDB18-HQ without any extra song, where HTDemucs
-# reaches 9.2 dB with 800. With overlapping bands on the mel scale, as the ear has them, it is
-# called Mel-Band RoFormer. And you have all the parts: take the
+# Challenge. A smaller one reaches 9.8 dB on MUSDB18-HQ without any extra song, where
+# HTDemucs reaches 9.2 dB with 800. With overlapping bands on the mel scale, which
+# follows the ear, it is called Mel-Band RoFormer. And you have all the parts: take the
 # toy, and rotate `q` and `k` before the scores.
 
 # %% tags=["nbval-check-output"]
@@ -735,21 +862,25 @@ print(claim("scores at the same distance differ by", apart, below=1e-4, digits=6
 # ## What to remember
 #
 # - Attention: compare a query with all keys, softmax, take the mean of the values.
-# - It is blind to order. Positions must be told, by sines or by rotation.
+# - It ignores order. Positions must be added, by sines or by rotation.
 # - Self-attention looks at the same sequence, cross-attention at another one, of
 #   another length if need be.
 # - Positions² scores: twice as long costs four times as much.
-# - A layer scale near zero lets a deep stack grow in. It also tells how much passes.
+# - A layer scale near zero lets a deep stack start with almost no effect. It also shows
+#   how much passes.
 # - Switching a part off shows whether *this* model uses it, not what the part is worth.
 # - Before you explain a result, do a control. Ours refuted the obvious explanation.
 #
-# **What this notebook does not show.** Why a transformer is worth its price: for that it
-# takes hundreds of songs and days on GPUs. One minute, one seed, one test song by the
-# same artist tell next to nothing about HTDemucs; the scores above are those of its
-# outermost convolutions. The bar in the map at the beginning is that of a song that
-# a machine plays, with exact repeats; a live band gives weaker lines.
+# **What this notebook does not show.** What a transformer gains: to show that takes
+# hundreds of songs and days on GPUs. One minute, one seed, one test song by the same
+# artist tell next to nothing about HTDemucs; the scores of our own model are those of
+# its outermost convolutions. The published one was asked about eight seconds of one
+# song. The song of the map at the beginning is played by a machine, with exact repeats;
+# a live band gives weaker lines.
 #
 # ## Exercises
+#
+# *Optional: leave out `transformer.positions` and `transformer.cross_attention` on the short path.*
 
 # %%
 exercise("transformer.attention")

@@ -1,33 +1,37 @@
 # %% [markdown]
 # # 12 · Chunked inference
 #
+# > 模型一次只能处理几秒钟，而一首歌有好几分钟。本章学习把歌切成分块、分别分离、再无痕地拼接起来：先预测窗、重叠率、分块长度和上下文对误差的影响，再实际测量。你将区分三种误差，即边缘误差、网格误差和电平误差，计算每一块所需的时间与内存，并在只容纳几秒声音的内存中分离任意长度的歌曲。章末要找出一段交叉渐变代码里的错误，并把它改正。
+#
 # **Aim.** After this notebook you can
 #
-# - cut a song into chunks that a model can bear, and join the results without a click,
+# - cut a song into chunks that a model can process, and join the results without a
+#   click,
 # - predict what window, overlap, segment and context do to the error, and measure it,
-# - tell three errors apart: that of the edges, of the grid, and of the level,
+# - distinguish three errors: that of the edges, of the grid, and of the level,
 # - say what a chunk costs in time and memory, and separate a song of any length in the
 #   memory of a few seconds,
-# - find the faults in a loop that fades, and repair them.
+# - find the faults in a loop with fades, and repair them.
 #
 # | | |
 # |---|---|
+# | Path | core, 45 minutes on the short path |
 # | Before | 02 (overlap-add), 09 (grid, shifts, level), 11 (why HTDemucs stops at 7.8 s) |
-# | Time | 75 minutes; the code runs in one to two minutes on two CPU cores, no GPU needed |
+# | Time | 85 minutes in two sittings: Part A 40, Part B 45; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`: four to learn from, *Sodium* to be cut; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [13 · Designing listening tests](13_listening_tests.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
 # | $L$ | `length` | samples of a chunk; `segment` is the same in seconds |
 # | $o$ | `overlap` | share of a chunk that the next one covers too, 0 ≤ $o$ < 1 |
 # | $w_n$ | `weight` | weight of sample $n$ of a chunk |
-# | $c$ | `context` | what the model hears around a chunk, and nobody keeps |
+# | $c$ | `context` | what the model gets around a chunk, and what is not kept |
 # | $f$ | `model` | mixture in, stems out |
 
 # %%
 import math
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -45,6 +49,8 @@ session = setup()
 session
 
 # %% [markdown]
+# # Part A · Errors and their cures
+#
 # ## Listen first
 #
 # Models are trained on seconds, songs last minutes. A whole song at once may not fit into
@@ -52,9 +58,10 @@ session
 # anybody looks at the seams.
 #
 # To see what cutting does, and nothing else, take the simplest separator there is: a
-# filter. `low` is what lies below 200 Hz, `high` is the rest. It is no good at music, but we
-# know all about it. A sample of its output is a weighted sum of 2047 samples of its
-# input: 1023 before, one here, 1023 after. That is 46 ms, its **receptive field**.
+# filter. `low` is what lies below 200 Hz, `high` is the rest. It cannot separate music,
+# but we know everything about it. A sample of its output is a weighted sum of 2047
+# samples of its input: 1023 before, one here, 1023 after. That is 46 ms, its
+# **receptive field**.
 
 # %%
 songs = {song.name: song for song in ms.load_dataset(ms.data.demo_data())}
@@ -104,7 +111,7 @@ cut = toy_cut(low_pass, mixture, length=rate)
 ms.listening.ABSwitch({"in one go": whole[0], "in pieces": cut[0]}, rate)
 
 # %% [markdown]
-# It ticks, once a second. (Headphones help.) Hear the difference alone:
+# It clicks, once a second. (Headphones help.) Hear the difference alone:
 
 # %%
 play(cut[0] - whole[0], rate, "what the cutting did")
@@ -117,7 +124,7 @@ play(cut[0] - whole[0], rate, "what the cutting did")
 prediction = {"hard cuts": "? dB", "faded": "? dB"}
 
 # %% [markdown]
-# ## Why it ticks
+# ## Why it clicks
 #
 # Look at one seam, 10 ms to either side.
 
@@ -131,10 +138,11 @@ ms.figures.waveform_figure(
 )
 
 # %% [markdown]
-# To the left of the seam the filter heard silence where the music goes on, to the right
-# silence where it comes from. So both results sink towards zero before they meet, and what
-# remains is a dent with a sharp bottom, sometimes a jump. `low` has no high frequencies at
-# all, so the sharp bottom stands alone up there:
+# To the left of the seam the filter got silence in place of the music that follows; to
+# the right it got silence in place of the music before. So both results fall towards
+# zero before they meet, and what remains is a dip with a sharp bottom, sometimes a
+# jump. `low` has no high frequencies at all, so at high frequencies we see only the
+# sharp bottom:
 
 # %% tags=["nbval-check-output"]
 above = LowPass(cutoff_hz=1000)  # take what lies over it
@@ -157,10 +165,10 @@ print("the whole difference:", reveal(prediction["hard cuts"], level, "dB"))
 # $$ y_t = \frac{\sum_i w_{t - s_i} \, f_i(t)}{\sum_i w_{t - s_i}}, $$
 #
 # where chunk $i$ begins at sample $s_i$ and $f_i(t)$ is what the model makes of it. A
-# triangle will do as a weight. Two details make up the rest. The last chunk is shorter than the
-# others; as some models want their full length, it is put into the middle of a full
-# chunk, music before it and zeros after it. And a chunk may begin *before* the song; you
-# will see what for.
+# triangle is good enough as a weight. Only two details are missing. The last chunk is
+# shorter than the others; as some models want their full length, it is put into the
+# middle of a full chunk, music before it and zeros after it. And a chunk may begin
+# *before* the song; you will see below why.
 
 
 # %%
@@ -183,9 +191,9 @@ def toy_overlap_add(model, mixture, length, starts, window="triangle"):
 show_source("mssedu.separation.overlap_add")
 
 # %% [markdown]
-# The real one reads the song piece by piece, computes several chunks at once if told to, and
-# hands out what is finished instead of keeping it. Where chunks lie and what is shown, the
-# `Chunks` know:
+# The real one reads the song piece by piece, computes several chunks at once if told
+# to, and returns what is finished instead of keeping it. `Chunks` says where the chunks
+# lie and what the model gets:
 
 # %%
 show_source("mssedu.separation.Chunks.input_range")
@@ -235,9 +243,9 @@ picture(2.0, 0.0, "rectangle")
 picture(2.0, 0.25, "triangle")
 
 # %% [markdown]
-# Between the seams there is no error but rounding, -150 dB. The filter hears 23 ms to either
-# side, so what lies further from an edge is right. With the triangle, edges are
-# as wrong as before, but where a chunk is wrong it has next to no share.
+# Between the seams there is no error but rounding, -150 dB. The filter reaches 23 ms to
+# either side, so what lies further from an edge is right. With the triangle, edges are
+# as wrong as before, but where a chunk is wrong its share is almost zero.
 #
 # ## Window and overlap
 #
@@ -268,15 +276,15 @@ print("You said:", prediction["faded"])
 # > more time. What comes after that is expensive: half a chunk of overlap gains 4 dB more for
 # > half as much time again, three quarters gain 7 dB for three times the time.
 #
-# - Without overlap the window cancels: $w f / w = f$. It takes both.
-# - A rectangle only takes the mean of right and wrong. *More* overlap does not help it, as
-#   there are more edges to take part.
+# - Without overlap the window cancels: $w f / w = f$. Both are needed.
+# - A rectangle only gives the mean of right and wrong. *More* overlap does not help it,
+#   because more edges take part.
 # - Why is a little overlap so good? Faults lie in the first few milliseconds $d$ of a
 #   chunk. The triangles cross over $oL$ samples, half a second here. So the fault has a
 #   share of $d / oL$: 2 ms of 500 ms are -48 dB, on top of the -38. Twice the overlap halves
 #   the share, -6 dB, but makes half as many edges again, +2 dB.
-# - A Hann window begins still flatter, with $(d / oL)^2$. At this model it wins by far. Will it
-#   at others? Wait.
+# - A Hann window begins even flatter, with $(d / oL)^2$. For this model it is better by
+#   far. You will see below whether that holds for others.
 #
 # ## Longer chunks
 #
@@ -305,11 +313,11 @@ for name, line in lines.items():
 print("You said:", prediction_longer)
 
 # %% [markdown]
-# Half as many seams are -3 dB. That is all that hard cuts can hope for (and with so few
+# Half as many seams are -3 dB. That is all that hard cuts can gain (and with so few
 # seams it depends on what happens to sound there: 2 dB here). Where chunks fade, the
-# crossing is twice as long, too: -6 dB more for the triangle, which makes 9, and -12 dB more
-# for Hann, which makes 15. So if you have memory to spare,
-# take longer chunks rather than more overlap. They even cost less time.
+# crossing is twice as long, too: -6 dB more for the triangle, which makes 9, and -12 dB
+# more for Hann, which makes 15. So if you have memory to spare, take longer chunks
+# rather than more overlap. They even cost less time.
 #
 # ## Context: no error at all
 #
@@ -384,16 +392,17 @@ config = ms.training.TrainConfig(
     silence=0.1,
     valid_every=steps,
     seed=session.seed,
-    device="cpu",
+    device=session.device,
 )
 with tempfile.TemporaryDirectory() as folder:
     ms.fit(trained, train_tracks, None, config, folder)
+trained.cpu()
 
 # %% [markdown]
-# It was trained to bring what it hears to one level by itself, `normalize=True`. Of each
-# chunk it would hear another level, which is one more thing that cutting changes. So first do
-# as the published Demucs do: measure the level of the whole song once, and give the
-# model music of that level.
+# It was trained to bring its input to one level by itself, `normalize=True`. Each chunk
+# has another level, which is one more thing that cutting changes. So first do as the
+# published Demucs does: measure the level of the whole song once, and give the model
+# music of that level.
 
 # %%
 model = build(normalize=False)
@@ -502,17 +511,17 @@ print("off the grid: where chunks cross and where one stands alone, the error is
 print(claim("louder by", difference, above=-3, below=3, unit="dB"))
 
 # %% [markdown]
-# In the left column of the table the real separator behaves like the filter: between -30 and
-# -45 dB for hard cuts, below -75 for a quarter of overlap, hardly better for more of it, and
-# nothing but rounding with four grids of context: 2048 samples, where it hears 1921. 16384
-# is 32 times the grid of 512 samples, so each chunk begins where the grid of the whole song
-# has a line, too.
+# In the left column of the table the real separator behaves like the filter: between
+# -30 and -45 dB for hard cuts, below -75 for a quarter of overlap, hardly better for
+# more of it, and nothing but rounding with four grids of context: 2048 samples, and its
+# receptive field has 1921. 16384 is 32 times the grid of 512 samples, so each chunk
+# begins where the grid of the whole song has a line, too.
 #
-# In the right column, 14 ms more, and nothing helps. The chunks begin *between* the lines, so
-# the model sees the music as if it were moved, and what it says about a moved drum is
-# something else (notebook 09). The second picture shows where: everywhere, in the
-# middle of a chunk as well as at its edges. (Its waves are the beats of the song.) Neither
-# window nor context reaches that.
+# In the right column, 14 ms more, and nothing helps. The chunks begin *between* the
+# lines, so the model sees the music as if it were moved, and its estimate of a moved
+# drum is different (notebook 09). The second picture shows where: everywhere, in the
+# middle of a chunk as well as at its edges. (Its waves are the beats of the song.)
+# Neither window nor context removes that.
 #
 # **Change one thing**: on the grid, but let every chunk find its own level, as the model was
 # trained.
@@ -529,17 +538,17 @@ print(claim("worst", max(own_errors), below=-5, unit="dB"))
 
 # %% [markdown]
 # A chunk from a quiet verse is turned up more than the song as a whole would be, and a
-# network is no amplifier: what it finds depends on the level. The same holds for all that
-# hears a chunk as a whole: an LSTM, attention, a norm over time. With such models no
-# context is long enough.
+# network is not linear: what it finds depends on the level. The same holds for
+# everything that uses a chunk as a whole: an LSTM, attention, a norm over time. With
+# such models no context is long enough.
 #
 # ## So why fade?
 #
-# If a network disagrees with itself all the time, what is a fade good for? Look at
-# the seams. A jump or a sharp bend shows in the second difference,
-# $x_n - 2x_{n-1} + x_{n-2}$. Compare its energy at the seams with that of the 256 samples
-# before and after: 0 dB, and nobody can tell where the seam is. (`separation.json`, which lies
-# beside all stems that `mssedu separate` writes, says it as `seam_db`.)
+# If a network disagrees with itself all the time, what is a fade good for? Look at the
+# seams. A jump or a sharp bend shows in the second difference, $x_n - 2x_{n-1} +
+# x_{n-2}$. Compare its energy at the seams with that of the 256 samples before and
+# after: 0 dB, and nobody can tell where the seam is. (`separation.json`, which lies
+# beside all stems that `mssedu separate` writes, has it as `seam_db`.)
 
 # %%
 bass = model.config.stems.index("bass")
@@ -575,9 +584,9 @@ faded_bass = of_chunks(off_grid)[bass, :, seconds]
 play(level * faded_bass, model_rate, "bass by the model, triangle")
 
 # %% [markdown]
-# > **What to notice.** Fading does not make a real model right. It lets one opinion pass
-# > into the next without a jump. The difference to the whole song is the same, and the score
-# > hardly changes. But nothing marks the place any more where we cut.
+# > **What to notice.** Fading does not make a real model right. It blends one estimate
+# > into the next without a jump. The difference to the whole song is the same, and the
+# > score hardly changes. But nothing shows any more where we cut.
 #
 # Three errors, then, and each has its own cure.
 #
@@ -585,17 +594,24 @@ play(level * faded_bass, model_rate, "bass by the model, triangle")
 # |---|---|---|
 # | edges | a receptive field from each seam | fade, or context |
 # | grid | everywhere | chunks that begin on the grid; or the mean of many, below |
-# | level, and all that hears a whole chunk | everywhere | level of the whole song; longer chunks |
+# | level, and all that uses a whole chunk | everywhere | level of the whole song; longer chunks |
 #
-# And none of them says that the whole song in one go is *right*. It is one more opinion of
-# a model whose errors are nearly as loud as the stems: a score of 1 dB. Next to that, two
-# opinions of it are close.
+# And none of them says that the whole song in one go is *right*. It is one more
+# estimate of a model whose errors are nearly as loud as the stems: a score of 1 dB.
+# Compared with that, two estimates of it are close.
+#
+# # Part B · Cost, streams, and faults
+#
+# *Optional: leave out on the short path.*
+#
+# This is a good place for a break. The exercises of Part A are at the end, under *Exercises*.
+# If you come back another day, run all cells above first.
 #
 # ## What it costs
 #
-# Of a chunk, memory holds what comes out of each layer, so it grows with the length.
-# Work is counted in multiplications: overlap adds some, and so does every chunk, by
-# the zeros that Demucs fills up with (notebook 09).
+# Memory holds the output of each layer for one chunk, so it grows with the length of
+# the chunk. Work is counted in multiplications: overlap adds some, and so does every
+# chunk, because Demucs pads it with zeros (notebook 09).
 
 # %%
 lengths = [2**power * grid for power in range(3, 9)]
@@ -638,9 +654,9 @@ print(
 )
 
 # %% [markdown]
-# A quarter of overlap should cost 1.33 times the work. Short chunks cost more, because of
-# the zeros; long ones too, because the rest at the end is shown as a full chunk. And now the
-# overlap, with chunks of 1.5 s:
+# A quarter of overlap should cost 1.33 times the work. Short chunks cost more, because
+# of the zeros; long ones too, because the rest at the end is computed as a full chunk.
+# And now the overlap, with chunks of 1.5 s:
 
 # %%
 spent, in_all = [], []
@@ -668,16 +684,18 @@ spread = 100 * (max(in_all) / min(in_all) - 1)
 print(claim("memory: most above least", spread, below=10, unit="%"))
 
 # %% [markdown]
-# Overlap costs time and no memory, and here it buys no score. Nor do longer chunks. They do
-# at models that use what they hear from afar, up to the length they were trained with. So,
-# if you know nothing else: chunks **as long as the model was trained with, if memory
-# allows, a quarter of overlap, a triangle**. That is what `separate` does.
+# Overlap costs time and no memory, and here it does not improve the score. Neither do
+# longer chunks. They do help with models that use distant context, up to the length
+# they were trained with. So, if you know nothing else: chunks **as long as the model
+# was trained with, if memory allows, a quarter of overlap, a triangle**. That is what
+# `separate` does.
 #
 # ## The mean of many cuts
 #
-# If it is a matter of luck where a chunk begins, cut the song several times, elsewhere each
-# time, and take the mean: the shift trick of notebook 09, with chunks. `shifts=4` lets four
-# passes begin up to half a second before the song. By hand it is the toy with more starts:
+# If the result depends on where a chunk begins, cut the song several times, at other
+# places each time, and take the mean: the shift trick of notebook 09, with chunks.
+# `shifts=4` lets four passes begin up to half a second before the song. By hand it is
+# the toy with more starts:
 
 # %% tags=["nbval-check-output"]
 offsets = ms.separation.random_offsets(4, model_rate, seed=0)
@@ -688,9 +706,9 @@ assert torch.allclose(by_hand, of_chunks(off_grid, shifts=4, seed=0), atol=1e-4)
 print("four passes:", len(starts), "chunks; the first begin at", starts[:4])
 
 # %% [markdown]
-# The other old trick is **test-time augmentation**, `tta=True`: swap left and right, or turn
-# the waveform upside down, separate, undo it, take the mean. A listener would not mind
-# either, so a model should not.
+# The other old trick is **test-time augmentation**, `tta=True`: swap left and right, or
+# turn the waveform upside down, separate, undo it, take the mean. A listener would
+# recognize the same stems, so a model should, too.
 
 # %% tags=["nbval-check-output"]
 
@@ -748,14 +766,14 @@ for name in ("8 shifts", "tta"):
 print("You said:", prediction_mean)
 
 # %% [markdown]
-# As in notebook 09: what depends on the cut averages away, by 3 dB with each doubling or
-# more; the score hardly moves, as most of the error is the same at every cut. Whoever
-# wants to win a competition does both. In a table of scores, always say that you did.
+# As in notebook 09: what depends on the cut averages away, by 3 dB with each doubling
+# or more; the score hardly moves, as most of the error is the same at every cut. Teams
+# that want to win a competition do both. In a table of scores, always say that you did.
 #
 # ## A stream
 #
-# Look at the real `overlap_add` again: it *yields*. A sample is final as soon as the next
-# chunk begins after it. Then it is handed out and forgotten:
+# Look at the real `overlap_add` again: it *yields*. A sample is final as soon as the
+# next chunk begins after it. Then it is returned and forgotten:
 
 # %% tags=["nbval-check-output"]
 
@@ -840,10 +858,10 @@ print(claim("with hard cuts by", hard_report.seam_db, above=20, unit="dB"))
 # %% [markdown]
 # ## Find the fault
 #
-# Much code in the world that cuts songs was copied from one place: the tutorial of torchaudio
-# on Hybrid Demucs. Its text promises "an overlap of 1 second on each side" of chunks of 10 s,
-# with a linear fade; in its code stands `overlap=0.1`. The loop below is ours, but it has the
-# same faults.
+# Much code in the world that cuts songs was copied from one place: the tutorial of
+# torchaudio on Hybrid Demucs. Its text promises "an overlap of 1 second on each side"
+# of chunks of 10 s, with a linear fade; its code has `overlap=0.1`. The loop below is
+# ours, but it has the same faults.
 
 
 # %%
@@ -893,15 +911,15 @@ blip = faded(low, long_song[:, : rate // 20], rate)
 print(f"50 ms of music come back with a peak of {ms.audio.peak_db(blip):.0f} dBFS")
 
 # %% [markdown]
-# Is 0.1 a share or a time? Of a segment of 10 s it would be the promised second; times the
-# sample rate it is a tenth of a second. So the crossing is ten times as steep, which costs
-# the filter 13 dB (with as few seams, a matter of luck again), and nobody notices. The
-# second fault bites: a song shorter than a chunk loses its end. What is shorter than the
-# overlap comes back as silence. Repair it: that is the third exercise.
+# Is 0.1 a share or a time? Of a segment of 10 s it would be the promised second; times
+# the sample rate it is a tenth of a second. So the crossing is ten times as steep,
+# which costs the filter 13 dB (with as few seams, a matter of luck again), and nobody
+# notices. The second fault is worse: a song shorter than a chunk loses its end. What is
+# shorter than the overlap comes back as silence. Repair it: that is the third exercise.
 #
 # ## Laboratory
 #
-# All knobs in one place. Choose what you like: the picture, the error and the sounds
+# All settings in one place. Choose what you like: the picture, the error and the sounds
 # follow. (Without a running notebook this is a picture of hard cuts.)
 
 # %%
@@ -927,17 +945,16 @@ laboratory
 #
 # ## The published weights
 #
-# HTDemucs takes 7.8 s and no more, so there is no whole pass to compare with; but
-# one can ask what its score makes of overlap and window. If the weights are on your machine,
-# the next cell does. They are for personal and research use only, so they are not part of this book.
+# HTDemucs takes 7.8 s and no more, so there is no whole pass to compare with; but one
+# can measure how its score depends on overlap and window. If the weights are on your
+# machine, the next cell does. They are for personal and research use only, so they are
+# not part of this book.
 
 # %%
-path = os.environ.get("MSSEDU_HTDEMUCS")
-if path is None:
-    print("To see it: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
-    print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
+published = ms.weights.load_cached("htdemucs")
+if published is None:
+    print(ms.weights.how_to_get("htdemucs"))
 else:
-    published = ms.load_model(path)
     sodium = songs["Sodium"].with_stems(published.config.stems)
     heard, truth = sodium.mixture(start=20), sodium.sources(start=20)
     for row in ("hard cuts", "triangle", "more overlap"):
@@ -950,14 +967,14 @@ else:
 # %% [markdown]
 # ## What to remember
 #
-# - A chunk is wrong where the model would have heard what was cut off. With hard cuts this
-#   clicks.
-# - Overlap and a weight that falls to the sides, divided by the summed weights: for a filter
-#   and for a network on its grid, from some -40 dB to below -80. A quarter of overlap
-#   is enough.
+# - A chunk is wrong where the model would have used what was cut off. With hard cuts
+#   this clicks.
+# - Overlap and a weight that falls towards the edges, divided by the summed weights:
+#   for a filter and for a network on its grid, the error goes from about -40 dB to
+#   below -80. A quarter of overlap is enough.
 # - Context beyond the receptive field removes the error of the edges altogether.
 # - It does not remove that of the grid, nor that of the level or of anything else that
-#   hears a chunk as a whole, and those are far larger. Fading hides them; it does not
+#   uses a chunk as a whole, and those are far larger. Fading hides them; it does not
 #   correct them.
 # - Longer chunks: more memory, less work, fewer seams. Twice the overlap: twice the time, and
 #   little else.
@@ -972,6 +989,11 @@ else:
 # can tell.
 #
 # ## Exercises
+#
+# - Part A: `chunking.shares`
+# - Part B: `chunking.rest`, `chunking.faded`, `chunking.quiz`
+#
+# *Optional: leave out `chunking.rest`, `chunking.faded` and `chunking.quiz` on the short path.*
 
 # %%
 exercise("chunking.shares")

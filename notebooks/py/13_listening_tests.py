@@ -1,21 +1,25 @@
 # %% [markdown]
 # # 13 · Designing listening tests
 #
+# > 得分再高，最终仍要由人来听。本章讲如何根据问题选择测试方法：ABX、二选一、绝对类别评分或 MUSHRA；如何匹配响度，以及匹配之后掩盖了什么；如何制作没有延迟的锚点，并检验它对你的音轨是否真能起到锚点的作用。你将认识测试中的各种偏差及其对策，生成公平的播放顺序，估算所需的听众人数，然后用自己的两组分离结果做一次完整的听音测试，并查看程序保存了哪些数据。
+#
 # **Aim.** After this notebook you can
 #
 # - choose a test by its question: ABX, 2AFC, ACR or MUSHRA,
 # - match loudness, and say what matching hides,
-# - build anchors that are in time, and measure whether they are anchors for *your* stems,
+# - build anchors without delay, and measure whether they are anchors for *your* stems,
 # - name the biases of a test, and what keeps each of them small,
 # - draw fair orders and subsets, and say how many listeners you need,
 # - make a test from two or more folders of stems, take it, and look at what it has stored.
 #
 # | | |
 # |---|---|
+# | Path | core, 45 minutes on the short path |
 # | Before | 01 (loudness), 03 (masks), 04 (what SDR cannot hear) |
-# | Time | 90 minutes, with the test; the code runs in a minute on two CPU cores, no GPU needed |
+# | Time | 95 minutes in two sittings: Part A 50, Part B 45; the code runs in one to four minutes on two CPU cores, no GPU needed; Part B includes a test of ten minutes |
 # | Data | the songs in `data/`: four to learn from, *Francium* and *Sodium* to judge; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [14 · What ratings say: statistics, and the gap between metric and ear](14_ratings_and_metrics.ipynb) |
 #
 # | Word | Name in the code | Meaning |
 # |---|---|---|
@@ -27,7 +31,6 @@
 # | $n$ | `trials_per_listener` | trials that one listener hears |
 
 # %%
-import os
 import random
 import shutil
 import tempfile
@@ -47,11 +50,13 @@ session = setup()
 session
 
 # %% [markdown]
+# # Part A · The design
+#
 # ## Listen first
 #
 # Three systems are to be compared. `network` is a tiny Open-Unmix that learns from four
-# songs in the next cell. `ratio` and `binary` are the ideal masks of notebook 03. They were
-# shown the answer, so they are no separators; but they fail in ways of their own.
+# songs in the next cell. `ratio` and `binary` are the ideal masks of notebook 03. They
+# use the true stems, so they are no separators; but each of them has typical errors.
 # Everything goes into a folder that is gone when the notebook is closed.
 
 # %%
@@ -78,6 +83,7 @@ config = ms.training.TrainConfig(
     silence=0.1,
     valid_every=steps,
     seed=session.seed,
+    device=session.device,
 )
 lessons = [song.in_memory() for song in ms.load_dataset(ms.data.demo_data(), "train")]
 trained = ms.fit(network, lessons, None, config, folder / "training")
@@ -155,8 +161,8 @@ print(claim("network, below ratio by", below, above=5, unit="dB"))
 print("You said:", my_order, "and", my_highest)
 
 # %% [markdown]
-# `binary` has the highest SDR. Did you like it best, with all its gurgling? Whatever you said, do
-# not write a paper about it yet. You have just taken part in a bad test:
+# `binary` has the highest SDR. Did you like it best, with all its gurgling? Whatever
+# your answer was, it proves nothing. You have just taken part in a bad test:
 #
 # - Nobody told you what "best" means.
 # - One excerpt, one listener, one answer.
@@ -168,19 +174,19 @@ print("You said:", my_order, "and", my_highest)
 #
 # ## A question before a test
 #
-# Four questions, four tests. Write the question down first: it chooses the test, and not
-# the other way round.
+# Four questions, four tests. Write the question down first, and choose the test by it.
 #
 # | Question | Test | On a page | Answer | Shows |
 # |---|---|---|---|---|
 # | Is a difference *heard*? | ABX | A, B, and X, which is one of them | X is A, or X is B | right or wrong: guessing shows |
-# | Which is *preferred*? | 2AFC | A and B | A or B | a taste, not its reason |
+# | Which is *preferred*? | 2AFC | A and B | A or B | a preference, not its reason |
 # | *How good* is it, and how clean? | ACR | one version | 1 … 5 for each question | an absolute level, coarse |
 # | How good, *against the reference*? | MUSHRA | all versions and the reference | a slider 0 … 100 each | fine differences |
 #
-# In MUSHRA the reference is open, and hidden among the versions once more. Who rates the hidden
-# one low does not hear, or does not care (notebook 14 counts that). Anchors mark the lower end.
-# For ACR the package asks the two questions of the listening tests of the Demucs papers:
+# In MUSHRA the reference is open, and hidden among the versions once more. A listener
+# who rates the hidden one low does not hear the differences, or does not try (notebook
+# 14 counts that). Anchors mark the lower end. For ACR the package asks the two
+# questions of the listening tests of the Demucs papers:
 
 # %% tags=["nbval-check-output"]
 for test, questions in ms.listening.test.QUESTIONS.items():
@@ -188,11 +194,11 @@ for test, questions in ms.listening.test.QUESTIONS.items():
         print(f"{test:7} {name:14} {text}")
 
 # %% [markdown]
-# Two questions, because they have two answers. In the test of 2021 by Demucs' author, listeners
-# gave Hybrid Demucs and KUIELab-MDX-Net the same quality, 2.83 and 2.86 of 5. Contamination told
-# them apart: 3.04 and 2.55. And the *true* stems got 4.12 and 4.40 (at second hand). No one gives
-# 5 all the time, so an ACR needs the true stems among the stimuli, or you do not know where the
-# top is.
+# Two questions, because they have two answers. In the test of 2021 by Demucs' author,
+# listeners gave Hybrid Demucs and KUIELab-MDX-Net the same quality, 2.83 and 2.86 of 5.
+# Contamination told them apart: 3.04 and 2.55. And the *true* stems got 4.12 and 4.40
+# (quoted from a secondary source). No one gives 5 all the time, so an ACR needs the
+# true stems among the stimuli, or you do not know where the top is.
 #
 # ### What a question costs
 #
@@ -221,8 +227,8 @@ for test in ms.listening.test.QUESTIONS:
 print("You said:", prediction_pages)
 
 # %% [markdown]
-# ABX is expensive, and for a reason: one right answer proves nothing. How many of $n$ must be right so
-# that guessing does it in fewer than 5 of 100 cases?
+# ABX is expensive, and for a reason: one right answer proves nothing. How many of $n$
+# must be right so that guessing reaches that number in fewer than 5 of 100 cases?
 
 # %% tags=["nbval-check-output"]
 for n in (4, 8, 10, 12, 16, 20):
@@ -304,8 +310,8 @@ print(f"peak at {peak_db(4 * voice):+.1f} dBFS: all {all_db:+.1f} dB")
 
 # %% [markdown]
 # - Silence has no loudness. The gain would be infinite, the sound not a number.
-# - A faint stem is mostly leakage. Raised by 40 dB it would be a concert of somebody's noise.
-#   So the gain ends at 20 dB, and the note says that it was not enough.
+# - A faint stem is mostly leakage. Raised by 40 dB it would be mostly noise. So the
+#   gain ends at 20 dB, and the note says that it was not enough.
 # - After matching something may clip. Then *all* versions are turned down by one gain
 #   (`with_headroom`); to turn down one alone would undo the match.
 #
@@ -325,11 +331,12 @@ print(claim("usdr", after, above=60, unit="dB"))
 #
 # ## Anchors
 #
-# Sliders are elastic. Among good systems listeners spread a small difference over the whole
-# scale; among bad ones the same difference vanishes. Anchors hold the scale down at the
-# bottom, as the reference holds it at the top. MUSHRA's are made of the reference by
-# low-pass filters, at 3.5 and 7 kHz, and for the first the standard says how steep: ±0.1 dB up
-# to 3.5 kHz, -25 dB at 4 kHz, -50 dB from 4.5 kHz on.
+# Ratings on a slider are relative. Among good systems listeners spread a small
+# difference over the whole scale; among bad ones the same difference vanishes. Anchors
+# fix the lower end of the scale, as the reference fixes the upper end. MUSHRA's are
+# made of the reference by low-pass filters, at 3.5 and 7 kHz, and for the first the
+# standard says how steep: ±0.1 dB up to 3.5 kHz, -25 dB at 4 kHz, -50 dB from 4.5 kHz
+# on.
 
 # %%
 filters = {
@@ -339,10 +346,11 @@ filters = {
 ms.figures.tolerance_figure(filters, rate)
 
 # %% [markdown]
-# Gray is forbidden. 401 taps keep clear of it. 201 already fall at 3.4 kHz, on the left; 101 fall
-# too early and too slowly. Steepness costs length, and length is delay.
+# The hatched areas are forbidden. A filter with 401 taps stays outside them. 201
+# already fall at 3.4 kHz, on the left; 101 fall too early and too slowly. Steepness
+# costs length, and length is delay.
 #
-# ### In time
+# ### Anchors without delay
 #
 # A filter of $N$ taps gives $N - 1$ samples more than it gets. Which of them do you keep?
 
@@ -365,10 +373,11 @@ assert torch.allclose(toy_lowpass(sodium, 401, 200), real, atol=1e-5)
 print("toy with 401 taps, from sample 200 on, and real agree")
 
 # %% [markdown]
-# Now 192 taps. That is the length of the filter in webMUSHRA, a test program that many labs
-# use; and it keeps what comes from sample $N - 1 = 191$ on. (Look it up: `convolve` in its
-# `MushraAudioControl.js`.) **Predict**: by how many samples is its anchor early, and what
-# does that cost? The voice of *Sodium* is dark: in time, its anchor has 40 dB.
+# Now 192 taps. That is the length of the filter in webMUSHRA, a test program that many
+# labs use; and it keeps what comes from sample $N - 1 = 191$ on. (Look it up:
+# `convolve` in its `MushraAudioControl.js`.) **Predict**: by how many samples is its
+# anchor early, and what does that cost? The voice of *Sodium* has few high frequencies:
+# without delay, its anchor has 40 dB.
 
 # %%
 prediction_early = {"samples": "?", "usdr": "? dB"}
@@ -388,8 +397,8 @@ print("You said:", prediction_early)
 # > below silence. With an even number of taps there is no right place at all: half a sample costs
 # > 14 dB here. Take an odd number.
 #
-# Nobody hears 2 ms, you say? Not alone. But listeners *switch*, and then they hear the step.
-# It marks the anchor like a label.
+# Can one hear a delay of 2 ms? Not by itself. But listeners *switch*, and then they
+# hear the step. It marks the anchor like a label.
 
 # %%
 in_time = {
@@ -449,9 +458,10 @@ for song in songs.values():
 # %% [markdown]
 # > **What to notice.**
 # >
-# > - The low-pass anchors of *Sodium*'s bass and of its dark voice have 40 dB and more: hardly
-# >   anything was taken away. The "bass" of *Francium* is a low texture that rustles up to the top,
-# >   and there they work. It is the spectrum that counts, not the name of the stem.
+# > - The low-pass anchors of *Sodium*'s bass and of its voice have 40 dB and more:
+# >   hardly anything was taken away. The "bass" of *Francium* is a low sound with noise
+# >   up to the highest frequencies, and there they work. The spectrum counts, not the
+# >   name of the stem.
 # > - The mixture is no anchor for *Sodium*'s drums, 13 dB: in these seconds little else
 # >   plays. `interference`, which makes the rest as loud as the stem, is one everywhere.
 # > - The last three lie between -2 and 5 dB on every line.
@@ -480,13 +490,13 @@ ms.listening.ABSwitch(
 # | What is wrong | What is done about it here |
 # |---|---|
 # | Order: at first everybody is careful, at the end tired | trials in another order for each listener |
-# | Place: the first version on a page becomes the yardstick | versions shuffled on each page |
+# | Place: the first version on a page becomes the standard for the others | versions shuffled on each page |
 # | Labels: "ours", "v2", even a file name | letters; names never reach the page |
-# | The letter A: who does not know says A | X is A exactly as often as it is B |
-# | Expectation: you hope that yours wins | you are no listener of your own test; or blind, like all |
+# | The letter A: listeners who do not know say A | X is A exactly as often as it is B |
+# | Expectation: you hope that yours wins | you do not take your own test, or only blind, like all others |
 # | Slider start: a slider is moved too little | starts at 0; does not count before it was moved |
 # | Rating without listening | each sound must be heard for a second before it can be rated |
-# | Moods: nobody says the same twice | one page comes again, a *replicate*: notebook 14 compares |
+# | Unsteady ratings: nobody gives the same rating twice | one page comes again, a *replicate*: notebook 14 compares |
 # | Range: the scale is stretched over what is there | reference and anchors; no numbers across tests |
 #
 # Look at three of them. First, a listener who hears nothing and always says A. ABX, three pairs, 16
@@ -500,8 +510,8 @@ for number in range(3):
     print(f"listener {number}: {right} of {len(pages)} right")
 
 # %% [markdown]
-# Half, always, and in each pair 8 of 16. Drawn by coin, X would be A in 12 or more of 16 pages in 4 tests of 100, and our
-# listener would pass.
+# Half, always, and in each pair 8 of 16. With a coin, X would be A in 12 or more of 16
+# pages in 4 tests of 100, and our listener would pass.
 #
 # Second, the slider. Suppose that listeners move it most of the way to their opinion,
 # and then let go:
@@ -540,11 +550,19 @@ hasty.rate("A", 90)
 print("after listening:", hasty.scores)
 
 # %% [markdown]
+# # Part B · The test
+#
+# *Optional: leave out on the short path.*
+#
+# This is a good place for a break. The exercises of Part A are at the end, under *Exercises*.
+# If you come back another day, run all cells above first.
+#
 # ## Who hears what
 #
-# Six excerpts, eight sounds each: half an hour, and the last pages are guesswork. Better, each
-# listener hears some of the excerpts. Drawn freely, one would be heard by everybody and
-# another by nobody. So give out those first that were given out least:
+# Six excerpts, eight sounds each: that takes half an hour, and tired listeners guess on
+# the last pages. It is better if each listener hears some of the excerpts. With a free
+# draw, one excerpt might be heard by everybody and another by nobody. So choose first
+# the excerpts that were used least:
 
 
 # %%
@@ -577,9 +595,10 @@ freely = pd.Series([n for _ in range(9) for n in draw.sample(excerpts, 4)])
 print("drawn freely:     ", sorted(freely.value_counts().tolist()))
 
 # %% [markdown]
-# Nothing is stored to get there: seed and number of a listener say it all. `plan` then
-# shuffles, adds the replicate, and shuffles the versions on each page. Below, the numbers are
-# pages: when does who hear what?
+# Nothing has to be stored: the seed and the number of the listener determine
+# everything. `plan` then shuffles, adds the replicate, and shuffles the versions on
+# each page. Below, the numbers are pages: they show when each listener hears which
+# excerpt.
 
 
 # %% tags=["nbval-check-output"]
@@ -599,9 +618,9 @@ def order_table(design, n_listeners):
 order_table(some, 6)
 
 # %% [markdown]
-# (A star marks the replicate.) Change the seed, and all of it changes. Never change it after the
-# first listener has come: results to two orders cannot be put together, and the store
-# refuses them.
+# (A star marks the replicate.) Change the seed, and all of it changes. Never change it
+# after the first listener has come: results with two different orders cannot be
+# combined, and the store refuses them.
 #
 # ## How many listeners?
 #
@@ -627,8 +646,8 @@ ms.figures.sweep_figure(
 )
 
 # %% [markdown]
-# The effect is the mean difference over its standard deviation between listeners. A class of
-# five can prove nothing, however clear things are:
+# The effect is the mean difference over its standard deviation between listeners. A
+# panel of five can prove nothing, however large the difference is:
 
 # %% tags=["nbval-check-output"]
 for n in (6, 12, 24):
@@ -636,24 +655,27 @@ for n in (6, 12, 24):
     print(f"{n:2} listeners:  " + "  ".join(line))
 
 # %% [markdown]
-# With twelve you miss every second large difference, and nearly all small ones. More excerpts help as well: they make the
-# mean of each listener less noisy, which makes the effect larger. More ratings of the same five
-# people do not make them six.
+# With twelve you miss every second large difference, and nearly all small ones. More
+# excerpts help as well: they make the mean of each listener less noisy, which makes the
+# effect larger. More ratings by the same five people are not a sixth person.
 #
 # ## Listeners are people
 #
-# - **Consent.** Tell what happens, how long it takes, what is stored, who sees it; that it is
-#   voluntary. Then ask. In many places an ethics board wants to see this text before.
+# - **Consent.** Say what happens, how long it takes, what is stored, who sees it; that
+#   it is voluntary. Then ask. In many places an ethics board wants to see this text
+#   before.
 # - **No names.** A listener is a random code. Ask only what you will use: each question of a
 #   questionnaire is data about a person.
 # - **Withdrawal.** With the code anyone can have everything deleted, at any time.
 # - **Ears.** Let listeners set a comfortable volume once, and begin softly.
-# - **Training.** A few pages that do not count, with the best and the worst that will come.
-#   Who meets the worst anchor on page 6 for the first time has no scale on pages 1 to 5.
+# - **Training.** A few pages that do not count, with the best and the worst that will
+#   come. A listener who hears the worst anchor for the first time on page 6 had no
+#   scale on pages 1 to 5.
 #
 # ## Make the test
 #
-# In a shell it is one line, which writes `test.toml`; all else is changed in that file:
+# In a shell it is one line, which writes `test.toml`; everything else is changed in
+# that file:
 #
 # ```
 # mssedu listen create runs/network runs/ratio runs/binary --data songs
@@ -716,10 +738,10 @@ pd.DataFrame(shown).T
 #
 # ## Take it
 #
-# Your turn. Headphones; ten minutes. What you say is on the disk with every click. Should the page be
-# reloaded, run the cell again with your code, `listener="…"`, and you are back where you were. (This
-# folder is gone in the end. For a real test take one that stays; then not even a kernel that dies
-# costs you anything.)
+# Your turn. Headphones; ten minutes. Each click is stored on the disk at once. Should
+# the page be reloaded, run the cell again with your code, `listener="…"`, and you are
+# back where you were. (This folder is gone in the end. For a real test choose one that
+# stays; then nothing is lost, even if the kernel dies.)
 
 # %%
 own = ms.listening.ListeningTest(folder / "test", folder / "mine.sqlite")
@@ -744,9 +766,9 @@ shown
 # %% [markdown]
 # ## A simulated panel
 #
-# Statistics need more listeners than you. So twelve more take the test: **simulated** ones, whose
-# opinions we make up. They sit through real sessions, page by page, and the store cannot
-# tell. Nothing that they say tells anything about the three systems!
+# Statistics need more listeners than you. So twelve more take the test: **simulated**
+# ones, whose opinions we make up. They go through real sessions, page by page, and the
+# store treats them like people. Their ratings say nothing about the three systems!
 
 # %%
 opinion = {
@@ -777,8 +799,8 @@ print("pages done, and all:", again.progress, again.scores)
 print("still to do:", " ".join(again.missing[:3]), "…")
 
 # %% [markdown]
-# A session keeps nothing of its own: it asks the file what has been done. Now the rest of the
-# panel.
+# A session keeps no data in memory: it reads from the file what has been done. Now the
+# rest of the panel.
 
 # %% tags=["nbval-check-output"]
 ms.listening.sit_through(again, opinion)
@@ -799,13 +821,13 @@ print("ratings of replicates:", int(ratings.replicate.sum()))
 ms.listening.ratings_figure(store, ratings)
 
 # %% [markdown]
-# A point is a listener. That is what we put in: a made-up opinion, plus what makes people differ.
-# In notebook 14 you find out how much of it one may believe.
+# A point is a listener. That is what we put in: a made-up opinion, plus what makes
+# people differ. In notebook 14 you find out how much of it one can rely on.
 #
 # ### What was stored
 #
-# The store is one SQLite file. To other programs it speaks CSV, with the columns of webMUSHRA first
-# and ours after them, and JSON, which holds everything.
+# The store is one SQLite file. For other programs it writes CSV, with the columns of
+# webMUSHRA first and ours after them, and JSON, which holds everything.
 
 # %% tags=["nbval-check-output"]
 csv = ms.listening.results.write_csv(store, folder / "results")
@@ -835,23 +857,21 @@ print("rows of listeners, pages, ratings, answers:", left)
 print("ratings of that code:", len(store.rows("ratings", code)))
 
 # %% [markdown]
-# Code, number and order stay, so that the orders of all others remain what they were. What was said
-# is gone.
+# Code, number and order stay, so that the orders of all others remain what they were.
+# The ratings are gone.
 #
 # ## The published weights
 #
-# A tiny network against two oracles is a lesson, not a contest. If you have the weights of HTDemucs,
-# the next cell makes a second test with it. They are for personal and research use only, so they are not part
-# of this book.
+# A tiny network against two oracles is an exercise, not a fair comparison. If you have
+# the weights of HTDemucs, the next cell makes a second test with it. They are for
+# personal and research use only, so they are not part of this book.
 
 # %%
-weights = os.environ.get("MSSEDU_HTDEMUCS")
+published = ms.weights.load_cached("htdemucs")
 contest = None
-if weights is None:
-    print("To hear it: mssedu separate SONG.wav -m htdemucs, then set MSSEDU_HTDEMUCS")
-    print("to 955717e8-8726e21a.th, in the cache of mssedu, folder weights.")
+if published is None:
+    print(ms.weights.how_to_get("htdemucs"))
 else:
-    published = ms.load_model(weights)
     for song in songs.values():
         estimate = ms.separate(published, song.mixture())
         write_run("htdemucs", published.config.stems, estimate, song)
@@ -870,20 +890,27 @@ contest
 # - First the question, then the test. ABX: is it heard? 2AFC: which? ACR: how good, how
 #   clean? MUSHRA: how good, against the reference?
 # - Match loudness, log the gains, and say in the report what they were.
-# - An anchor must be bad and in time. Odd filters, half the length cut off. Measure it on your
-#   stems: a low-pass does nothing to what is dark already.
-# - Shuffle trials, versions and letters, by seed and number. Least heard, first served.
+# - An anchor must be bad and in time. Use filters with an odd number of taps, and cut
+#   off half the length. Measure the anchor on your stems: a low-pass does nothing to a
+#   stem without high frequencies.
+# - Shuffle trials, versions and letters, by seed and number. Choose first what was
+#   heard least.
 # - Listeners must have listened; one page comes twice; training does not count.
 # - Consent first, no names, and a code to withdraw.
-# - Five listeners prove nothing. Ask before, not after.
+# - Five listeners prove nothing. Ask how many you need before the test, not after it.
 #
-# **What this notebook does not show.** Whether you can hear anything: rooms, headphones and
-# background noise matter more than most of the above. The panel was simulated, and behaves
-# better than people. Two songs of one artist are no sample of music. A test with anchors of our
-# own choice is *like* MUSHRA. Whoever claims the standard needs both low-pass anchors, trained
-# listeners, and its post-screening (notebook 14).
+# **What this notebook does not show.** Whether you can hear anything: rooms, headphones
+# and background noise matter more than most of the above. The panel was simulated, and
+# behaves better than people. Two songs of one artist are no sample of music. A test
+# with anchors of our own choice is *like* MUSHRA. To follow the standard you need both
+# low-pass anchors, trained listeners, and its post-screening (notebook 14).
 #
 # ## Exercises
+#
+# - Part A: `listening.anchor`, `listening.match`
+# - Part B: `listening.order`, `listening.quiz`
+#
+# *Optional: leave out `listening.anchor`, `listening.order` and `listening.quiz` on the short path.*
 
 # %%
 exercise("listening.anchor")

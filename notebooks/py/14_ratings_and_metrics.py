@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 14 · What ratings say: statistics, and the gap between metric and ear
 #
+# > 拿到评分之后，应当怎样下结论？本章先用事先规定的规则筛选听众，再讨论分析单位：把同一位听众的许多评分当作独立观测，就是伪重复，本章会演示它造成多少误报。你将给出置信区间并检查其覆盖率，对成对系统、ABX 答案和偏好进行检验，也会看到五位听众在原则上永远无法证明的事情。最后把主观评分与客观指标对照，说明只有三四个系统时，二者的相关性几乎证明不了什么。
+#
 # **Aim.** After this notebook you can
 #
 # - decide whose ratings count, by rules that were fixed before the test,
@@ -8,20 +10,22 @@
 # - give an interval, and say what it covers and what it does not,
 # - test pairs of systems, abx answers and preferences, and say beforehand what a panel of
 #   five can never show,
-# - set ratings against a metric, and say how little a few systems prove.
+# - compare ratings with a metric, and say how little a few systems prove.
 #
 # | | |
 # |---|---|
+# | Path | optional, not on the short path |
 # | Before | 04 (SDR and its traps), 13 (how a test is made) |
-# | Time | 90 minutes; the code runs in less than a minute on two idle CPU cores, no GPU needed |
+# | Time | 100 minutes in two sittings: Part A 50, Part B 50; the code runs in under a minute on two CPU cores, no GPU needed; Part B includes ten minutes of a test |
 # | Data | *Lithium*, *Potassium*, *Rubidium*, *Sodium* and *Francium* from `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [15 · A map of architectures](15_map_of_architectures.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
-# | $n$ | `n_listeners` | listeners: the witnesses |
+# | $n$ | `n_listeners` | number of listeners |
 # | $p$ | `p` | how often luck alone would do as well, or better |
-# | $\alpha$ | 0.05 | how often we agree to be fooled |
+# | $\alpha$ | 0.05 | rate of false alarms that we accept |
 # | $d'$ | `d_prime` | distance of two sounds, in units of a listener's uncertainty |
 # | $\tau$, $\rho$ | `kendall`, `spearman` | do two orders agree? 1 the same, -1 reversed |
 
@@ -42,6 +46,8 @@ from mssedu.course import Page, exercise, setup, show_source
 setup()
 
 # %% [markdown]
+# # Part A · What a panel can show
+#
 # ## Listen first
 #
 # Two estimates of one voice, six seconds. You are not told which is which: switch with the
@@ -92,9 +98,9 @@ print("You said:", prediction_usdr, "and", prediction_better)
 # The one with the higher score has lost all but its loudest bins. The other is the true
 # voice and nothing else, four samples late: as if you had leaned back by three centimeters.
 #
-# A score makes a claim about ears. Whether it holds, only ears can tell. But ears disagree,
-# tire, guess and are kind, so what *they* say needs arithmetic too. This notebook is about
-# that arithmetic, and then about the gap between the two.
+# A score makes a claim about ears. Whether it holds, only ears can tell. But listeners
+# disagree, get tired, guess and are polite, so *their* answers need statistics. This
+# notebook is about these statistics, and then about the gap between metric and ear.
 #
 # ## A test, and a panel whose truth we know
 #
@@ -162,10 +168,11 @@ print(len(design.trials), "trials of", ", ".join(design.stimuli))
 # Two of the ten pages of each listener are *replicates*: shown again, to see how steady a
 # listener is. Two low-passed anchors and a hidden reference are among the sounds.
 #
-# Who listens? At the end, you. Until then a **simulated panel**. A real panel never tells
-# its truth, so you cannot check a method on it. Of a simulated one we choose the truth, and
-# then see which methods find it. **The numbers below are invented.** They show what methods
-# do. They say nothing about ears, and nothing about these four masks.
+# Who listens? At the end, you. Until then, a **simulated panel**. The true opinions of
+# a real panel are unknown, so you cannot check a method on it. For a simulated one we
+# choose the truth, and then see which methods find it. **The numbers below are
+# invented.** They show what methods do. They say nothing about ears, and nothing about
+# these four masks.
 
 # %%
 show_source("mssedu.listening.results.draw_ratings")
@@ -246,8 +253,9 @@ prediction_found = {"12 listeners": "?", "5 listeners": "?"}
 ms.listening.ratings_figure(store, ratings)
 
 # %% [markdown]
-# The reference stands apart, as it should. The mid anchor, `anchor70`, is odd: rated as high
-# as the best system. Look at the rows behind it, song by song.
+# The reference is clearly above the rest, as it should be. The mid anchor, `anchor70`,
+# is strange: its ratings are as high as those of the best system. Look at its ratings
+# song by song.
 
 # %% tags=["nbval-check-output"]
 anchor = ratings[ratings.stimulus == "anchor70"]
@@ -257,9 +265,9 @@ for trial, rows in anchor.groupby("trial"):
     print(f"anchor: median {rows.score.median():3.0f}, above 90 in {above:.0%}")
 
 # %% [markdown]
-# The levels are real. A bass has next to nothing up there, so nothing is missing, and the
-# anchor is none. Nor has the voice in this excerpt of *Sodium*. No mean over songs would
-# have told you.
+# The levels are real. A bass has almost no energy above 7 kHz, so nothing is missing,
+# and the anchor is not one. The same is true for the voice in this excerpt of *Sodium*.
+# No mean over songs would have shown this.
 #
 # ## Whose ratings count
 #
@@ -267,9 +275,9 @@ for trial, rows in anchor.groupby("trial"):
 # BS.1534-3, has two rules, here as they are quoted in public code:
 #
 # 1. A listener is excluded who rates the hidden reference below 90 in *more than* 15 % of the items.
-# 2. A listener is excluded who rates the mid anchor above 90 in more than 15 % of the items. But where
-#    more than a quarter of all listeners do so, the item is at fault and not they: it does
-#    not count.
+# 2. A listener is excluded who rates the mid anchor above 90 in more than 15 % of the
+#    items. But where more than a quarter of all listeners do so, the item is the
+#    problem and not the listeners: it does not count.
 #
 # An item is a page, replicates too.
 
@@ -305,9 +313,9 @@ for name, who in excluded.items():
 # >   computes who missed too often, and then removes everyone it computed that for, that is
 # >   everyone with a miss. It never asks for the mid anchor, so L10 stays. *Test your
 # >   statistics like any other code.*
-# > - Without the exception most of the panel goes, because they heard right.
-# > - Rules are fixed **before** the results are known, and a report names who went and why.
-# >   Whoever looks at the means first will find a reason.
+# > - Without the exception most of the panel is excluded, because they heard correctly.
+# > - Rules are fixed **before** the results are known, and a report names who was
+# >   excluded and why. If you look at the means first, you will always find a reason.
 
 # %%
 counted = screening.apply(ratings)
@@ -320,8 +328,9 @@ ms.figures.interval_figure(
 # ## How sure is a mean?
 #
 # From here on a listener is *one number a system*, the mean of all songs, and there are
-# twelve witnesses. The interval tells where the mean of other such listeners would lie: by
-# Student's t, or by drawing listeners again with replacement, the bootstrap of notebook 04.
+# twelve independent values. The interval says where the mean of other such listeners
+# would lie: by Student's t, or by drawing listeners again with replacement, the
+# bootstrap of notebook 04.
 
 # %% tags=["nbval-check-output"]
 formats = ms.listening.results.FORMATS
@@ -340,9 +349,9 @@ for one in ms.listening.results.compare(means):
     print(f"{one.second:7}-{one.first:7} truth {difference:+.0f}: {held}")
 
 # %% [markdown]
-# Two of four means miss the truth, though these are 95 % intervals; all six differences are
-# right. Bad luck? With one panel nobody can tell. So ask two thousand, all with the truth
-# 50, and count how many intervals hold it: their **coverage**.
+# Two of four means miss the truth, though these are 95 % intervals; all six differences
+# are right. Is that bad luck? One panel cannot answer this. So simulate two thousand,
+# all with the truth 50, and count how many intervals contain it: their **coverage**.
 #
 # **Predict.** What is the coverage of a 95 % bootstrap interval of five listeners?
 
@@ -407,9 +416,9 @@ ms.figures.coverage_figure(
 # %% [markdown]
 # > **What to notice.**
 # >
-# > - With the same songs t covers what it promises. The bootstrap of five listeners is too
-# >   narrow: 83 % instead of 95 %. Five cannot know what a sixth is like. At twenty the two
-# >   almost agree.
+# > - With the same songs t covers what it promises. The bootstrap of five listeners is
+# >   too narrow: 83 % instead of 95 %. Five listeners do not show what a sixth is like.
+# >   At twenty the two almost agree.
 # > - With *other* songs both promise too much, and **more listeners make it worse**: 78 % at
 # >   twenty. The interval speaks about other listeners, not about other songs. All listeners
 # >   share these eight, and if they are hard, all means are low.
@@ -417,11 +426,11 @@ ms.figures.coverage_figure(
 # > So above it was more than bad luck. A mean rating is a fact about these songs. A
 # > difference on the same songs is more: what makes a song hard cancels.
 #
-# ## What is a witness?
+# ## What is the unit of analysis?
 #
-# The panel has made hundreds of ratings. Why call it twelve numbers? Put it to the test:
-# four **equal** systems, 12 listeners, 10 songs, and three ways to ask whether the systems
-# differ. At $p < 0.05$, each should find a difference in one panel of twenty.
+# The panel has made hundreds of ratings. Why reduce them to twelve numbers? Test it:
+# four **equal** systems, 12 listeners, 10 songs, and three ways to ask whether the
+# systems differ. At $p < 0.05$, each should find a difference in one panel of twenty.
 #
 # - Analysis of variance of all rows: 120 ratings a system.
 # - Friedman's test of all rows: it ranks the four systems within each of 120 blocks, a
@@ -470,10 +479,11 @@ for name, p in alarms.items():
 print("You said:", prediction_alarms)
 
 # %% [markdown]
-# Nothing is there, and the test that "assumes nothing" finds it in almost every second
-# panel. Ranks cure an odd distribution. They do not cure **pseudo-replication**: the taste.
-# A listener who likes a system likes it ten times, and ten rows look like ten witnesses. The
-# more songs, the more false alarms:
+# There is no difference, and the test that "assumes nothing" finds one in almost every
+# second panel. Ranks help against unusual distributions. They do not help against
+# **pseudo-replication**, which comes from the taste. A listener who likes a system
+# likes it ten times, and ten rows look like ten listeners. The more songs, the more
+# false alarms:
 
 # %%
 lines = {"ANOVA, all rows": [], "Friedman, all rows": [], "Friedman, means": []}
@@ -492,10 +502,11 @@ ms.figures.sweep_figure(
 )
 
 # %% [markdown]
-# With one song, rows *are* listeners. Then the rows take off, and the means stay at 5 %.
-# (Analysis of variance begins below: it does not know that the same people rate all four
-# systems. So it is too timid first, and too bold later.) The cure is not another test. It is
-# another **unit of analysis**:
+# With one song, rows *are* listeners. With more songs the false alarms of the rows rise
+# fast, and those of the means stay at 5 %. (Analysis of variance begins below 5 %: it
+# ignores that the same people rate all four systems. So it finds too little at first,
+# and too much later.) The remedy is not another test. It is another **unit of
+# analysis**:
 
 # %%
 show_source("mssedu.listening.results.listener_means")
@@ -504,7 +515,7 @@ show_source("mssedu.listening.results.listener_means")
 # ## Which two differ?
 #
 # Friedman's test says that some system differs. Which? Compare pairs, by Wilcoxon's
-# signed-rank test over listeners. But six tests are six chances to be fooled.
+# signed-rank test over listeners. But six tests are six chances of a false alarm.
 
 
 # %% tags=["nbval-check-output"]
@@ -530,9 +541,9 @@ print(f"any of six, as they are:   {(p < 0.05).any(1).mean():.0%}")
 print(f"any of six, after Holm:    {holm_first(p):.0%}")
 
 # %% [markdown]
-# **Holm's** way: the smallest p times six, the next times five, and so on. Then *any* false
-# alarm in the whole table comes in at most one panel of twenty. (You will write it.) With
-# Holm, our panel says:
+# **Holm's** method: the smallest p times six, the next times five, and so on. Then
+# *any* false alarm in the whole table comes in at most one panel of twenty. (You will
+# write it.) With Holm, our panel says:
 
 # %% tags=["nbval-check-output"]
 pairs = ms.listening.results.pair_table(means)
@@ -559,9 +570,9 @@ print("You said:", prediction_found)
 # %% [markdown]
 # ## What five listeners can never show
 #
-# The column of zeros is no accident. If all five agree, the signs of their differences are
-# five equal tosses of a coin: two of 32, $p = 0.0625$. No difference, however large, gets
-# below. You can know this *before* you invite anyone:
+# The column of zeros is no accident. If all five agree, the signs of their differences
+# are five equal tosses of a coin: two of 32, $p = 0.0625$. No difference, however
+# large, gives a smaller $p$. You can know this *before* you invite anyone:
 
 # %% tags=["nbval-check-output"]
 print(ms.listening.results.power_note(5, 2))
@@ -587,9 +598,10 @@ ms.figures.sweep_figure(
 
 # %% [markdown]
 # $d_z$ is the mean difference over its standard deviation between listeners; 0.8 is
-# customarily called large. (Our 15 points are more: see below.) Twelve listeners, a size
-# that one reads about often, miss a large difference of four systems in two panels of three.
-# "Not significant" then means that nobody could have known.
+# customarily called large. (Our 15 points are more: see below.) Twelve listeners, a
+# number that is common in papers, miss a large difference of four systems in two panels
+# of three. "Not significant" then means that the test could not have found the
+# difference.
 #
 # ## Points, not stars
 #
@@ -606,14 +618,20 @@ for n, other in ((12, 75.0), (1000, 61.0)):
     print(f"[{low:.1f}, {high:.1f}], {p_shown}, d_z {found.d_z:.1f}")
 
 # %% [markdown]
-# Both would get stars in a table. But the second is a difference of one point of a hundred.
-# Report the difference in points, with its interval. That is the result. The p only says
-# that it is not nothing.
+# Both would get stars in a table. But the second is a difference of one point of a
+# hundred. Report the difference in points, with its interval. That is the result. The
+# p-value only says that the difference is not zero.
+#
+# # Part B · Answers, preferences, and metrics
+#
+# This is a good place for a break. The exercises of Part A are at the end, under *Exercises*.
+# If you come back another day, run all cells above first.
 #
 # ## Do listeners agree with themselves?
 #
-# The replicates tell. Correlation is not enough: who rates everything ten points higher the
-# second time correlates perfectly. **Concordance** wants the same *values*.
+# The replicates tell. Correlation is not enough: a listener who rates everything ten
+# points higher the second time correlates perfectly. **Concordance** wants the same
+# *values*.
 
 # %% tags=["nbval-check-output"]
 first = [20, 40, 60, 80]
@@ -638,8 +656,8 @@ print("our panel, quartiles:", *(f"{q:.2f}" for q in quartiles))
 # ## Right or wrong: abx
 #
 # Is X the same as A or as B? Here an answer is right or wrong, and luck can be computed
-# exactly: who guesses is a coin. If $k$ or more of $n$ are right, $p = \sum_{i \ge k}
-# \binom{n}{i} / 2^n$.
+# exactly: a listener who guesses is like a coin. If $k$ or more of $n$ are right, $p =
+# \sum_{i \ge k} \binom{n}{i} / 2^n$.
 
 # %% tags=["nbval-check-output"]
 for correct in (8, 9):
@@ -675,9 +693,10 @@ for share in (0.6, 0.75, 0.9):
     print(f"{ms.listening.results.afc_d_prime(share):.1f} if it were a choice of two")
 
 # %% [markdown]
-# 75 % right in abx takes twice the distance that it takes in a choice of two, because three
-# uncertain sounds are compared, and not two. (This is the *differencing* model: the listener
-# compares X with A and with B. A listener who judges each sound by itself needs less, 1.8.) Never compare shares across kinds of test.
+# 75 % right in abx needs twice the distance that it needs in a choice of two, because
+# three uncertain sounds are compared, and not two. (This is the *differencing* model:
+# the listener compares X with A and with B. A listener who judges each sound by itself
+# needs less, 1.8.) Never compare shares across kinds of test.
 #
 # ## Which one do you prefer?
 #
@@ -695,14 +714,14 @@ together = ms.listening.results.count_choices(sum(fans), 120, "2afc")
 print(f"each of them: p = {max(alone):.3f}; all together: p = {together.p:.1f}")
 
 # %% [markdown]
-# 7 of 10 votes prove nothing, 70 of 100 are a clear preference. But look who votes. In the
-# last line six listeners clearly prefer one system, and six the other. Pooled, 60 of 120:
-# "no preference", $p = 1$. In truth *everyone* has one. It is the same mistake as before:
-# votes of one listener are no independent votes.
+# 7 of 10 votes prove nothing, 70 of 100 are a clear preference. But look who votes. In
+# the last line six listeners clearly prefer one system, and six the other. Pooled, 60
+# of 120: "no preference", $p = 1$. In truth *everyone* has one. It is the same mistake
+# as before: votes of one listener are not independent.
 #
 # ## The gap between metric and ear
 #
-# Now set the ratings against `usdr`, of exactly the excerpts that were heard.
+# Now compare the ratings with `usdr`, of exactly the excerpts that were heard.
 
 # %%
 scores = ms.listening.results.excerpt_scores(design)
@@ -723,13 +742,13 @@ ms.figures.agreement_figure(
 
 
 # %% [markdown]
-# Ratings know no decibels, so only *order* can be asked for. **Kendall's** $\tau$: of all
-# pairs of sounds, the share in the same order minus the share in reverse. **Spearman's**
-# $\rho$: the correlation of ranks. Over all sounds, some songs are hard for everyone, which
-# flatters or hides a metric. Within a song is the fair question: does it order the
-# *systems*?
+# Ratings are not in decibels, so only the *order* can be compared. **Kendall's**
+# $\tau$: of all pairs of sounds, the share in the same order minus the share in
+# reverse. **Spearman's** $\rho$: the correlation of ranks. Over all sounds, some songs
+# are hard for everyone, which flatters or hides a metric. Within a song is the fair
+# question: does it order the *systems*?
 #
-# For contrast, a panel that hears nothing but `usdr`.
+# For comparison, a panel that rates by `usdr` and nothing else.
 
 
 # %% tags=["nbval-check-output"]
@@ -830,9 +849,10 @@ for name in spoilers:
 # %% [markdown]
 # > **What to notice.** `soft` and the reference are *the same sound* once the test has
 # > matched the loudness. `late` is the same sound 23 microseconds later: lean back by 8
-# > millimeters. And yet the files score 10 dB, like a voice without treble. Here the metric
-# > is not inaccurate. It measures something else than is heard. (If levels are to be heard,
-# > turn the matching off: then a wrong level is an error. Decide it before the test.)
+# > millimeters. And yet the files score 10 dB, like a voice without treble. Here the
+# > metric is not inaccurate. It measures something that is not heard. (If levels are to
+# > be heard, turn the matching off: then a wrong level is an error. Decide it before
+# > the test.)
 #
 # What does a rank correlation make of it? The first test has all five at 10.0 dB. In the
 # second, `soft` and `late` have only 3 and 5 dB, by a bit more gain and delay.
@@ -914,12 +934,13 @@ print("You said:", prediction_orders)
 # >   training: then Demucs leads both. Always say which version a number is from.)
 # > - 2021: SDR and contamination agree. In quality KUIELab-MDX-Net and Hybrid Demucs change
 # >   places, by 0.03: that is nothing.
-# > - So "which is better?" has no answer before somebody says: at what?
-# > - Two tests do not compare. 3.2 in 2019 and 2.83 in 2021 do not mean that Demucs got
-# >   worse: other listeners, other excerpts, other neighbors.
-# > - And the true stems? In the test of 2021 they were hidden among the others, and got 4.12
-# >   for quality and 4.40 for contamination, not 5.0 (at second hand: look it up before you
-# >   cite it). A scale ends where its listeners end it. Always have the reference rated.
+# > - So "which is better?" has no answer until somebody says in which respect.
+# > - Two tests cannot be compared. 3.2 in 2019 and 2.83 in 2021 do not mean that Demucs
+# >   got worse: the listeners, the excerpts and the other systems were different.
+# > - And the true stems? In the test of 2021 they were hidden among the others, and got
+# >   4.12 for quality and 4.40 for contamination, not 5.0 (quoted from a secondary
+# >   source: look it up before you cite it). Listeners may never use the end of a
+# >   scale. Always have the reference rated.
 #
 # Is $\tau = 1$, SDR and contamination in 2021, a proof? Three systems have six orders. Go
 # through all of them:
@@ -937,9 +958,9 @@ for n in (3, 4, 5, 6):
     print(f"{n} systems, {len(taus):3} orders: tau = 1 has p = {smallest:.3f}")
 
 # %% [markdown]
-# With three or four systems **no** rank correlation can be significant, not even a perfect
-# one; with five only a perfect one. And that is over systems. More songs do not make more
-# systems.
+# With three or four systems **no** rank correlation can be significant, not even a
+# perfect one; with five only a perfect one. And what counts is the number of systems.
+# More songs do not make more systems.
 #
 # What larger studies say:
 
@@ -973,9 +994,9 @@ print(
 #
 # ## Now you
 #
-# The test from the beginning, for a real listener. Ten pages, about twenty minutes; stop
-# when you like, your code at the bottom leads you back. Listen to each sound, rate it, go
-# on.
+# The test from the beginning, for a real listener. Ten pages, about twenty minutes;
+# stop when you like; with the code at the bottom you can continue later. Listen to each
+# sound, rate it, go on.
 
 # %%
 seat = ms.listening.ListeningTest(folder)
@@ -990,9 +1011,10 @@ else:
     print(ms.listening.results.rank_agreement(mine, scores))
 
 # %% [markdown]
-# The report, with tables for a paper and the figure, comes from `mssedu listen report FOLDER
-# --usdr`, where FOLDER is that of the test. (Give `folder` a lasting place at the top of the
-# notebook, and let friends take the test.) Here is that of the simulated panel:
+# The report, with tables for a paper and the figure, comes from `mssedu listen report
+# FOLDER --usdr`, where FOLDER is that of the test. (Give `folder` a permanent path at
+# the top of the notebook, and let friends take the test.) Here is that of the simulated
+# panel:
 
 # %% tags=["nbval-check-output"]
 report = ms.listening.write_report(store, folder / "report", scores)
@@ -1002,15 +1024,17 @@ print(*sorted(path.name for path in report.parent.iterdir()))
 # ## What to remember
 #
 # - Look at the points first. A summary hides an anchor that is not one.
-# - Post-screening by rules fixed beforehand: more than 15 % of the items, and items may be
-#   at fault too. Name who went.
-# - The witness is the listener. Tests on raw rows find differences that are not there.
+# - Post-screening by rules fixed beforehand: more than 15 % of the items, and items may
+#   be at fault too. Say who was excluded.
+# - The unit of analysis is the listener. Tests on raw rows find differences that are
+#   not there.
 # - An interval over listeners speaks about other listeners, on these songs.
-# - Several tests: Holm. Five listeners: never. Say beforehand what your panel can show.
-# - Points with an interval, not stars.
+# - Correct several tests by Holm's method. Five listeners can never show a difference.
+#   Say beforehand what your panel can show.
+# - Report points with an interval, not stars.
 # - "Not significant" is not "inaudible".
-# - A metric can be set against ratings by order only, within songs, and against a ceiling.
-#   With fewer than five systems no order proves anything.
+# - A metric can be compared with ratings by order only, within songs, and its best
+#   value is a ceiling below 1. With fewer than five systems no order proves anything.
 # - Quality and contamination are two questions.
 #
 # **What this notebook does not show.** The panel is simulated: it has no order effects, does
@@ -1019,6 +1043,9 @@ print(*sorted(path.name for path in report.parent.iterdir()))
 # nothing here tells which of the four masks sounds best. You may find out.
 #
 # ## Exercises
+#
+# - Part A: `panel.screen`, `panel.holm`
+# - Part B: `panel.abx`, `panel.quiz`
 
 # %%
 exercise("panel.screen")

@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 15 · A map of architectures
 #
+# > 本章把十五个分离系统画成同一种图：它们处理频谱图还是波形，有几个分支，每一层在比较什么，各自又比前人多了什么。你将亲手写出较新模型共有的三个部件，即密集块、频带划分与旋转位置编码，并用数值检验它们的性质。随后把年份、得分、参数量与速度放进一张表，弄清哪些数字可以相互比较。最后让六个小模型在相同的数据、损失与时间下比赛，说明这样的比赛能证明什么，又不能证明什么。
+#
 # **Aim.** After this notebook you can
 #
 # - read the drawing of any separator: its domain, its branches, and what it compares,
@@ -11,10 +13,12 @@
 #
 # | | |
 # |---|---|
+# | Path | optional, not on the short path; on the GPU path |
 # | Before | 06 to 11; 04 for the scores |
-# | Time | 75 minutes; the code runs in three minutes on two CPU cores, no GPU needed |
+# | Time | 65 minutes; the code runs in one to four minutes on two CPU cores, no GPU needed |
 # | Data | the songs in `data/`; nothing to download |
-# | Licence | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
+# | Next | [16 · Fourteen ways to change HTDemucs](16_htdemucs_lab.ipynb) |
 #
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
@@ -58,11 +62,11 @@ play(song.mixture(start=20, duration=10), rate, "mixture")
 play(song.sources(start=20, duration=10)[0], rate, "drums, true")
 
 # %% [markdown]
-# Six small networks each learn for 20 seconds, on one core, to take these drums out of the
-# mixture: a U-Net on the magnitude (`spleeter`), a BiLSTM on the magnitude (`open_unmix`), a
-# mask on a learned code (`conv_tasnet`), a U-Net on the waveform (`demucs`), both with a
-# transformer (`htdemucs`), and attention over bands (`bs_roformer`). The last two lead or
-# have led the field.
+# Six small networks each learn for 20 seconds, on one core, to take these drums out of
+# the mixture: a U-Net on the magnitude (`spleeter`), a BiLSTM on the magnitude
+# (`open_unmix`), a mask on a learned code (`conv_tasnet`), a U-Net on the waveform
+# (`demucs`), both with a transformer (`htdemucs`), and attention over bands
+# (`bs_roformer`). The last two lead or have led the field.
 #
 # **Predict.** Which of the six separates best after 20 seconds?
 
@@ -77,8 +81,8 @@ prediction = "?"
 # **up** on the right. The edge of a box says what it *compares*: moments (↔), bins or bands
 # (↕), or both. A white box compares neither: it treats each moment and each bin alone.
 #
-# Begin with a part. A **gated linear unit** makes values and gates of the same signal, and
-# multiplies them.
+# Begin with a part. A **gated linear unit** computes values and gates from the same
+# signal, and multiplies them.
 
 
 # %%
@@ -104,8 +108,9 @@ draw("glu")
 draw("spleeter")
 
 # %% [markdown]
-# **Open-Unmix** (2019) has no pictures. A frame becomes 512 numbers, and an LSTM carries
-# what it has seen along time, in both directions. What it adds: **unlimited context in time**.
+# **Open-Unmix** (2019) has no pictures. A frame becomes 512 numbers, and an LSTM
+# carries information along time, in both directions. What it adds: **unlimited context
+# in time**.
 
 # %%
 draw("open_unmix")
@@ -119,8 +124,8 @@ draw("open_unmix")
 draw("mmdenselstm")
 
 # %% [markdown]
-# **D3Net** (2021) replaces the LSTMs by dense blocks *inside* dense blocks, whose kernels
-# spread: it adds **dilation without gaps**.
+# **D3Net** (2021) replaces the LSTMs by dense blocks *inside* dense blocks, whose
+# kernels are dilated: it adds **dilation without gaps**.
 
 # %%
 draw("d3net")
@@ -129,9 +134,9 @@ draw("d3net")
 # ## Build it: a dense block
 #
 # In the papers, layer $i$ reads $n + i g$ channels: the input, and $g$ from each layer
-# before. What does a convolution do with channels side by side? It adds them up, each with
-# weights of its own. So a layer can just as well compute what it gives to each later layer
-# *at once*, and the later layers add up what they were given.
+# before. What does a convolution do with channels side by side? It adds them up, each
+# with weights of its own. So a layer can also compute *at once* what each later layer
+# gets from it, and the later layers add up these parts.
 
 
 # %%
@@ -171,8 +176,8 @@ for i, layer in enumerate(block.layers):
 # ## More than a mask
 #
 # A mask cannot make anything louder than the mixture, and it keeps the mixture's phase.
-# **ResUNetDecouple+** (2021) puts out four maps: a mask, a turn of the phase, and a magnitude
-# to add. It adds **phase**, and depth: 143 layers.
+# **ResUNetDecouple+** (2021) puts out four maps: a mask, a rotation of the phase, and a
+# magnitude to add. It adds **phase**, and depth: 143 layers.
 
 # %%
 draw("resunet_decouple_plus")
@@ -188,7 +193,7 @@ draw("mdx_net")
 # %% [markdown]
 # ## On the waveform
 #
-# **Wave-U-Net** (2018) does away with the spectrogram: the U works on samples.
+# **Wave-U-Net** (2018) needs no spectrogram: the U works on samples.
 
 # %%
 draw("wave_u_net")
@@ -217,7 +222,8 @@ draw("demucs")
 draw("hdemucs")
 
 # %% [markdown]
-# **HTDemucs** (2022) does not add the branches up: they look at each other (notebook 11).
+# **HTDemucs** (2022) does not add the branches up: it joins them by cross-attention
+# (notebook 11).
 
 # %%
 draw("htdemucs")
@@ -239,7 +245,8 @@ draw("bsrnn")
 draw("bs_roformer")
 
 # %% [markdown]
-# **Mel-Band RoFormer** (2023) lets the bands overlap, as wide as the ear has them.
+# **Mel-Band RoFormer** (2023) lets the bands overlap, with widths on the mel scale,
+# which follows the ear.
 
 # %%
 draw("mel_band_roformer")
@@ -257,7 +264,7 @@ draw("scnet")
 #
 # ## Build it: taking turns over bands
 #
-# A band split is a cut, nothing more; what makes it work is the linear layer after each cut.
+# A band split is only a cut; what makes it work is the linear layer after each cut.
 # Here are the bands of BS-RoFormer.
 
 
@@ -290,10 +297,11 @@ print(claim("saving", (n_bands * frames) ** 2 / in_turn, above=50, digits=0, uni
 # %% [markdown]
 # ## Build it: positions that turn
 #
-# Attention is blind to order (notebook 11). HTDemucs *adds* sines to its features once. The
-# RoFormers **turn** pairs of features of each query and key, by an angle that grows with the
-# position. Two arrows that are turned by 5 and 3 steps enclose the angle that they would
-# enclose when turned by 2 and 0. So a product depends on the **distance** alone.
+# Attention ignores order (notebook 11). HTDemucs *adds* sines to its features once. The
+# RoFormers **turn** pairs of features of each query and key, by an angle that grows
+# with the position. Two arrows that are turned by 5 and 3 steps have the same angle
+# between them as two that are turned by 2 and 0. So a product depends on the
+# **distance** alone.
 
 
 # %%
@@ -465,7 +473,7 @@ config = ms.training.TrainConfig(
     steps=4 if session.profile == "smoke" else found["steps"],
     learning_rate=found["learning_rate"],
     seed=0,
-    device="cpu",
+    device=session.device,
     **settings,
 )
 torch.manual_seed(0)
@@ -491,26 +499,26 @@ print(
 # loss, some networks have learned more than others, and the three points of a row show how much
 # of that is chance.
 #
-# **What it cannot say.** Which architecture is best. On the map, 4.4 dB lie between Open-Unmix and
-# BS-RoFormer; here the intervals of Open-Unmix, Demucs and BS-RoFormer overlap, and HTDemucs
-# is behind all three. A step of a large idea takes longer, so it gets fewer steps; and
-# attention, which knows nothing of neighbors to begin with, needs more examples than a
-# convolution. The order of the map comes from sizes a hundred times larger, and from days on
-# GPUs. One test song is not a test set, and three seeds give wide
-# intervals. If you want to know at *your* size and budget, run the race there, with more songs:
-# notebook 17 does it properly.
+# **What it cannot say.** Which architecture is best. On the map, 4.4 dB lie between
+# Open-Unmix and BS-RoFormer; here the intervals of Open-Unmix, Demucs and BS-RoFormer
+# overlap, and HTDemucs is behind all three. A step of a more complex model takes
+# longer, so it gets fewer steps; and attention, which starts without information about
+# neighbors, needs more examples than a convolution. The order of the map comes from
+# sizes a hundred times larger, and from days on GPUs. One test song is not a test set,
+# and three seeds give wide intervals. If you want to know at *your* size and budget,
+# run the race there, with more songs: notebook 17 does it properly.
 #
-# **Change one thing.** Run `python benchmarks/six_models.py --budget 60` and look whether the
-# order stays.
+# **Change one thing.** Run `python benchmarks/six_models.py --budget 60` and see
+# whether the order stays the same.
 #
 # ## What to remember
 #
-# - A separator is a domain, a shape, and an answer to: what is compared with what?
+# - A separator is a domain, a shape, and a choice of what is compared with what.
 # - U-Nets compare neighbors at many sizes; LSTMs and attention compare far moments.
 # - The leaders take turns: along time, then across bands. Bands are narrow where music is dense.
 # - Turned features make attention depend on distance, exactly.
 # - A score without definition, test set, extra data and source is not a number.
-# - A small race says who learns fast when small; not who is best.
+# - A small race shows which model learns fast at a small size, not which one is best.
 #
 # ## Exercises
 

@@ -75,14 +75,14 @@ def start(root, work, port):
         return subprocess.Popen(words, env=environment, stdout=log, stderr=log)
 
 
-def open_notebook(browser, address, path, cells, shown=".ms-widget"):
+def open_notebook(browser, address, path, cells, shown=".ms-widget", timeout=60_000):
     """Write a notebook of code cells, open it and run it until a selector is shown."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
     nbformat.write(notebook, path)
     page = browser.new_page(viewport={"width": 1200, "height": 2200})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(timeout)  # ms
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(f"{address}/lab/workspaces/x/tree/{path.name}?token={TOKEN}&reset")

@@ -3,13 +3,15 @@
 An OfflineAudioContext renders the very graph that plays: the class Run of engine.js.
 """
 
+import base64
+
 import numpy as np
 import pytest
 import torch
 
 from mssedu.listening import StemMixer
 from mssedu.listening.widgets.base import joined
-from mssedu.listening.widgets.sounds import encode
+from mssedu.listening.widgets.sounds import encode, flac_pieces
 
 RATE = 44100
 
@@ -63,7 +65,7 @@ def js(page):
         code = f"""async ([module, argument]) => {{
             const blob = new Blob([module], {{ type: "text/javascript" }});
             const engine = await import(URL.createObjectURL(blob));
-            const {{ Run, Engine, decode, page, FADE, LEAD }} = engine;
+            const {{ Run, Engine, decode, decodePieces, page, FADE, LEAD }} = engine;
             {HELPERS}
             {body}
         }}"""
@@ -266,6 +268,34 @@ def test_a_run_that_has_not_begun_is_replaced_without_a_trace(js):
     """)
     assert begun == pytest.approx(0.1)
     assert level < -90
+
+
+@pytest.mark.parametrize(("channels", "peak"), [(1, 1.0), (2, 1.0), (2, 1.7), (2, 0.0)])
+def test_pieces_of_flac_become_the_samples_of_the_raw_steps(js, channels, peak):
+    # Every step of 16 bits at least once in each channel, and a piece of another length
+    sound = torch.linspace(-peak, peak, 200_000).repeat(channels, 1)
+    sound[-1] *= -1
+    raw, scale = encode(sound)
+    pieces, _ = flac_pieces(sound, 8000)
+    sent = [base64.b64encode(content).decode() for content in [raw, *pieces]]
+    apart, length = js(
+        """
+        const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+        const { sent: [raw, ...pieces], channels, scale } = argument;
+        const wanted = decode(bytes(raw), channels, 8000, scale);
+        const files = pieces.map((text) => ({ bytes: bytes(text), scale }));
+        const shape = { channels, samples: 200000, sample_rate: 8000, piece: 160000 };
+        const got = await decodePieces(files, shape);
+        let count = 0;
+        for (const c of [0, 1]) {
+            const other = wanted.getChannelData(c);
+            got.getChannelData(c).forEach((x, i) => (count += x !== other[i]));
+        }
+        return [count, got.length];
+        """,
+        {"sent": sent, "channels": channels, "scale": scale},
+    )
+    assert (apart, length) == (0, 200_000)
 
 
 def test_one_engine_plays_at_a_time(js, page):

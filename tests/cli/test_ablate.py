@@ -11,6 +11,8 @@ from mssedu.audio.tensors import save_audio
 from mssedu.cli import commands as cli
 from mssedu.data.loading import demo_data, load_dataset
 from mssedu.errors import InputError
+from mssedu.evaluation.claims import load_study
+from mssedu.evaluation.protocol import read_protocol
 from mssedu.evaluation.result import load_evaluation
 from mssedu.evaluation.statistics import bootstrap_interval, mean_interval, paired_test
 from mssedu.inspect.complexity import measure
@@ -46,6 +48,22 @@ model = "spleeter"
 [variants.conv_tasnet]
 model = "conv_tasnet"
 "model.n_blocks" = 2
+"""
+PROTOCOL = """
+claim = "Spleeter beats Open-Unmix by 0.5 dB or more."
+grid = "grid.toml"
+data = "excerpts"
+split = "test"
+metric = "usdr"
+stems = ["vocals", "drums"]
+baseline = "open_unmix"
+changed = "spleeter"
+least = 0.5
+margin = 0.25
+confidence = 0.95
+unit = "An excerpt."
+exclusions = "An excerpt without one of the stems."
+stopping = "All runs do 2 steps."
 """
 SECONDS = 2.0
 
@@ -164,6 +182,36 @@ def test_three_networks_with_three_seeds(grid, data, tmp_path, capsys):
         assert changed <= {"hours", "processor hours"}  # reading its state took time
     with pytest.raises(InputError, match="unknown metric 'csdr'"):
         ablation_table(read_results(read_grid(grid), out), "csdr")
+
+    # A protocol gives a verdict on the same scores.
+    protocol = grid.with_name("protocol.toml")
+    protocol.write_text(PROTOCOL, "utf-8")
+    assert run(grid, data, "-o", out, "--no-train", "--protocol", protocol) == 0
+    assert "The claim of 0.5 dB or more is " in capsys.readouterr().out
+    study = load_study(read_protocol(protocol), out)
+    runs = [load_evaluation(out / "spleeter" / f"seed{n}" / "test") for n in range(3)]
+    for song, row in study.table("spleeter").iterrows():
+        for seed, score in row.items():
+            stems = [runs[seed].by_track("usdr", "model", s)[song] for s in STEMS[:2]]
+            assert score == pytest.approx(fmean(stems), abs=1e-3)
+    assert (out / "report" / "report.tex").is_file()
+    protocol.write_text(PROTOCOL.replace("0.25", "1.0"), "utf-8")
+    assert run(grid, data, "-o", out, "--no-train", "--protocol", protocol) == 2
+    assert "chosen after the scores" in capsys.readouterr().err
+
+
+def test_a_protocol_of_another_grid_or_variant_is_refused(grid, data, tmp_path, capsys):
+    protocol = grid.with_name("other.toml")
+    for old, new, error in (
+        ('"grid.toml"', '"two.toml"', "is about the grid two.toml"),
+        ('"spleeter"', '"spleter"', "Did you mean 'spleeter'"),
+    ):
+        grid.with_name("two.toml").write_text(GRID, "utf-8")
+        protocol.write_text(PROTOCOL.replace(old, new), "utf-8")
+        out = tmp_path / "out"
+        assert run(grid, data, "-o", out, "--protocol", protocol) == 2
+        assert error in capsys.readouterr().err
+        assert not (out / "protocol.json").exists()
 
 
 def test_a_failed_run_is_named(grid, tmp_path, capsys):

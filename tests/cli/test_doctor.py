@@ -27,7 +27,7 @@ def test_diagnose_has_a_finding_for_every_trap_of_this_machine():
     findings = doctor.diagnose()
     assert {"python", "torch", "torchaudio", "numpy", "ffmpeg", "gpu"} <= {*findings}
     assert {"soundfile", "mp3", "av", "soxr", "jupyterlab"} <= {*findings}
-    assert {"anywidget", "processor", "disk", "data"} <= {*findings}
+    assert {"anywidget", "widgets", "processor", "disk", "data"} <= {*findings}
     assert all(f.command for f in findings.values() if f.status == "broken")
 
 
@@ -305,3 +305,61 @@ def test_pip_install_pins_where_the_clone_has_pins(tmp_path, monkeypatch):
     pins.touch()
     assert doctor.pip_install("av").endswith(doctor.shell("-c", str(pins)))
     assert Path(sys.executable).name in doctor.pip_install("av")
+
+
+# ---- widgets ------------------------------------------------------------------------
+
+
+def with_versions(monkeypatch, **versions):
+    """Let the probe find these versions; None: the package is not installed."""
+    known = {
+        "anywidget": "0.9.21",
+        "ipywidgets": "8.1.9",
+        "jupyterlab_widgets": "3.0.17",
+    }
+
+    def version(name):
+        found = {**known, **versions}[name]
+        if found is None:
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    for name in ("COLAB_RELEASE_TAG", "TERM_PROGRAM"):
+        monkeypatch.delenv(name, raising=False)
+    return doctor.widgets_finding()
+
+
+def test_widgets_that_fit_together_are_ok(monkeypatch):
+    finding = with_versions(monkeypatch)
+    assert finding.status == "ok"
+    assert (
+        finding.text == "anywidget 0.9.21, ipywidgets 8.1.9, jupyterlab_widgets 3.0.17"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [
+        ("ipywidgets", "7.8.1", "ipywidgets is 7.8.1, not 8.1 or later before 9"),
+        ("jupyterlab_widgets", "1.1.7", "jupyterlab_widgets is 1.1.7, not 3.0"),
+        ("anywidget", None, "anywidget is not installed"),
+        ("anywidget", "0.10.0", ""),
+    ],
+)
+def test_widgets_that_do_not_fit_are_named_with_the_command(
+    monkeypatch, name, version, said
+):
+    finding = with_versions(monkeypatch, **{name: version})
+    assert said in finding.text
+    assert finding.status == ("broken" if said else "ok")
+    assert ("ipywidgets>=8.1,<9" in finding.command) == bool(said)
+
+
+def test_colab_and_vs_code_get_what_they_need(monkeypatch):
+    with_versions(monkeypatch)
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
+    assert "enable_custom_widget_manager()" in doctor.widgets_finding().command
+    monkeypatch.delenv("COLAB_RELEASE_TAG")
+    monkeypatch.setenv("TERM_PROGRAM", "vscode")
+    assert "ms-toolsai.jupyter" in doctor.widgets_finding().command

@@ -36,6 +36,14 @@ def test_claim_without_a_unit():
     )
 
 
+def test_a_short_run_is_not_judged_by_the_bounds_of_a_long_one(monkeypatch):
+    monkeypatch.setenv("MSSEDU_PROFILE", "smoke")
+    assert claim("gain", 3.7, above=3, unit="dB") == "gain: 3.7 dB ✓ (above 3 dB)"
+    assert claim("gain", 2.7, above=3, unit="dB") == (
+        "gain: not judged in the profile smoke (above 3 dB)"
+    )
+
+
 def test_claim_refuses():
     with pytest.raises(InputError, match="bound"):
         claim("gain", 3.0)

@@ -75,15 +75,31 @@ def test_setup_seeds_and_styles(monkeypatch):
     first = torch.rand(1)
     setup(seed=3)
     assert torch.rand(1).equal(first)
-    assert re.fullmatch(r"mssedu [\d.]+, profile smoke, seed 3", repr(session))
+    assert re.fullmatch(
+        r"mssedu [\d.]+, profile smoke, seed 3\. The numbers in the text are those of "
+        r"the profile cpu",
+        repr(session),
+    )
+    assert session.device == "cpu"
     assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLORS.values())
-    assert plt.rcParams["figure.dpi"] <= 96
+    assert plt.rcParams["figure.dpi"] == 110
 
 
 @pytest.mark.usefixtures("_style")
 def test_setup_without_a_profile_is_cpu(monkeypatch):
     monkeypatch.delenv("MSSEDU_PROFILE", raising=False)
     assert setup().profile == "cpu"
+
+
+@pytest.mark.usefixtures("_style")
+@pytest.mark.parametrize("has_cuda", [True, False])
+def test_the_profile_gpu_needs_a_gpu(monkeypatch, has_cuda):
+    monkeypatch.setenv("MSSEDU_PROFILE", "gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    session = setup()
+    wanted = ("gpu", "cuda") if has_cuda else ("cpu", "cpu")
+    assert (session.profile, session.device) == wanted
+    assert ("no CUDA device" in repr(session)) is not has_cuda
 
 
 def test_setup_refuses_an_unknown_profile(monkeypatch):
@@ -101,7 +117,8 @@ def test_setup_refuses_an_unknown_profile(monkeypatch):
             torch.tensor([[2.0, -2.0, 0.0, 0.0] * 2000]),
             "peak 6.0 dBFS, 4000 samples clip",
         ),
-        (torch.ones(1, 280000), "▶ the first 30.0 of 35.0 s, mono, 8000 Hz"),
+        (torch.ones(1, 280000), "▶ 35.0 s, mono, 8000 Hz, peak 0.0 dBFS, compressed"),
+        (torch.ones(1, 4808000), "▶ the first 600.0 of 601.0 s, mono, 8000 Hz"),
     ],
 )
 def test_play_tells_length_and_level(audio, wanted):
@@ -122,7 +139,7 @@ def test_play_keeps_every_sample():
 
 def test_play_cuts_at_full_scale_and_not_around_it():
     page = play(torch.tensor([[3.0, -3.0, 0.5]]), 8000)
-    decoded, _ = soundfile.read(io.BytesIO(page.flac), dtype="float32")
+    decoded, _ = soundfile.read(io.BytesIO(page.file), dtype="float32")
     assert torch.tensor(decoded).allclose(torch.tensor([1.0, -1.0, 0.5]), atol=1e-4)
 
 

@@ -122,10 +122,11 @@ def test_a_lab_plays_its_seams(lab):
 
 
 def test_who_has_no_widgets_sees_a_picture(lab):
-    bundle = lab._repr_mimebundle_()
+    bundle, metadata = lab._repr_mimebundle_()
     assert bundle["text/plain"] == repr(lab)
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert metadata == {"image/png": {"alt": lab.figure().alt}}
 
 
 def test_the_knobs_turn(lab):

@@ -28,7 +28,7 @@ def test_the_text_holds_every_number():
     figure = map_figure(DataFrame(ROWS).T, definition="csdr")
     text = "small, 2019: 5.00 dB, 1.0 million parameters, 0.10 s"
     assert text in figure.alt
-    assert figure.alt.startswith("2 systems.")
+    assert figure.alt.startswith("2 systems; large has the highest csdr, 7.50 dB: ")
 
 
 def test_no_score_is_an_error():

@@ -11,6 +11,7 @@ from mssedu.errors import InputError
 from mssedu.inspect.complexity import count_flops, measure, peak_memory, time_forward
 from mssedu.inspect.receptive import ReceptiveField
 from mssedu.models.registry import create_model, list_models
+from tests.models.small import SEGMENT, small_model
 from tests.parity.peers import import_reference
 
 
@@ -212,8 +213,8 @@ def test_double_precision_is_measured_too():
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_can_be_measured(name):
     torch.manual_seed(0)
-    model = create_model(name, "tiny")
-    costs = measure(model, segment=0.5)
+    model = small_model(name)
+    costs = measure(model, segment=SEGMENT)
     assert costs.n_parameters == sum(p.numel() for p in model.parameters())
     assert costs.flops > 1e6
     assert costs.memory_bytes > 4 * costs.n_parameters

@@ -7,6 +7,7 @@ from torch import nn
 from mssedu.errors import InputError
 from mssedu.inspect.inside import inside_names, look_inside
 from mssedu.models.registry import create_model, list_models
+from tests.models.small import small_model
 
 
 class Parts(nn.Module):
@@ -76,11 +77,11 @@ def attributes(model):
 @pytest.mark.parametrize("name", list_models())
 def test_everything_listed_can_be_seen(name):
     torch.manual_seed(0)
-    model, mixture = create_model(name, "tiny").eval(), noise(22050)
+    model, mixture = small_model(name).eval(), noise(11025)
     with torch.no_grad():
         estimate = model(mixture)
     before = attributes(model)
-    shapes = inside_names(model)
+    shapes = inside_names(model, mixture)
     inside = look_inside(model, mixture, shapes)
     assert {name: tuple(value.shape) for name, value in inside.items()} == shapes
     assert torch.equal(inside["estimate"], estimate)
@@ -94,14 +95,14 @@ def test_everything_listed_can_be_seen(name):
 @pytest.mark.parametrize("name", list_models())
 def test_gates_and_attention_are_what_they_claim(name):
     torch.manual_seed(0)
-    model = create_model(name, "tiny")
+    model = small_model(name)
     inputs = {}
     for path, part in model.named_modules():
         if isinstance(part, nn.GLU):
             part.register_forward_hook(
                 lambda _, args, __, p=path: inputs.update({p: args[0]})
             )
-    inside = look_inside(model, noise(22050))
+    inside = look_inside(model, noise(11025))
     for path, value in inputs.items():
         half = value.chunk(2, dim=model.get_submodule(path).dim)[0]
         torch.testing.assert_close(half * inside[f"{path}.gate"], inside[path])

@@ -1,5 +1,7 @@
 """The Python part of every widget: what is sent, what is saved, its texts."""
 
+import base64
+import io
 import re
 
 import ipywidgets
@@ -7,6 +9,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
+from PIL import Image
 
 import mssedu
 from mssedu.errors import InputError
@@ -51,11 +54,44 @@ def test_no_sound_in_a_notebook_that_a_tool_executed():
     assert len(nbformat.writes(notebook)) < 60_000  # of 1.8 million samples
 
 
-def test_a_page_without_python_says_what_to_do():
+def test_a_long_sound_goes_in_pieces_and_only_what_is_missing_is_sent_again(sent):
+    sounds = two(samples=50 * 8000)
+    widget = ABSwitch(sounds, 8000)
+    assert widget._parts == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
+    assert widget._shape["piece"] == 160_000
+    assert [content["names"] for content, _ in sent] == [
+        [name] for name in widget._parts
+    ]
+    assert sent[5][0]["scales"] == [2.0]
+    assert all(buffers[0][:4] == b"fLaC" for _, buffers in sent)
+    again = sent[1]
+    sent.clear()
+    widget._on_message(widget, {"kind": "send", "names": ["0.1", "unknown"]}, [])
+    assert sent == [again]
+
+
+def test_a_player_of_a_long_sound_sends_its_picture_too(sent):
+    player = Player(torch.rand(1, 40 * 8000), 8000)
+    assert player._parts == ["picture", "palette", "0.0", "0.1"]
+    assert [content["names"] for content, _ in sent] == [
+        ["picture", "palette"],
+        ["0.0"],
+        ["0.1"],
+    ]
+
+
+def test_a_page_without_python_gets_a_picture_with_a_text():
     widget = ABSwitch(two(), 8000)
-    data, _ = widget._repr_mimebundle_()
+    data, metadata = widget._repr_mimebundle_()
     assert data["text/plain"] == "ABSwitch(n=2, sample_rate=8000, seconds=0.1)"
-    assert data["text/html"].endswith("<em>(run the cell to listen)</em></p>")
+    assert "text/html" not in data  # pages prefer it to a picture
+    assert metadata["image/png"]["alt"] == (
+        "ABSwitch(n=2, sample_rate=8000, seconds=0.1): run the cell to listen. "
+        "The picture shows a, b."
+    )
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    shown = metadata["image/png"]
+    assert picture.size == (shown["width"], shown["height"])
     assert MIME in data
 
 

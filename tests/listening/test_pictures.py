@@ -25,7 +25,7 @@ def tone(hz, samples=RATE):
 
 @pytest.mark.parametrize("hz", [100, 440, 1000, 8000])
 def test_a_tone_is_brightest_in_the_row_of_its_frequency(hz):
-    image, frames = picture(tone(hz), RATE, 4096, 1024)
+    image, frames, _ = picture(tone(hz), RATE, 4096, 1024)
     image = np.frombuffer(image, np.uint8).reshape(N_ROWS, frames)
     row = image[:, frames // 2].argmax()
     low, high = row_edges_hz(RATE)[[row, row + 1]].tolist()
@@ -57,9 +57,27 @@ def test_rows_keep_a_constant_and_cover_every_bin_of_the_upper_octaves():
 
 
 def test_silence_is_black():
-    image, frames = picture(torch.zeros(2, 5000), RATE, 1024, 256)
+    image, frames, _ = picture(torch.zeros(2, 5000), RATE, 1024, 256)
     assert not any(image)
     assert len(image) == N_ROWS * frames
+
+
+@pytest.mark.parametrize("samples", [64 * 2047, 64 * 2048, 64 * 5000 + 7])
+def test_the_parts_of_a_long_sound_make_the_picture_of_the_whole(samples):
+    audio = torch.rand(2, samples, generator=torch.Generator().manual_seed(0))
+    image, frames, step = picture(audio, RATE, 512, 64)
+    whole = level_image(stft(audio, 512, 64), RATE)
+    assert (step, frames) == (64, whole.shape[1])
+    assert image == to_bytes(whole)
+
+
+def test_columns_of_a_long_sound_are_means_of_frames():
+    audio = tone(1000, 64 * 20_000)
+    image, frames, step = picture(audio, RATE, 512, 64)
+    assert (frames, step) == (20_001 // 3, 3 * 64)
+    columns = np.frombuffer(image, np.uint8).reshape(N_ROWS, frames)[:, 1:-1]
+    # The tone does not change, so neither does a column.
+    assert np.ptp(columns[columns.max(1) > 200].astype(int), axis=1).max() <= 1
 
 
 def test_bytes_are_rounded_and_bounded():

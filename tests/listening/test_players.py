@@ -36,9 +36,10 @@ def test_the_picture_has_the_frames_of_the_transform():
     assert len(player._data["picture"][0]) == N_ROWS * player._picture["frames"]
 
 
-def test_the_cap_is_named():
-    with pytest.raises(InputError, match="at most 30 s, got 31"):
-        Player(torch.zeros(1, 31 * 8000), 8000)
+def test_the_picture_of_a_long_sound_has_a_limited_width():
+    player = Player(torch.rand(1, 100 * 8000), 8000, n_fft=256, hop_length=64)
+    assert player._picture["frames"] == 6250  # of 12501
+    assert player._picture["hop_length"] == 128
 
 
 # ---- ABSwitch -----------------------------------------------------------------------
@@ -60,6 +61,17 @@ def test_blind_the_page_gets_letters_only():
     state = switch.get_state()
     del state["_esm"], state["_css"]
     assert not {*"abcdef"} & {*state["_names"]}
+
+
+def test_blind_the_saved_picture_shows_no_waveform():
+    loud = {name: torch.rand(1, 800) for name in "ab"}
+    hidden = ABSwitch(loud, 8000, blind=True)
+    assert [(lane.name, lane.content) for lane in hidden._lanes()] == [
+        ("A", None),
+        ("B", None),
+    ]
+    hidden.reveal()
+    assert all(lane.content.max() > 0.9 for lane in hidden._lanes())
 
 
 def test_the_seed_decides_the_order():

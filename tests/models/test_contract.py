@@ -15,7 +15,8 @@ from tests.models.example_model import ConvMask, ConvMaskConfig
 from tests.models.noise import noise
 
 HOP = 1024
-LENGTHS = [1, 2, HOP - 1, HOP + 1, 5000, 44100]
+LENGTHS = [1, 2, HOP - 1, HOP + 1, 5000]
+LONG = 20_000  # training at this length: test_gradients_are_finite
 STEMS = [("dizi", "yangqin", "pipa", "other"), ("instrumental",), ("a.b", "keys")]
 
 # Models that are not in the registry: name -> class and config. A line here is all that
@@ -57,15 +58,16 @@ def new_model(name, seed=0, **changes):
 # ---- forward ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("samples", LENGTHS)
+@torch.no_grad()
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @every_model
-def test_same_length_out(name, samples, training):
+def test_same_length_out(name, training):
     model = new_model(name).train(training)
-    estimate = model(noise(2, 2, samples))
-    assert estimate.shape == (2, len(model.config.stems), 2, samples)
-    assert estimate.isfinite().all()
-    assert samples < 3 or estimate.abs().max() > 0
+    for samples in LENGTHS if training else [*LENGTHS, LONG]:
+        estimate = model(noise(2, 2, samples))
+        assert estimate.shape == (2, len(model.config.stems), 2, samples), samples
+        assert estimate.isfinite().all(), samples
+        assert samples < 3 or estimate.abs().max() > 0, samples
 
 
 @pytest.mark.parametrize("stems", STEMS, ids=len)
@@ -118,8 +120,8 @@ def all_attributes(model):
 @every_model
 def test_gradients_are_finite(name, training):
     model = new_model(name).train(training)
-    mixture = noise(2, 2, 30_000)
-    mixture[..., :15_000] = 0  # digital silence, where magnitudes have a kink
+    mixture = noise(2, 2, 20_000)
+    mixture[..., :10_000] = 0  # digital silence, where magnitudes have a kink
     mixture.requires_grad_()
     model(mixture).abs().mean().backward()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -146,9 +148,9 @@ def test_eval_is_deterministic_and_ignores_the_rest_of_the_batch(name):
 @every_model
 def test_state_dict_round_trip(name):
     model, other = new_model(name).train(), new_model(name, seed=1)
-    model(noise(2, 2, 30_000))  # moves the statistics of batch norms
+    model(noise(2, 2, 5000))  # moves the statistics of batch norms
     other.load_state_dict(model.state_dict())
-    mixture = noise(1, 2, 20_000)
+    mixture = noise(1, 2, 9000)
     assert torch.equal(model.eval()(mixture), other.eval()(mixture))
 
 
@@ -162,21 +164,21 @@ def test_silence_stays_silence(name, training):
     assert torch.equal(model(torch.zeros(2, 2, 9000)), torch.zeros(2, 4, 2, 9000))
 
 
-@pytest.mark.parametrize(
-    ("mixture", "text"),
-    [
-        (torch.zeros(2, 44100), r"\(2, 44100\)"),
-        (torch.zeros(1, 1, 44100), "match_channels"),
-        (torch.zeros(1, 2, 0), "samples"),
-        (torch.zeros(1, 2, 9, dtype=torch.int16), "torch.int16"),
-        (torch.zeros(()), "mixture"),
-    ],
-    ids=["no batch", "mono", "empty", "integers", "scalar"],
-)
+WRONG = [
+    (torch.zeros(2, 44100), r"\(2, 44100\)"),
+    (torch.zeros(1, 1, 44100), "match_channels"),
+    (torch.zeros(1, 2, 0), "samples"),
+    (torch.zeros(1, 2, 9, dtype=torch.int16), "torch.int16"),
+    (torch.zeros(()), "mixture"),
+]
+
+
 @every_model
-def test_wrong_mixture_is_named(name, mixture, text):
-    with pytest.raises(InputError, match=text):
-        new_model(name)(mixture)
+def test_wrong_mixture_is_named(name):
+    model = new_model(name)
+    for mixture, text in WRONG:
+        with pytest.raises(InputError, match=text):
+            model(mixture)
 
 
 @pytest.mark.gpu

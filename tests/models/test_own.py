@@ -90,6 +90,8 @@ def test_a_changed_file_is_run_again_and_an_unchanged_one_is_not(file):
 def test_its_own_presets_count(file):
     file.write_text(TEXT + '\nPRESETS = {"tiny": GainConfig(start=1.0)}\n')
     assert create_model(f"{file}:Gain", "tiny").config.start == 1.0
+    other = create_model(f"{file}:Gain", "tiny", stems=("a", "b", "c"))
+    assert other.config.stems == ("a", "b", "c")
     with pytest.raises(InputError, match="unknown preset"):
         create_model(f"{file}:Gain", "paper")
 

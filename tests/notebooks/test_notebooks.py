@@ -17,7 +17,8 @@ from mssedu.course.notebook import show_source
 
 TEXTS = texts()
 HEADINGS = ("## Listen first", "## What to remember", "## Exercises", "## Sources")
-HEADER = ("**Aim.**", "| Before |", "| Time |", "| Data |", "| Licence |")
+ROWS = ("Path", "Before", "Time", "Data", "License", "Next")
+HEADER = ("**Aim.**", *(f"| {row} |" for row in ROWS))
 IMPORT = re.compile(r"\s*(import|from) [\w.]+")
 FORBIDDEN = {
     "an address": r"0x[0-9a-f]{6,}",

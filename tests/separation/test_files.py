@@ -89,16 +89,18 @@ def test_rate_channels_and_exact_length_come_back(tmp_path, rate, channels):
     assert error.abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("rate", [44100, 48000, 22050])
-@pytest.mark.parametrize("channels", [1, 2])
+SOUNDS = [(rate, channels) for rate in (44100, 48000, 22050) for channels in (1, 2)]
+SETTINGS = [
+    {"overlap": 0.6, "batch_size": 3, "window": "hann"},
+    {"context": 0.1, "segment": 0.2},
+    {"shifts": 3, "tta": True, "wiener": 1, "consistency": "energy"},
+]
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"overlap": 0.6, "batch_size": 3, "window": "hann"},
-        {"context": 0.1, "segment": 0.2},
-        {"shifts": 3, "tta": True, "wiener": 1, "consistency": "energy"},
-    ],
+    ("rate", "channels", "settings"),
+    [(rate, channels, {}) for rate, channels in SOUNDS]
+    + [(*sound, each) for each in SETTINGS for sound in ((44100, 2), (22050, 1))],
 )
 def test_the_same_numbers_as_in_memory(tmp_path, rate, channels, settings):
     """Streamed from disk to disk, or all at once: no difference."""

@@ -46,6 +46,8 @@ EXERCISES = {
     "listening": "13",
     "panel": "14",
     "architectures": "15",
+    "htdemucs_lab": "16",
+    "replication": "17",
 }
 _NAMES = {"kinds": ["Exercise", "Outcome", "Page", "Status"]}
 __getattr__, _, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

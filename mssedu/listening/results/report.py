@@ -16,13 +16,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from mssedu.audio.files import write_text, written_whole
 from mssedu.audio.names import file_names
 from mssedu.errors import MssEduWarning
 from mssedu.figures.scores import boxes_figure
+from mssedu.figures.style import DescribedFigure, describe
+from mssedu.figures.words import listed
 from mssedu.listening.results import tables
 from mssedu.listening.results.agreement import rank_agreement, replicate_agreement
 from mssedu.listening.results.export import ratings_frame
@@ -135,7 +136,7 @@ def write_report(
     return write_page(folder / "report.html", design.title, page, style=_STYLE)
 
 
-def ratings_figure(store: ResultStore, ratings: DataFrame) -> Figure:
+def ratings_figure(store: ResultStore, ratings: DataFrame) -> DescribedFigure:
     """Box plots of listener means, side by side for each stimulus.
 
     `ratings` are those of the listeners who count, as `ratings_frame` returns them.
@@ -149,7 +150,12 @@ def ratings_figure(store: ResultStore, ratings: DataFrame) -> Figure:
     figure = boxes_figure({f"rating ({low:g} … {high:g})": boxes})
     if len(store.design.stimuli) > MOST_LEVEL:
         figure.axes[0].tick_params(axis="x", labelrotation=20)
-    return figure
+    caption = (
+        f"Ratings of “{store.design.title}”, {low:g} to {high:g}: a point for each "
+        f"listener, boxes from the lower to the upper quartile with the median; "
+        f"{listed(boxes)}."
+    )
+    return describe(figure, caption, figure.alt)
 
 
 def _counted(ratings: DataFrame, design: Design, screening: bool) -> _Counted:

@@ -8,6 +8,7 @@
    do not survive a reload. The address contains the listener's code behind #, so a
    reloaded page continues where it was.
 */
+import { stepsOf } from "./audio.js";
 import booth, { LONGEST_TEXT } from "./booth.js";
 import { h } from "./view.js";
 
@@ -22,8 +23,7 @@ export function samplesOf(files, { channels, samples, sample_rate }) {
   const decode = async (file) => {
     const audio = await context.decodeAudioData(file);
     const steps = new Int16Array(channels * samples);
-    for (let c = 0; c < channels; c++)
-      audio.getChannelData(c).forEach((x, i) => (steps[c * samples + i] = Math.round(x * 32768)));
+    for (let c = 0; c < channels; c++) steps.set(stepsOf(audio.getChannelData(c)), c * samples);
     return new DataView(steps.buffer);
   };
   return Promise.all(files.map(decode));
@@ -93,9 +93,8 @@ function rating(view, tell, sounds) {
   const arrive = async () => {
     const { shape, samples } = await sounds();
     traits._shape = shape;
+    el.addEventListener("drawn", () => el.querySelector("button").focus());
     emit("msg:custom", { kind: "data", names, scales: names.map(() => 1) }, samples);
-    await null; // the page is drawn by then
-    el.querySelector("button").focus();
   };
   const show = (state) => {
     traits._state = state;

@@ -39,6 +39,39 @@ export function decode(bytes, channels, sampleRate, scale = 1) {
   return buffer;
 }
 
+/* Decoded FLAC -> its 16-bit steps. Chromium divides positive steps by 32767 and negative
+   ones by 32768, other browsers divide all by 32768, which gives exact fractions. */
+export function stepsOf(samples) {
+  const inexact = (x) => x > 0 && x < 0.99 && !Number.isInteger(x * 32768);
+  const above = samples.some(inexact) ? 32767 : 32768;
+  const steps = new Int16Array(samples.length);
+  for (let i = 0; i < steps.length; i++) {
+    const x = samples[i];
+    steps[i] = Math.min(32767, Math.round(x * (x > 0 ? above : 32768)));
+  }
+  return steps;
+}
+
+/* FLAC files, each but the last of `piece` samples -> one AudioBuffer, as `decode` makes
+   it of the same 16-bit steps. A file is decoded at its own sample rate, so no sample is
+   moved or changed. */
+export async function decodePieces(files, { channels, samples, sample_rate, piece }) {
+  const context = new OfflineAudioContext(channels, 1, sample_rate);
+  const settings = { length: samples, numberOfChannels: 2, sampleRate: sample_rate };
+  const buffer = new AudioBuffer(settings);
+  for (const [k, { bytes, scale }] of files.entries()) {
+    const from = bytes.byteOffset;
+    const file = bytes.buffer.slice(from, from + bytes.byteLength); // decoding empties it
+    const decoded = await context.decodeAudioData(file);
+    for (const channel of [0, 1]) {
+      const steps = stepsOf(decoded.getChannelData(Math.min(channel, channels - 1)));
+      const target = buffer.getChannelData(channel).subarray(k * piece);
+      for (let i = 0; i < steps.length; i++) target[i] = (steps[i] * scale) / 32767;
+    }
+  }
+  return buffer;
+}
+
 /* The nearest time that falls on a sample: sources that start between two samples would
    be interpolated. */
 export const onGrid = (seconds, context) =>

@@ -170,7 +170,8 @@ function fit(canvas) {
 /* Seconds along the bottom, at round numbers about 80 pixels apart. */
 function ruler({ draw, width }, { from, to, gutter, color }) {
   const pixels = (width - gutter) / (to - from);
-  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5].find((s) => s * pixels > 60) ?? 10;
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300];
+  const step = steps.find((s) => s * pixels > 60) ?? 600;
   Object.assign(draw, { fillStyle: color, font: "11px sans-serif", textAlign: "center" });
   for (let i = Math.ceil(from / step); i * step <= to; i++) {
     const x = gutter + (i * step - from) * pixels;
@@ -181,23 +182,50 @@ function ruler({ draw, width }, { from, to, gutter, color }) {
   }
 }
 
-/* Smallest and largest sample under each pixel, over both channels. */
+/* Smallest and largest of each 256 samples, over both channels: computed once for a
+   sound, as a waveform of minutes has thousands of samples under each pixel. */
+const BLOCK = 256;
+const extremes = new WeakMap();
+function blocksOf(buffer) {
+  if (extremes.has(buffer)) return extremes.get(buffer);
+  const channels = [0, 1].map((c) => buffer.getChannelData(c));
+  const count = Math.ceil(buffer.length / BLOCK);
+  const [lows, highs] = [new Float32Array(count), new Float32Array(count)];
+  for (let block = 0; block < count; block++) {
+    let [low, high] = [Infinity, -Infinity];
+    const stop = Math.min(buffer.length, (block + 1) * BLOCK);
+    for (const channel of channels) {
+      for (let i = block * BLOCK; i < stop; i++) {
+        const sample = channel[i];
+        if (sample < low) low = sample;
+        if (sample > high) high = sample;
+      }
+    }
+    [lows[block], highs[block]] = [low, high];
+  }
+  extremes.set(buffer, [lows, highs]);
+  return [lows, highs];
+}
+
+/* Smallest and largest sample under each pixel, over both channels; of whole blocks if a
+   pixel is wider than four of them. */
 export function waveform(buffer, height, color) {
   const lane = { height, buffer, color };
   lane.draw = ({ draw, width }, { from, to, gutter, color: text }) => {
-    const { sampleRate, length } = lane.buffer;
-    const channels = [0, 1].map((c) => lane.buffer.getChannelData(c));
+    const { sampleRate } = lane.buffer;
     const wide = width - gutter;
-    const at = (x) => Math.floor((from + (x / wide) * (to - from)) * sampleRate);
+    const coarse = ((to - from) / wide) * sampleRate > 4 * BLOCK;
+    const channels = [0, 1].map((c) => lane.buffer.getChannelData(c));
+    const [lows, highs] = coarse ? blocksOf(lane.buffer).map((b) => [b]) : [channels, channels];
+    const rate = coarse ? sampleRate / BLOCK : sampleRate;
+    const at = (x) => Math.floor((from + (x / wide) * (to - from)) * rate);
     draw.fillStyle = lane.color ?? text;
     for (let x = 0; x < wide; x++) {
       let [low, high] = [Infinity, -Infinity];
-      const stop = Math.min(length, Math.max(at(x + 1), at(x) + 1));
+      const stop = Math.min(lows[0].length, Math.max(at(x + 1), at(x) + 1));
       for (let i = at(x); i < stop; i++) {
-        for (const channel of channels) {
-          low = Math.min(low, channel[i]);
-          high = Math.max(high, channel[i]);
-        }
+        for (const values of lows) low = Math.min(low, values[i]);
+        for (const values of highs) high = Math.max(high, values[i]);
       }
       if (high < low) continue;
       const top = (height / 2) * (1 - Math.min(1, high));

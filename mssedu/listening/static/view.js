@@ -1,6 +1,6 @@
 /* Parts of every widget's page: its data from Python, elements, transport, keys.
 
-   Python ── one binary message ──▶ Data ──▶ AudioBuffers ──▶ Engine
+   Python ── binary messages ─────▶ Data ──▶ AudioBuffers ──▶ Engine
                                                                ▲
    keys, buttons, volume ──▶ transport ────────────────────────┘
 
@@ -8,7 +8,7 @@
    fills `root` and returns { keys, tick, done }: key -> action, the update while it
    plays, and the clean-up at its end. All of them may be left out.
 */
-import { decode, page } from "./audio.js";
+import { Data } from "./data.js";
 import { Engine } from "./engine.js";
 
 /* An element with properties, listeners (on…), ARIA and data attributes, children. */
@@ -21,42 +21,6 @@ export function h(tag, properties = {}, ...children) {
   }
   element.append(...children);
   return element;
-}
-
-/* What Python sends: name -> bytes. The page asks for it again if it does not come, as
-   after a reload. */
-class Data {
-  constructor() {
-    this.parts = new Map();
-    this.listeners = new Set();
-    this.ready = new Promise((resolve) => (this.arrived = resolve));
-  }
-
-  listen(model) {
-    model.on("msg:custom", ({ kind, names, scales }, buffers) => {
-      if (kind !== "data") return;
-      names.forEach((name, i) => {
-        this.parts.set(name, { bytes: buffers[i], scale: scales[i] });
-      });
-      this.arrived();
-      for (const listener of this.listeners) listener(names);
-    });
-  }
-
-  ask(model) {
-    const send = () => this.parts.size || model.send({ kind: "send" });
-    setTimeout(send, 1000); // a first message arrives earlier than that
-  }
-
-  bytes(name) {
-    const { bytes } = this.parts.get(name);
-    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  sound(i, { channels, sample_rate }) {
-    const { bytes, scale } = this.parts.get(String(i));
-    return decode(bytes, channels, sample_rate, scale);
-  }
 }
 
 export const seconds = (value) => {
@@ -156,29 +120,49 @@ export const widget = (draw) => () => {
     render({ model, el }) {
       // JupyterLab would run its own commands for keys that are pressed inside.
       const root = h("div", { className: "ms-widget", "data-lm-suppress-shortcuts": "true" });
-      const wait = h("p", { className: "ms-note", role: "status" }, "Waiting for the sound …");
+      const wait = h("p", { className: "ms-note", role: "status" });
       root.append(wait);
       el.append(root);
       let done = () => {};
       let gone = false;
+      const progress = (text = "Waiting for the sound …") => {
+        const total = model.get("_parts")?.length;
+        const count = total && data.parts.size ? ` ${data.parts.size} of ${total}` : "";
+        wait.textContent = text + count;
+      };
+      progress();
+      data.onpart = progress;
+      const late = setTimeout(() => {
+        if (!data.parts.size) progress("No sound has come yet. If no cell is running, run this cell.");
+      }, 10_000);
       data.ask(model);
-      data.ready.then(() => {
+      const begin = async () => {
+        await data.ready;
         if (gone) return;
+        wait.textContent = "Decoding …";
+        const buffers = await data.sounds(model);
+        if (gone) return data.release();
+        const close = open({ model, data, buffers, root, draw });
         wait.remove();
-        done = open({ model, data, root, draw });
-      });
+        done = () => {
+          close();
+          data.release();
+        };
+        el.dispatchEvent(new Event("drawn"));
+      };
+      begin().catch((error) => (wait.textContent = `The sound cannot be shown: ${error.message}`));
       return () => {
         gone = true;
+        clearTimeout(late);
         done();
       };
     },
   };
 };
 
-/* Make the engine and the page after the sounds have arrived; returns the clean-up. */
-function open({ model, data, root, draw }) {
+/* Make the engine and the page after the sounds are decoded; returns the clean-up. */
+function open({ model, data, buffers, root, draw }) {
   const shape = model.get("_shape");
-  const buffers = model.get("_names").map((_, i) => data.sound(i, shape));
   const levels = buffers.map((_, i) => Number(i === 0));
   const engine = new Engine(shape.sample_rate, buffers, levels);
   const { bar, tick, refresh, loop } = transport(engine);

@@ -11,7 +11,7 @@ dies: run the cell again with the listener's code. Notebook: 13.
 import html
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ipywidgets
 import traitlets
@@ -28,6 +28,7 @@ from mssedu.listening.widgets.base import (
     shown_plain,
     static_text,
 )
+from mssedu.listening.widgets.still import Control, Lane, picture_data
 
 
 class ListeningTest(ipywidgets.VBox):
@@ -78,8 +79,10 @@ class ListeningTest(ipywidgets.VBox):
         if shown_plain():
             return {"text/plain": repr(self)}, {}
         data: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
-        line = f"<p>{html.escape(repr(self))} <em>(run the cell to take part)</em></p>"
-        return {**data, "text/plain": repr(self), "text/html": line}, {}
+        lanes, controls = _drawn(self.session)
+        picture, shown = picture_data(repr(self), lanes, controls, "take part")
+        bundle = {**data, "text/plain": repr(self), "image/png": picture}
+        return bundle, {"image/png": shown}
 
     def _turn(self) -> None:
         """Show the current page of the session, and close the widgets of the last."""
@@ -133,6 +136,26 @@ class RatingPage(ListeningWidget):
             self.finished = True
         else:
             self._state = page_state(self.session, wrong)
+
+
+def _drawn(session: Session) -> tuple[list[Lane], list[Control]]:
+    """A page in the picture of a saved notebook: its questions, without any sound."""
+    shown = view(session)
+    if shown["kind"] == "consent":
+        return [], [("button", "I agree"), ("button", "I decline")]
+    if shown["kind"] == "questionnaire":
+        return [Lane(name) for name in session.design.questionnaire], [
+            ("button", "Next")
+        ]
+    if shown["kind"] != "rating":
+        return [], []
+    page = shown["page"]
+    answer: Literal["button", "slider"] = "slider"
+    if page["kind"] != "mushra":
+        answer = "button"
+    controls: list[Control] = [("button", "Play")]
+    controls += [(answer, label) for label in page["labels"]]
+    return [Lane(name) for name in page["questions"]], [*controls, ("button", "Next")]
 
 
 def _consent(session: Session, turn: Callable[[], None]) -> ipywidgets.VBox:

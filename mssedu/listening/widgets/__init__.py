@@ -6,6 +6,7 @@ loudness   equal loudness before a comparison
 base       what all widgets share
 sounds     sounds as the browser gets them, and plain players
 pictures   spectrograms as images
+still      the picture of a widget in a saved notebook
 """
 
 import lazy_loader
@@ -17,5 +18,6 @@ _NAMES = {
     "base": ["ListeningWidget"],
     "sounds": ["encode", "plain_players"],
     "pictures": ["level_image", "picture"],
+    "still": ["picture_data"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -2,15 +2,15 @@
 
     Python                                         browser
     settings  ◀────────── traits, both ways ─────▶ settings
-    sounds    ──── one binary message, at once ───▶ engine.js
-              ◀─── "send", after the page was reloaded
+    sounds    ──── binary messages, at once ──────▶ engine.js
+              ◀─── "send" and what is missing, as after a reload
 
 Sounds are sent as messages and not as traits: traits are the widget's state, which
 notebooks save, so no sound is ever saved. A page that was reloaded asks for the sounds
-again. Notebook: 13.
+again. All sounds of up to 30 s go in one message, and each piece of a longer sound in
+one of its own. A saved notebook shows a picture instead, see still.py. Notebook: 13.
 """
 
-import html
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,12 +25,21 @@ from mssedu.listening.widgets.sounds import (
     PlainPlayers,
     check_sounds,
     encode,
+    flac_pieces,
+    n_pieces,
+    piece_length,
     plain_players,
     shape_of,
 )
+from mssedu.listening.widgets.still import Control, Lane, picture_data, wave
 
 STATIC = Path(__file__).parents[1] / "static"
-_ENGINE = ("audio.js", "engine.js", "view.js")  # in the order of their imports
+_ENGINE = (
+    "audio.js",
+    "engine.js",
+    "data.js",
+    "view.js",
+)  # in the order of their imports
 
 
 def static_text(*names: str) -> str:
@@ -56,7 +65,8 @@ class ListeningWidget(anywidget.AnyWidget):
 
     _css = STATIC / "style.css"
     _names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # shown for the sounds
-    _shape = traitlets.Dict().tag(sync=True)  # sample_rate, channels, samples
+    _shape = traitlets.Dict().tag(sync=True)  # sample_rate, channels, samples, piece
+    _parts = traitlets.List(traitlets.Unicode()).tag(sync=True)  # all that is sent
 
     def __init__(
         self,
@@ -74,15 +84,22 @@ class ListeningWidget(anywidget.AnyWidget):
             traits: values of the subclass's own traits.
         """
         self._sounds = check_sounds(sounds, sample_rate)
-        shape = shape_of(next(iter(self._sounds.values())), sample_rate)
+        first = next(iter(self._sounds.values()))
+        shape = shape_of(first, sample_rate)
+        if count := n_pieces(first, sample_rate):
+            shape["piece"] = piece_length(sample_rate)
+        numbers = [str(i) for i in range(len(self._sounds))]
+        pieces = [f"{i}.{piece}" for i in numbers for piece in range(count)]
         self._plain = shown_plain()
         traits.setdefault("_names", [*self._sounds])
-        super().__init__(_shape=shape, **traits)
-        # Name -> bytes and the value of full scale; sounds have the names 0, 1, …
+        parts = [*(data or {}), *(pieces or numbers)]
+        super().__init__(_shape=shape, _parts=parts, **traits)
+        # Name -> bytes and the value of full scale; sounds have the names 0, 1, …, and
+        # their pieces 0.0, 0.1, …
         self._data = {name: (content, 1.0) for name, content in (data or {}).items()}
-        self._data |= {str(i): encode(s) for i, s in enumerate(self._sounds.values())}
         self.on_msg(self._on_message)
         if not self._plain:
+            self._encode_sounds()
             self._send_data(self._data)
 
     @property
@@ -113,16 +130,35 @@ class ListeningWidget(anywidget.AnyWidget):
         return f"n={n}, sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and for pages without Python a line that says what to do."""
+        """The widget, and for pages without Python a picture of it."""
         text = repr(self)
         if self._plain:
             return {"text/plain": text, "text/html": self.plain()._repr_html_()}, {}
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        line = f"<p>{html.escape(text)} <em>(run the cell to listen)</em></p>"
-        return {**data, "text/html": line}, metadata
+        picture, shown = self._still()
+        return {**data, "image/png": picture}, {**metadata, "image/png": shown}
+
+    def _still(self) -> tuple[str, dict[str, Any]]:
+        """The picture for a saved notebook in base64, and its alt text and size."""
+        return picture_data(repr(self), self._lanes(), self._controls())
+
+    def _lanes(self) -> list[Lane]:
+        rows = zip(self._names, self._sounds.values(), strict=True)
+        return [Lane(name, wave(sound)) for name, sound in rows]
+
+    def _controls(self) -> list[Control]:
+        return [("button", "Play"), ("button", "Loop"), ("slider", "Volume")]
+
+    def _encode_sounds(self) -> None:
+        for i, sound in enumerate(self._sounds.values()):
+            if "piece" not in self._shape:
+                self._data[str(i)] = encode(sound)
+                continue
+            pieces, scale = flac_pieces(sound, self.sample_rate)
+            self._data |= {f"{i}.{k}": (p, scale) for k, p in enumerate(pieces)}
 
     def _replace(self, sounds: Mapping[str, Tensor], **data: bytes) -> None:
-        """Replace the sounds of these labels by others of the same shape, and data."""
+        """Replace short sounds by others of the same shape, and other data."""
         self._sounds.update(sounds)
         places = {label: str(place) for place, label in enumerate(self._sounds)}
         new = {name: (content, 1.0) for name, content in data.items()}
@@ -131,13 +167,18 @@ class ListeningWidget(anywidget.AnyWidget):
         self._send_data(new)
 
     def _send_data(self, names: Iterable[str]) -> None:
-        scales = [self._data[name][1] for name in names]
-        content = {"kind": "data", "names": [*names], "scales": scales}
-        self.send(content, [self._data[name][0] for name in names])
+        pieces = {name for name in names if "." in name}
+        whole = [name for name in names if name not in pieces]
+        groups = [[name] for name in names if name in pieces]
+        for group in [whole, *groups] if whole else groups:
+            scales = [self._data[name][1] for name in group]
+            content = {"kind": "data", "names": group, "scales": scales}
+            self.send(content, [self._data[name][0] for name in group])
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
         if content.get("kind") == "send":
-            self._send_data(self._data)
+            wanted = content.get("names", self._parts)
+            self._send_data([name for name in self._data if name in wanted])
 
 
 def shown_plain() -> bool:

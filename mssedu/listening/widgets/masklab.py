@@ -32,7 +32,8 @@ from mssedu.listening.widgets.pictures import (
     palette,
     to_bytes,
 )
-from mssedu.listening.widgets.sounds import check_sounds
+from mssedu.listening.widgets.sounds import RAW_SECONDS, check_sounds
+from mssedu.listening.widgets.still import Control, Lane
 from mssedu.masks import apply_mask, soft_masks
 from mssedu.metrics.ratios import usdr
 from mssedu.spectral import istft, stft
@@ -85,7 +86,7 @@ class MaskLab(ListeningWidget):
             n_fft, hop_length: as in `mssedu.spectral.stft`.
 
         Raises:
-            InputError: an unknown target, or as `Player`.
+            InputError: an unknown target, more than 30 s, or as `Player`.
 
         Example:
             >>> MaskLab(torch.rand(1, 8000), 8000)
@@ -96,7 +97,8 @@ class MaskLab(ListeningWidget):
                 "a source is called 'mixture'. Leave the mixture out of the sources."
             )
         sounds = {"mixture": mixture, **(sources or {})}
-        self._sources = check_sounds(sounds, sample_rate)
+        # All masks and results are computed and sent anew after each change.
+        self._sources = check_sounds(sounds, sample_rate, RAW_SECONDS)
         self._mixture = self._sources.pop("mixture")
         self._rate, self._hop_length = sample_rate, hop_length
         self._spectrogram = stft(self._mixture, n_fft, hop_length)
@@ -146,6 +148,19 @@ class MaskLab(ListeningWidget):
         brush = {"value": value, "seconds": seconds, "octaves": octaves}
         stroke = {**brush, "points": [list(point) for point in points]}
         self.strokes = [*self.strokes, stroke]
+
+    def _lanes(self) -> list[Lane]:
+        """The spectrogram, darker where the mask removes, in a few large pixels."""
+        image = level_image(self._spectrogram, self._rate)
+        image *= octave_rows(self.mask.mean(0).double(), self._rate)
+        small = torch.nn.functional.adaptive_avg_pool2d(image[None], (27, 65))[0]
+        return [Lane("mixture × mask", small.numpy())]
+
+    def _controls(self) -> list[Control]:
+        heard: list[Control] = [("button", name) for name in self._names]
+        tools: list[Control] = [("button", name) for name in ("Keep", "Remove", "Undo")]
+        rule: list[Control] = [("slider", "Threshold"), ("slider", "Exponent")]
+        return [*super()._controls(), *heard, *rule, *tools]
 
     def _facts(self) -> str:
         size = f"sample_rate={self.sample_rate}, seconds={self.seconds:.1f}"

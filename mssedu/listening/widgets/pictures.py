@@ -6,16 +6,20 @@ The browser adds the colors and computes no transform, so the picture shows what
 `mssedu.spectral` computes. Row 0 is the lowest frequency. Notebooks: 02, 03.
 """
 
+from collections.abc import Iterator
+
 import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
 
-from mssedu.spectral import stft
+from mssedu.spectral import n_frames, stft
 
 LOWEST_HZ = 30.0  # about the lowest note of a bass
 RANGE_DB = 80.0  # levels further below the loudest pixel are black
 N_ROWS = 256
+MOST_FRAMES = 8192  # columns of a picture: a canvas of any browser holds them
+_PART_FRAMES = 2048  # frames transformed at once
 
 
 def row_edges_hz(sample_rate: int) -> Tensor:
@@ -53,8 +57,15 @@ def level_image(spectrogram: Tensor, sample_rate: int) -> Tensor:
     Returns:
         (N_ROWS, frames); silence is 0 everywhere.
     """
+    return _levels(_row_power(spectrogram, sample_rate))
+
+
+def _row_power(spectrogram: Tensor, sample_rate: int) -> Tensor:
     power = spectrogram.abs().square().mean(0).double()
-    power = octave_rows(power, sample_rate).clamp_min(0)
+    return octave_rows(power, sample_rate).clamp_min(0)
+
+
+def _levels(power: Tensor) -> Tensor:
     loudest = float(power.max())
     if not loudest:
         return torch.zeros(power.shape)
@@ -64,10 +75,41 @@ def level_image(spectrogram: Tensor, sample_rate: int) -> Tensor:
 
 def picture(
     audio: Tensor, sample_rate: int, n_fft: int, hop_length: int
-) -> tuple[bytes, int]:
-    """The spectrogram of (channels, samples) as bytes, and its number of frames."""
-    image = level_image(stft(audio, n_fft, hop_length), sample_rate)
-    return to_bytes(image), image.shape[1]
+) -> tuple[bytes, int, int]:
+    """The spectrogram of (channels, samples) as bytes.
+
+    A long sound is transformed in parts, so that the memory does not grow with it, and
+    above 8192 frames a column is the mean power of several frames.
+
+    Returns:
+        The bytes, the number of columns, and the samples from one to the next.
+    """
+    power = torch.cat([*_parts(audio, sample_rate, n_fft, hop_length)], dim=1)
+    together = -(-power.shape[1] // MOST_FRAMES)
+    if together > 1:
+        whole = (
+            power.shape[1] // together * together
+        )  # the last few frames are left out
+        power = power[:, :whole].unflatten(1, (-1, together)).mean(-1)
+    return to_bytes(_levels(power)), power.shape[1], hop_length * together
+
+
+def _parts(
+    audio: Tensor, sample_rate: int, n_fft: int, hop_length: int
+) -> Iterator[Tensor]:
+    """The power of consecutive frames, (N_ROWS, ≤ _PART_FRAMES) each.
+
+    A part is transformed with some frames more on both sides, which are left out: at
+    the ends of what `stft` gets, it sees silence.
+    """
+    frames = n_frames(audio.shape[-1], n_fft, hop_length)
+    margin = -(-n_fft // hop_length)  # frames that reach over an end
+    for first in range(0, frames, _PART_FRAMES):
+        last = min(first + _PART_FRAMES, frames)
+        begin = max(0, first - margin)
+        end = (last + margin) * hop_length
+        part = stft(audio[:, begin * hop_length : end], n_fft, hop_length)
+        yield _row_power(part[..., first - begin : last - begin], sample_rate)
 
 
 def axes(frames: int, hop_length: int) -> dict[str, float]:

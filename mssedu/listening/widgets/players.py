@@ -28,6 +28,7 @@ from mssedu.figures.style import COLORS
 from mssedu.listening.widgets.base import ListeningWidget, joined
 from mssedu.listening.widgets.pictures import axes, palette, picture
 from mssedu.listening.widgets.sounds import check_sounds
+from mssedu.listening.widgets.still import Control, Lane, wave
 
 MOST = 9  # sounds of a switch, one for each of the keys 1 … 9
 LOWEST_DB = -60.0  # the lower end of a fader is off; its upper end is 6 dB
@@ -57,13 +58,15 @@ class Player(ListeningWidget):
         """Show one sound.
 
         Args:
-            audio: (channels, samples), mono or stereo, at most 30 s.
+            audio: (channels, samples), mono or stereo.
             sample_rate: Hz, 8000 … 96000.
             label: name of the sound on the page.
-            n_fft, hop_length: of the picture, as in `mssedu.spectral.stft`.
+            n_fft, hop_length: of the picture, as in `mssedu.spectral.stft`; above 8192
+                frames, a column of the picture is the mean of several.
 
         Raises:
-            InputError: a wrong shape, NaN or Inf, more than 30 s, or as `stft`.
+            InputError: a wrong shape, NaN or Inf, more than 1 GB in the browser, or as
+                `stft`.
 
         Example:
             >>> Player(torch.rand(2, 44100), 44100, "noise")
@@ -71,15 +74,18 @@ class Player(ListeningWidget):
         """
         self.label = label
         ready = check_sounds({label: audio}, sample_rate)[label]
-        image, frames = picture(ready, sample_rate, n_fft, hop_length)
+        image, frames, step = picture(ready, sample_rate, n_fft, hop_length)
         level = f"peak {float(peak_db(ready)):.1f} dBFS" if ready.any() else "silent"
         super().__init__(
             {label: ready},
             sample_rate,
             data={"picture": image, "palette": palette()},
-            _picture=axes(frames, hop_length),
+            _picture=axes(frames, step),
             _caption=f"{('mono', 'stereo')[len(ready) - 1]}, {sample_rate} Hz, {level}",
         )
+
+    def _controls(self) -> list[Control]:
+        return [*super()._controls(), ("button", "spectrogram")]
 
     def _facts(self) -> str:
         label = f"{self.label!r}, " if self.label else ""
@@ -140,6 +146,17 @@ class ABSwitch(ListeningWidget):
         self._names = self.order
         self.blind = False
         return dict(zip(ascii_uppercase, self.order, strict=False))
+
+    def _lanes(self) -> list[Lane]:
+        if self.blind:  # a waveform would show which version it is
+            return [Lane(name) for name in self._names]
+        return super()._lanes()
+
+    def _controls(self) -> list[Control]:
+        keys: list[Control] = [
+            ("button", f"{key} {name}") for key, name in enumerate(self._names, 1)
+        ]
+        return [*super()._controls(), *keys]
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
         super()._on_message(_, content, buffers)
@@ -214,6 +231,18 @@ class StemMixer(ListeningWidget):
             _colors={stem: COLORS.get(stem, COLORS["reference"]) for stem in strips},
             _caption=caption,
         )
+
+    def _lanes(self) -> list[Lane]:
+        colors = self._colors
+        return [Lane(k, wave(s), colors[k]) for k, s in self._sounds.items()]
+
+    def _controls(self) -> list[Control]:
+        each: list[Control] = [
+            ("button", "Mute"),
+            ("button", "Solo"),
+            ("slider", "Fader"),
+        ]
+        return [*super()._controls(), *each, ("slider", "Pan")]
 
     def mix(self) -> Tensor:
         """The mix at the current settings, without the volume of the page.
