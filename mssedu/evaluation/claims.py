@@ -3,7 +3,7 @@
     scores.csv   variant, seed, song, stem, usdr ─┐ of one protocol, or refused
     scores.json  its hash, machine, versions ─────┴─▶ Study ──judge──▶ Verdict
 
-A song is a witness: its score is the mean over stems, and its difference is that of
+The unit of analysis is a song: its score is the mean over stems, and its difference is that of
 the means over seeds. Seeds with the same number draw the same examples in the same
 order, so they are paired, too. The words of a verdict:
 

@@ -19,7 +19,7 @@ before you train, and the history of the repository does.
     least = 0.5                     dB: the claim
     margin = 0.25                   dB: a difference inside counts as none
     confidence = 0.95               of the interval
-    unit = "A song: …"              what is a witness, in words
+    unit = "A song: …"              the unit of analysis, in words
     exclusions = "None."
     stopping = "All runs do 2000 steps."
 """

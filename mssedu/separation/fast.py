@@ -66,6 +66,7 @@ from mssedu.models.contract import device_of, eval_mode
 from mssedu.models.mdx_net import Block
 from mssedu.separation.config import Precision
 from mssedu.separation.fast_blocks import rotary_layer
+from mssedu.weights.onnx_model import OnnxModel
 
 # Blocks whose linear layers stay as they are: as convolutions, they are slower or round
 # differently, and a RoFormer layer takes over their weights
@@ -97,7 +98,8 @@ def ready(
         float32, on the model's device.
 
     Raises:
-        InputError: an unknown precision, or one that this device lacks.
+        InputError: an unknown precision, one that this device lacks, or a precision or
+            compile for a model in an ONNX file.
         SetupError: `compile` without a C++ compiler.
 
     Example:
@@ -108,6 +110,12 @@ def ready(
     dtype = getattr(torch, check_name("precision", precision, get_args(Precision)))
     device = device_of(model)
     on_cpu, rounded = device.type == "cpu", dtype is not torch.float32
+    if isinstance(model, OnnxModel) and (rounded or compile):
+        raise InputError(
+            "a model in an ONNX file is computed by onnxruntime, in the precision of "
+            "the file. Leave precision and compile out, or use the model before its "
+            "export."
+        )
     if on_cpu:
         _check_cpu(dtype, compile)
         reuse_memory()

@@ -134,8 +134,8 @@ print(claim("mean of all", mean_gain, above=-0.3, below=0.3, unit="dB", digits=2
 #
 # ## 2. The protocol, before the training
 #
-# Whoever knows the scores will find a metric, a list of songs or a margin that suits them,
-# often without noticing. So every choice is written down first.
+# If you know the scores, you will find a metric, a list of songs or a margin that suits
+# you, often without noticing. So every choice is written down first.
 
 # %%
 folder = Path(ms.__file__).parents[1] / "recipes" / "capstone"
@@ -148,7 +148,7 @@ rules = pd.DataFrame(shown.items(), columns=["rule", "value"])
 Page(ms.reports.render(rules, "markdown"))
 
 # %% [markdown]
-# Read it as a critic. *What is a witness?* A song. *What do the seeds do?* They are averaged.
+# Read it as a critic. *What is the unit of analysis?* A song. *What do the seeds do?* They are averaged.
 # *What does the validation decide?* Nothing, all runs do the same steps. *Which difference
 # counts as none?* One inside 0.25 dB.
 #
@@ -167,8 +167,10 @@ except ms.errors.InputError as error:
     print(str(error).partition("capstone")[2])
 
 # %% [markdown]
-# A hash is no clock. That the protocol was there *first*, the history of the repository
-# shows: commit it before you train.
+# A hash is no clock. That the protocol was there *first*, the history of a repository
+# shows: commit it before you train. Ours does not show it: this protocol was written before
+# the training, but committed with the scores, and `recipes/capstone/README.md` says what
+# else went differently from the plan. Do better.
 #
 # ## 3. One difference
 #
@@ -370,7 +372,7 @@ print(ms.reports.seeds_sentence(study))
 
 # %% [markdown]
 # One of three seeds favors the BiLSTM. So the result is one about six networks, and not yet
-# one about two architectures. That the protocol made the song the only witness was a weak
+# one about two architectures. That the protocol made the song the only unit was a weak
 # choice; section 5 shows how to do better. It is *not* repaired now that the scores are
 # known. The report states both intervals, and the next protocol asks for ten seeds.
 #
@@ -565,7 +567,7 @@ Page(ms.reports.render(ms.reports.study_table(own), "markdown"))
 #
 # - Pick an excerpt, and either system wins. Rules come before scores.
 # - One claim, one number, one direction, one difference.
-# - A song is a witness; seeds are averaged and reported; pairs cancel the difficulty.
+# - The unit of analysis is a song; seeds are averaged and reported; pairs cancel the difficulty.
 # - Better: the interval excludes 0. Equal: it lies inside the margin. Else: unknown.
 # - A missing decibel has causes: definition, songs, weights, data. Measure each alone.
 # - A negative result passes. A claim beyond its interval does not.

@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper
 
 from mssedu.errors import CheckpointError, InputError, SetupError
+from mssedu.separation import separate
 from mssedu.weights import load_onnx
 
 CONFIG = {
@@ -65,6 +66,14 @@ def test_the_hash_differs_from_file_to_file(tmp_path):
     first = load_onnx(file_of(tmp_path)).state_dict()["sha256"]
     second = load_onnx(file_of(tmp_path, factor=(1.0, -2.0))).state_dict()["sha256"]
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("option", [{"precision": "bfloat16"}, {"compile": True}])
+def test_options_that_only_torch_has_are_refused(tmp_path, option):
+    model, mixture = load_onnx(file_of(tmp_path)), torch.ones(2, 100)
+    assert separate(model, mixture).shape == (2, 2, 100)
+    with pytest.raises(InputError, match="computed by onnxruntime"):
+        separate(model, mixture, **option)
 
 
 def test_a_missing_file(tmp_path):

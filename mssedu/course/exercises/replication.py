@@ -90,7 +90,7 @@ def paired_interval(a, b, draws):
     `draws` is (n, songs): each row has the numbers of the songs that one resampling of
     the bootstrap takes. Write `paired_interval(a, b, draws)`. It returns a tensor of
     two numbers: the 2.5 % and the 97.5 % quantile of the mean difference `b - a` of
-    those songs. A song is one witness, so take the mean over its seeds first.
+    those songs. A song is one unit, so take the mean over its seeds first.
     """
     difference = (b - a).mean(0)
     means = difference[draws].mean(1)
