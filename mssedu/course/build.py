@@ -16,8 +16,10 @@ import base64
 import hashlib
 import html
 import io
+import os
 import platform
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -88,7 +90,9 @@ def build(text: Path) -> Path:
         record_timing=False,
         store_widget_state=False,
     )
-    client.execute()
+    with tempfile.TemporaryDirectory() as scratch:  # not the reader's own answers
+        progress = str(Path(scratch) / "progress.json")
+        client.execute(env=os.environ | {"MSSEDU_PROGRESS": progress})
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             _make_small(output.get("data", {}))

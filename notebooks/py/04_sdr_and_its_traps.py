@@ -15,7 +15,7 @@
 # |---|---|
 # | Path | core, 40 minutes on the short path |
 # | Before | 01 (decibels), 03 (masks, oracles) |
-# | Time | 85 minutes in two sittings: Part A 50, Part B 35; the code runs in under a minute on two CPU cores, no GPU needed |
+# | Time | 95 minutes in two sittings: Part A 60, Part B 35; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | *Francium* and *Sodium* from `data/`, scores of real music from `benchmarks/`; nothing to download |
 # | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
 # | Next | [05 · Data, remixing and training hygiene](05_data_and_training.ipynb) |
@@ -35,6 +35,7 @@ import torch
 
 import mssedu as ms
 from mssedu.course import Page, claim, exercise, play, setup, show_source
+from mssedu.course.progress import progress_file
 
 # %%
 setup()
@@ -133,6 +134,37 @@ ms.listening.ABSwitch(
 # %%
 prediction_order = "?"  # such as "CABDGFE"
 prediction_db = "?"
+
+# %% [markdown]
+# ### Five pages of a listening test
+#
+# *Optional: leave out on the short path.*
+#
+# Now rate five of the seven, before you know what they are. Each page has one sound, without
+# its name, and two questions, with marks from 1 to 5: how natural it is, and how free of
+# the other instruments. All five are brought to one loudness. It takes about four
+# minutes, with headphones.
+#
+# Notebook 14 shows your marks beside the scores of the same five. They stay on this
+# computer, in the folder `.mssedu/equal_sdr` of your home folder. Delete that folder,
+# and they are gone. If you run the cell again, the test begins again.
+
+# %%
+folder = progress_file().parent / "equal_sdr"
+folder.mkdir(parents=True, exist_ok=True)
+kept = {name: spoiled[name] for name in ("soft", "late", "bleed", "gurgle", "dull")}
+for name, sound in (kept | {"reference": voice}).items():
+    ms.audio.save_audio(folder / f"{name}.flac", sound, rate)
+files = {name: f"{name}.flac" for name in kept}
+own_test = ms.listening.Design(
+    "Five estimates of one voice",
+    "acr",
+    (ms.listening.Trial("Francium vocals", files, reference="reference.flac"),),
+    reference=False,  # not among the sounds that are rated
+    n_replicates=0,
+    folder=folder,
+)
+ms.listening.ListeningTest(own_test, folder / "results.sqlite")
 
 # %% [markdown]
 # ## One number for all that is wrong
@@ -253,7 +285,7 @@ for name, row in hearings.items():
 #
 # What do listeners say? Listening tests ask two questions, one about natural sound and
 # one about bleed, because the two give different orders of the systems. Notebooks 13
-# and 14 do that.
+# and 14 do that, and 14 shows your own marks of five of these sounds beside the scores.
 #
 # ## Trap 1: scale
 #

@@ -41,6 +41,7 @@ from scipy import stats
 
 import mssedu as ms
 from mssedu.course import Page, exercise, setup, show_source
+from mssedu.course.progress import progress_file
 
 # %%
 setup()
@@ -873,6 +874,78 @@ for test in (equal, upside_down):
 # At equal scores there is no order, and $\tau$ is not a number. (In `ears` the first value
 # is a fact: nobody can tell a sound from itself. The second is as good as one. The others
 # are invented.) In the second test the metric is upside down.
+#
+# ### Your own ears
+#
+# The first five were the sounds of the test in notebook 04: five pages, no names, one
+# loudness, two questions. Here are more metrics of them; `mrstft` with a minus, because less
+# of it is better.
+#
+# **Predict.** Which metric orders the five as your ears do?
+
+# %%
+prediction_metric = "?"  # such as "fullness"
+
+# %% tags=["nbval-check-output"]
+parts, _ = ms.listening.test.load_excerpts(equal, equal.trials[0])
+measured = {}
+for name in spoilers:
+    pair = {"reference": parts["reference"], "estimate": parts[name]}
+    measured[name] = {
+        "usdr": ms.metrics.usdr(**pair),
+        "si_sdr": ms.metrics.si_sdr(**pair),
+        "-mrstft": -ms.metrics.mrstft(**pair),
+        "bleedless": ms.metrics.bleedless(**pair),
+        "fullness": ms.metrics.fullness(**pair),
+    }
+print(" " * 7 + "".join(f"{metric:>10}" for metric in measured["soft"]))
+for name, row in measured.items():
+    print(f"{name:7}" + "".join(f"{value.item():10.1f}" for value in row.values()))
+
+# %% [markdown]
+# The next cell shows your marks, if you have given them; if you took the test twice, their mean.
+# Else a simulated panel takes the same test, and its opinions are invented once more. Then come
+# the mean marks, and how well each metric orders them.
+
+# %%
+answers_file = progress_file().parent / "equal_sdr" / "results.sqlite"
+rated, who = None, "your marks"
+if answers_file.exists():
+    with ms.listening.ResultStore(answers_file) as own_store:
+        rated = ms.listening.ratings_frame(own_store)
+if rated is None or not {*spoilers} <= {*rated.stimulus}:
+    print("No marks of yours: rate the five in notebook 04, then run this cell again.")
+    who = "a simulated panel"
+    clean = {"soft": 100, "late": 100, "bleed": 30, "gurgle": 90, "dull": 85}
+    acr = ms.listening.Design(
+        "equal", "acr", equal.trials, reference=False, n_replicates=0
+    )
+    invented = {"quality": ears, "contamination": clean}
+    rated = sit(ms.listening.ResultStore(":memory:", acr), 12, lambda _: invented)
+
+# %%
+questions = ("quality", "contamination")
+marks = rated.groupby(["question", "stimulus"]).score.mean()
+print(f"{who:18}" + "".join(f"{question:>15}" for question in questions))
+for name in spoilers:
+    print(f"{name:18}" + "".join(f"{marks[q, name]:15.1f}" for q in questions))
+for metric in measured["soft"]:
+    values = {(equal.trials[0].name, n): row[metric] for n, row in measured.items()}
+    values = {place: round(value.item(), 1) for place, value in values.items()}
+    found = [ms.listening.results.rank_agreement(rated, values, q) for q in questions]
+    print(f"tau of {metric:11}" + "".join(f"{one.kendall:15.2f}" for one in found))
+print("You said:", prediction_metric)
+
+# %% [markdown]
+# > **What to notice.**
+# >
+# > - `usdr` is 10.0 dB for all five, so it has no order and no $\tau$. If your marks differ,
+# >   you heard something that it cannot tell.
+# > - `soft` and `late` sound like the true voice. Two different marks for them are your own
+# >   noise, and a mark below 5 says how far up your scale went.
+# > - The two questions need different metrics: the bleed harms one answer more than the other.
+# > - One listener and five sounds say something about this listener and these sounds.
+# >   The next section counts how little five can prove.
 #
 # ## Real listeners
 #

@@ -423,7 +423,7 @@ wide = budget.pivot(index=["data", "song", "stem"], columns="switch", values="cs
 effects = {
     "mixture is the sum of the stems": wide["sum"] - wide["base"],
     "whole song around the excerpt": wide["context"] - wide["alone"],
-    "weights rounded to 8 bits": wide["bfloat16"] - wide["base"],
+    "weights in bfloat16": wide["bfloat16"] - wide["base"],
     "mixed down to mono": wide["mono"] - wide["base"],
 }
 by_song = {
