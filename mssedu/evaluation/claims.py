@@ -3,9 +3,9 @@
     scores.csv   variant, seed, song, stem, usdr ─┐ of one protocol, or refused
     scores.json  its hash, machine, versions ─────┴─▶ Study ──judge──▶ Verdict
 
-The unit of analysis is a song: its score is the mean over stems, and its difference is that of
-the means over seeds. Seeds with the same number draw the same examples in the same
-order, so they are paired, too. The words of a verdict:
+The unit of analysis is a song: its score is the mean over stems, and its difference is
+that of the means over seeds. Seeds with the same number draw the same examples in the
+same order, so they are paired, too. The words of a verdict:
 
     better, worse   the interval of the mean difference excludes 0
     equal           it is inside the margin; this comes first: such a difference

@@ -336,7 +336,13 @@ def test_a_bare_state_of_demucs_4(tmp_path, name):
         load_model(path)
     ours = load_model(path, stems=("x", "y", "z"))
     assert ours.config.stems == ("x", "y", "z")
-    assert_same(ours, theirs.float(), 30_000)
+    assert ours.config.sample_rate == 44100
+    if name == "HDemucs":
+        assert_same(ours, theirs.float(), 30_000)
+    else:  # a forward of 7.8 s takes a minute; the test above compares one of a package
+        assert (ours.config.segment, ours.config.t_heads) == (7.8, 8)
+        values = {float(v.sum()) for v in theirs.float().state_dict().values()}
+        assert {float(v.sum()) for v in ours.state_dict().values()} == values
 
 
 @pytest.mark.parity
