@@ -24,11 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 WIDTH = 640  # pixels; a column of text on a page is wider
-_NAMES, _LANE, _ROW = (
-    120,
-    36,
-    30,
-)  # pixels: width of names, height of a lane and of a row
+_NAMES = 120  # pixels; width of the names
+_LANE, _ROW = 36, 30  # pixels; height of a lane, and of a row of controls
 _EDGE = 10  # pixels around everything
 _COLUMNS = WIDTH - _NAMES - 2 * _EDGE  # of a waveform
 _INK, _PALE, _FACE, _PAPER = "#333333", "#999999", "#eeeeee", "#ffffff"
