@@ -3,7 +3,7 @@
     data/train, data/valid, data/test    songs, see `mssedu.data.demo_data`
     data/models                          weights, see `mssedu.weights.loading`
 
-An installed package does not hold them: they are 17 MB.
+An installed package does not hold them.
 """
 
 import os

@@ -94,8 +94,9 @@ def ablate(
     paths = write_ablation(found, results, out_dir, metric)
     say(render(ablation_table(results, metric)))
     say(f"Table and figure: {', '.join(map(str, paths.values()))}")
-    if rules is not None:
-        _report(rules, found, results, out_dir, f"{grid.name} DATA", protocol)
+    if rules is not None and protocol is not None:
+        command = f"mssedu ablate {grid.name} DATA --protocol {protocol.name}"
+        _report(rules, found, results, out_dir, command)
     return 0
 
 
@@ -130,8 +131,7 @@ def _report(
     grid: "Grid",
     results: "Sequence[VariantResult]",
     out_dir: Path,
-    words: str,
-    protocol: Path | None,
+    command: str,
 ) -> None:
     """Write the scores of all songs and the report of the claim."""
     from mssedu.evaluation.claims import judge
@@ -142,8 +142,6 @@ def _report(
         write_study,
     )
 
-    name = protocol.name if protocol else ""
-    command = f"mssedu ablate {words} --protocol {name}"
     study = store_study(rules, grid, results, out_dir, command)
     paths = write_study(study, out_dir / "report")
     differences = study.differences().mean(axis=1).tolist()

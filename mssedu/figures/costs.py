@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from mssedu.errors import InputError
 from mssedu.figures.style import (
     DescribedFigure,
+    bar_style,
     check_not_empty,
     describe,
     fills,
@@ -57,11 +58,8 @@ def costs_figure(
             at,
             values,
             BAR / len(ways),
-            color=color,
-            edgecolor="white",  # of the pattern
-            hatch=hatch,
-            linewidth=0,
             label=way,
+            **bar_style(color, hatch),
         )
         seen += values
         each = [f"{list(costs)[row]} {measured(value)}" for row, value in bars]
@@ -108,11 +106,8 @@ def fusion_figure(shares: Mapping[str, Mapping[int, float]]) -> DescribedFigure:
             at,
             values,
             BAR / len(sizes),
-            color=color,
-            edgecolor="white",  # of the pattern
-            hatch=hatch,
-            linewidth=0,
             label=name,
+            **bar_style(color, hatch),
         )
     axes.set_xticks(range(len(shares)), list(shares))
     axes.axhline(100 / len(sizes), color="black", linewidth=0.8, linestyle=":")

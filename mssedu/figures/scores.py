@@ -20,6 +20,7 @@ from mssedu.errors import InputError, check_name
 from mssedu.figures.style import (
     COLORS,
     DescribedFigure,
+    bar_style,
     check_not_empty,
     describe,
     fills,
@@ -76,10 +77,7 @@ def scores_figure(
             heights,
             width * 0.92,
             label=row,
-            color=color,
-            edgecolor="white",  # of the pattern
-            hatch=hatch,
-            linewidth=0,
+            **bar_style(color, hatch),
         )
         texts = ["none" if np.isnan(value) else f"{value:.1f}" for value in values]
         axes.bar_label(bars, texts, padding=2, fontsize="x-small")

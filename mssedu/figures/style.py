@@ -215,6 +215,11 @@ def fills(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {label: (color, next(hatches)) for label, color in colors.items()}
 
 
+def bar_style(color: str, hatch: str) -> dict[str, Any]:
+    """How a bar with the color and the pattern of `fills` is drawn."""
+    return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+
+
 def check_not_empty(name: str, content: Sized, of: str) -> None:
     """Raise InputError if an argument holds nothing to draw, such as no "score"."""
     if not len(content):

@@ -34,12 +34,7 @@ from mssedu.listening.widgets.sounds import (
 from mssedu.listening.widgets.still import Control, Lane, picture_data, wave
 
 STATIC = Path(__file__).parents[1] / "static"
-_ENGINE = (
-    "audio.js",
-    "engine.js",
-    "data.js",
-    "view.js",
-)  # in the order of their imports
+_ENGINE = ("audio.js", "engine.js", "data.js", "view.js")  # in the order of imports
 
 
 def static_text(*names: str) -> str:
@@ -167,10 +162,10 @@ class ListeningWidget(anywidget.AnyWidget):
         self._send_data(new)
 
     def _send_data(self, names: Iterable[str]) -> None:
-        pieces = {name for name in names if "." in name}
-        whole = [name for name in names if name not in pieces]
-        groups = [[name] for name in names if name in pieces]
-        for group in [whole, *groups] if whole else groups:
+        names = [*names]
+        pieces = [[name] for name in names if "." in name]
+        whole = [name for name in names if "." not in name]
+        for group in filter(None, [whole, *pieces]):
             scales = [self._data[name][1] for name in group]
             content = {"kind": "data", "names": group, "scales": scales}
             self.send(content, [self._data[name][0] for name in group])

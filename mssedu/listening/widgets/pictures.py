@@ -87,9 +87,7 @@ def picture(
     power = torch.cat([*_parts(audio, sample_rate, n_fft, hop_length)], dim=1)
     together = -(-power.shape[1] // MOST_FRAMES)
     if together > 1:
-        whole = (
-            power.shape[1] // together * together
-        )  # the last few frames are left out
+        whole = power.shape[1] // together * together  # the last few are left out
         power = power[:, :whole].unflatten(1, (-1, together)).mean(-1)
     return to_bytes(_levels(power)), power.shape[1], hop_length * together
 
