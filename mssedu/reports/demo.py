@@ -14,7 +14,7 @@ _SCORES = (
     "mixture as the estimate of each stem. “irm” is the ideal ratio mask, which is "
     "computed from the true stems and shows how well such a mask can separate them. "
     "The row before it is the model that comes with the repository "
-    "(data/models/README.md): it was trained for longer, on songs of other artists."
+    "(data/models/README.md): it was trained for longer, mostly on songs of others."
 )
 
 
