@@ -27,6 +27,10 @@ from typing import TypeVar, cast
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Its functions keep the group of all processes as a default value. Imported now, as
+# there is none yet, they keep nothing: then the threads of the group end with it.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
