@@ -1,16 +1,18 @@
-"""How fast our models separate, against the packages they come from, on one machine.
+r"""How fast our models separate, against the packages they come from, on one machine.
 
     python benchmarks/separation.py                               random weights
     python benchmarks/separation.py --weights FILE --data MUSDB18-7S   adds the scores
     python benchmarks/separation.py --device cuda --compile       on a GPU
-    python benchmarks/separation.py --models scnet,bs_roformer --seconds 2
+    python benchmarks/separation.py --section leaders --sides plain,float32 \
+        --models scnet,bs_roformer,mel_band_roformer,bsrnn,mdx_net
 
 Each side lives in a process of its own, as one may change what memory costs the other.
 All have the same weights and the same input and take turns, one chunk each, so that a
 busy moment of the machine meets all of them. The ratio of a round is the original's
 time over ours; the table has the median of the rounds. Waiting threads sleep instead of
 spinning (in all sides), so that the time on the processors can be counted too: that
-hardly depends on what else the machine does. Rewrites its section of RESULTS.md.
+hardly depends on what else the machine does. Rewrites a section of RESULTS.md, which
+--section names.
 Needs demucs==4.1.0, openunmix==1.3.0 and pymss-core==0.1.14 (extra: parity); for
 Spleeter see benchmarks/spleeter_side.py. A model without such a package is compared
 with its own plain form. The RoFormers have one stem, as published. With --seconds,
@@ -52,6 +54,10 @@ PEERS = {
     "scnet": "pymss-core 0.1.14",
     "bs_roformer": "pymss-core 0.1.14",
     "mel_band_roformer": "pymss-core 0.1.14",
+}
+TITLES = {
+    "separation": "Separation: mssedu and the packages its models come from",
+    "leaders": "Separation: the band-split models, and MDX-Net",
 }
 ROFORMER_STEMS = ("vocals",)
 QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
@@ -288,6 +294,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="of a chunk; else its segment")
     parser.add_argument("--sides", help="some of plain,float32,bfloat16, as a list")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--section", choices=TITLES, default="separation")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true")
@@ -303,7 +310,7 @@ def main() -> None:
         sides = ["peer", *options.sides.split(",")]
     names = options.models.split(",") + ["spleeter"] * bool(options.spleeter)
     lines = [
-        "## Separation: mssedu and the packages its models come from",
+        f"## {TITLES[options.section]}",
         "",
         f"`python benchmarks/separation.py {' '.join(arguments())}`,",
         f"{machine(options)}, {time.strftime('%Y-%m-%d')}: one chunk of the model's",
@@ -325,7 +332,7 @@ def main() -> None:
         lines += ["", "usdr of the published htdemucs, and its change in bfloat16, dB:"]
         lines += ["", *scores(options)]
     if options.seconds is None:
-        write_section("separation", "\n".join(lines))
+        write_section(options.section, "\n".join(lines))
 
 
 def arguments() -> list[str]:

@@ -221,13 +221,15 @@ def _command(
 ) -> dict[str, Any]:
     """What config.json holds of the command; prints how it differs from `before`."""
     valid_data = options.valid_data
+    settings = (*before.get("set", []), *fields)  # of each field, the last one counts
+    by_field = {setting.partition("=")[0]: setting for setting in settings}
     command = {
         "data": str(data.absolute()),
         **asdict(options),
         **asdict(dataset),
         "valid_data": None if valid_data is None else str(valid_data.absolute()),
         "cache": None if options.cache is None else str(options.cache.absolute()),
-        "set": [*before.get("set", []), *fields],
+        "set": [*by_field.values()],
     }
     if before and (changes := config_changes(before, command)):
         say(f"the command differs from before: {changes}")

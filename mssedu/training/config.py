@@ -19,7 +19,7 @@ from mssedu.errors import InputError, check_name, check_range
 from mssedu.models.stems import stem_names
 
 Optimizer = Literal["adam", "adamw", "muon"]
-Schedule = Literal["constant", "cosine", "plateau", "restarts"]
+Schedule = Literal["constant", "cosine", "decay", "plateau", "restarts"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Metric = Literal["usdr", "valid_loss"]  # mssedu.training.criterion has the directions
 CHOICES = {
@@ -34,6 +34,7 @@ LOWEST = {
     **dict.fromkeys(("steps", "batch_size", "accumulate", "valid_every"), 1),
     **dict.fromkeys(("seed", "n_workers", "clip_norm", "save_every"), 0),
     **dict.fromkeys(("weight_decay", "svd_penalty", "early_stop", "restart_every"), 0),
+    "decay_every": 0,
     **dict.fromkeys(("plateau_patience", "valid_tracks", "valid_seconds"), 0),
     **dict.fromkeys(("log_seconds", "overfit"), 0),
 }
@@ -103,8 +104,14 @@ class TrainConfig:
     # transformer starts with NaN.
     warmup_steps: int = 0
     # After the warm-up, the learning rate stays constant; falls to 0 as a cosine; falls
-    # at each plateau of the validation; or falls as a cosine and restarts.
+    # in equal steps of time (decay); falls at each plateau of the validation; or falls
+    # as a cosine and restarts.
     schedule: Schedule = "constant"
+    # The schedule decay multiplies the learning rate by decay_factor after every so
+    # many steps, counted from the first one.
+    decay_every: int = 0
+    # See decay_every.
+    decay_factor: float = 0.1
     # A plateau multiplies the learning rate by this factor.
     plateau_factor: float = 0.3
     # A plateau is this many validations in a row without a better best_metric.
@@ -212,9 +219,9 @@ class TrainConfig:
             check_range(name, value, 0, 1, high_open=True)
         for decay in self.ema_decay:
             check_range("ema_decay", decay, 0, 1, low_open=True, high_open=True)
-        check_range(
-            "plateau_factor", self.plateau_factor, 0, 1, low_open=True, high_open=True
-        )
+        for name in ("plateau_factor", "decay_factor"):
+            value = getattr(self, name)
+            check_range(name, value, 0, 1, low_open=True, high_open=True)
         check_range("silence", self.silence, 0, 1, high_open=True)
         for name in SHARES:
             check_range(name, getattr(self, name), 0, 1)
@@ -268,6 +275,11 @@ class TrainConfig:
                 "the schedule restarts needs restart_every, the steps between two "
                 f"restarts. Choose --restart-every {max(self.steps // 4, 1)}, for "
                 "example."
+            )
+        if self.schedule == "decay" and not self.decay_every:
+            raise InputError(
+                "the schedule decay needs decay_every, the steps between two changes. "
+                f"Choose --decay-every {max(self.steps // 4, 1)}, for example."
             )
         if self.init_partly and self.init is None:
             raise InputError("init_partly needs init. Say where the weights are from.")

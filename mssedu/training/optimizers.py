@@ -7,6 +7,7 @@
 
     constant   ▔▔▔▔▔▔▔▔     plateau    ▔▔▔▔▁▁▁▁     every schedule first rises for
     cosine     ▔▔╲▁▁        restarts   ╲▁╲▁╲▁╲▁     warmup_steps
+    decay      ▔▔▀▀▄▄▁▁
 
 No schedule has a state: the rate follows from the step and, for plateaus, from the
 history of the validations. So a run that is resumed goes on with the same rates.
@@ -120,6 +121,9 @@ def learning_rate_at(
         return config.learning_rate * (step + 1) / config.warmup_steps
     if config.schedule in ("constant", "plateau"):
         return config.learning_rate
+    if config.schedule == "decay":
+        n_changes = step // config.decay_every
+        return config.learning_rate * config.decay_factor**n_changes
     step -= config.warmup_steps
     done = step / (config.steps - config.warmup_steps)
     done = done if spent is None else spent

@@ -21,9 +21,10 @@ from mssedu.weights.published import PUBLISHED
 def load_cached(name: str) -> nn.Module | None:
     """The model of a published name if its weights are here; None if they are not.
 
-    Nothing is downloaded. The environment variable MSSEDU_NAME, such as
-    MSSEDU_HTDEMUCS, names a local file (of several files: their folder), and comes
-    before the cache that `load_model` fills.
+    Nothing is downloaded; a model that comes with the repository is read from there.
+    The environment variable MSSEDU_NAME, such as MSSEDU_HTDEMUCS, names a local file
+    (of several files: their folder), and comes before the cache that `load_model`
+    fills.
 
     Args:
         name: one of `list_pretrained`.
@@ -31,6 +32,7 @@ def load_cached(name: str) -> nn.Module | None:
     Raises:
         InputError: no such name.
         CheckpointError: the variable names no file, or the weights are damaged.
+        DatasetError: the model comes with the repository, which is not here.
     """
     check_name("published name", name, list_pretrained())
     variable = _variable(name)
@@ -41,6 +43,8 @@ def load_cached(name: str) -> nn.Module | None:
                 "Correct it, or unset it to use the cache."
             )
         return load_model(name, weights=local)
+    if PUBLISHED[name].shipped:
+        return load_model(name)
     files = [cache_folder() / "weights" / file.name for file in PUBLISHED[name].files]
     return load_model(name) if all(file.exists() for file in files) else None
 

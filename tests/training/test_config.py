@@ -69,7 +69,10 @@ WRONG = {
     "schedule": [
         ("cosin", "Did you mean 'cosine'"),
         ("restarts", "restarts needs restart_every"),
+        ("decay", "decay needs decay_every.*--decay-every 5000"),
     ],
+    "decay_every": [(-1, "decay_every must be")],
+    "decay_factor": [(1.0, "decay_factor must be"), (0.0, "decay_factor must be")],
     "restart_every": [(-1, "restart_every must be")],
     "precision": [("fp16", "precision 'fp16'")],
     "gain_db": [((6.0, -10.0), "gain_db must"), ((-200.0, 0.0), "gain_db must")],

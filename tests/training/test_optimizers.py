@@ -118,6 +118,18 @@ def test_restarts_begin_the_cosine_again():
     assert rates[14] < 0.03
 
 
+def test_a_decay_drops_the_rate_as_pytorch_does():
+    config = change(
+        schedule="decay", decay_every=7, decay_factor=0.3, learning_rate=1.0
+    )
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.3)
+    for step in range(30):
+        assert learning_rate_at(step, config) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
 def test_a_cosine_follows_the_budget_where_there_is_one():
     config = change(schedule="cosine", learning_rate=1.0)
     assert learning_rate_at(10, config, 0.5) == pytest.approx(0.5)

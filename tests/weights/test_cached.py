@@ -48,6 +48,11 @@ def test_weights_that_are_not_here_are_none():
     assert load_cached(NAME) is None
 
 
+def test_the_model_of_the_repository_is_always_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path))
+    assert load_cached("mel_band_roformer_small").config.n_bands == 32
+
+
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("place", ["cache", "variable"])
 def test_weights_that_are_here_are_loaded(tmp_path, monkeypatch, stored, state, place):
