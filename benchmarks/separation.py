@@ -345,7 +345,7 @@ def machine(options: argparse.Namespace) -> str:
     if options.device != "cpu":
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     threads = torch.get_num_threads()
-    return f"{processor()}, {threads} threads, torch {torch.__version__}"
+    return f"{processor()}, threads: {threads}, torch {torch.__version__}"
 
 
 def work(name: str, options: argparse.Namespace) -> str:

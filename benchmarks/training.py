@@ -311,10 +311,11 @@ def section(options: argparse.Namespace) -> str:
     ]
     more = [
         "",
-        "The loss is that of the first step: both sides of htdemucs and hdemucs have",
-        "the mean absolute difference of samples. Of open_unmix, the original has the",
-        "mean squared difference of magnitudes and takes a step for each of the four",
-        "stems; ours has one step for all four and compares waveforms.",
+        "The loss is that of the first step: the mean absolute difference of samples",
+        "for htdemucs and hdemucs, the mean squared difference of magnitudes for",
+        "open_unmix. There the original takes a step for each of the four stems, and",
+        "its frames lie inside the segment; ours takes one step, and has four frames",
+        "more, as they are centered on the samples from the first to the last.",
     ]
     return "\n".join([*about, *rows, *more])
 
