@@ -44,7 +44,7 @@ from mssedu.models.registry import create_model, list_models
 from mssedu.separation.fast import ready
 from mssedu.weights import load_model
 
-LENGTHS = (1, 777, 30_001, 100_000)  # samples
+LENGTHS = (1, 777, 30_001, 100_000, 300_000)  # samples
 PUBLISHED = "htdemucs (published)"
 PUBLISHED_LENGTHS = (1, 30_001, 343_980, 400_000)  # its segment, and more
 SECONDS = 5.0  # of the mixture whose separation is timed

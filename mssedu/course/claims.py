@@ -81,7 +81,7 @@ def reveal(prediction: Any, outcome: Any, unit: str = "") -> str:
         >>> print(reveal(4, 5.83, "dB"))
         You said 4 dB. It is 5.8 dB.
     """
-    shown = f"{outcome:.1f}" if isinstance(outcome, float) else str(outcome)
+    shown = f"{outcome:z.1f}" if isinstance(outcome, float) else str(outcome)
     if unit:
         shown = _with_unit(shown, unit)
     text = str(prediction).strip()

@@ -23,14 +23,21 @@ from mssedu.audio.files import write_text
 from mssedu.course.build import notebook_path, texts
 
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$([^$\n]+?)\$", re.DOTALL)
+# A formula in a line may go on in the next one, but not in the next paragraph.
+_FORMULA = re.compile(
+    r"\$\$(.+?)\$\$|(?<![\\$])\$(?! )((?:[^$\n]|\n(?!\s*\n))+?)(?<! )\$", re.DOTALL
+)
 _HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
 _SCRIPT = re.compile(r"<script\b.*?</script>|<link\b[^>]*>", re.DOTALL)
 _ANCHOR = re.compile(r'<a class="anchor-link".*?</a>')
-_STYLE = "<style>.highlight pre { font-family: monospace; }</style></head>"
+_STYLE = """<style>.highlight pre { font-family: monospace; }
+.jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere; }
+</style></head>"""
 # TeX that matplotlib's reader has no word for, and what stands for it
 _PLAIN = (
     (re.compile(r"\\tfrac"), r"\\frac"),
+    (re.compile(r"\\(ge|le)(?![A-Za-z])"), r"\\\1q"),
+    (re.compile(r"\\underbrace(\{[^{}]*\})_(\{\\text\{[^{}]*\}\})"), r"\\underset\2\1"),
     (re.compile(r"\\[lr]Vert"), r"\\|"),
     (re.compile(r"\\[lr]vert"), "|"),
     (re.compile(r"\\sqrt ?([A-Za-z0-9])"), r"\\sqrt{\1}"),
@@ -116,6 +123,9 @@ def _page(name: str, notebook: NotebookNode) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = with_formulas(cell.source)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["text/html"] = _image(output)  # nbconvert shows it first
     body, _ = HTMLExporter(embed_images=True).from_notebook_node(
         notebook, {"metadata": {"name": name}}
     )
@@ -143,14 +153,16 @@ def _slides(notebook: NotebookNode) -> Iterator[str]:
                 yield _as_html(f"## {rest}")
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                known = output.get("metadata", {}).get("image/png", {})
-                alt = html.escape(known.get("alt", heading), quote=True)
-                data = "".join(output.data["image/png"].split())
                 note = _as_html(_note(cells[place + 1 :]))
-                yield (
-                    f"<h2>{html.escape(heading)}</h2>"
-                    f'<img alt="{alt}" src="data:image/png;base64,{data}">{note}'
-                )
+                yield f"<h2>{html.escape(heading)}</h2>{_image(output, heading)}{note}"
+
+
+def _image(output: NotebookNode, otherwise: str = "") -> str:
+    """The image tag of a picture, with the text that stands for it."""
+    known = output.get("metadata", {}).get("image/png", {})
+    alt = html.escape(known.get("alt", otherwise), quote=True)
+    data = "".join(output.data["image/png"].split())
+    return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
 
 
 def _as_html(markdown: str) -> str:
@@ -197,16 +209,19 @@ def _picture(found: re.Match[str]) -> str:
     for pattern, new in _PLAIN:
         plain = pattern.sub(new, plain)
     alt = html.escape(tex, quote=True)
+    if found[1]:
+        plain = plain.replace(r"\frac", r"\dfrac")  # large, on a line of its own
     svg = io.BytesIO()
     try:
-        math_to_image(f"${plain}$", svg, format="svg")
+        depth = math_to_image(f"${plain}$", svg, format="svg")
     except ValueError:
         return f"`{tex}`"
     source = base64.b64encode(svg.getvalue()).decode("ascii")
-    style = "display: block; margin: .7em 0" if found[1] else "vertical-align: middle"
+    inline = f"vertical-align: {-depth:g}pt"  # on the line of the text
+    style = "display: block; margin: .7em 0" if found[1] else inline
     return f'<img alt="{alt}" style="{style}" src="data:image/svg+xml;base64,{source}">'
 
 
 def _upright(words: str) -> str:
     """Upright letters in a formula, with their spaces."""
-    return r"\mathrm{" + words.replace(r"\_", "_").replace(" ", r"\ ") + "}"
+    return r"\mathrm{" + words.replace(" ", r"\ ") + "}"

@@ -26,19 +26,23 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as tree
 
 from mssedu.errors import InputError
+from mssedu.export.any_length import for_any_length
 from mssedu.models.contract import config_of, eval_mode
 
-EXAMPLE_LENGTH = 30_001  # samples of the traced mixture; the graph takes any number
+# Of the traced mixture. More than one, so that a model which works in blocks has two of
+# them: with one, the graph would be for mixtures of one block only.
+EXAMPLE_SEGMENTS = 1.5
 
 Operation = Callable[..., Any]
 
 
-def trace(model: nn.Module, example_length: int = EXAMPLE_LENGTH) -> ExportedProgram:
+def trace(model: nn.Module, example_length: int | None = None) -> ExportedProgram:
     """The graph of a model in eval mode, for a batch of 1 and any number of samples.
 
     Args:
         model: follows the model contract; on the CPU.
-        example_length: samples of the mixture of zeros that is traced.
+        example_length: samples of the mixture of zeros that is traced; None for one and
+            a half segments.
 
     Returns:
         the graph. As a program of torch it takes mixtures of at least two frames of the
@@ -53,9 +57,13 @@ def trace(model: nn.Module, example_length: int = EXAMPLE_LENGTH) -> ExportedPro
         >>> program.module()(torch.zeros(1, 2, 5000)).shape
         torch.Size([1, 4, 2, 5000])
     """
-    mixture = torch.zeros(1, config_of(model).channels, example_length)
+    config = config_of(model)
+    if example_length is None:
+        segment = config.segment * config.sample_rate
+        example_length = round(EXAMPLE_SEGMENTS * segment) | 1  # odd
+    mixture = torch.zeros(1, config.channels, example_length)
     lengths = ({2: Dim.DYNAMIC},)
-    with eval_mode(model), torch.no_grad(), without_notes():
+    with eval_mode(model), torch.no_grad(), without_notes(), for_any_length():
         try:
             return torch.export.export(model, (mixture,), dynamic_shapes=lengths)
         except GuardOnDataDependentSymNode as error:

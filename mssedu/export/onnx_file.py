@@ -22,7 +22,8 @@ from torch import nn
 import mssedu
 from mssedu.audio.files import written_whole
 from mssedu.errors import InputError, missing_package
-from mssedu.export.graph import EXAMPLE_LENGTH, as_real, trace, without_notes
+from mssedu.export.any_length import onnx_lstm
+from mssedu.export.graph import as_real, trace, without_notes
 from mssedu.models.contract import config_of, segment_limit
 from mssedu.weights.checkpoint import weights_sha256
 from mssedu.weights.onnx_model import FORMAT, INSTALL, KEY
@@ -38,7 +39,7 @@ def export_onnx(
     *,
     int8: bool = False,
     license: str = "",
-    example_length: int = EXAMPLE_LENGTH,
+    example_length: int | None = None,
 ) -> Path:
     """Write a model to an ONNX file; this takes from seconds to minutes.
 
@@ -48,7 +49,8 @@ def export_onnx(
         int8: store the matrices in 8 bits, and multiply them in 8 bits. Convolutions
             stay as they are.
         license: of the weights, for the metadata.
-        example_length: samples of the mixture that is traced; the file takes any.
+        example_length: samples of the mixture that is traced, see `trace`; the file
+            takes any.
 
     Returns:
         the path.
@@ -85,7 +87,10 @@ def export_onnx(
             optimize=False,  # it takes an epsilon of 1e-10 for zero
             input_names=["mixture"],
             output_names=["estimate"],
-            custom_translation_table={operator.floordiv: _floordiv},
+            custom_translation_table={
+                operator.floordiv: _floordiv,
+                torch.ops.mssedu.lstm.default: onnx_lstm,
+            },
         )
     written.model.metadata_props[KEY] = json.dumps(document, ensure_ascii=False)
     with written_whole(path) as temporary:

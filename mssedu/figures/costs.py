@@ -163,6 +163,9 @@ def attention_figure(costs: Mapping[str, AttentionCost]) -> DescribedFigure:
             last = f"{measured(values[-1], unit)} at {cost.lengths[-1]} positions"
             parts.append(f"{lowered(title)} of {name}, {last}")
         axes.set(xscale="log", yscale="log", xlabel="Length (positions)")
+        lengths = sorted({n for cost in costs.values() for n in cost.lengths})
+        axes.set_xticks(lengths, map(str, lengths))
+        axes.set_xticks([], minor=True)
         axes.set_ylabel("Seconds" if title == "Time" else "FLOPs")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

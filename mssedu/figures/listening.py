@@ -184,13 +184,18 @@ def coverage_figure(
 
 
 def agreement_figure(
-    groups: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str
+    groups: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    point: str = "sound",
 ) -> DescribedFigure:
     """A point per sound at its score and rating; each group has a color and a marker.
 
     Args:
         groups: label -> (score, rating) of each sound.
         xlabel, ylabel: the score and the rating, with their units.
+        point: what has a point, if not a sound, such as a system.
 
     Raises:
         InputError: no points at all.
@@ -210,7 +215,7 @@ def agreement_figure(
     whole_ticks(axes.xaxis, [score for score, _ in sounds])
     whole_ticks(axes.yaxis, [rating for _, rating in sounds])
     label_lines(figure, axes, xlabel, ylabel)
-    caption = f"{named(ylabel)} by {lowered(named(xlabel))}, a point for each sound."
+    caption = f"{named(ylabel)} by {lowered(named(xlabel))}, a point for each {point}."
     parts = [f"{k} {_agreement(g)}" for k, g in groups.items() if len(g)]
     parts.append(f"all {_agreement(sounds)}")
     topic = f"{topic_of(ylabel, xlabel)}, correlation of the ranks"

@@ -46,7 +46,11 @@ Boxes = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def scores_figure(
-    rows: Mapping[str, Mapping[str, float | None]], *, definition: str = "usdr"
+    rows: Mapping[str, Mapping[str, float | None]],
+    *,
+    definition: str = "usdr",
+    place: str = "stem",
+    zero: str = "silence",
 ) -> DescribedFigure:
     """Scores as bars around 0 dB, which is the score of silence.
 
@@ -54,6 +58,8 @@ def scores_figure(
         rows: row -> stem -> dB, such as {"mixture": {"drums": -3.1}, "model": …}; NaN,
             None or a missing stem is written "none".
         definition: name of the score.
+        place: what a group of bars is, if not a stem, such as a song.
+        zero: what scores 0 dB, for a definition by which silence does not.
 
     Raises:
         InputError: no rows or no stems.
@@ -86,8 +92,8 @@ def scores_figure(
     axes.set_ylabel(f"{definition} (dB, higher is better)")
     axes.margins(y=0.12)
     figure.legend(loc="outside upper center", ncols=min(len(rows), 5), frameon=False)
-    caption = f"{definition} in dB of each stem: {listed(rows)}; silence scores 0 dB."
-    alt = report(f"{definition} by stem, the highest first", _ranked(rows, stems))
+    caption = f"{definition} in dB of each {place}: {listed(rows)}; {zero} scores 0 dB."
+    alt = report(f"{definition} by {place}, the highest first", _ranked(rows, stems))
     return describe(figure, caption, alt)
 
 

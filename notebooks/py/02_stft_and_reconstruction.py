@@ -204,7 +204,7 @@ ms.figures.sweep_figure(
     sizes,
     needed,
     xlabel="n_fft (samples)",
-    ylabel="bins for 95 % of the energy (%)",
+    ylabel="Bins for 95 % of the energy (%)",
     scale="log2",
     mark="lowest",
 )
@@ -411,7 +411,7 @@ ms.figures.sweep_figure(
     sizes,
     kept,
     xlabel="n_fft (samples)",
-    ylabel="correlation of loudness over time",
+    ylabel="Correlation of loudness over time",
     scale="log2",
 )
 

@@ -90,8 +90,8 @@ ms.figures.mask_figure(
 )
 
 # %% [markdown]
-# White is kept, black removed; gray means that the left and the right channel differ,
-# or that several bins share a pixel. The voice gets its overtones, the drums their
+# The brightest color is kept, black is removed; the colors between them mean that the
+# left and the right channel differ, or that several bins share a pixel. The voice gets its overtones, the drums their
 # hits. And why does the bass get everything above 10 kHz? Hardly anything sounds there,
 # but the bass has most of the little that is there. A binary mask cannot say "nobody".
 

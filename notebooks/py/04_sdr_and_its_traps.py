@@ -650,7 +650,7 @@ for row in ms.evaluation.published_scores():
         print(f"{row.test}{extra}")
 
 # %% [markdown]
-# Lines 5 and 8 cannot be ranked among the others: `nsdr` of a hidden test set in line 5, `csdr` in
+# Lines 5 and 8 cannot be ranked among the others: `nsdr` of a hidden test set in line 5, `usdr` in
 # line 8.
 #
 # ## Which window, by which score?

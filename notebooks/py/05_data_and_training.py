@@ -824,7 +824,9 @@ def two_scores(**changes):
 
 
 known, new = two_scores(remix=False)
-ms.figures.scores_figure({"split by seconds": known, "split by song": new})
+ms.figures.scores_figure(
+    {"split by seconds": known, "split by song": new}, place="song"
+)
 
 # %%
 for label, scores in {"split by seconds": known, "split by song": new}.items():
@@ -866,7 +868,8 @@ prediction_remix = {"split by seconds": "?", "split by song": "?"}  # better, wo
 # %%
 known_remix, new_remix = two_scores(remix=True)
 ms.figures.scores_figure(
-    {"new song, without remixing": new, "new song, remixed": new_remix}
+    {"new song, without remixing": new, "new song, remixed": new_remix},
+    place="song",
 )
 
 # %% tags=["nbval-check-output"]

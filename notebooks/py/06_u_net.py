@@ -635,7 +635,7 @@ for name, values in last_losses.items():
 # learn from.
 #
 # Why do the skips not pay everywhere? A kick drum and a bass note look alike, and four songs are too few to learn
-# the difference. Where the guess is wrong, a blurred mistake costs less than a sharp one. Notebook 14 tells how
+# the difference. Where the guess is wrong, a blurred mistake costs less than a sharp one. Notebook 17 tells how
 # many songs one needs.
 #
 # **Change one thing.** Train on magnitudes, with `loss="magnitude_l1"`, or give the

@@ -397,7 +397,7 @@ def reach(model, samples=6 * rate, hop=200):
 reaches = {name: reach(model) for name, model in models.items()}
 ms.figures.curves_figure(
     reaches,
-    xlabel="Seconds before (-) and after (+) the output",
+    xlabel="Time after the output (seconds)",
     ylabel="Influence (dB)",
     start=-3.0,
     step=200 / rate,
@@ -415,7 +415,7 @@ for name, line in reaches.items():
 # does not show it.
 #
 # The state itself is a picture, too: the outputs of the LSTM for the six seconds above.
-# The lower half of the units walks forward, the upper half backward.
+# The units in the upper panel walk forward, those in the lower one backward.
 
 # %%
 inside = ms.look_inside(models["bidirectional"], mixture[None], "networks.0.lstm")
@@ -565,7 +565,7 @@ for name, model in live_models.items():
         mixed = track.mixture().expand_as(estimate)
         before = ms.metrics.usdr(reference=track.sources(), estimate=mixed)
         rows[name][track.name] = (after - before).mean().item()
-ms.figures.scores_figure(rows, definition="usdr over that of the mixture")
+ms.figures.scores_figure(rows, definition="usdr gain", place="song", zero="the mixture")
 
 # %% tags=["nbval-check-output"]
 mean_of = {name: sum(row.values()) / len(row) for name, row in rows.items()}

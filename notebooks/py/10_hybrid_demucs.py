@@ -115,10 +115,10 @@ assert torch.equal(
 
 # %% [markdown]
 # What does a network gain by this? In notebook 03 a real mask could make an arrow shorter
-# and not turn it. Two real channels in and two out are a matrix of 2 · 2 weights, and
+# and not turn it. Two real channels in and two out are a matrix of 2 · 2 weights. With the
+# rows $(a, -b)$ and $(b, a)$ it turns $x$ and $y$ into $ax - by$ and $bx + ay$, and
 #
-# $$ (a + ib)(x + iy) \;\widehat{=}\; \begin{pmatrix} a & -b \\ b & a \end{pmatrix}
-# \begin{pmatrix} x \\ y \end{pmatrix} $$
+# $$ (a + ib)(x + iy) = (ax - by) + i\,(bx + ay) $$
 #
 # is a multiplication by a complex number. So the smallest of all convolutions, 1 · 1,
 # can already turn every arrow. Half a turn is a flipped sign:

@@ -396,7 +396,7 @@ config = ms.training.TrainConfig(
 )
 with tempfile.TemporaryDirectory() as folder:
     ms.fit(trained, train_tracks, None, config, folder)
-trained.cpu()
+trained = trained.cpu()
 
 # %% [markdown]
 # It was trained to bring its input to one level by itself, `normalize=True`. Each chunk

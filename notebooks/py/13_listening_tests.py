@@ -727,7 +727,7 @@ logs = {
     for trial in design.counted
 }
 shown = {
-    name: {stimulus: f"{gain_db:+.1f}" for stimulus, gain_db, _ in log}
+    name: {stimulus: f"{gain_db:+z.1f}" for stimulus, gain_db, _ in log}
     for name, log in logs.items()
 }
 pd.DataFrame(shown).T

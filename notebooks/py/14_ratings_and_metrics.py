@@ -982,6 +982,7 @@ ms.figures.agreement_figure(
     },
     xlabel="csdr, mean of stems (dB)",
     ylabel="MOS (1 … 5)",
+    point="system",
 )
 
 # %% tags=["nbval-check-output"]
@@ -1067,9 +1068,9 @@ print(
 #
 # ## Now you
 #
-# The test from the beginning, for a real listener. Ten pages, about twenty minutes;
-# stop when you like; with the code at the bottom you can continue later. Listen to each
-# sound, rate it, go on.
+# The test from the beginning, for a real listener. Ten pages take about twenty minutes;
+# the time at the top of this notebook counts half of them. Stop when you like; with the
+# code at the bottom you can continue later. Listen to each sound, rate it, go on.
 
 # %%
 seat = ms.listening.ListeningTest(folder)

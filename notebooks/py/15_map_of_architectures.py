@@ -31,7 +31,6 @@
 import json
 import tempfile
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -124,7 +123,7 @@ draw("open_unmix")
 draw("mmdenselstm")
 
 # %% [markdown]
-# **D3Net** (2021) replaces the LSTMs by dense blocks *inside* dense blocks, whose
+# **D3Net** (2020) replaces the LSTMs by dense blocks *inside* dense blocks, whose
 # kernels are dilated: it adds **dilation without gaps**.
 
 # %%
@@ -170,7 +169,7 @@ for i, layer in enumerate(block.layers):
 
 # %% [markdown]
 # The channels that a layer puts out become fewer, since fewer layers come after it. That is
-# why the drawing above has only 14 channels where Spleeter has 512, and D3Net does with
+# why the drawing above has 22 channels at most where Spleeter has 512, and D3Net does with
 # three million parameters a stem what Spleeter does with ten.
 #
 # ## More than a mask
@@ -405,7 +404,11 @@ for name, beginning in SYSTEMS.items():
     }
 systems = pd.DataFrame(lines).T
 table = systems.drop(columns="source").sort_values(["year", "score"])
-table.assign(parameters=table["parameters"].map("{:,}".format))
+table.assign(
+    score=[f"{score:.2f}" if score else "none" for score in table["score"]],
+    parameters=table["parameters"].map("{:,}".format),
+    seconds=table["seconds"].map("{:.2f}".format),
+)
 
 # %%
 ms.figures.map_figure(systems, definition="csdr")
@@ -416,8 +419,8 @@ for name in ("spleeter", "htdemucs", "mel_band_roformer"):
     print(f"{systems.loc[name, 'source']}")
 with_score = systems.dropna(subset="score")
 print(f"{len(with_score)} of {len(systems)} systems have a csdr of four stems")
-small = int(with_score.loc["scnet", "parameters"] / 1e6)
-large = int(with_score.loc["demucs", "parameters"] / 1e6)
+small = round(with_score.loc["scnet", "parameters"] / 1e6)
+large = round(with_score.loc["demucs", "parameters"] / 1e6)
 better = with_score.loc["scnet", "score"] - with_score.loc["demucs", "score"]
 print(f"SCNet ({small} million) is {better:.1f} dB above Demucs v2 ({large} million)")
 
@@ -438,7 +441,7 @@ print(f"SCNet ({small} million) is {better:.1f} dB above Demucs v2 ({large} mill
 # another. So each has the better of two, chosen on a song that is not the test song.
 
 # %%
-file = Path(ms.__file__).parents[1] / "benchmarks" / "six_models.json"
+file = ms.data.demo_data().parent / "benchmarks" / "six_models.json"
 race = json.loads(file.read_text(encoding="utf-8"))
 means = {
     name: [sum(run["usdr"].values()) / 2 for run in found["runs"]]

@@ -138,7 +138,7 @@ print(claim("mean of all", mean_gain, above=-0.3, below=0.3, unit="dB", digits=2
 # you, often without noticing. So every choice is written down first.
 
 # %%
-folder = Path(ms.__file__).parents[1] / "recipes" / "capstone"
+folder = ms.data.demo_data().parent / "recipes" / "capstone"
 protocol = ms.evaluation.read_protocol(folder / "protocol.toml")
 shown = {
     name: ", ".join(value) if isinstance(value, tuple) else str(value)
@@ -313,7 +313,7 @@ print(reveal(prediction_next, best))
 # %% [markdown]
 # In a single system songs cause nearly all of the spread. In a *difference* of two systems
 # they mostly cancel, and here the seeds are left: twice the songs would hardly help.
-# Three seeds are few for a variance, and with other three these shares would move. But the
+# Three seeds are few for a variance, and with three others these shares would move. But the
 # split says where the next hour should go.
 #
 # ## 6. The interval: songs are paired

@@ -78,3 +78,4 @@ def test_reveal():
     assert reveal(4, 5.83, "dB") == "You said 4 dB. It is 5.8 dB."
     assert reveal("longer", "shorter") == "You said longer. It is shorter."
     assert reveal("3", 7, "songs") == "You said 3. It is 7 songs."
+    assert reveal("?", -0.02, "dB") == "You did not predict. It is 0.0 dB."

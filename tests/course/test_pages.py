@@ -23,6 +23,23 @@ def test_code_and_prices_are_no_formulas():
         assert with_formulas(text) == text
 
 
+def test_a_formula_goes_on_in_the_next_line_of_its_paragraph():
+    text = with_formulas(
+        "it is $20\n\\log_{10}$ of a factor, or $10\n\\log_{10}$ of it"
+    )
+    assert re.findall(r'alt="([^"]*)"', text) == [r"20 \log_{10}", r"10 \log_{10}"]
+    apart = "5 $\n\nand $x$"
+    assert with_formulas(apart).startswith("5 $\n\nand <img")
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [r"x \ge y", r"x \le y", r"\underbrace{x}_{\text{what it is}}", r"\text{a\_b}"],
+)
+def test_a_formula_that_needs_other_words_becomes_a_picture(tex):
+    assert with_formulas(f"${tex}$").startswith("<img")
+
+
 def test_a_formula_that_matplotlib_cannot_read_stays_tex():
     tex = r"\begin{pmatrix} a & b \end{pmatrix}"
     assert with_formulas(f"${tex}$") == f"`{tex}`"
@@ -37,6 +54,10 @@ def test_a_page_loads_nothing(tmp_path):
     assert "$$" not in text
     assert text.count("data:image/svg+xml") > 10
     assert text.count("data:image/png") >= 3
+    alts = re.findall(r'<img alt="([^"]*)" src="data:image/png', text)
+    assert len(alts) == text.count('src="data:image/png')
+    assert all(len(alt) > 20 for alt in alts)
+    assert "No description" not in text
 
 
 def test_a_deck_has_a_slide_for_each_figure(tmp_path):

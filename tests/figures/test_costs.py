@@ -43,6 +43,11 @@ def test_operations_and_times_have_a_panel_each():
     ]
     assert [axes.get_ylabel() for axes in figure.axes] == ["FLOPs", "Seconds"]
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [100, 400]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
+        "10",
+        "20",
+    ]
+    assert not figure.axes[0].get_xticks(minor=True).size
 
 
 def test_without_times_there_is_one_panel():

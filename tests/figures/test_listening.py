@@ -102,6 +102,9 @@ def test_each_sound_lies_at_its_score_and_rating():
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == list(groups)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("usdr (dB)", "Rating (points)")
+    assert figure.caption.endswith("a point for each sound.")
+    figure = agreement_figure(groups, xlabel="x", ylabel="y", point="system")
+    assert figure.caption.endswith("a point for each system.")
 
 
 def test_no_sounds():

@@ -69,6 +69,16 @@ def test_scores_are_bars_of_that_height_and_silent_stems_say_so():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["drums", "vocals"]
 
 
+def test_a_caption_says_what_the_bars_stand_at_and_what_has_zero():
+    rows = {"model": {"Sodium": 2.0}}
+    assert scores_figure(rows).caption.endswith(
+        "each stem: model; silence scores 0 dB."
+    )
+    figure = scores_figure(rows, definition="gain", place="song", zero="the mixture")
+    assert figure.caption == "gain in dB of each song: model; the mixture scores 0 dB."
+    assert figure.alt.startswith("gain by song")
+
+
 def test_sweep_marks_the_best_point():
     lines = {"drums": [1.0, 5.0, 2.0]}
     figure = sweep_figure(

@@ -60,6 +60,22 @@ def test_every_widget_has_a_small_picture(name):
     assert opened(data["image/png"]).width == WIDTH
 
 
+@pytest.mark.parametrize(
+    "name", ["drums by the GLU network", "drums, true magnitude, true phase", "W" * 40]
+)
+def test_a_long_name_ends_before_its_waveform(name):
+    pixels = np.asarray(opened(picture_data("x", [Lane(name)], [])[0]).convert("L"))
+    gap = pixels[1:40, 124:129]  # the waveform begins at 130
+    assert (gap == 255).all()
+    assert (pixels[1:40, 10:120] < 200).any()
+
+
+def test_long_names_that_begin_alike_stay_different():
+    names = "drums, true magnitude, mixture phase", "drums, true magnitude, true phase"
+    one, two = (picture_data("x", [Lane(name)], [])[0] for name in names)
+    assert one != two
+
+
 def test_a_mask_darkens_its_picture():
     lab = MaskLab(noise(), RATE)
     before = lab._lanes()[0].content.sum()

@@ -76,6 +76,11 @@ def test_few_imports(text):
     assert len(lines) <= 12
 
 
+def test_files_of_the_repository_are_found_beside_the_songs(text):
+    # Else the package must be installed from the clone, and fails without a word.
+    assert "__file__" not in text.read_text("utf-8")
+
+
 def test_ran_once_from_top_to_bottom(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))

@@ -68,9 +68,9 @@ def _verify_attention(answer) -> None:
 def positions(moments, width):
     """Write `positions(moments, width)` for moments that need not be whole frames, such
     as those of a branch with another hop. `moments` (n,) are times in frames, for
-    instance 0, 0.5, 1.0 or -3.2. Return a tensor (n, width). With h = width / 2 and i <
-    h, column i is the cosine of m / 10000^(i / (h - 1)) for each moment m, and column h
-    + i is its sine.
+    instance 0, 0.5, 1.0 or -3.2. Return a tensor (n, width). With h = width / 2 and
+    i < h, column i is the cosine of m / 10000^(i / (h - 1)) for each moment m, and
+    column h + i is its sine.
     """
     half = width // 2
     speed = 10000 ** -(torch.arange(half) / (half - 1))

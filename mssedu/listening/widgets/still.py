@@ -105,8 +105,8 @@ def _draw_lane(
     image: Image.Image, draw: ImageDraw.ImageDraw, lane: Lane, top: int, high: int
 ) -> None:
     left, middle = _EDGE + _NAMES, top + high // 2
-    name = textwrap.shorten(lane.name, 17, placeholder="…") or lane.name[:16]
-    draw.text((_EDGE, middle), name, _INK, _font(13), anchor="lm")
+    name, font = _name_of(lane)
+    draw.multiline_text((_EDGE, middle), name, _INK, font, anchor="lm", spacing=2)
     if lane.content is None:
         draw.line((left, middle, left + _COLUMNS, middle), _PALE)
     elif lane.content.ndim == 2:
@@ -119,6 +119,21 @@ def _draw_lane(
         for x, peak in enumerate(lane.content):
             half = round(float(peak) * (high / 2 - 2))
             draw.line((left + x, middle - half, left + x, middle + half), lane.color)
+
+
+def _name_of(lane: Lane) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The name of a lane in one line, or in two lines of smaller letters."""
+    wide = _NAMES - 8  # a gap before the waveform
+    if _font(13).getlength(lane.name) <= wide:
+        return lane.name, _font(13)
+    font = _font(11)
+    lines = textwrap.wrap(lane.name, 20)
+    kept = [line for line in (*lines[:1], " ".join(lines[1:])) if line]
+    for place, line in enumerate(kept):
+        while font.getlength(line) > wide:
+            line = f"{line.removesuffix('…')[:-1]}…"
+        kept[place] = line
+    return "\n".join(kept), font
 
 
 def _rows_of(controls: list[Control]) -> list[list[tuple[int, Control]]]:
