@@ -10,6 +10,8 @@ Notebook: 16.
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
+
 from mssedu.errors import InputError
 from mssedu.evaluation.statistics import mean_interval
 from mssedu.figures.style import (
@@ -22,6 +24,8 @@ from mssedu.figures.style import (
 )
 from mssedu.figures.words import listed, lowered, measured, plain, report, unit_of
 
+NAME_SIZE = 8  # points
+
 
 def pareto_figure(
     scores: Mapping[str, Sequence[float]],
@@ -32,6 +36,8 @@ def pareto_figure(
     """A panel for each kind of cost: a mark for each model, a line along the front.
 
     A mark is the mean of the runs of a model, its bar the 95 % interval (Student's t).
+    Among many models, a name that would cover another one is left out; the names on the
+    line come first.
 
     Args:
         scores: model -> a score of each run, at least two; higher is better.
@@ -73,9 +79,6 @@ def pareto_figure(
             axes.errorbar(
                 cost[name], mean, half_width, fmt=marker, color=color, capsize=3
             )
-            axes.annotate(
-                name, (cost[name], mean), (6, 4), textcoords="offset points", size=8
-            )
         axes.set_title("", loc="left")  # the label of the axis says it
         axes.set(xlabel=kind, xlim=(0, 1.25 * max(cost[name] for name in scores)))
         axes.grid(alpha=0.3)
@@ -83,11 +86,41 @@ def pareto_figure(
         parts.append(f"by {lowered(plain(kind))} {listed(best)}")
     for axes in panels[::2]:
         axes.set_ylabel(ylabel)
+    figure.draw_without_rendering()  # now the panels have their size
+    for axes, cost in zip(panels, costs.values(), strict=True):
+        _write_names(axes, {name: (cost[name], means[name][0]) for name in scores})
     caption = (
         f"{plain(ylabel)} of {listed(scores)} by cost: the mean of the runs and its "
         "95 % interval; the line joins the models that no cheaper one beats."
     )
     return describe(figure, caption, report(f"On the front of {plain(ylabel)}", parts))
+
+
+def _write_names(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside their points: the front first, the others where is room."""
+    scale = 72 / axes.figure.dpi  # all boxes are in points: left, bottom, right, top
+    places = {n: axes.transData.transform(point) * scale for n, point in points.items()}
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places.values()]
+    front = pareto_front(points)
+    for name in [*front, *(n for n in points if n not in front)]:
+        width, height = 0.6 * NAME_SIZE * len(name), NAME_SIZE
+        for right, up in ((6, 4), (6, -10), (-6 - width, 4), (-6 - width, -10)):
+            left, bottom = places[name] + (right, up)
+            box = left, bottom, left + width, bottom + height
+            if not any(_overlap(box, other) for other in taken):
+                axes.annotate(
+                    name,
+                    points[name],
+                    (right, up),
+                    textcoords="offset points",
+                    size=NAME_SIZE,
+                )
+                taken.append(box)
+                break
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:

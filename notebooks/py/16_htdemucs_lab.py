@@ -621,7 +621,7 @@ for name in ("nn", "c", "nc", "d3", "dn"):
     gain = at_steps[name] - at_steps["htdemucs"]
     print(f"equal steps: {name} {gain:+.2f} dB")
 apart = (songs["nn"] - songs["nn_mended"]).abs().max()
-print(claim("nn and nn_mended, largest difference", apart, below=0.02, unit="dB"))
+print(claim("nn and nn_mended", apart, below=0.02, unit="dB", digits=3))
 nn, c = (at_time[name] - at_time["htdemucs"] for name in ("nn", "c"))
 print(f"equal time: nn {nn:+.2f} dB, c {c:+.2f} dB")
 print(reveal(prediction["equal steps"], at_steps["n"] - at_steps["htdemucs"], "dB"))

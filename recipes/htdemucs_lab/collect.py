@@ -40,7 +40,7 @@ def collect(songs: Path, runs: Path) -> None:
     torch.set_num_threads(1)
     facts: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
-    costs: dict[tuple[str, str], dict[str, float]] = {}
+    costs: dict[tuple[Any, str], dict[str, float]] = {}  # of stems and variant
     for name in GRIDS:
         if not (runs / name).is_dir():
             continue
@@ -54,10 +54,10 @@ def collect(songs: Path, runs: Path) -> None:
             folder = runs / name / run.folder
             model = load_checkpoint(folder)
             table[run.folder.replace("/seed", "/")] = scores(folder, table.index)
-            if (name, run.variant) not in costs:
-                costs[name, run.variant] = cost(model)
+            if (stems, run.variant) not in costs:
+                costs[stems, run.variant] = cost(model)
             head = {"grid": name, "variant": run.variant, "seed": run.seed}
-            facts.append(head | of_run(folder, run) | costs[name, run.variant])
+            facts.append(head | of_run(folder, run) | costs[stems, run.variant])
             shares += [head | row for row in of_fusion(model)]
         table.round(DECIMALS).to_csv(HERE / f"{name}.csv")
     pd.DataFrame(facts).to_csv(HERE / "runs.csv", index=False)

@@ -43,3 +43,18 @@ def test_a_model_without_a_cost_is_named():
         pareto_figure({}, COSTS, ylabel="usdr (dB)")
     with pytest.raises(InputError, match="costs is empty"):
         pareto_figure(SCORES, {}, ylabel="usdr (dB)")
+
+
+def test_names_of_many_models_do_not_cover_each_other():
+    names = [f"model {i}" for i in range(30)]
+    scores = {name: [5.0 + i / 50, 5.1 + i / 50] for i, name in enumerate(names)}
+    costs = {"GFLOP": {name: 1.0 + i / 100 for i, name in enumerate(reversed(names))}}
+    costs["GFLOP"]["model 29"] = 0.9  # beats all others
+    figure = pareto_figure(scores, costs, ylabel="usdr (dB)")
+    figure.draw_without_rendering()
+    texts = figure.axes[0].texts
+    boxes = [text.get_window_extent() for text in texts]
+    assert "model 29" in {text.get_text() for text in texts}
+    assert 3 < len(texts) < 30
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
