@@ -1,7 +1,7 @@
 """Models that leave PyTorch: graphs, ONNX files, weights of few bits.
 
 graph          the operations of a forward, for any length, without complex numbers
-any_length     recurrent layers that can be traced for any length
+any_length     parts of models that can be traced for any length
 onnx_file      `export_onnx`: one file, waveform in, stems out; also with 8-bit matrices
 noise          train with the noise that a rounding to few bits makes
 

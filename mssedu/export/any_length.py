@@ -1,7 +1,7 @@
-"""Recurrent layers for one graph that fits every length.
+"""Parts of the models for one graph that fits every length.
 
-`torch.export` has two difficulties with them, and `for_any_length` removes both while
-it is open:
+`torch.export` has three difficulties with lengths, and `for_any_length` removes them
+while it is open:
 
 - It writes an LSTM out frame by frame, for as many frames as the traced mixture has.
   Here an LSTM is one operation, mssedu::lstm, which becomes the LSTM of ONNX.
@@ -9,6 +9,8 @@ it is open:
   the traced mixture takes. The BiLSTM of a DConv cuts only what is longer than a span.
   Here it goes both ways, with the spans found by indices, and then chooses a result.
   That takes half as many steps of the LSTM again.
+- It simplifies the expression of each length. That of Demucs, rounded up and limited
+  once a level, takes minutes. Here it is rounded up and limited once.
 
     frames   0 ………… 99 100 ……… 199 200 ……… 249        stride 100, spans of 200 frames
     span 0   ├──────────────────────┤
@@ -29,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mssedu.models import demucs
 from mssedu.models.blocks.dconv import BiLSTM
 
 _with_branch = BiLSTM.forward
@@ -36,10 +39,11 @@ _with_branch = BiLSTM.forward
 
 @contextmanager
 def for_any_length() -> Iterator[None]:
-    """While open, recurrent layers can be traced for any number of frames."""
+    """While open, the models can be traced for any number of samples."""
     with (
         patch.object(nn.LSTM, "forward", _one_operation),
         patch.object(BiLSTM, "forward", _without_branch),
+        patch.object(demucs, "valid_length", _valid_length),
     ):
         yield
 
@@ -157,3 +161,24 @@ def _without_branch(self: BiLSTM, x: Tensor) -> Tensor:
     # A condition on a tensor, because the tracer would decide one on a length
     y = torch.where(frame[-1:] >= length, joined, whole)
     return x + y if self.skip else y
+
+
+# ---- the length of Demucs -----------------------------------------------------------
+
+
+def _valid_length(config: demucs.DemucsConfig, samples: int) -> int:
+    """As `mssedu.models.demucs.valid_length`, with one division.
+
+    A ceiling of a ceiling is one of the product: ⌈(⌈x/m⌉ + c) / n⌉ = ⌈(x + cm) / mn⌉.
+    So the last level has ⌈(x + a) / strideᵈᵉᵖᵗʰ⌉ frames, or as many as one sample gives
+    if these are more. The decoder makes strideᵈᵉᵖᵗʰ samples of each, plus some.
+    """
+    stride, kernel, rate = config.stride, config.kernel_size, 1 + config.resample
+    scale, levels = stride**config.depth, sum(stride**i for i in range(config.depth))
+    fewest = rate
+    for _ in range(config.depth):
+        fewest = max(-(-(fewest - kernel) // stride) + 1, 1) + config.context - 1
+    more = (config.context * stride - kernel) * levels
+    frames = max(-(-(rate * samples + more) // scale), fewest)
+    length = frames * scale + (kernel - stride) * levels
+    return -(-length // rate)

@@ -7,7 +7,9 @@ from torch import nn
 
 from mssedu.export import export_onnx
 from mssedu.export.any_length import for_any_length
+from mssedu.models import demucs
 from mssedu.models.blocks.dconv import BiLSTM
+from mssedu.models.registry import model_config
 from mssedu.weights import load_model
 from tests.export.small import SmallConfig
 
@@ -25,6 +27,21 @@ def test_a_bilstm_without_a_branch_computes_the_same(frames, max_frames):
         got = lstm(x)
     torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
     assert BiLSTM.forward.__name__ == "forward"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        demucs.DemucsConfig(),
+        demucs.DemucsConfig(resample=False, depth=1),
+        model_config("demucs", "tiny"),
+    ],
+)
+def test_the_length_of_demucs_is_the_same(config):
+    lengths = [*range(1, 2000), 30_001, 441_000]
+    want = [demucs.valid_length(config, samples) for samples in lengths]
+    with for_any_length():
+        assert [demucs.valid_length(config, samples) for samples in lengths] == want
 
 
 class Spans(nn.Module):

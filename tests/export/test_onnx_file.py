@@ -61,7 +61,7 @@ def test_the_engine_runs_a_file_as_any_model(exported):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv_tasnet", "wave_u_net"])
+@pytest.mark.parametrize("name", ["conv_tasnet", "demucs", "wave_u_net"])
 def test_models_give_the_same_stems_as_in_pytorch(name, tmp_path):
     check(name, tmp_path)
 
