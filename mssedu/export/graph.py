@@ -13,6 +13,7 @@ somebody adds can be exported without a change. Notebook: 16.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -226,8 +227,20 @@ def _rfft(*args: Any, **kwargs: Any) -> Pair:
     return _from_complex(torch.fft.rfft(*args, **kwargs))
 
 
-def _irfft(x: Pair, *args: Any, **kwargs: Any) -> Tensor:
-    return torch.fft.irfft(torch.complex(x.real, x.imag), *args, **kwargs)
+def _irfft(x: Pair, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
+    if not isinstance(n, torch.SymInt):
+        return torch.fft.irfft(torch.complex(x.real, x.imag), n, dim, norm)
+    # onnxruntime's inverse fails for lengths that depend on the mixture, such as the
+    # frames of SCNet; they are short, so a matrix does it.
+    moment = torch.arange(n)
+    count, k = torch.ones_like(moment).sum(), moment[: n // 2 + 1, None]
+    angle = 2 * math.pi * (k * moment).remainder(count) / count
+    # All bins but the first, and the last of an even number, stand for two.
+    twice = torch.where((k == 0) | (2 * k == count), 1.0, 2.0)
+    real, imag = (part.movedim(dim, -1)[..., : n // 2 + 1] for part in (x.real, x.imag))
+    y = real @ (twice * angle.cos()) - imag @ (twice * angle.sin())
+    scale = {"ortho": count.rsqrt(), "forward": 1.0}.get(norm or "", 1 / count)
+    return (y * scale).movedim(-1, dim)
 
 
 def _from_complex(x: Tensor) -> Pair:

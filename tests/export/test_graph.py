@@ -84,6 +84,13 @@ RULES = {
     "einsum": lambda x, y: torch.einsum("bct,bdt->bcd", x, y),
     "other precision": lambda x, y: (x.to(torch.complex128) * y).to(torch.complex64),
     "from real": lambda x, y: x.real.to(torch.complex64) * y,
+    "inverse": lambda x, y: torch.complex(torch.fft.irfft(x, x.shape[-1]), y.imag),
+    "inverse, ortho": lambda x, y: torch.complex(
+        torch.fft.irfft(
+            torch.fft.rfft(x.real, norm="ortho"), x.shape[-1], norm="ortho"
+        ),
+        y.imag,
+    ),
     "identity": lambda x, y: x.mT @ torch.eye(2, dtype=torch.complex64) + y.mT,
     "moves": lambda x, y: torch.cat([x, -y], 1).flatten(1)[:, 3:].unsqueeze(1),
 }
