@@ -232,7 +232,8 @@ def _irfft(x: Pair, n: Any = None, dim: int = -1, norm: str | None = None) -> Te
         return torch.fft.irfft(torch.complex(x.real, x.imag), n, dim, norm)
     # onnxruntime's inverse fails for lengths that depend on the mixture, such as the
     # frames of SCNet; they are short, so a matrix does it.
-    moment = torch.arange(n)
+    length: Any = n
+    moment = torch.arange(length)
     count, k = torch.ones_like(moment).sum(), moment[: n // 2 + 1, None]
     angle = 2 * math.pi * (k * moment).remainder(count) / count
     # All bins but the first, and the last of an even number, stand for two.
