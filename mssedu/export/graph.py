@@ -240,8 +240,9 @@ def _irfft(x: Pair, n: Any = None, dim: int = -1, norm: str | None = None) -> Te
     twice = torch.where((k == 0) | (2 * k == count), 1.0, 2.0)
     real, imag = (part.movedim(dim, -1)[..., : n // 2 + 1] for part in (x.real, x.imag))
     y = real @ (twice * angle.cos()) - imag @ (twice * angle.sin())
-    scale = {"ortho": count.rsqrt(), "forward": 1.0}.get(norm or "", 1 / count)
-    return (y * scale).movedim(-1, dim)
+    scales: dict[str | None, Any] = {"ortho": count.rsqrt(), "forward": 1.0}
+    y = y * scales.get(norm, 1 / count)
+    return y.movedim(-1, dim)
 
 
 def _from_complex(x: Tensor) -> Pair:
