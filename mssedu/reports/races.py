@@ -161,7 +161,7 @@ def _scores(test: Evaluation, row: str) -> dict[str, Any]:
 def _machine(environment: Mapping[str, Any]) -> str:
     if environment.get("card"):
         return str(environment["card"])
-    return f"{environment['processor']}, {environment['threads']} threads"
+    return f"{environment['processor']}, threads: {environment['threads']}"
 
 
 def write_results(folder: str | Path, table: str | Path) -> Path:

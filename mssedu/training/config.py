@@ -107,10 +107,10 @@ class TrainConfig:
     # in equal steps of time (decay); falls at each plateau of the validation; or falls
     # as a cosine and restarts.
     schedule: Schedule = "constant"
-    # The schedule decay multiplies the learning rate by decay_factor after every so
-    # many steps, counted from the first one.
+    # The schedule decay changes the learning rate after every so many steps, counted
+    # from the first one.
     decay_every: int = 0
-    # See decay_every.
+    # The schedule decay multiplies the learning rate by this factor each time.
     decay_factor: float = 0.1
     # A plateau multiplies the learning rate by this factor.
     plateau_factor: float = 0.3
