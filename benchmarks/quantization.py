@@ -168,9 +168,9 @@ def verdict(lost: dict[str, torch.Tensor], seconds: dict[str, float]) -> str:
     means = {name: float(lost[name].nanmean(0).mean()) for name in NAMES}
     kept = [n for n in NAMES if n != EXACT and means[n] <= LITTLE]
     faster = [n for n in kept if n in seconds and seconds[n] < seconds[EXACT]]
-    text = f"At most {LITTLE} dB lost in the mean: {', '.join(kept) or 'none'}."
+    text = f"At most {LITTLE} dB lost in the mean: {'; '.join(kept) or 'none'}."
     if faster:
-        return f"{text} Of these, faster than our fast path: {', '.join(faster)}."
+        return f"{text} Of these, faster than our fast path: {'; '.join(faster)}."
     return (
         f"{text} None of these is faster on this processor than our fast path in "
         "float32, so `separate` has no such option: a rounding saves space only."
@@ -184,7 +184,7 @@ def section(model: nn.Module, rows: list[Row], clips: list[str], folder: Path) -
     seconds = race_row["seconds"]
     sizes = {name: megabytes(model, name, folder) for name in NAMES}
     silent = int(lost[EXACT].isnan().sum())
-    shown = ", ".join(f"{name} {s:.2f}" for name, s in seconds.items())
+    shown = "; ".join(f"{name} {s:.2f}" for name, s in seconds.items())
     length = race_row["length"]
     note = NOTE.format(clips=len(clips), silent=silent, length=length, shown=shown)
     lines = [
