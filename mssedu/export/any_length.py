@@ -54,8 +54,10 @@ def for_any_length() -> Iterator[None]:
 def _one_operation(self: nn.LSTM, x: Tensor) -> tuple[Tensor, None]:
     """As `nn.LSTM.forward` from a state of zeros; the last state is left out."""
     weights = [*chain(*self.all_weights)]
-    form = self.num_layers, self.bidirectional, self.batch_first
-    return torch.ops.mssedu.lstm(x, weights, *form), None
+    y = torch.ops.mssedu.lstm(
+        x, weights, self.num_layers, self.bidirectional, self.batch_first
+    )
+    return y, None
 
 
 @torch.library.custom_op("mssedu::lstm", mutates_args=())
@@ -78,8 +80,18 @@ def lstm(
     n_states = n_layers * (2 if bidirectional else 1)
     batch, hidden = x.shape[0 if batch_first else 1], weights[1].shape[1]
     state = x.new_zeros(n_states, batch, hidden)
-    form = True, n_layers, 0.0, False, bidirectional, batch_first
-    return torch.lstm(x, (state, state), [*weights], *form)[0]
+    y, *_ = torch.lstm(
+        x,
+        (state, state),
+        [*weights],
+        has_biases=True,
+        num_layers=n_layers,
+        dropout=0.0,
+        train=False,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+    return y
 
 
 @lstm.register_fake
@@ -114,7 +126,8 @@ def onnx_lstm(
 
     def stacked(parts: Sequence[Any]) -> Any:
         """The parts of all directions, on a new first axis."""
-        return op.Concat(*(op.Unsqueeze(part, [0]) for part in parts), axis=0)
+        rows = [op.Unsqueeze(part, [0]) for part in parts]
+        return op.Concat(*rows, axis=0)
 
     n = 2 if bidirectional else 1
     hidden = weights[1].shape[1]
