@@ -1,4 +1,8 @@
-"""What all tests share: fixed seeds, and a Ctrl-C that arrives."""
+"""What all tests share: fixed seeds, a Ctrl-C that arrives, and examples of one kind.
+
+Hypothesis draws the same examples in each run, so that a red run comes from a change.
+To look for new ones: `pytest --hypothesis-profile search`, again and again.
+"""
 
 import random
 import signal
@@ -7,6 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

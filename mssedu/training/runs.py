@@ -87,14 +87,14 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         )
     try:
         document = json.loads(path.read_text("utf-8"))
-        document["train_config"]["model"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path.absolute()} does not hold the settings of a run "
             f"({type(error).__name__}: {error}). Restore it from a copy."
         ) from error
-    form = {"train_config": dict} | {n: f for n, f in _RUN.items() if n in document}
-    if wrong := misfit(document, form):
+    known = document if isinstance(document, dict) else {}
+    form = {"train_config": {"model": str}}
+    if wrong := misfit(document, form | {n: f for n, f in _RUN.items() if n in known}):
         raise CheckpointError(
             f"{path.absolute()} does not hold the settings of a run: {wrong}. Restore "
             "it from a copy."

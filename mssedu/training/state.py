@@ -39,7 +39,7 @@ from mssedu.weights.checkpoint import (
 _FACTS = {
     "step": int,
     "n_skipped": int,
-    "train_config": dict,
+    "train_config": {"model": str},
     "best_score": (float, None),
     "best_step": int,
     "history": [{"step": int, "usdr": (float, None)}],

@@ -3,7 +3,8 @@
     python recipes/htdemucs_lab/collect.py SONGS RUNS
 
 SONGS is the data set at 16 kHz, RUNS the folder with the finished grids, such as
-RUNS/equal_steps. README.md has the commands. The tables lie beside this file:
+RUNS/equal_steps; rows of grids that are not there stay as they are. README.md has the
+commands. The tables lie beside this file:
 
     GRID.csv     usdr in dB: a row for each song and stem, a column for the mixture and
                  for each run, named variant/seed
@@ -31,7 +32,7 @@ from mssedu.training.grid import GridRun, read_grid
 from mssedu.weights.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
-GRIDS = ("equal_steps", "equal_seconds", "four_stems")
+GRIDS = ("equal_steps", "equal_seconds", "equal_operations", "four_stems")
 DECIMALS = 4
 
 
@@ -60,8 +61,18 @@ def collect(songs: Path, runs: Path) -> None:
             facts.append(head | of_run(folder, run) | costs[stems, run.variant])
             shares += [head | row for row in of_fusion(model)]
         table.round(DECIMALS).to_csv(HERE / f"{name}.csv")
-    pd.DataFrame(facts).to_csv(HERE / "runs.csv", index=False)
-    pd.DataFrame(shares).to_csv(HERE / "fusion.csv", index=False)
+    write_rows(facts, HERE / "runs.csv")
+    write_rows(shares, HERE / "fusion.csv")
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
+    """Replace the rows of these grids in a table, and keep those of other grids."""
+    new = pd.DataFrame(rows)
+    old = pd.read_csv(path)
+    both = pd.concat([old[~old["grid"].isin(new["grid"])], new])
+    both["order"] = both["grid"].map(GRIDS.index)
+    both = both.sort_values("order", kind="stable").drop(columns="order")
+    both.to_csv(path, index=False)
 
 
 def mixture_scores(tracks: list[Track]) -> pd.DataFrame:

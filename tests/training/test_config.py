@@ -182,7 +182,8 @@ def test_a_word_outside_the_choice_names_the_nearest():
 def test_no_document_and_a_damaged_one(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json"):
         read_run(tmp_path)
-    for text in ("{", "[]", '{"train_config": 3}'):
+    no_text = '{"train_config": {"model": null}}'
+    for text in ("{", "[]", '{"train_config": 3}', no_text):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(CheckpointError, match="the settings of a run"):
             read_run(tmp_path)

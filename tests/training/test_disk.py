@@ -172,6 +172,15 @@ def test_pairs_have_two_numbers():
             dataclasses.replace(CONFIG, gain_db=wrong)
 
 
+def test_a_model_without_a_name_is_refused(run, tmp_path):
+    shutil.copy(run / "last.safetensors", tmp_path)
+    document = json.loads((run / "last.json").read_text("utf-8"))
+    document["facts"]["train_config"]["model"] = None
+    (tmp_path / "last.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r"train_config\.model is not a text"):
+        TrainState(model(), CONFIG).restore(tmp_path / "last.safetensors")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_facts_of_a_state_are_read_or_refused(run, tmp_path_factory, data):
