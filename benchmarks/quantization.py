@@ -36,10 +36,10 @@ from torch import nn
 
 import mssedu
 from mssedu.data.track import Track
-from mssedu.export import export_onnx, quantized
-from mssedu.export.noise import GROUP
+from mssedu.export import export_onnx
 from mssedu.metrics.ratios import usdr
 from mssedu.separation.fast import ready
+from mssedu.training.noise import GROUP, quantized
 from mssedu.weights import load_model
 
 BITS = (8, 6, 4)

@@ -8,6 +8,7 @@ step         one step of it: `train_step`, `batch_loss`
 losses       the losses, by name
 band_losses  those of the papers on band-split networks
 objective    their weighted sum, the weights of stems, the penalty on singular values
+noise        weights that may be rounded to few bits: `quantization_noise`, `quantized`
 optimizers   Adam, AdamW and Muon, and the learning rate of each step
 criterion    which weights are the best, and on which excerpts
 initial      weights of another run to begin from, and parts that stay frozen
@@ -43,6 +44,7 @@ _NAMES = {
     "runs": ["config_of_run", "read_run"],
     "loop": ["FitResult", "fit"],
     "step": ["batch_loss", "train_step"],
+    "noise": ["quantization_noise", "quantized"],
     "optimizers": ["create_optimizer", "learning_rate_at"],
     "objective": ["create_loss", "svd_penalty"],
     "criterion": ["METRICS", "validation_loss"],

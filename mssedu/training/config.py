@@ -90,6 +90,9 @@ class TrainConfig:
     # The sum of the largest squared singular values of the matrices is added to the
     # loss with this factor; 0 leaves it out, as most models do, try 1e-5.
     svd_penalty: float = 0.0
+    # In each step, the weights carry the noise of a rounding to this many bits, so that
+    # they can be rounded later (see mssedu.training.noise); 0 leaves it out, try 4.
+    noise_bits: int = 0
     # adam; adamw, which shrinks the weights apart from the gradient; or muon, which
     # gives the step of each matrix equal singular values and leaves the rest to adamw.
     optimizer: Optimizer = "adam"
@@ -227,6 +230,7 @@ class TrainConfig:
             check_range(name, getattr(self, name), 0, 1)
         for effect in self.effects:
             check_name("effect", effect, typing.get_args(Effect))
+        check_range("noise_bits", self.noise_bits, 0, 16)
         check_range("warmup_steps", self.warmup_steps, 0, self.steps)
         if self.budget_seconds is not None:
             check_range("budget_seconds", self.budget_seconds, 0, low_open=True)

@@ -6,6 +6,7 @@ Notebook: 05.
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from mssedu.models.contract import config_of
 from mssedu.training.config import TrainConfig
 from mssedu.training.distributed import average
+from mssedu.training.noise import quantization_noise
 from mssedu.training.objective import Loss, svd_penalty
 from mssedu.training.optimizers import step_if
 
@@ -51,7 +53,7 @@ def train_step(
         sources: (batch, parts, channels, samples), the model's stems first; the mixture
             is the sum of all.
         optimizer: of the model's parameters.
-        config: gives precision, clip_norm, accumulate and svd_penalty.
+        config: gives precision, clip_norm, accumulate, noise_bits and svd_penalty.
         loss: one of mssedu.training.losses.LOSSES, or of `create_loss`.
         present: bool (batch, parts); None: no part is absent from a song.
         scaler: of the run, for float16; None multiplies the loss by 1.
@@ -72,10 +74,12 @@ def train_step(
         if present is None
         else present.chunk(config.accumulate)
     )
-    for part, here in zip(sources.chunk(config.accumulate), rows, strict=True):
-        value = batch_loss(model, part, config, loss, here) / config.accumulate
-        scaler.scale(value).backward()
-        total += value.detach()
+    bits = config.noise_bits
+    with quantization_noise(model, bits) if bits else nullcontext():
+        for part, here in zip(sources.chunk(config.accumulate), rows, strict=True):
+            value = batch_loss(model, part, config, loss, here) / config.accumulate
+            scaler.scale(value).backward()
+            total += value.detach()
     if config.svd_penalty:
         scaler.scale(config.svd_penalty * svd_penalty(model)).backward()
     (total,) = average(model, total)

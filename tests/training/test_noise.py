@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from mssedu.errors import InputError
-from mssedu.export import quantization_noise, quantized
+from mssedu.models import create_model
+from mssedu.training import (
+    LOSSES,
+    TrainConfig,
+    quantization_noise,
+    quantized,
+    train_step,
+)
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
@@ -53,6 +60,25 @@ def test_training_with_noise_loses_less_in_the_rounding():
     """Of many solutions with the same loss, the noise finds one that can be rounded."""
     losses = {noisy: rounded_loss(noisy) for noisy in (False, True)}
     assert losses[True] < 0.8 * losses[False]
+
+
+def test_a_step_adds_noise_to_the_gradient_and_none_to_the_weights():
+    after = {}
+    for bits, rate in ((0, 0.0), (2, 0.0), (2, 1e-3)):
+        torch.manual_seed(0)
+        model = create_model("open_unmix", "tiny", stems=("vocals",))
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), rate)
+        sources = torch.randn(1, 2, 2, 20000)
+        config = TrainConfig(model="open_unmix", preset="tiny", noise_bits=bits)
+        value = train_step(model, sources, optimizer, config, LOSSES["waveform_l1"])
+        moved = [
+            not torch.equal(*pair)
+            for pair in zip(before, model.parameters(), strict=True)
+        ]
+        after[bits, rate] = value, any(moved)
+    assert after[0, 0.0][0] != after[2, 0.0][0] == after[2, 1e-3][0]
+    assert [moved for _, moved in after.values()] == [False, False, True]
 
 
 def rounded_loss(noisy):
