@@ -52,7 +52,7 @@ def race(
         no_test: Do not score the songs of the test, and write no row. Search for
             better settings in this way, on the songs for validation only.
     """
-    from mssedu.reports.races import RaceRow, write_results
+    from mssedu.reports.races import RaceRow, keep_curves, write_results
     from mssedu.training.race import SONGS, race_songs
     from mssedu.training.recipe import find_recipe, read_recipe
 
@@ -90,7 +90,9 @@ def race(
         say("The recipe is changed, so its row is not among the results of the race.")
         return 0
     results = path.parent / RESULTS
-    row.write(results / f"{entry.name}-seed{row.seed}", test)
+    folder = results / f"{entry.name}-seed{row.seed}"
+    row.write(folder, test)
+    keep_curves(run_dir, folder)
     say(f"Table: {write_results(results, path.parent / TABLE)}")
     return 0
 

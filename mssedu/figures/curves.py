@@ -33,9 +33,8 @@ from mssedu.figures.style import (
     looks,
 )
 from mssedu.figures.words import course, listed, measured, report
-from mssedu.training.runs import RUN_FILE, read_run
+from mssedu.training.runs import HISTORY, RUN_FILE, read_run
 
-HISTORY = "history.jsonl"
 MEAN, BEST = "mean", "best mean"
 SCORE = "usdr (dB)"
 FEW = 40  # points, up to which each one is marked

@@ -1,6 +1,7 @@
 """The table of a race: a row per recipe, from the results of its runs.
 
     results/NAME-seedN/{race,evaluation}.json ──write_results──▶ RESULTS.md
+                       config.json, history.jsonl ──mssedu curves──▶ learning curves
 
 A row is the mean over the seeds. "±" is half the 95 % interval of that mean over seeds
 (Student's t), and "songs" the 95 % interval over songs: for each song the mean over
@@ -9,6 +10,7 @@ the second what other songs of this kind would.
 """
 
 import json
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +27,7 @@ from mssedu.evaluation.statistics import bootstrap_interval, mean_interval
 from mssedu.reports.tables import render
 from mssedu.training.manifest import FILE
 from mssedu.training.recipe import Recipe
-from mssedu.training.runs import read_run
+from mssedu.training.runs import HISTORY, RUN_FILE, read_run
 
 METRIC = "usdr"
 ROW = "race.json"
@@ -92,6 +94,15 @@ class RaceRow:
         write_json(folder / ROW, asdict(self))
         if test is not None:
             test.save(folder)
+
+
+def keep_curves(run_dir: Path, folder: Path) -> None:
+    """Copy what the learning curves of a run need, without the folders of its user."""
+    document = read_run(run_dir)
+    for phase in document["phases"]:
+        phase.pop("command", None)
+    write_json(folder / RUN_FILE, document)
+    shutil.copy(run_dir / HISTORY, folder)
 
 
 Result = tuple[RaceRow, Evaluation]

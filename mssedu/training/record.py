@@ -31,7 +31,7 @@ from mssedu.training.criterion import is_better
 from mssedu.training.distributed import is_first
 from mssedu.training.manifest import write_manifest
 from mssedu.training.pace import Pace
-from mssedu.training.runs import RUN_FILE, read_run
+from mssedu.training.runs import HISTORY, RUN_FILE, read_run
 from mssedu.training.sentinels import does_nothing, is_flat
 from mssedu.training.signals import StopSignals
 from mssedu.training.state import (
@@ -226,7 +226,7 @@ class RunRecord:
     def _write_history(self) -> None:
         entries = [json.dumps(e, allow_nan=False) + "\n" for e in self.state.history]
         if is_first():
-            write_text(self.run_dir / "history.jsonl", "".join(entries))
+            write_text(self.run_dir / HISTORY, "".join(entries))
 
     @contextmanager
     def kept_if_stopped(self, signals: StopSignals) -> Iterator[None]:

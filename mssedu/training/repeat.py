@@ -18,10 +18,9 @@ from typing import Any
 from mssedu.audio.files import misfit
 from mssedu.errors import CheckpointError, InputError
 from mssedu.training.manifest import FILE
-from mssedu.training.runs import command_of_run, config_changes, read_run
+from mssedu.training.runs import HISTORY, command_of_run, config_changes, read_run
 from mssedu.weights.checkpoint import read_checkpoint
 
-HISTORY = "history.jsonl"
 LAST = "last.safetensors"
 _NUMBER = (float, None)
 _ENTRY = {"step": int, "loss": _NUMBER, "usdr": _NUMBER}

@@ -29,6 +29,7 @@ from mssedu.models.names import short_name
 from mssedu.training.config import TrainConfig
 
 RUN_FILE = "config.json"
+HISTORY = "history.jsonl"
 NEVER = ("model", "preset", "stems")  # the fields that never change within a run
 ALWAYS = {"n_workers", "save_every", "save_minutes", "log_seconds", "device"}
 

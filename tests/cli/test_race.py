@@ -8,6 +8,7 @@ import pytest
 from mssedu.cli import commands as cli
 from mssedu.errors import DatasetError, InputError
 from mssedu.evaluation.result import load_evaluation
+from mssedu.figures.curves import read_curves
 from mssedu.reports.races import read_row, write_results
 from mssedu.training.race import race_songs
 from mssedu.training.recipe import read_recipe
@@ -84,6 +85,10 @@ def test_runs_of_two_seeds_and_their_table(data, races, tmp_path, capsys):
         row = read_row(races / "results" / f"tiny-seed{seed}")
         assert (row.seed, row.budget_seconds) == (seed, 1.0)
         assert 0.5 < 3600 * row.manifest["processor_hours"] < 2.0
+        kept = read_curves(races / "results" / f"tiny-seed{seed}")
+        assert kept == read_curves(out)
+        config = (races / "results" / f"tiny-seed{seed}" / "config.json").read_text()
+        assert str(data) not in config
     shown = capsys.readouterr().out
     assert "tiny, seed 1: usdr on the songs for validation" in shown
     scores = load_evaluation(races / "results" / "tiny-seed1")
