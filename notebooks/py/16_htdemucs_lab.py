@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 16 · Fourteen ways to change HTDemucs
 #
-# > 一张论文表格里的数字是怎样数出来的？本章研究一份公开记录中改造 HTDemucs 的十四种方法：把每个变体写成与基线配置的差异并画出来，重现记录中错误的参数量与计算量，再数出正确的；检查卷积核、步长与帧移是否对齐；在代码中找出训练与评估不一致的地方。随后在相同步数与相同时间两种预算下比较多分辨率变体，用三个随机种子和成对区间判断结论，说明平均值为何比中位数升得更多，最后用三十行代码写出自己的变体。
+# > 一张论文表格里的数字是怎样数出来的？本章研究一份公开记录中改造 HTDemucs 的十四种方法：把每个变体写成与基线配置的差异并画出来，重现记录中错误的参数量与计算量，再数出正确的；检查卷积核、步长与帧移是否对齐；在代码中找出训练与评估不一致的地方。随后在相同步数、相同时间与相同运算量三种预算下比较各变体，用三个随机种子和成对区间判断结论，说明平均值为何比中位数升得更多，最后用三十行代码写出自己的变体。
 #
 # **Aim.** After this notebook you can
 #
@@ -9,7 +9,7 @@
 # - count parameters and operations, and find out how a wrong number in a table was made,
 # - check that kernels, strides and hops fit together before you train,
 # - find a difference between training and evaluation in the code of others,
-# - compare variants at equal steps and at equal time, with intervals, and judge a claim,
+# - compare variants at equal steps, seconds and operations, with intervals, and judge a claim,
 # - write a variant of your own in 30 lines.
 #
 # | | |
@@ -390,12 +390,17 @@ for name, optimizer in {
 #
 # ## Equal budgets
 #
-# Now the study. `recipes/htdemucs_lab/` has three grids for `mssedu ablate`: the same songs
+# Now the study. `recipes/htdemucs_lab/` has four grids for `mssedu ablate`: the same songs
 # (MUSDB18-7s at 16 kHz, 80 to learn from, 25 to be tested), optimizer, loss, segment
-# and seeds; small presets of the variants. One grid gives each run 100 steps, and has all
-# variants, `n` and `nn` also without their flaws (`n_mended`, `nn_mended`). One gives 12 processor
-# seconds to five of them, and one has four stems. The commands are in its README; on one core
-# they take an hour. The results are stored:
+# and seeds; small presets of the variants. What is equal differs:
+#
+# - `equal_steps`: 100 steps for each run,
+# - `equal_seconds`: 12 processor seconds,
+# - `equal_operations`: as many operations as the baseline has in 100 steps.
+#
+# These three have all variants, `n` and `nn` also without their flaws (`n_mended`, `nn_mended`).
+# The fourth has four stems. The commands are in its README; on one core they take an hour and a
+# half. The results are stored:
 
 # %%
 lab = ms.data.demo_data().parent / "recipes" / "htdemucs_lab"
@@ -416,14 +421,27 @@ def by_variant(table):
 
 
 runs = pd.read_csv(lab / "runs.csv")
-budgets = runs.groupby(["grid", "variant"], sort=False)[
-    ["steps", "processor_seconds", "parameters", "gflop_per_second", "processor_factor"]
-].mean()
-# A step computes the forward, and about twice as much on the way back.
-sound = runs.groupby(["grid", "variant"], sort=False)["seconds_of_sound"].mean()
-budgets["TFLOP of training"] = 3 * sound * budgets["gflop_per_second"] / 1000
-budgets = budgets.round({"steps": 0}).astype({"steps": int, "parameters": int})
+one_stem = runs[runs["grid"] != "four_stems"]
+spent = one_stem.pivot_table(
+    index="variant", columns="grid", values=["steps", "processor_seconds"], sort=False
+)
+of_variants = one_stem.groupby("variant", sort=False)
+budgets = pd.DataFrame(
+    {
+        "parameters": of_variants["parameters"].first(),
+        "GFLOP of 1 s": of_variants["gflop_per_second"].first(),
+        "s, 100 steps": spent["processor_seconds", "equal_steps"],
+        "steps in 12 s": spent["steps", "equal_seconds"].round().astype(int),
+        "steps, equal operations": spent["steps", "equal_operations"].astype(int),
+        "s of them": spent["processor_seconds", "equal_operations"],
+    }
+)
 rounded(budgets)
+
+# %% [markdown]
+# The seconds are those of processors that had other work, too: the same 100 steps of the baseline
+# took 9.8 s in one grid, and 12.1 s in another. Here are the scores: a dot for each seed, and
+# the mean with its 95 % interval over seeds.
 
 # %%
 equal_steps = scores_of("equal_steps")
@@ -437,6 +455,13 @@ equal_seconds = scores_of("equal_seconds")
 ms.figures.interval_figure(
     {name: one.mean().tolist() for name, one in by_variant(equal_seconds).items()},
     xlabel="usdr of the instrumental after equal seconds, mean of songs (dB)",
+)
+
+# %%
+equal_operations = scores_of("equal_operations")
+ms.figures.interval_figure(
+    {name: one.mean().tolist() for name, one in by_variant(equal_operations).items()},
+    xlabel="usdr of the instrumental after equal operations, mean of songs (dB)",
 )
 
 
@@ -466,13 +491,24 @@ def verdict(table):
 
 rounded(verdict(equal_steps))
 
+# %% [markdown]
+# And the differences from the baseline in all three budgets, side by side, with their intervals
+# over songs:
+
 # %%
-rounded(verdict(equal_seconds))
+grids = {
+    "equal steps": equal_steps,
+    "equal seconds": equal_seconds,
+    "equal operations": equal_operations,
+}
+side_by_side = {}
+for budget, scored in grids.items():
+    judged = verdict(scored)
+    side_by_side[budget] = judged["mean difference"]
+    side_by_side[f"95 %, {budget.removeprefix('equal ')}"] = judged["95 %"]
+rounded(pd.DataFrame(side_by_side).drop(["mixture", "htdemucs"]))
 
 # %% [markdown]
-# The third kind of budget are operations. The table above has them for each run: at equal
-# steps, the variants with several spectrograms have had more of them than the baseline.
-#
 # What does a score cost once the network is trained? Each panel has another price. The gray
 # line joins the variants that no cheaper one beats; all others are never the best choice.
 
@@ -600,32 +636,42 @@ print(f"the same, paired: {low:+.1f} … {high:+.1f} dB")
 #   difference. All models are far from the published htdemucs, which has a median of
 #   16.35 dB, so the comparison is one of short trainings.
 # - *Of our runs*: at equal steps `nn` is 0.4 dB above the baseline, but `n`, `nf`, `dn` and
-#   `dnf`, which have several resolutions too, are below it; and `c`, which has one, is as good as
-#   `nn`. The two best have less than the baseline: `nc` has no spectrogram and no transformer,
-#   `d3` no transformer. At equal time all three with several resolutions are below the baseline.
-#   Intervals over three seeds are wider than those over songs: those of `n` at equal steps and of
-#   `c` at equal time overlap with the baseline's, so these two small differences may be the luck
-#   of seeds. And all of it holds for small networks after less than a minute, one learning
-#   rate, and songs like these: a large network learns slowly at first.
+#   `dnf`, which have several resolutions too, are not above it; and `c`, which has one, is as good
+#   as `nn`. Each step of theirs costs more. At equal seconds and at equal operations, *all*
+#   variants with several spectrograms are below the baseline.
+# - *Of the budgets*: each crowns another variant. At equal steps and seconds it is `nc`, which has
+#   neither spectrogram nor transformer. At equal operations it is `d`, closely followed by `d2` and
+#   `i`, whose steps are so cheap that they get 234 to 427 of them. But `i` needs four times the
+#   seconds of the baseline for the same operations: a count of operations is not a time. Only
+#   `s` and `nc` are above the baseline in all three.
+# - *Of the seeds*: with three of them, a difference of 0.2 dB may be luck: the seeds of the baseline
+#   itself lie so far apart. And all of it holds for small networks after less than a minute,
+#   one learning rate, and songs like these: a large network learns slowly at first.
 # - *Of the flaw*: `nn` and `nn_mended` differ by less than 0.02 dB in every song. The flaw is
 #   real, and explains nothing here, as the cell with Adam has said.
 # - *Of neither*: that several resolutions are better. It takes the full size, songs, steps and
 #   three seeds. The grids are ready: change `preset` and `steps`, and start them on a GPU.
 
 # %% tags=["nbval-check-output"]
-at_steps, at_time = (
-    {name: one.mean(axis=1).mean() for name, one in by_variant(table).items()}
-    for table in (equal_steps, equal_seconds)
-)
-for name in ("nn", "c", "nc", "d3", "dn"):
-    gain = at_steps[name] - at_steps["htdemucs"]
-    print(f"equal steps: {name} {gain:+.2f} dB")
+means = {
+    budget: pd.Series({n: one.mean(axis=None) for n, one in by_variant(scored).items()})
+    for budget, scored in grids.items()
+}
+gains = pd.DataFrame(means).sub(pd.DataFrame(means).loc["htdemucs"])
+for budget, gain in gains.items():
+    best = gain.idxmax()
+    print(f"{budget}: best is {best}, {gain[best]:+.2f} dB;", end=" ")
+    print(
+        ", ".join(
+            f"{name} {gain[name]:+.2f}" for name in ("n", "nn", "nf", "dn", "dnf")
+        )
+    )
+always = gains.index[(gains > 0).all(axis=1)]
+print(f"above the baseline in all three: {', '.join(always)}")
 apart = (songs["nn"] - songs["nn_mended"]).abs().max()
 print(claim("nn and nn_mended", apart, below=0.02, unit="dB", digits=3))
-nn, c = (at_time[name] - at_time["htdemucs"] for name in ("nn", "c"))
-print(f"equal time: nn {nn:+.2f} dB, c {c:+.2f} dB")
-print(reveal(prediction["equal steps"], at_steps["n"] - at_steps["htdemucs"], "dB"))
-print(reveal(prediction["equal time"], at_time["n"] - at_time["htdemucs"], "dB"))
+print(reveal(prediction["equal steps"], gains.loc["n", "equal steps"], "dB"))
+print(reveal(prediction["equal time"], gains.loc["n", "equal seconds"], "dB"))
 
 # %% [markdown]
 # ## What the fusion learned
@@ -784,7 +830,8 @@ with torch.device("meta"):
 # - A count needs its input, its outputs and its rules. Reproduce a number before you quote it.
 # - Branches that are added need equal frames: hop, strides, kernels and padding decide.
 # - `train()` and `eval()` must compute the same, but for dropout and batch norm.
-# - Equal steps and equal time are two questions, and often have two answers.
+# - Equal steps, equal seconds and equal operations are three questions, and often have three
+#   answers. Say which one you asked.
 # - If a mean rises more than a median, look at single songs: few of them made it.
 # - A flaw that you found, and a pattern that you can simulate, are not yet causes.
 #
