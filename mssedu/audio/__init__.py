@@ -9,6 +9,7 @@ stream       long files in blocks: scan, read, resample
 writer       audio files of any length, written whole or not at all
 files        the same for texts and JSON; hashes of files
 names        names of songs and stems as names of files
+words        numbers with their nouns, for messages
 repository   the folder of the songs and of the model that the repository holds
 disk         free space, and the folder for caches
 download     a file from the network: limits, going on after a break, checksums

@@ -90,8 +90,8 @@ def opened(
             raise no_samples(file)
         if block is None:
             raise InputError(
-                f"start_seconds = {start_seconds} is behind the end of {file}. "
-                "mssedu.audio.audio_info returns the length."
+                f"start_seconds = {start_seconds} is not before the end of {file}. "
+                "Choose an earlier time; mssedu.audio.audio_info returns the length."
             )
         blocks = itertools.chain([block], blocks)
         yield Part(rate, sound.channels, first, blocks, damage)

@@ -125,6 +125,17 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         )
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise InputError unless a file can be written at a path; creates none.
+
+    Example:
+        >>> check_file("a/new/folder/scores.json")
+    """
+    check_folder(Path(path).parent)
+    if Path(path).is_dir():
+        raise InputError(f"{os.fspath(path)} is a folder. Give the name of a file.")
+
+
 def size_text(n_bytes: float) -> str:
     """A size in words, such as 1.5 GB; rounded up, never less than it is.
 

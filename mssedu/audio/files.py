@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import IO, Any, Self
 
 from mssedu.audio.disk import full_disk, is_full
-from mssedu.errors import DiskError
+from mssedu.errors import DiskError, InputError
 
 fcntl: ModuleType | None
 try:
@@ -65,6 +65,8 @@ class Staged:
     def add(self, path: str | os.PathLike[str]) -> Path:
         """A temporary file for `path`, whose folder is created if necessary."""
         path = Path(path)
+        if path.is_dir():  # now, and not when the file gets its name
+            raise InputError(f"{path} is a folder. Give the name of a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         # The suffix stays, because some writers choose the format by it.

@@ -201,7 +201,7 @@ def no_samples(file: Path) -> AudioFileError:
 
 def unreadable(file: Path, why: object) -> AudioFileError:
     """The error for a file that no decoder can read."""
-    reason = str(why).rstrip(".")
+    reason = str(getattr(why, "strerror", None) or why).rstrip(".")
     return AudioFileError(
         f"{file} cannot be read as audio: {reason}. Test it in a player, or convert it."
     )

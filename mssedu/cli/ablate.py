@@ -11,18 +11,21 @@ on from their last state. `mssedu.training.grid` explains the file.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from mssedu.audio.disk import check_folder
+from mssedu.audio.words import counted
 from mssedu.cli.console import bar, load_songs, say
 from mssedu.cli.train import SongOptions
 from mssedu.data.options import DataOptions
@@ -86,8 +89,9 @@ def ablate(
     if lacking := [run for run in found.runs if not _is_finished(run, out_dir)]:
         names = ", ".join(run.folder for run in lacking)
         raise MssEduError(
-            f"{len(lacking)} of {len(found.runs)} runs have not finished: {names}. "
-            f"Read {LOG} in their folders in {out_dir}, and give the command again."
+            f"{len(lacking)} of {counted(len(found.runs), 'run')} have not finished: "
+            f"{names}. Read {LOG} in their folders in {out_dir}, and give the command "
+            "again."
         )
     _score(found, data, dataset, split, metric, out_dir)
     results = read_results(found, out_dir)
@@ -176,7 +180,7 @@ def _train(grid: "Grid", words: Sequence[str], out_dir: Path, jobs: int) -> None
     """Run `mssedu train` for each run that is not finished, `jobs` at a time."""
     todo = deque(run for run in grid.runs if not _is_finished(run, out_dir))
     n_all = len(grid.runs)
-    say(f"{n_all} runs, {n_all - len(todo)} are finished")
+    say(f"{counted(n_all, 'run')}, {n_all - len(todo)} finished")
     active: dict[str, subprocess.Popen[bytes]] = {}
     try:
         with bar("runs") as update:
@@ -208,10 +212,27 @@ def _start(
     command = [sys.executable, "-m", "mssedu", "train", str(run.recipe.path), data]
     command += [*run.recipe.settings, *flags, "--run-dir", str(folder)]
     command += ["--resume", "auto"]
-    with (folder / LOG).open("ab") as log:
+    with (folder / LOG).open("ab") as log, _without_ctrl_c():
         return subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=_environment(jobs)
         )
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """While open, Ctrl-C is ignored, and so it is in a process that is started now.
+
+    A terminal sends Ctrl-C to all its processes. With the SIGTERM of `_train`, it would
+    be the second signal of a run, which ends it before its state is saved.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _environment(jobs: int) -> Mapping[str, str]:

@@ -22,7 +22,14 @@ from mssedu.audio.disk import full_disk, is_full
 from mssedu.cli.ablate import ablate
 from mssedu.cli.analyze import analyze
 from mssedu.cli.card import card, models
-from mssedu.cli.console import drop_output, err, out, report_failure, warnings_as_lines
+from mssedu.cli.console import (
+    drop_output,
+    err,
+    out,
+    reason,
+    report_failure,
+    warnings_as_lines,
+)
 from mssedu.cli.course import course
 from mssedu.cli.curves import curves
 from mssedu.cli.data import data
@@ -164,6 +171,5 @@ def _run(args: list[str]) -> int:
             full = full_disk(error.filename or Path.cwd(), error)
             report_failure("error", str(full))
             return full.exit_code
-        where = f"{error.filename}: " if error.filename else ""
-        report_failure("error", f"{where}{error.strerror or error}")
+        report_failure("error", reason(error))
         return 1

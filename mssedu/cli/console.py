@@ -1,5 +1,6 @@
 """What the command line prints: plain lines, failures, and progress with time left."""
 
+import errno
 import io
 import os
 import re
@@ -16,13 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from mssedu.data.options import DataOptions
-from mssedu.errors import MssEduWarning
+from mssedu.errors import MssEduError, MssEduWarning
 
 if TYPE_CHECKING:
     from mssedu.data.track import Track
 
 FIRST_LINE, NEXT_LINE = 10.0, 30.0  # seconds between lines of progress in a log file
 _CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+OF_PATHS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+OF_PATHS |= {errno.EACCES, errno.EPERM, errno.EROFS}
 READER_GONE = 141  # exit code, as that of programs that SIGPIPE ends
 
 
@@ -60,6 +63,16 @@ def visible(text: str) -> str:
 def report_failure(kind: str, text: str) -> None:
     """Print a line on stderr: the kind of failure, and the message as it is."""
     err.print(f"[red]{kind:<8}[/]", escape(visible(text)), highlight=False)
+
+
+def reason(error: Exception) -> str:
+    """The text of an error; that of the system gets its path first, and a remedy."""
+    if isinstance(error, MssEduError) or not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    text = str(error.strerror or error).rstrip(".")
+    remedy = " Choose another file or folder." if error.errno in OF_PATHS else ""
+    return f"{where}{text}.{remedy}"
 
 
 def drop_output() -> int:

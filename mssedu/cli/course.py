@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from mssedu.audio.words import counted
 from mssedu.cli.console import bar, say
 
 OUT = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
@@ -33,7 +34,8 @@ def student(out_dir: OUT, notebooks: Notebooks = (), seed: int = 0) -> int:
     from mssedu.course.handout import make_student
 
     with_numbers = make_student(out_dir, notebooks, seed)
-    say(f"{out_dir}: {len(with_numbers)} notebooks; README.md says how to begin")
+    notebooks_ = counted(len(with_numbers), "notebook")
+    say(f"{out_dir}: {notebooks_}; README.md says how to begin")
     return 0
 
 
@@ -48,7 +50,7 @@ def instructor(out_dir: OUT, notebooks: Notebooks = (), seed: int = 0) -> int:
     from mssedu.course.handout import make_instructor
 
     written = make_instructor(out_dir, notebooks, seed)
-    say(f"{out_dir}: {len(written)} notebooks with their solutions")
+    say(f"{out_dir}: {counted(len(written), 'notebook')}, with the solutions")
     return 0
 
 
@@ -94,7 +96,7 @@ def grade(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, scores.to_csv(index=False))
     say(render(totals(scores)))
-    say(f"{len(scores)} rows: {out}")
+    say(f"{counted(len(scores), 'row')}: {out}")
     return 0
 
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
+from mssedu.audio.disk import check_file, check_folder
 from mssedu.audio.files import write_json
+from mssedu.audio.words import counted
 from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
 from mssedu.cli.separate import ModelOptions
 from mssedu.data import OnLength
@@ -104,6 +106,10 @@ def check(
         raise InputError(f"{flag} changes the copy that --fix writes. Add --fix OUT.")
     if repair.resample is not None:
         check_range("--resample", repair.resample, 1000, 768_000)
+    if result.json is not None:
+        check_file(result.json)
+    if repair.fix is not None:
+        check_folder(repair.fix)
     with bar("checking") as update:
         found = audit_dataset(
             folder,
@@ -123,9 +129,10 @@ def check(
                 progress=update,
             )
         say(
-            f"{repair.fix}: {len(repaired.changed)} files changed, "
-            f"{len(repaired.left_out)} left out, {len(repaired.not_fixed)} faults not "
-            f"fixed (listed in {repair.fix / 'repairs.json'})"
+            f"{repair.fix}: {counted(len(repaired.changed), 'file')} changed, "
+            f"{len(repaired.left_out)} left out, "
+            f"{counted(len(repaired.not_fixed), 'fault')} not fixed (listed in "
+            f"{repair.fix / 'repairs.json'})"
         )
     faults = found.count("error") + (found.count("warning") if result.strict else 0)
     return 1 if faults else 0
@@ -154,10 +161,10 @@ def _show(found: "Audit", result: ResultOptions) -> None:
         write_json(result.json, found.document())
         say(f"JSON: {result.json}")
     counts = [
-        f"{(n := found.count(severity))} {severity}{'' if n == 1 else 's'}"
+        counted(found.count(severity), severity)
         for severity in ("error", "warning", "note")
     ]
-    songs = "1 song" if len(found.songs) == 1 else f"{len(found.songs)} songs"
+    songs = counted(len(found.songs), "song")
     say(f"{found.root}: {songs}, layout {found.layout}: {', '.join(counts)}")
 
 
@@ -227,6 +234,7 @@ def fetch(
 
     check_name("data set", name, DATASETS)
     row, out = DATASETS[name], out_dir or Path(name)
+    check_folder(out)
     say(f"{row.title} ({row.page})")
     say(f"License: {row.license}")
     if not (yes or is_fetched(name, out)) and sys.stdin.isatty():
@@ -303,6 +311,7 @@ def convert(
     from mssedu.data.convert import convert_dataset
     from mssedu.data.finding import describe_songs, find_songs
 
+    check_folder(out_dir)
     with bar("converting") as update:
         done = convert_dataset(
             folder,
@@ -326,11 +335,11 @@ def convert(
         say(f"{name} is called {renamed}, a name that all file systems accept")
     if done.n_not_sum:
         say(
-            f"{done.n_not_sum} songs: the mixture is not the sum of the stems; it is "
-            f"not written, because {new.to} sums the stems"
+            f"{counted(done.n_not_sum, 'song')}: the mixture is not the sum of the "
+            f"stems; it is not written, because {new.to} sums the stems"
         )
     if done.n_skipped:
-        say(f"{done.n_skipped} songs were there from an earlier run")
+        say(f"{counted(done.n_skipped, 'song')} of an earlier run, not written again")
     say(f"{done.root}: {describe_songs(*find_songs(done.root))}")
     return 0
 
@@ -393,9 +402,10 @@ def pseudo_label(
         counts[record["split"]] += len(record["pieces"])
     pieces = ", ".join(f"{n} in {split}" for split, n in counts.items())
     seconds = sum(record["kept_seconds"] for record in found["songs"].values())
+    n_songs = counted(len(found["songs"]), "song")
     say(
-        f"{len(found['songs'])} songs, {len(found['failed'])} failed: {seconds:.1f} s "
-        f"in pieces, {pieces}; {out_dir / MANIFEST} has the license of the teacher"
+        f"{n_songs}, {len(found['failed'])} failed: {seconds:.1f} s in pieces, "
+        f"{pieces}; {out_dir / MANIFEST} has the license of the teacher"
     )
     return 1 if found["failed"] or not counts.total() else 0
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mssedu.audio.disk import check_file, check_folder
 from mssedu.cli.console import Output, bar, err, load_shown, load_songs, out
 from mssedu.cli.separate import ModelOptions
 from mssedu.data.options import DataOptions
@@ -155,7 +156,7 @@ def compare(
     from mssedu.evaluation.comparison import comparison_note, comparison_table
     from mssedu.evaluation.result import load_evaluation
 
-    if len(set(runs)) < len(runs):
+    if len({path.resolve() for path in runs}) < len(runs):
         names = ", ".join(str(path) for path in runs)
         raise InputError(f"the runs {names} are not different. Name each run once.")
     short = len({path.name for path in runs}) == len(runs)
@@ -193,15 +194,16 @@ def _check_flags(song: SongOptions, score: ScoreOptions, result: ResultOptions) 
         check_range("tracks", song.tracks, 1)
     if score.museval and result.out_dir is None:
         raise InputError("--museval needs a folder for its files. Add -o FOLDER.")
-    if result.out_dir is not None and result.out_dir.is_file():
-        raise InputError(
-            f"--out-dir {result.out_dir} is a file. Name a folder for a file per song."
-        )
-    if result.figure is not None and result.figure.suffix not in FIGURES:
-        endings = ", ".join(FIGURES)
-        raise InputError(
-            f"--figure {result.figure}: the name must end in one of {endings}."
-        )
+    for folder in (result.out_dir, result.save_stems):
+        if folder is not None:
+            check_folder(folder)
+    if result.figure is not None:
+        if result.figure.suffix not in FIGURES:
+            endings = ", ".join(FIGURES)
+            raise InputError(
+                f"--figure {result.figure}: the name must end in one of {endings}."
+            )
+        check_file(result.figure)
 
 
 def _show(found: "Evaluation", result: ResultOptions) -> int:

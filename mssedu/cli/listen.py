@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mssedu.audio.files import write_text
+from mssedu.audio.words import counted
 from mssedu.cli.console import report_failure, say
 from mssedu.errors import InputError, MssEduError, check_range
 from mssedu.listening.test.design import CHOICES, Excerpts, check_systems, load_design
@@ -84,7 +85,8 @@ def create(
     remedy = "Name a system with NAME=FOLDER, such as ours=runs/7."
     check_systems([name for name, _ in named], remedy)
     design = create_test(out_dir, dict(named), excerpts, **asdict(settings))
-    say(f"{len(design.trials)} trials of {', '.join(design.stimuli)}")
+    trials = counted(len(design.trials), "trial")
+    say(f"{trials} of {', '.join(design.stimuli)}")
     if design.test not in CHOICES and len(named) > 1:
         say(power_note(5, len(named)))
     say(f"You can edit it until the first listener begins: {out_dir / 'test.toml'}")
@@ -210,8 +212,8 @@ def _merged(path: Path, store: Any) -> bool:
         where = "" if str(path) in str(error) else f"{path}: "
         report_failure("refused", f"{where}{error}")
         return False
-    known = f", {len(found.known)} are here already" if found.known else ""
-    say(f"{len(found.added)} listeners from {path}{known}")
+    known = f", and {len(found.known)} known before" if found.known else ""
+    say(f"{counted(len(found.added), 'listener')} from {path}{known}")
     for listener, reason in found.refused:
         report_failure("refused", f"{path}: listener {listener}: {reason}")
     return not found.refused

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from mssedu.audio.disk import size_text
+from mssedu.audio.disk import check_folder, size_text
 from mssedu.audio.files import sweep
-from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
+from mssedu.audio.words import counted
+from mssedu.cli.console import bar, err, load_shown, out, reason, report_failure, say
 from mssedu.errors import InputError, MssEduError, check_range
 from mssedu.separation.config import (
     FileConfig,
@@ -86,40 +87,42 @@ def separate(
     """
     from mssedu.models.contract import device_of
     from mssedu.separation.files import separate_song
-    from mssedu.separation.song import Song, find_files, track_names
+    from mssedu.separation.song import Song, track_names
 
     check_range("threads", threads, 0)
     file_config = FileConfig(**vars(input), **vars(output))
     config = SeparateConfig(**vars(quality), **vars(speed))
     if not files:
         raise InputError("FILES is empty. Name at least one song, folder or pattern.")
-    songs, missing, left_out = find_files(files, out_dir)
-    for reason, paths in left_out.items():
-        say(f"left out {len(paths)} {reason}, such as {paths[0]}")
-    for name in missing:
-        report_failure("missing", f"{name}: no such file, and no music below it")
+    songs, n_missing = find_songs(files, out_dir)
+    check_folder(out_dir)
     if threads:
         import torch
 
         torch.set_num_threads(threads)
     network = load_shown(*model.source, model.device)
+    # A stem or template that is wrong for every song is one error, before the work.
+    Song(network, Path(f"song.{file_config.ext}"), out_dir, file_config, config)
     if dry_run:
         out.print("measuring one chunk …")
         chunk_seconds, memory = measure(network, config)
     else:
         sweep(out_dir, below=True)
-    failed, n_chunks = len(missing), 0
+    failed, n_chunks, places = n_missing, 0, dict[Path, Path]()
     for file, track in track_names(songs).items():
         try:
             song = Song(network, file, out_dir, file_config, config, track)
+            check_place(song, places)
             if dry_run:
                 n_chunks += show_plan(song)
                 continue
             with bar(track) as update:
                 record = separate_song(network, song, progress=update)
             say(outcome(track, record))
+        except BrokenPipeError:  # of the output, whose reader has gone
+            raise
         except (MssEduError, OSError) as error:
-            report_failure("failed", f"{file}: {error}")
+            report_failure("failed", f"{file}: {reason(error)}")
             failed += 1
         except Exception as error:  # one bad song never ends a batch
             report_failure("failed", f"{file}: {type(error).__name__}: {error}")
@@ -132,9 +135,35 @@ def separate(
         needs = f"{clock(n_chunks * chunk_seconds)} and {memory / 1e9:.1f} GB"
         out.print(f"about {needs} on {device_of(network)}")
     else:
-        total = len(songs) + len(missing)
+        total = len(songs) + n_missing
         out.print(f"{total - failed} of {total} done")
     return 1 if failed else 0
+
+
+def find_songs(files: tuple[str, ...], out_dir: Path) -> tuple[list[Path], int]:
+    """The songs behind names, and how many names lead to none; both are printed."""
+    from mssedu.separation.song import find_files
+
+    songs, missing, left_out = find_files(files, out_dir)
+    for kind, paths in left_out.items():
+        say(f"left out {kind}: {len(paths)}, such as {paths[0]}")
+    for name in missing:
+        report_failure("missing", f"{name}: no such file, and no music below it")
+    return songs, len(missing)
+
+
+def check_place(song: "Song", places: dict[Path, Path]) -> None:
+    """Raise InputError if the stems of an earlier song have the same paths.
+
+    Args:
+        places: record -> file of each song before, to which this song is added.
+    """
+    first = places.setdefault(song.record, song.path)
+    if first != song.path:
+        raise InputError(
+            f"its stems would have the same paths as those of {first}. Add {{track}} "
+            "to --template."
+        )
 
 
 # ---- the plan -----------------------------------------------------------------------
@@ -149,11 +178,11 @@ def show_plan(song: "Song") -> int:
         say(f"{song.track}: finished before, skipped")
     else:
         samples = song.length(song.model_config.sample_rate)
-        chunks = plan_chunks(song.model_config, samples, song.settings())
-        n_chunks = len(chunks.starts)
+        n_chunks = len(plan_chunks(song.model_config, samples, song.settings()).starts)
         length = clock(song.scan.samples / song.scan.sample_rate)
         room = size_text(song.n_bytes)
-        say(f"{song.track}: {length} in {n_chunks} chunks, up to {room} on the disk")
+        chunks = counted(n_chunks, "chunk")
+        say(f"{song.track}: {length} in {chunks}, up to {room} on the disk")
     for path in [*song.outputs.values(), song.record]:
         say(f"    {path}")
     return n_chunks
@@ -200,7 +229,7 @@ def outcome(track: str, done: "Separation | None") -> str:
     if done.gain_db:
         line += f", all stems {done.gain_db:.1f} dB"
     if done.n_clipped:
-        line += f", {done.n_clipped} samples clipped"
+        line += f", {counted(done.n_clipped, 'sample')} clipped"
     seconds = done.samples / done.sample_rate
     if seconds + 0.001 < done.song_seconds:
         line += f"\nnote     separated {seconds:.3f} of {done.song_seconds:.3f} s"

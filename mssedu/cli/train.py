@@ -109,11 +109,11 @@ def train(
         check_same_model(str(run_dir), document["train_config"], asdict(config))
     model = _model(config, model_fields, document)
     before = command_of_run(document)
+    if config.overfit:
+        options = replace(options, no_valid=True, valid_data=None)
     command = _command(data, options, dataset, model_fields, before)
     command["recipe"] = recipe or before.get("recipe")
     stems = grouping_of(model)
-    if config.overfit:
-        options = replace(options, no_valid=True, valid_data=None)
     train_songs, valid_songs = songs_of(stems, data, options, dataset)
     with bar("training", lines=False) as update:  # without a terminal, fit has a log
         result = fit(

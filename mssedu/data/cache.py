@@ -28,6 +28,7 @@ from mssedu.audio.disk import check_room, size_text
 from mssedu.audio.files import write_json, written_whole
 from mssedu.audio.names import file_name
 from mssedu.audio.tensors import audio_info, load_audio
+from mssedu.audio.words import counted
 from mssedu.data import CacheType
 from mssedu.data.mapped import CachedFile
 from mssedu.data.track import StemFile, Track
@@ -136,7 +137,7 @@ def _announce(
 ) -> None:
     """Say what will be decoded, how large it is, and why what was there is not used."""
     n_bytes = sum(copy.n_bytes for copy, _ in todo)
-    check_room(folder, n_bytes, f"the copies of {len(todo)} files")
+    check_room(folder, n_bytes, f"the copies of {counted(len(todo), 'file')}")
     if log:
         log(
             f"{folder}: {len(todo)} of {len(made)} files are decoded once, "

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import AudioInfo, is_source
+from mssedu.audio.words import counted
 from mssedu.data import OnLength
 from mssedu.data.track import REST, StemFile, Track
 from mssedu.errors import DatasetError
@@ -32,13 +33,13 @@ def check_stems_alike(
     path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
 ) -> None:
     """Raise DatasetError naming every file of a song that differs from the others."""
-    forms = [f"{info.sample_rate} Hz × {info.channels} channels" for info in infos]
+    forms = [_form(info.sample_rate, info.channels) for info in infos]
     remedy = "Convert them to one sample rate and number of channels."
     if on_length == "error":
         if len({*forms}) == 1:
             remedy = "Choose --on-length pad or cut (in Python: on_length)."
         pairs = zip(infos, forms, strict=True)
-        forms = [f"{info.samples} samples at {form}" for info, form in pairs]
+        forms = [f"{counted(info.samples, 'sample')} at {form}" for info, form in pairs]
     uses = Counter(file.stem for file in files)
     names = [f.stem if uses[f.stem] == 1 else f"{f.stem}/{f.path.name}" for f in files]
     usual, odd = _odd_ones(names, forms)
@@ -46,6 +47,10 @@ def check_stems_alike(
         raise DatasetError(
             f"{path}: most stems have {usual}, but {'; '.join(odd)}. {remedy}"
         )
+
+
+def _form(sample_rate: int, channels: int) -> str:
+    return f"{sample_rate} Hz × {counted(channels, 'channel')}"
 
 
 def _odd_ones(names: list[str], forms: list[str]) -> tuple[str, list[str]]:
@@ -57,7 +62,7 @@ def _odd_ones(names: list[str], forms: list[str]) -> tuple[str, list[str]]:
 
 def check_songs_alike(root: Path, tracks: list[Track]) -> None:
     """Raise DatasetError naming every song that differs from most others."""
-    forms = [f"{track.sample_rate} Hz × {track.channels} channels" for track in tracks]
+    forms = [_form(track.sample_rate, track.channels) for track in tracks]
     usual, odd = _odd_ones([track.name for track in tracks], forms)
     if odd:
         fault = f"in another format than most, which are {usual}"
@@ -71,7 +76,7 @@ def faulty_songs(
     listed = "".join(f"\n  - {line}" for line in faults[:LISTED])
     if len(faults) > LISTED:
         listed += f"\n  - and {len(faults) - LISTED} more"
-    songs = "1 song" if len(faults) == 1 else f"{len(faults)} songs"
+    songs = counted(len(faults), "song")
     return DatasetError(f"{root} has {songs} {fault}. {remedy}{listed}")
 
 

@@ -39,7 +39,7 @@ BLOCK = 2**20  # bytes
 KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # of entries that are unpacked; 0: not stated
 # A broken archive; files where it has folders, or the reverse
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
-_IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
+_IN_THE_WAY = (FileExistsError, NotADirectoryError, InputError)
 
 Progress = Callable[[int, int | None, str], None]  # bytes done, all bytes, what is done
 

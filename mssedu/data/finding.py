@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mssedu.audio.words import counted
 from mssedu.data import layouts
 from mssedu.data.check import faulty_songs
 from mssedu.data.folders import (
@@ -81,7 +82,7 @@ def describe_songs(layout: Layout, songs: Sequence[Song]) -> str:
     counts = Counter(song.split for song in songs)
     parts = [f"{counts[split]} {split}" for split in SPLITS if counts[split]]
     if counts[None]:
-        parts.append(f"{counts[None]} songs without splits")
+        parts.append(f"{counted(counts[None], 'song')} without splits")
     notes = []
     origins = Counter((song.origin, song.split) for song in songs if song.origin)
     for (folder, split), n in origins.items():
@@ -93,7 +94,7 @@ def describe_songs(layout: Layout, songs: Sequence[Song]) -> str:
         notes.append(f"each is a recording of one stem: {listed}")
     groups = {song.group for song in songs if not song.single}
     if groups and len(groups) < len(songs) and not songs[0].built:
-        notes.append(f"they are pieces of {len(groups)} songs")
+        notes.append(f"they are pieces of {counted(len(groups), 'song')}")
     return f"layout {layout.name}: {', '.join(parts)}{''.join(f'; {n}' for n in notes)}"
 
 

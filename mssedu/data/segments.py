@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mssedu.audio.tensors import is_source
+from mssedu.audio.words import counted
 from mssedu.data import Balance
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
 from mssedu.data.effects import EFFECTS, FASTEST, apply_effects, mixup
@@ -94,11 +95,14 @@ class RandomSegments(Dataset[Segment]):
         if not self.tracks or not self.stems:
             raise InputError(
                 "at least one track and one stem are needed, got "
-                f"{len(self.tracks)} tracks and {len(self.stems)} stems."
+                f"{counted(len(self.tracks), 'track')} and "
+                f"{counted(len(self.stems), 'stem')}."
             )
         forms = sorted({(track.sample_rate, track.channels) for track in self.tracks})
         if len(forms) > 1:
-            listed = ", ".join(f"{rate} Hz × {n} channels" for rate, n in forms)
+            listed = ", ".join(
+                f"{rate} Hz × {counted(n, 'channel')}" for rate, n in forms
+            )
             raise InputError(
                 f"tracks differ in sample rate or number of channels: {listed}."
             )

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from mssedu.audio.words import counted
 from mssedu.errors import DatasetError, InputError
 
 SPLITS = ("train", "valid", "test")
@@ -100,10 +101,11 @@ def _check_all_there(
     wanted = {split for split, share in zip(SPLITS, shares, strict=True) if share > 0}
     for kind, names in sorted(members.items()):
         if wanted - {assigned[name] for name in names}:
-            what = f"recordings of {kind!r}" if kind else "songs"
+            what = counted(len(names), "recording" if kind else "song")
+            what += f" of {kind!r}" if kind else ""
             listed = ", ".join(split for split in SPLITS if split in wanted)
             raise DatasetError(
-                f"{len(names)} {what} are too few for the splits {listed}: no "
-                "recording and no song may be in two splits. Add more, or set the "
-                "share of a split to 0."
+                f"{what} {'is' if len(names) == 1 else 'are'} too few for the splits "
+                f"{listed}: no recording and no song may be in two splits. Add more, "
+                "or set the share of a split to 0."
             )

@@ -36,6 +36,7 @@ from torch import Tensor
 from mssedu.audio.names import name_bytes
 from mssedu.audio.sndfile import read_at_once
 from mssedu.audio.tensors import load_audio
+from mssedu.audio.words import counted
 from mssedu.data.mapped import CachedFile
 from mssedu.errors import (
     AudioFileError,
@@ -164,7 +165,7 @@ class Track:
         split = f", split: {self.split}" if self.split else ""
         return (
             f"Track({self.name!r}, {self.duration:.1f} s, {self.sample_rate} Hz, "
-            f"{self.channels} channels, {stems}{split})"
+            f"{counted(self.channels, 'channel')}, {stems}{split})"
         )
 
     @property
@@ -436,7 +437,7 @@ class Track:
             bad = first + int((~finite).nonzero()[0])
             raise InputError(
                 f"Track {self.name!r}, {file.stem} ({file.path}): NaN or Inf in "
-                f"{int((~finite).sum())} samples, the first is sample {bad} "
+                f"{counted(int((~finite).sum()), 'sample')}, the first is sample {bad} "
                 f"({bad / self.sample_rate:.3f} s). Export the file again."
             )
         return audio.numpy()

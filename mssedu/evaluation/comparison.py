@@ -182,7 +182,7 @@ def _check_comparable(
         depends = joint and kind == "stems"
         if only and (depends or not common):
             more = f" and {len(only) - 3} more" if len(only) > 3 else ""
-            remedy = "or compare only the common ones with common."
+            remedy = "or compare only the common ones with --common."
             if depends:
                 remedy = f"because {metric} depends on all stems."
             raise InputError(

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from mssedu.audio.files import as_json, file_sha256
 from mssedu.audio.names import file_name, name_bytes
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
+from mssedu.audio.words import counted
 from mssedu.data.track import Track
 from mssedu.errors import (
     AudioFileError,
@@ -47,7 +48,6 @@ from mssedu.separation.tensors import separate_with
 from mssedu.weights.checkpoint import weights_sha256
 
 TEMPLATE = "{track}/{stem}.wav"
-FORM = "{} Hz, {} channels, {} samples"
 DEFAULTS = SeparateConfig()
 
 
@@ -88,7 +88,18 @@ class ModelEstimates:
         }
 
     def check(self, track: Track, align: bool) -> None:
-        """Warn of another sample rate or number of channels: both are converted."""
+        """Warn of another sample rate or number of channels: both are converted.
+
+        Raises:
+            InputError: more than two channels, which are not converted.
+        """
+        counts = {track.channels, self.config.channels}
+        if len(counts) == 2 and counts != {1, 2}:
+            raise InputError(
+                f"{track.name} has {counted(track.channels, 'channel')}, and the model "
+                f"takes {self.config.channels}: only mono and stereo are converted. "
+                "Write the song with one or two channels."
+            )
         got, wanted = _format(track), _format(self.config)
         if got != wanted:
             text = (
@@ -158,7 +169,10 @@ class FileEstimates:
                 f"{{stem}}. The default is {TEMPLATE}."
             )
         if not self.folder.is_dir():
-            raise DatasetError(f"{self.folder.absolute()} is no folder of estimates.")
+            raise DatasetError(
+                f"{self.folder.absolute()} is no folder of estimates. Choose the "
+                "folder that mssedu separate -o, or another program, has written."
+            )
 
     @property
     def about(self) -> dict[str, Any]:
@@ -191,9 +205,9 @@ class FileEstimates:
             if form[:n_compared] != wanted[:n_compared]:
                 true = str(track.files[0].path) if track.files else repr(track.name)
                 raise InputError(
-                    f"{path} has {FORM.format(*form)}, and {true} has "
-                    f"{FORM.format(*wanted)}. Convert the file; if it is only longer, "
-                    "shorter or late, use align."
+                    f"{path} has {_form(*form)}, and {true} has {_form(*wanted)}. "
+                    "Convert the file; if it is only longer, shorter or late, use "
+                    "--align."
                 )
 
     def identity(self, track: Track) -> Any:
@@ -291,6 +305,12 @@ def _whole_hash(path: Path, size: int, time: int) -> str:
 def _format(sound: Track | ModelConfig) -> str:
     """Sample rate and channels of a track, or of the audio that a model takes."""
     return f"{sound.sample_rate} Hz × {sound.channels}"
+
+
+def _form(sample_rate: int, channels: int, samples: int) -> str:
+    """The form of a file in words."""
+    lengths = f"{counted(channels, 'channel')}, {counted(samples, 'sample')}"
+    return f"{sample_rate} Hz, {lengths}"
 
 
 Estimates = ModelEstimates | FileEstimates | FunctionEstimates

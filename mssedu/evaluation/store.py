@@ -27,6 +27,7 @@ from torch import Tensor
 from mssedu.audio.disk import check_room, room_for
 from mssedu.audio.files import Staged, as_json, write_json, write_text
 from mssedu.audio.names import check_creatable, file_name, file_names, path_inside
+from mssedu.audio.words import counted
 from mssedu.audio.writer import AudioWriter, file_bytes
 from mssedu.data.track import Track
 from mssedu.errors import InputError
@@ -194,7 +195,9 @@ class StemStore:
             for stem in self.stems:
                 check_creatable(self.path(track, stem))
         n_bytes = sum(map(self._bytes, missing))
-        check_room(self.folder, n_bytes, f"the stems of {len(missing)} tracks")
+        check_room(
+            self.folder, n_bytes, f"the stems of {counted(len(missing), 'track')}"
+        )
 
     def _bytes(self, track: Track) -> int:
         """Size of all stems of a track."""

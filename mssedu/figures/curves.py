@@ -193,7 +193,7 @@ def _by_seed(runs: Mapping[str, RunCurves]) -> dict[str, Band]:
         groups.setdefault(run.settings, []).append(label)
     bands = {}
     for labels in groups.values():
-        more = f" and {len(labels) - 1} seeds" if len(labels) > 1 else ""
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
         members = [runs[label] for label in labels]
         low, mean, high = (_combined(members, how) for how in (min, fmean, max))
         bands[labels[0] + more] = (low, mean, high)

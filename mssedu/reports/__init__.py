@@ -28,6 +28,6 @@ _NAMES = {
         "variant_difference",
         "write_study",
     ],
-    "races": ["RaceRow", "race_table", "write_results"],
+    "races": ["RaceRow", "race_table", "read_races", "write_results"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, {*_NAMES}, _NAMES)

@@ -22,6 +22,7 @@ import torch
 from pandas import DataFrame
 
 from mssedu.audio.files import write_bytes, write_text
+from mssedu.audio.words import counted
 from mssedu.errors import check_name
 from mssedu.evaluation.comparison import p_text
 from mssedu.evaluation.repeats import mean_of_runs, song_means, stem_average
@@ -153,9 +154,9 @@ def ablation_note(results: Sequence[VariantResult], metric: str) -> str:
     """How the table was made, and what so few songs cannot show."""
     n_songs = len(results[0].by_song(metric))
     text = (
-        f"{n_songs} songs; the mean over stems, of each stem the mean over songs and "
-        "seeds. ±: half the 95 % interval over seeds (Student's t). songs: 95 % "
-        "interval over songs (bootstrap). difference, p: paired with "
+        f"{counted(n_songs, 'song')}; the mean over stems, of each stem the mean over "
+        "songs and seeds. ±: half the 95 % interval over seeds (Student's t). songs: "
+        "95 % interval over songs (bootstrap). difference, p: paired with "
         f"{results[0].name}, two-sided Wilcoxon signed-rank test over songs, seeds "
         "averaged; Holm: all tests of this table. GFLOP/s: per second of audio. Hours "
         "of training: mean over seeds."

@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mssedu.audio.words import counted
 from mssedu.evaluation.error_analysis import ErrorAnalysis, TrackErrors, WorstExcerpt
 from mssedu.evaluation.error_windows import AUDIBLE_DB, HOP_SECONDS
 from mssedu.figures import errors as figures
@@ -86,7 +87,7 @@ def _summary(analysis: ErrorAnalysis) -> str:
     frame = analysis.summary()
     head, rows = texts(frame, formats=dict.fromkeys(frame, "z.1f"))
     note = (
-        f"dB; medians of {len(analysis.tracks)} songs, or of windows of "
+        f"dB; medians of {counted(len(analysis.tracks), 'song')}, or of windows of "
         f"{2 * HOP_SECONDS:g} s in which the true stem is less than "
         f"{-AUDIBLE_DB:g} dB below the level of its song. Lost, largest bleed and "
         "artifacts are energies relative to that of the true stem; lower is better."
@@ -158,7 +159,7 @@ def _all_songs(analysis: ErrorAnalysis) -> str:
         scores = [_score(score, stem in track.absent) for stem, score in pairs]
         rows.append([track.name, *scores])
     songs = html.html_table(("usdr of the song (dB)", *analysis.stems), rows)
-    return f"<details><summary>All {len(rows)} songs</summary>{songs}</details>"
+    return f"<details><summary>Each song ({len(rows)})</summary>{songs}</details>"
 
 
 def _score(score: Tensor, is_absent: bool) -> str:

@@ -120,6 +120,27 @@ def read_row(folder: Path) -> RaceRow:
     return RaceRow(**document)
 
 
+def read_races(folder: str | Path) -> list[Result]:
+    """The rows in the folders of a folder, and their scores of the test.
+
+    Raises:
+        InputError: no results, damaged ones, or results on different songs.
+        DatasetError: scores that are damaged or lacking.
+    """
+    folders = sorted(path.parent for path in Path(folder).glob(f"*/{ROW}"))
+    if not folders:
+        raise InputError(
+            f"{folder} holds no results of a race. Run mssedu race RECIPE DATA first."
+        )
+    results = [(read_row(path), load_evaluation(path)) for path in folders]
+    if len({row.manifest["data"]["train"] for row, _ in results}) > 1:
+        raise InputError(
+            f"the results in {folder} are of different songs for training. Keep those "
+            "of one race in a folder."
+        )
+    return results
+
+
 def race_table(results: Sequence[Result]) -> DataFrame:
     """A line per recipe, the best first, below the mixture and the ideal ratio mask."""
     groups: dict[tuple[str, str], list[Result]] = {}
@@ -179,22 +200,11 @@ def write_results(folder: str | Path, table: str | Path) -> Path:
     """Write the table of all results in a folder, as Markdown; returns its path.
 
     Raises:
-        InputError: no results, damaged ones, or results on different songs.
-        DatasetError: scores that are damaged or lacking.
+        InputError, DatasetError: what `read_races` finds.
     """
     folder, table = Path(folder), Path(table)
-    folders = sorted(path.parent for path in folder.glob(f"*/{ROW}"))
-    results = [(read_row(path), load_evaluation(path)) for path in folders]
+    results = read_races(folder)
     rows = [row for row, _ in results]
-    if not rows:
-        raise InputError(
-            f"{folder} holds no results of a race. Run mssedu race RECIPE DATA first."
-        )
-    if len({row.manifest["data"]["train"] for row in rows}) > 1:
-        raise InputError(
-            f"the results in {folder} are of different songs for training. Keep those "
-            "of one race in a folder."
-        )
     budgets = ", ".join(f"{b:g}" for b in sorted({row.budget_seconds for row in rows}))
     n_songs = len(results[0][1].tracks)
     titles = dict.fromkeys(f"- **{r.recipe['name']}**: {r.title}" for r in rows)

@@ -180,6 +180,11 @@ class FileConfig(OutputOptions, InputOptions):  # fields: input, then output
             )
         if self.bitrate is not None:
             check_range("bitrate", self.bitrate, 1)
+            if self.ext != "mp3":
+                raise InputError(
+                    f"bitrate {self.bitrate} is for mp3 files only, and ext is "
+                    f"{self.ext}. Choose ext mp3, or leave bitrate out."
+                )
 
 
 def _check_choices(options: Any) -> None:

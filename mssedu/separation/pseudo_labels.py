@@ -28,6 +28,7 @@ from mssedu.audio.files import as_json, file_sha256, write_json
 from mssedu.audio.names import file_names
 from mssedu.audio.stream import Reader, read_blocks
 from mssedu.audio.tensors import audio_info
+from mssedu.audio.words import counted
 from mssedu.audio.writer import AudioWriter, file_bytes
 from mssedu.data.folders import MIXTURE_FILES
 from mssedu.data.splits import SPLITS, assign_splits
@@ -107,6 +108,8 @@ def pseudo_label(
         try:
             with bar(name) if bar else nullcontext(lambda *_: None) as progress:
                 record = labels.label(name, song, progress)
+        except BrokenPipeError:  # of the output, whose reader has gone
+            raise
         except (MssEduError, OSError) as error:
             labels.fail(name, song.path, str(error))
         except Exception as error:  # whatever a library raises
@@ -192,7 +195,7 @@ class _Labels:
         """The songs to label, by name; the manifest gets their splits."""
         files, missing, left_out = find_files(paths, self.out_dir)
         for reason, found in left_out.items():
-            self.report("left out", f"{len(found)} {reason}, such as {found[0]}")
+            self.report("left out", f"{reason}: {len(found)}, such as {found[0]}")
         for path in missing:
             self.fail(str(path), path, "no such file, and no music below it")
         songs, sizes, hashes = {}, [], dict[str, Path]()
@@ -206,6 +209,8 @@ class _Labels:
                     songs[name] = Song(
                         self.model, path, self.out_dir, self.files, self.separation
                     )
+            except BrokenPipeError:  # of the output, whose reader has gone
+                raise
             except (MssEduError, OSError) as error:
                 self.fail(name, path, str(error))
         if songs:
@@ -214,7 +219,9 @@ class _Labels:
             new = assign_splits(groups, self.config.split, self.config.split_seed)
             self.document["splits"] = new | known
             room = sum(pieces for pieces, _ in sizes) + max(size for _, size in sizes)
-            check_room(self.out_dir, room, f"the labels of {len(songs)} songs")
+            check_room(
+                self.out_dir, room, f"the labels of {counted(len(songs), 'song')}"
+            )
             self.save()
         return songs
 
@@ -293,7 +300,8 @@ class _Labels:
             usual = record["sample_rate"], record["channels"]
             if form != usual:
                 raise InputError(
-                    f"its labels would have {form[0]} Hz × {form[1]} channels, and "
+                    f"its labels would have {form[0]} Hz × "
+                    f"{counted(form[1], 'channel')}, and "
                     f"those of {other} have {usual[0]} Hz × {usual[1]}: a training set "
                     "has one form. Start again in a new folder with --out-rate model, "
                     "--keep-stereo or --downmix."

@@ -26,12 +26,13 @@ from mssedu.audio.files import as_json, file_sha256
 from mssedu.audio.names import file_name, path_inside
 from mssedu.audio.stream import Scan, read_blocks, resample_blocks, scan
 from mssedu.audio.tensors import match_channels, resampled_length
+from mssedu.audio.words import counted
 from mssedu.audio.writer import file_bytes
 from mssedu.errors import AudioFileError, InputError, check_range
 from mssedu.models.contract import config_of
 from mssedu.separation.chunks import with_segment
 from mssedu.separation.config import FileConfig, SeparateConfig
-from mssedu.separation.refine import output_names
+from mssedu.separation.refine import output_names, refined
 from mssedu.weights.checkpoint import weights_sha256
 
 LAYOUTS = {  # what the channels of a wav file usually are, counted from 0
@@ -63,6 +64,11 @@ def find_files(
     files: dict[Path, Path] = {}  # resolved path -> path as the user wrote it
     missing: list[Path] = []
     left_out: dict[str, list[Path]] = {}
+    if "" in paths:  # as of an unset variable; Path("") is the folder we are in
+        raise InputError(
+            "one of the files has an empty name. Name a file, a folder or a pattern; "
+            "the folder you are in is a dot."
+        )
     for name in map(Path, paths):
         try:
             hits = _search(name, out_dir, left_out)
@@ -221,6 +227,7 @@ class Song:
         if not self.track.strip(". "):  # "..", of a file called "...wav", is no folder
             self.track = file_name(self.track)
         self.model, self.model_config = model, config_of(model)
+        refined(model, config, self.model_config)  # finds a wrong stem before the work
         names = {"track": self.track, "trackext": path.suffix[1:]}
         names["model"] = type(model).__name__.lower()
 
@@ -243,10 +250,16 @@ class Song:
 
         Raises:
             AudioFileError: output that must stay, or that is of another song, model or
-                option than what is asked for.
+                option than what is asked for, or a stem in the place of the song.
         """
         outputs = [*self.outputs.values(), self.record]
         present = [path for path in outputs if path.exists()]
+        for path in present:
+            if self.path.exists() and path.samefile(self.path):
+                raise AudioFileError(
+                    f"{path} is the song itself, and a stem would replace it. Choose "
+                    "another folder or template."
+                )
         if present and self.files.exists == "refuse":
             raise AudioFileError(
                 f"{present[0]} exists. Choose another folder, or --exists overwrite or "
@@ -294,9 +307,10 @@ class Song:
         first = measured.first_nonfinite
         if first is not None and files.nonfinite == "refuse":
             raise InputError(
-                f"{self.path} has {measured.n_nonfinite} NaN or Inf values, the first "
-                f"at sample {first} ({first / measured.sample_rate:.3f} s). Find out "
-                "where they come from, or replace them by zeros with nonfinite='zero'."
+                f"{self.path} has {counted(measured.n_nonfinite, 'NaN or Inf value')}, "
+                f"the first at sample {first} ({first / measured.sample_rate:.3f} s). "
+                "Find out where they come from, or replace them by zeros with "
+                "--nonfinite zero."
             )
         for channel in files.channels:
             highest = measured.channels - 1
@@ -306,8 +320,8 @@ class Song:
             layout = f" (usually {LAYOUTS[channels]})" if channels in LAYOUTS else ""
             raise InputError(
                 f"{self.path} has {channels} channels{layout}, but a model needs mono "
-                "or stereo. Choose two of them with channels=(0, 1), or their mean "
-                "with downmix."
+                "or stereo. Choose two of them with --channels 0 1, or their mean "
+                "with --downmix."
             )
         return measured
 

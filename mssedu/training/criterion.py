@@ -131,6 +131,6 @@ def validation_loss(
                 present = [stem not in track.absent for stem in (*stems, "")]
                 losses.append(value(model, parts, present=torch.tensor([present])))
             # NaN stands for a song without a stem, and never for a loss.
-            row.fill_(torch.stack(losses).mean().nan_to_num(torch.inf))
+            row.fill_(torch.stack(losses).mean().nan_to_num(torch.inf, torch.inf))
     means = gathered(means, len(tracks))
     return None if means.isnan().all() else float(means.nanmean())

@@ -79,7 +79,7 @@ def joined(config: TrainConfig) -> Iterator[None]:
         dist.init_process_group("cpu:gloo,cuda:nccl")
     else:
         dist.init_process_group("gloo")
-    part_of(config.batch_size)
+    check_parts(config)
     yield
     dist.destroy_process_group()  # not after an error: the others may wait for this one
 
@@ -141,6 +141,20 @@ def part_of(batch_size: int) -> int:
             f"{-(-batch_size // n) * n}."
         )
     return batch_size // n
+
+
+def check_parts(config: TrainConfig) -> None:
+    """Raise InputError unless all parts of a batch have the same number of items.
+
+    Each process computes its part of the batch in `accumulate` parts.
+    """
+    part = part_of(config.batch_size)
+    if part % config.accumulate:
+        raise InputError(
+            f"each of {n_processes()} processes takes {part} segments of a batch, and "
+            f"accumulate must divide them, got {config.accumulate}. Choose another "
+            "--accumulate, or a larger --batch-size."
+        )
 
 
 def own(items: Sequence[Item]) -> Sequence[Item]:

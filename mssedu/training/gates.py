@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from mssedu.audio.words import counted
 from mssedu.data.segments import RandomSegments, Segment
 from mssedu.data.track import Track
 from mssedu.errors import CheckpointError, InputError, MssEduError, SetupError
@@ -81,18 +82,21 @@ def rehearse(
     batch = default_collate([segments[item] for item in items])
     with enough_memory(config):
         if device.type == "cpu":
-            check_memory(model, batch, loss_of)
+            n = len(batch.sources) // config.accumulate  # examples at the same time
+            part = Segment(batch.sources[:n], batch.present[:n])
+            check_memory(model, part, loss_of)
         seconds = _measured_step(model, batch, loss_of, trainer)
     if device.type == "cuda" and is_new and n_processes() == 1:
         log_largest_batch(model, batch, trainer, log)
     free, peak = free_memory(device), peak_memory_mb(device)
-    text = f"a step takes {seconds:.3g} s, {config.steps} steps "
+    text = f"a step takes {seconds:.3g} s, {counted(config.steps, 'step')} "
     text += in_words(seconds * config.steps)
     n_examples = math.ceil(sum(t.duration for t in segments.tracks) / config.segment)
     epoch = math.ceil(n_examples / config.batch_size)
-    text += f", an epoch of {epoch} steps {in_words(seconds * epoch)}"
+    text += f", an epoch of {counted(epoch, 'step')} {in_words(seconds * epoch)}"
     if valid_tracks:
-        text += f"; a validation {in_words(_measured_validation(model, valid_tracks))}"
+        each = _measured_validation(model, valid_tracks)
+        text += f"; a validation {in_words(each * max(len(config.ema_decay), 1))}"
     if peak is not None and free is not None:
         text += f"; peak memory {peak / 1e3:.1f} GB, {free / 1e9:.1f} GB are free"
     log(text)
@@ -112,9 +116,9 @@ def _measured_step(
         if "more than 1 value per channel" not in str(error):
             raise
         raise InputError(
-            f"batch norm needs more than one value per channel, and a batch of "
-            f"{len(batch.sources)} gives it one. Use --batch-size 2 or more, or a "
-            "longer --segment."
+            "batch norm needs more than one value per channel, and the batch gives it "
+            "one. Use --batch-size 2 or more, a smaller --accumulate, or a longer "
+            "--segment."
         ) from error
     if not math.isfinite(value):
         sources = batch.sources.to(next(model.parameters()).device)
@@ -132,7 +136,7 @@ def _measured_step(
 
 
 def _measured_validation(model: nn.Module, tracks: Sequence[Track]) -> float:
-    """Seconds of a validation of all tracks, from that of the shortest one."""
+    """Seconds to separate and score all tracks, from those of the shortest one."""
     track = min(tracks, key=lambda track: track.duration)
     began = time.perf_counter()
     validate(copy.deepcopy(model), [track], config_of(model).stems)
@@ -205,8 +209,9 @@ def check_memory(model: nn.Module, batch: Segment, loss_of: LossOf) -> None:
         remedy = f"Use --batch-size {most} or less" if most > 0 else "Use less"
         raise SetupError(
             f"a batch of {n} needs at least {(n * per_example + fixed) / 1e9:.3g} GB "
-            f"of memory, and {free / 1e9:.3g} GB are free. {remedy}, or a shorter "
-            "--segment (batch_size, segment in Python)."
+            f"of memory, and {free / 1e9:.3g} GB are free. {remedy}, a larger "
+            "--accumulate, or a shorter --segment (batch_size, accumulate, segment in "
+            "Python)."
         )
 
 
@@ -376,8 +381,9 @@ class Overfit:
         self.first = loss if self.first is None else self.first
         if is_learned(self.first, loss, self.config):
             self.log(
-                f"the model learns: the loss of {self.config.overfit} examples went "
-                f"from {self.first:.4g} to {loss:.4g} in {step} steps"
+                "the model learns: the loss of "
+                f"{counted(self.config.overfit, 'example')} went from {self.first:.4g} "
+                f"to {loss:.4g} in {counted(step, 'step')}"
             )
             return True
         if step == self.config.steps:
@@ -426,11 +432,12 @@ def not_learned(first: float, last: float, config: TrainConfig) -> MssEduError:
     goal = f"the factor {OVERFIT_FACTOR:g}"
     goal = f"{OVERFIT_DB:g} dB" if _is_in_db(config) else goal
     return MssEduError(
-        f"the model cannot learn {config.overfit} examples by heart: in "
-        f"{config.steps} steps the loss went from {first:.4g} to {last:.4g}, "
-        f"and must fall by {goal}. Try another --learning-rate (learning_rate in "
-        "Python); then look at --clip-norm, at the order of the stems, at layers "
-        "without a gradient, and whether the stems of the songs are audible."
+        f"the model cannot learn {counted(config.overfit, 'example')} by heart: in "
+        f"{counted(config.steps, 'step')} the loss went from {first:.4g} to "
+        f"{last:.4g}, and must fall by {goal}. Try another --learning-rate "
+        "(learning_rate in Python); then look at --clip-norm, at the order of the "
+        "stems, at layers without a gradient, and whether the stems of the songs are "
+        "audible."
     )
 
 

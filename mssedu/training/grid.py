@@ -22,6 +22,7 @@ Each variant is trained with each seed. With one seed, nobody can tell a better 
 from a lucky one, so a grid has at least three.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -150,7 +151,9 @@ def _word(value: Any) -> str:
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    # The escapes of JSON are those of TOML.
+    text = isinstance(value, str)
+    return json.dumps(value, ensure_ascii=False) if text else str(value)
 
 
 def _changed(recipe: Recipe, settings: tuple[str, ...], where: str) -> Recipe:

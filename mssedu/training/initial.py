@@ -30,7 +30,7 @@ from mssedu.weights.loading import load_model
 
 STATES = ("matched", "summed", "reshaped", "missing", "unexpected")
 SAME = 1e-3  # largest error of a sum, relative to a mixture without a mean value
-Rows = Mapping[str, int]  # name of a tensor with rows for each stem -> its axis
+Rows = Mapping[str, list[int]]  # name of a tensor with rows for each stem -> its axes
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ def _groups(model: nn.Module, other: nn.Module) -> list[tuple[int, ...]]:
 
 def _per_stem(
     model: nn.Module,
-) -> tuple[dict[str, int], dict[str, tuple[str, int, str]]]:
+) -> tuple[dict[str, list[int]], dict[str, tuple[str, int, str]]]:
     """Which tensors have rows for each stem, and which belong to one stem.
 
     The same model with one and with two stems more shows it, on the meta device.
 
     Returns:
-        name -> axis of the rows; name -> (list, number of the stem, rest of the name).
+        name -> axes of the rows; name -> (list, number of the stem, rest of the name).
     """
     config: Any = config_of(model)
     n = len(config.stems)
@@ -147,7 +147,7 @@ def _per_stem(
 
     fewer, more = shapes(n + 1), shapes(n + 2)
     rows = {
-        name: next(i for i, size in enumerate(shape) if size != more[name][i])
+        name: [i for i, size in enumerate(shape) if size != more[name][i]]
         for name, shape in fewer.items()
         if name in more and shape != more[name]
     }
@@ -162,9 +162,18 @@ def _per_stem(
 
 
 def _regrouped(
-    tensor: Tensor, axis: int, groups: Sequence[tuple[int, ...]], shape: torch.Size
+    tensor: Tensor,
+    axes: Sequence[int],
+    groups: Sequence[tuple[int, ...]],
+    shape: torch.Size,
 ) -> Tensor | None:
-    """Rows of stems added up by groups; None if they are not rows for each stem."""
+    """Rows of stems added up by groups; None if they are not rows for each stem.
+
+    The mixer of MDX-Net has rows and columns for the stems, and begins new.
+    """
+    axis, *others = axes
+    if others:
+        return None
     size = shape[axis] // len(groups)
     if tensor.ndim != len(shape) or tensor.shape[axis] % size:
         return None
@@ -202,7 +211,7 @@ def _keep_sums(
     if not wrong:
         return
     now = model.state_dict()
-    for name, axis in rows.items():
+    for name, (axis, *_) in rows.items():
         if states[name] != "summed":
             continue
         size = now[name].shape[axis] // len(groups)
@@ -261,6 +270,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
         2
     """
     named = dict(model.named_parameters())
+    trained = {name for name, weight in named.items() if weight.requires_grad}
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in named):
             parts = sorted({name.split(".")[0] for name in named})
@@ -269,10 +279,10 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
                 f"{', '.join(parts)}; write for example {parts[0] + '.*'!r}."
             )
     frozen = [name for name in named if _matches(name, patterns)]
-    if frozen and len(frozen) == len(named):
+    if frozen and trained <= {*frozen}:
         raise InputError(
-            f"freeze: {' '.join(patterns)} matches all {len(named)} weights, so there "
-            "is nothing to train. Leave a part out."
+            f"freeze: {' '.join(patterns)} matches all {len(trained)} weights, so "
+            "there is nothing to train. Leave a part out."
         )
     for name in frozen:
         named[name].requires_grad_(False)

@@ -67,7 +67,6 @@ from mssedu.training.gates import (
 )
 from mssedu.training.initial import freeze, start_from, train_mode
 from mssedu.training.objective import Loss, create_loss
-from mssedu.training.optimizers import learning_rate_at
 from mssedu.training.record import (
     BEST,
     LAST,
@@ -323,9 +322,7 @@ def _loop(
 def _step(state: TrainState, batch: Segment, loss: Loss) -> Done:
     """Do one step of the run, without waiting for its loss."""
     config = state.config
-    rate = state.drop * learning_rate_at(state.step, config, state.spent)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
+    rate = state.set_learning_rate(state.step)
     seed_step(config.seed, state.step)
     value = _train(state, batch, loss)
     state.step += 1
@@ -353,14 +350,14 @@ def _train(state: TrainState, batch: Segment, loss: Loss) -> Tensor:
 def _must_read(state: TrainState, n_unread: int, signals: StopSignals) -> bool:
     """Whether losses are read now: a CPU has no reason to put it off.
 
-    The state is saved only after this, so that no step is missing in its sums.
+    The state is saved only after this, so that no step is missing in its sums. A run
+    with --overfit needs each loss, to compare it with the first one.
     """
     every = state.config.save_every
     is_saved = state.validation_due or (every and state.step % every == 0)
     is_stopped = signals.agree()
-    return bool(
-        state.device.type == "cpu" or n_unread >= READ_EVERY or is_saved or is_stopped
-    )
+    at_once = state.device.type == "cpu" or state.config.overfit
+    return bool(at_once or n_unread >= READ_EVERY or is_saved or is_stopped)
 
 
 def _read(

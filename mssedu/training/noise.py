@@ -98,11 +98,13 @@ def quantized(tensor: Tensor, bits: int, *, group: int = GROUP) -> Tensor:
         raise InputError(
             f"tensor must be of a float type, got {tensor.dtype}. Use tensor.float()."
         )
-    groups = _groups(tensor, group)
+    # The largest rank, 2^16 - 1, is above the largest number of float16.
+    wide = torch.promote_types(tensor.dtype, torch.float32)
+    groups = _groups(tensor.to(wide), group)
     low, step = groups.amin(1, keepdim=True), _step(groups, bits)
     # Where all numbers of a group are equal, the step is 0 and they stay as they are.
     rank = ((groups - low) / torch.where(step > 0, step, 1)).round()
-    return _ungrouped(low + rank * step, tensor)
+    return _ungrouped(low + rank * step, tensor).to(tensor.dtype)
 
 
 def _check(bits: int, group: int) -> None:

@@ -18,9 +18,8 @@ from mssedu.models.contract import ModelConfig
 from mssedu.training.config import TrainConfig, weights
 from mssedu.training.losses import LOSSES
 
-Loss = Callable[
-    ..., Tensor
-]  # takes estimate, reference and, if some are absent, present
+# It takes estimate, reference and, if some stems are absent, present.
+Loss = Callable[..., Tensor]
 N_TURNS = 4  # of the power iteration, from a good start
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import mssedu
 from mssedu.audio.disk import check_folder, check_room, full_disk, is_full, room_for
 from mssedu.audio.files import as_json, write_bytes, write_text
+from mssedu.audio.words import counted
 from mssedu.data.cache import audio_source
 from mssedu.data.track import Track
 from mssedu.errors import DiskError, MssEduError
@@ -212,15 +213,13 @@ class RunRecord:
             return
         if not self.state.is_finite():
             raise self.diverged("weights with NaN or Inf")
-        if not is_first():
-            self.saved = now
-            return
-        path, n_bytes = self.run_dir / LAST, self.state.n_bytes()
-        with room_for(path, n_bytes, f"the weights and moments of step {now[0]}"):
-            self.curves.flush()  # a curve never ends before the state
-            self.state.save(path)
-        self._write_history()
-        write_manifest(self.run_dir, self.state)
+        if is_first():
+            path, n_bytes = self.run_dir / LAST, self.state.n_bytes()
+            with room_for(path, n_bytes, f"the weights and moments of step {now[0]}"):
+                self.curves.flush()  # a curve never ends before the state
+                self.state.save(path)
+            self._write_history()
+            write_manifest(self.run_dir, self.state)
         self.saved, self.saved_at = now, time.monotonic()
 
     def _write_history(self) -> None:
@@ -358,8 +357,8 @@ def describe_run(
         end = "; no validation, so the weights of the last step are the result"
     return (
         f"{model_name(model)}, {n_parameters:,} parameters, on {state.device}: "
-        f"{config.steps} steps of {config.batch_size} × {config.segment:g} s from "
-        f"{len(train_tracks)} tracks ({minutes:.1f} min){end}"
+        f"{counted(config.steps, 'step')} of {config.batch_size} × {config.segment:g} "
+        f"s from {counted(len(train_tracks), 'track')} ({minutes:.1f} min){end}"
     )
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ from mssedu.errors import CheckpointError, InputError
 from mssedu.training.config import TrainConfig
 from mssedu.training.criterion import improvements
 from mssedu.training.energy import stopwatch
-from mssedu.training.optimizers import create_optimizer, n_since_best, plateau_drop
+from mssedu.training.optimizers import (
+    create_optimizer,
+    learning_rate_at,
+    n_since_best,
+    plateau_drop,
+)
 from mssedu.training.runs import ALWAYS, check_same_model, config_changes, settings_now
 from mssedu.weights.checkpoint import (
     Checkpoint,
@@ -58,6 +64,12 @@ _LATER = {  # which version 0.1 did not say
     "time": {str: float},
     "decay": (float, None),
     "scaler": {str: float},
+    "new_scores": [int],
+}
+# Settings on which a score depends, by its metric
+_SCORED_BY = {
+    "usdr": ["best_metric"],
+    "valid_loss": ["best_metric", "loss", "stem_weights", "segment"],
 }
 JSON_BYTES = 100_000  # of a checkpoint, and of the names in the file of its tensors
 
@@ -109,6 +121,8 @@ class TrainState:
         self.best_score = -math.inf
         self.best_step = 0
         self.history: list[dict[str, Any]] = []  # one entry per validation
+        # Entries from which on scores are not compared with earlier ones
+        self.new_scores: list[int] = []
 
     @property
     def average(self) -> nn.Module | None:
@@ -125,15 +139,20 @@ class TrainState:
         """The factor of the learning rate after all plateaus so far."""
         if self.config.schedule != "plateau":
             return 1.0
-        better = improvements(self.history, self.config.best_metric)
+        better = [b for part in self._improvements() for b in part]
         return plateau_drop(better, self.config)
 
     @property
     def is_stalled(self) -> bool:
         """Whether `early_stop` validations in a row were no improvement."""
-        better = improvements(self.history, self.config.best_metric)
         limit = self.config.early_stop
-        return bool(limit) and n_since_best(better) >= limit
+        return bool(limit) and n_since_best(self._improvements()[-1]) >= limit
+
+    def _improvements(self) -> list[list[bool]]:
+        """See `improvements`: a list for each part of the history that compares."""
+        ends = pairwise([0, *self.new_scores, len(self.history)])
+        parts = [self.history[first:end] for first, end in ends]
+        return [improvements(part, self.config.best_metric) for part in parts]
 
     @property
     def spent(self) -> float | None:
@@ -157,6 +176,13 @@ class TrainState:
         if validated and self.is_stalled:
             return True
         return validated and self.watch.is_spent(self.config.budget_seconds)
+
+    def set_learning_rate(self, step: int) -> float:
+        """Give the optimizer the learning rate of a step, from 0; returns it."""
+        rate = self.drop * learning_rate_at(step, self.config, self.spent)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -217,6 +243,7 @@ class TrainState:
             "best_score": number_or_none(self.best_score),
             "best_step": self.best_step,
             "history": self.history,
+            "new_scores": self.new_scores,
         }
         save_checkpoint(path, self.evaluated, tensors=tensors, facts=facts)
 
@@ -251,11 +278,12 @@ class TrainState:
                 "(allow_data_change=True in Python)."
             )
         self._load(checkpoint, str(path))
-        if "validation songs" in songs:  # scores of other songs cannot be compared
-            self.best_score, self.best_step = -math.inf, 0
-            songs += " (the earlier best score no longer counts)"
         note += f", with another config: {changes}" if changes else ""
         note += f", with other data: {songs}" if songs else ""
+        if "validation songs" in songs or self._scores_differ(facts["train_config"]):
+            self.best_score, self.best_step = -math.inf, 0
+            self.new_scores.append(len(self.history))
+            note += " (the earlier best score no longer counts)"
         return f"resumed after step {self.step}{note}"
 
     def _config_changes(
@@ -289,6 +317,15 @@ class TrainState:
         changes.append(config_changes(old, new, without=new.keys() - ALWAYS))
         return ", ".join(filter(None, changes))
 
+    def _scores_differ(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the saved settings give the metric of the best weights other values.
+
+        So other scores cannot be compared with those of the history.
+        """
+        old, new = settings_now(settings), dataclasses.asdict(self.config)
+        names = _SCORED_BY[self.config.best_metric]
+        return bool(config_changes(old, new, without=new.keys() - {*names}))
+
     def _load(self, checkpoint: Checkpoint, where: str) -> None:
         tensors, facts = checkpoint.tensors, checkpoint.facts
         weights = _under("model/", tensors) or checkpoint.weights
@@ -298,10 +335,8 @@ class TrainState:
             load_weights(average, own or checkpoint.weights, where)
         if facts.get("decay") in self.averages:
             self.decay = facts["decay"]
-        if checkpoint.facts["train_config"].get("optimizer") in (
-            None,  # of an earlier version, which had Adam alone
-            self.config.optimizer,
-        ):
+        settings = settings_now(facts["train_config"])
+        if settings["optimizer"] == self.config.optimizer:
             self._load_memory(_under("optimizer/", tensors))
         if self.scaler.is_enabled() and facts.get("scaler"):
             self.scaler.load_state_dict(facts["scaler"])
@@ -312,6 +347,7 @@ class TrainState:
         best = facts["best_score"]
         self.best_score = -math.inf if best is None else best
         self.best_step, self.history = facts["best_step"], facts["history"]
+        self.new_scores = facts.get("new_scores", [])
         # Version 0.1 saved none of these, as it saved at validations only.
         self.skipped_in_a_row = facts.get("skipped_in_a_row", 0)
         self.validation_due = facts.get("validation_due", False)
@@ -319,6 +355,8 @@ class TrainState:
         window = facts.get("window", {})
         names = [f.name for f in dataclasses.fields(Window) if f.name in window]
         self.window = Window(**{name: window[name] for name in names})
+        if self.step:  # a validation that is due notes the rate of the last step
+            self.set_learning_rate(self.step - 1)
 
     def _trained(self) -> list[tuple[nn.Parameter, str]]:
         """The weights that the optimizer changes, in its order, with their names."""

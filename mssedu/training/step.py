@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mssedu.models.contract import config_of
-from mssedu.training.config import TrainConfig
+from mssedu.training.config import TrainConfig, weights
 from mssedu.training.distributed import average
 from mssedu.training.noise import quantization_noise
 from mssedu.training.objective import Loss, svd_penalty
 from mssedu.training.optimizers import step_if
 
+# They relate an error to the mixture, as the sum of all rows of the reference.
+OF_MIXTURE = {"thresholded_snr", "log_wmse_loss"}
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -64,9 +66,8 @@ def train_step(
     """
     optimizer.zero_grad()
     if sources.device.type == "cpu" and not sources.isfinite().all():
-        return torch.tensor(
-            math.nan
-        )  # before they get into the statistics of batch norm
+        # NaN would stay in the running statistics of batch norm.
+        return torch.tensor(math.nan)
     scaler = scaler or torch.amp.GradScaler(sources.device.type, enabled=False)
     total = sources.new_zeros(())
     rows = (
@@ -80,8 +81,9 @@ def train_step(
             value = batch_loss(model, part, config, loss, here) / config.accumulate
             scaler.scale(value).backward()
             total += value.detach()
-    if config.svd_penalty:
-        scaler.scale(config.svd_penalty * svd_penalty(model)).backward()
+    # All matrices may be frozen.
+    if config.svd_penalty and (penalty := svd_penalty(model)).requires_grad:
+        scaler.scale(config.svd_penalty * penalty).backward()
     (total,) = average(model, total)
     scaler.unscale_(optimizer)
     max_norm = config.clip_norm or math.inf
@@ -102,9 +104,10 @@ def batch_loss(
     """Loss of the model on a batch, a scalar.
 
     The stems that the model estimates come first; the others are part of the mixture
-    only. Stems that are not `present` have no reference: they are not compared. A model
-    with the method `magnitudes` (see `mssedu.models.contract`) is compared before its
-    inverse STFT if the loss of the config is magnitude_mse alone.
+    only, and a loss of OF_MIXTURE gets them as a row that is not compared. Stems that
+    are not `present` have no reference: they are not compared. A model with the method
+    `magnitudes` (see `mssedu.models.contract`) is compared before its inverse STFT if
+    the loss of the config is magnitude_mse alone.
     """
     n_stems = len(config_of(model).stems)
     reference = sources[:, :n_stems]
@@ -115,6 +118,13 @@ def batch_loss(
     low = LOW.get(config.precision)
     with torch.autocast(sources.device.type, low, enabled=low is not None):
         estimate = separate(sources.sum(1)).float()
+    if sources.shape[1] > n_stems and OF_MIXTURE & weights("loss", config.loss).keys():
+        rest = sources[:, n_stems:].sum(1, keepdim=True)
+        estimate, reference = (torch.cat([x, rest], 1) for x in (estimate, reference))
+        rows = torch.ones(reference.shape[:2], dtype=torch.bool)
+        rows = rows if present is None else present[:, : n_stems + 1].clone()
+        rows[:, -1] = False
+        return loss(estimate=estimate, reference=reference, present=rows)
     if present is None or present[:, :n_stems].all():
         return loss(estimate=estimate, reference=reference)
     return loss(estimate=estimate, reference=reference, present=present[:, :n_stems])

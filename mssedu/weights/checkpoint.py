@@ -128,7 +128,7 @@ def save_checkpoint(
         written_whole(path) as new_tensors,
     ):
         new_tensors.write_bytes(content)
-        new_json.write_bytes(text.encode())
+        new_json.write_bytes(text.encode("utf-8", "backslashreplace"))
         _keep_previous(path)
     _sync_folder(path.parent)
     return path

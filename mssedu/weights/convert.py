@@ -95,12 +95,12 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
         with odd_content(where):
             config, n_stems, state = read_layout(layout, weights.state, where)
         usual = layout.stems if len(layout.stems) == n_stems else ()
-        names = _stem_names(stems or usual, n_stems, where)
+        names = stem_names(stems or usual, n_stems, where)
         return Ported(layout.model, {"stems": names, **config}, state)
     if weights.klass is None:
         with odd_content(where):
             weights, n_stems = recognize(weights.state, where)
-        names = _stem_names(stems or STEMS.get(n_stems, ()), n_stems, where)
+        names = stem_names(stems or STEMS.get(n_stems, ()), n_stems, where)
         sources = {"sources": names}
     origin = ORIGINS.get(weights.klass or "")
     if origin is None:
@@ -113,7 +113,8 @@ def port(weights: Weights, where: str, stems: Sequence[str] | None = None) -> Po
     return Ported(origin.model, config, weights.state)
 
 
-def _stem_names(names: Sequence[str], n_stems: int, where: str) -> tuple[str, ...]:
+def stem_names(names: Sequence[str], n_stems: int, where: str) -> tuple[str, ...]:
+    """The names, or a CheckpointError if they are not one for each output."""
     if len(names) == n_stems:
         return tuple(names)
     got = f"got {', '.join(names)}" if names else "the file does not name them"

@@ -78,6 +78,7 @@ class Bag(nn.Module):
             segment_limit=min((x for x in limits if x is not None), default=None),
         )
         self.models = nn.ModuleList(models)
+        self.used = shares.any(1).tolist()  # no tensor decides the path of a forward
         self.register_buffer("weights", shares / shares.sum(0), persistent=False)
 
     def forward(self, mixture: Tensor) -> Tensor:
@@ -85,8 +86,9 @@ class Bag(nn.Module):
         check_mixture(mixture, self.config.channels)
         batch, channels, samples = mixture.shape
         total = mixture.new_zeros(batch, len(self.config.stems), channels, samples)
-        for model, weights in zip(self.models, self.weights, strict=True):
-            if weights.any():
+        rows = zip(self.models, self.used, self.weights, strict=True)
+        for model, is_used, weights in rows:
+            if is_used:
                 own = config_of(model).stems  # each model has its own order
                 order = [own.index(stem) for stem in self.config.stems]
                 share = weights.to(mixture)[:, None, None]  # (stems, 1, 1)

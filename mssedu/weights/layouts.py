@@ -89,9 +89,8 @@ class Layout:
     model: str  # registry name
     names: Names  # each is replaced in turn
     fields: Callable[[State], tuple[dict[str, Any], int]]  # config, number of stems
-    stems: tuple[
-        str, ...
-    ] = ()  # in the order of all published files, if they share one
+    # In the order of all published files, if they share one
+    stems: tuple[str, ...] = ()
     # First of all: other values, and without the tensors that our model has not
     adapt: Callable[[State], State] = dict
     unused: tuple[str, ...] = ()  # own names of what matters for the config only

@@ -31,6 +31,7 @@ from mssedu.weights.convert import (
     join_stems,
     port,
     port_open_unmix,
+    stem_names,
 )
 from mssedu.weights.download import cache_folder, fetch
 from mssedu.weights.ensemble import Bag
@@ -234,7 +235,8 @@ def _port_file(path: Path, stems: Sequence[str] | None) -> Ported:
     if weights.klass is None and weights.state.keys() >= OPEN_UNMIX:
         # One stem, which names the file: vocals-b62c91ce.pth, vocals.pth
         target = path.stem.replace("_", "-").partition("-")[0]
-        return port_open_unmix({target: weights.state}, str(path))
+        (stem,) = stem_names(stems or (target,), 1, str(path))
+        return port_open_unmix({stem: weights.state}, str(path))
     return port(weights, str(path), stems)
 
 

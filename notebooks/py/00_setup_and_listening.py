@@ -123,7 +123,7 @@ ms.listening.ABSwitch({"A": a, "B": b}, track.sample_rate)
 # %% [markdown]
 # **Predict.** What changed? (You may have read it in the code. Can you also hear it?)
 #
-# Ears forget in seconds. A measurement does not: it is called **the difference**.
+# Ears forget in seconds, measurements do not. The simplest one is **the difference**.
 # Subtract B from A, sample by sample. Everything that both have in common cancels. Only
 # the change is left.
 

@@ -401,7 +401,7 @@ for stem, audio in later.items():
 # ### Before and after
 #
 # Match the loudness of sounds before you compare them: if two sounds differ only in
-# level, people prefer the louder one. Broadcasters agreed on -23 LUFS.
+# level, people tend to prefer the louder one. Broadcasters in Europe agreed on -23 LUFS.
 
 # %% tags=["nbval-check-output"]
 matched = {}

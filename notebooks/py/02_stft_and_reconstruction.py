@@ -13,7 +13,7 @@
 # | | |
 # |---|---|
 # | Path | core, 45 minutes on the short path |
-# | Before | 00 (the listening loop), 01 (decibels, mixing); complex numbers |
+# | Before | 00 (the listening loop, decibels); complex numbers; 01 (mixing) helps |
 # | Time | 70 minutes; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | five seconds of *Lithium* from the songs in `data/`; nothing to download |
 # | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
@@ -143,8 +143,8 @@ print("frames:", n_frames(drums.shape[-1], n_fft, hop_length))
 
 # %% [markdown]
 # Bin $k$ stands for the frequency $k \cdot$ `sample_rate` / `n_fft`, frame $m$ for the
-# time $m \cdot$ `hop_length` / `sample_rate`. The picture of $|X|^2$ in decibels is what
-# people call a spectrogram.
+# time $m \cdot$ `hop_length` / `sample_rate`. The picture of $|X|^2$ in decibels is also
+# called a spectrogram.
 
 # %%
 ms.figures.spectrogram_figure({"drums": drums, "vocals": vocals}, rate)
@@ -254,7 +254,7 @@ for hop in hops:
 # Two conditions have names.
 #
 # - **Constant overlap-add (COLA)**: the sum is constant. Then adding up the frames is
-#   enough. Hops of 256 and 512 satisfy it.
+#   enough, up to this constant. Hops of 256 and 512 satisfy it.
 # - **Nonzero overlap-add (NOLA)**: the sum is nowhere zero. Then we can divide by it. A
 #   hop of 700 satisfies it, too. A hop of 1024 does not: where two windows meet, the
 #   sound was multiplied by zero. That part of the sound is lost.
@@ -262,9 +262,10 @@ for hop in hops:
 # The inverse windows each frame a second time, so that errors at its edges are faded
 # out, and divides by the sum of the *squared* windows:
 #
-# $$ x_n = \frac{\sum_m w_{n-mh} \, y_{n-mh,\,m}}{\sum_m w_{n-mh}^2} , $$
+# $$ x_n = \frac{\sum_m w_j \, y_{j,m}}{\sum_m w_j^2} , \qquad j = n - mh + N/2, $$
 #
-# where $y_{\cdot,m}$ is the inverse transform of frame $m$.
+# where $y_{\cdot,m}$ is the inverse transform of frame $m$, and $j$ is the place of
+# sample $n$ in this frame, which begins at sample $mh - N/2$. Outside the frame $w_j = 0$.
 
 
 # %%

@@ -53,8 +53,9 @@ play(mixture, rate, "mixture")
 # %% [markdown]
 # **Predict.** Suppose someone knows the true stems. In every bin of the mixture's
 # spectrogram they may lower the level or leave it, and nothing else. How clean can the
-# voice get? Write a number of decibels: 0 is as bad as silence, 10 means that a tenth
-# of the energy is wrong, 20 a hundredth.
+# voice get? Write a number of decibels of `usdr`, the energy of the voice over the energy
+# of the error (notebook 04 defines it): 0 is as bad as silence, 10 means that a tenth of
+# the energy is wrong, 20 a hundredth.
 
 # %%
 prediction = "?"  # dB
@@ -219,8 +220,8 @@ total = phase_sensitive.sum(0)[audible]
 print(f"sum over the stems: from {total.min():.1f} to {total.max():.1f}")
 
 # %% [markdown]
-# Note what it gave up: its masks do *not* sum to one, so the estimates do not add up to
-# the mixture.
+# Note what the cut to 0 … 1 gave up. Before it, the masks of a bin sum to one. After it
+# they do *not*, and the estimates do not add up to the mixture.
 #
 # And if a mask *could* turn the arrow? A **complex mask** is $S_j / X$. It multiplies
 # to exactly $S_j$: the upper limit of all masks is the truth itself. That is why some
@@ -547,8 +548,10 @@ ms.figures.spectrogram_figure(
 #
 # **What this notebook does not show.** An oracle is a bound on *one kind of mask* at
 # *one STFT*, on four seconds of two songs, and only by `usdr`. It is no bound on
-# separation: a model that makes its own waveform, or its own phase, may be better. It
-# says nothing about how hard the mask is to guess. And your ear may order these masks
+# separation: a model that makes its own waveform, or its own phase, may be better. The
+# ideal binary mask is not even the best binary one: keep a bin if its PSM is above one
+# half, and the score is a little higher (try it). An oracle also says nothing about how
+# hard its mask is to guess. And your ear may order these masks
 # in another way: the binary mask gurgles more than its 11.9 dB suggest.
 #
 # ## Exercises

@@ -14,7 +14,7 @@
 # | | |
 # |---|---|
 # | Path | core, 40 minutes on the short path |
-# | Before | 01 (decibels), 03 (masks, oracles) |
+# | Before | 00 (decibels), 03 (masks, oracles); 01 (mixing) helps |
 # | Time | 95 minutes in two sittings: Part A 60, Part B 35; the code runs in under a minute on two CPU cores, no GPU needed |
 # | Data | *Francium* and *Sodium* from `data/`, scores of real music from `benchmarks/`; nothing to download |
 # | License | music: Software-Entwicklungskit, "Everything is Free", CC0 1.0; text and code: MIT |
@@ -237,7 +237,7 @@ ms.figures.spectrogram_figure(
 # | `si_sdr` | `usdr`, after the best scaling of the true stem | high |
 # | `si_sir` | only that part of the error which other stems explain | high |
 # | `si_sar` | only that part which no stem explains: artifacts | high |
-# | `log_wmse` | error, weighted as ears hear frequencies | high, 18.4 for 20 dB |
+# | `log_wmse` | error, weighted as ears hear frequencies | high; +18.4 is 20 dB less error |
 # | `mrstft` | how far are the magnitudes, whatever the phase | 0 |
 # | `bleedless` | how little is there too much, in mel bands | 100 |
 # | `fullness` | how little is missing, in mel bands | 100 |
@@ -280,7 +280,9 @@ for name, row in hearings.items():
 # > - `si_sdr` finds only the soft one perfect.
 # > - `si_sir` finds the bleed, 10 dB, and nothing else; `si_sar` does the opposite.
 # > - `bleedless` is lowest for the hiss and forgives the dull one; `fullness` forgives
-# >   the bleed. Each alone can be fooled: look at both.
+# >   much of the bleed. Each alone can be fooled: look at both. (Why has the gap so few
+# >   points in `bleedless`? Its two hard edges are clicks: sound that the voice does not
+# >   have.)
 # > - `mrstft` finds the late one perfect. So, most likely, did you.
 #
 # What do listeners say? Listening tests ask two questions, one about natural sound and
@@ -352,8 +354,8 @@ print(f"10 log10(1 + si_sdr as a ratio) = {10 * torch.log10(1 + ratio):.1f} dB")
 # %% [markdown]
 # Nothing was separated, and the score rose by 7 dB: above 0, above silence. A model
 # that is trained on SDR learns this trick first: to be soft when it is unsure. The last
-# line is a rule without exceptions: the best `usdr` that a change of volume can reach
-# is never negative, and follows from `si_sdr`. Test it with any estimate.
+# line is a rule without exceptions: the best `usdr` that a gain can reach, positive or
+# negative, is never below 0 dB, and follows from `si_sdr`. Test it with any estimate.
 #
 # ## Trap 2: time
 #
@@ -486,6 +488,8 @@ print(f"what leaks into the silence: {level:5.1f} dBFS")
 #
 # Our rule: a silent stem has no ratio. Leave it out of the mean, *say how many* were
 # left out, and report the level of what leaks in, `pes`: predicted energy at silence.
+# (`pes` adds up the samples of a second. The cell divides by their number, two channels of
+# 44100, which is a subtraction in decibels, and so gets a level in dBFS.)
 #
 # `museval`, the official program, cannot score such an excerpt at all. Our `bss_eval` can,
 # and with `museval=True` it does as museval does:
@@ -628,10 +632,10 @@ for name, scores in definitions.items():
     print(f"{name:14}" + "".join(f"{dB:9.1f}" for dB in values))
 
 # %% [markdown]
-# The first four agree within a few tenths of a decibel here, and the last two are
-# completely different. **Never compare across lines.** A number without its definition
-# says nothing. So the published table of the field, `mssedu published`, names the
-# definition in each row:
+# (`snr` is new: `usdr` of each channel, then the mean of both channels.) The first four
+# agree within a few tenths of a decibel here, and the last two are completely different.
+# **Never compare across lines.** A number without its definition says nothing. So the
+# published table of the field, `mssedu published`, names the definition in each row:
 
 # %%
 systems = (
@@ -749,7 +753,8 @@ Page(page.partition("<!-- oracles -->\n")[2].partition("<!-- /oracles -->")[0])
 # > - Does it beat the Wiener filter on drums and bass? By `usdr` no, by `csdr` yes.
 # >   Both sentences could stand in a paper.
 # > - The same model on the same clips: 7.73, 7.95 or 5.49 dB, mean of stems.
-# > - The mixture scores less than silence, on every stem.
+# > - By `usdr` and `csdr` the mixture scores less than silence, on every stem. By `si_sdr`
+# >   silence has the lowest score there is, shown as -100 dB: no gain makes a stem of it.
 #
 # The same on our own song, computed here and now. With MUSDB18's preview and the
 # weights on your disk, the second cell computes the whole table again.
@@ -841,11 +846,11 @@ print(f"50 tracks, by the square root: about ± {half / 2**0.5:.1f} dB")
 # Three songs prove nothing. (And the interval of three is too narrow, because three
 # songs do not show how different the others are.) Even with all 25 the mean is known to
 # about a decibel and a half; the whole test set, 50 tracks, brings it to about one.
-# Papers claim progress by less: SCNet-large at 9.70 dB beside BS-RoFormer at 9.65
-# (`mssedu published`).
+# Systems are ranked by less: in `mssedu published` the open weights of SCNet-large have
+# 9.70 dB `usdr` and those of BS-RoFormer 9.65.
 #
-# How can they? By comparing **on the same songs**. A hard song is hard for both, and in the
-# difference it cancels.
+# Can so little be shown? Yes, by comparing **on the same songs**. A hard song is hard for
+# both, and in the difference it cancels.
 
 # %% tags=["nbval-check-output"]
 for one, other in (("irm", "mwf"), ("irm", "model")):

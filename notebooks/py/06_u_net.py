@@ -107,8 +107,8 @@ prediction = {"with skips": "?", "without": "?"}  # dB better than the mixture
 # Spleeter's kernels are 5 · 5, the stride is 2. With $p = 3$, one zero in front and two
 # behind, every even size is exactly halved. The decoder uses a **transposed
 # convolution**: each value stamps a whole kernel onto the larger picture, 2 steps
-# apart, and what overlaps is added up. From $n$ values it makes $2 (n - 1) + k$; what
-# lies beyond $2n$ is cut off.
+# apart, and what overlaps is added up. From $n$ values it makes $2 (n - 1) + k$, which is
+# $2n + 3$ for $k = 5$. One value in front and two behind are cut off, so $2n$ are left.
 
 # %% tags=["nbval-check-output"]
 down, up = nn.Conv1d(1, 1, 5, stride=2), nn.ConvTranspose1d(1, 1, 5, stride=2)
@@ -155,6 +155,9 @@ print(f"{2**level * config.hop_length / rate:.1f} s wide")
 # A U-Net contains a smaller U-Net. So the shortest way to write one is a function that
 # calls itself: halve, let the rest of the U work on the small picture, double, done.
 # The layers with their weights are those of the package, so that we can compare.
+# Between them stand an activation, here `F.elu`, which leaves positive values as they are
+# and keeps negative ones above -1, and batch norm: it brings each channel to mean 0 and
+# deviation 1, multiplies it by one weight, and adds another.
 
 
 # %%
@@ -294,10 +297,11 @@ play(faults["1 ms late"][0, 0], rate, "drums, 1 ms late")
 # `fit` draws short excerpts of the four training songs, mixes drums of one with the rest
 # of another, and corrects the weights after every two of them.
 #
-# One trap is worth a comment. Batch norm keeps a running average of its inputs, and
-# uses it later, in separation. In Spleeter this average moves by 1 % a step. After a
-# hundred steps it would still remember the untrained network! So ours moves faster. And
-# all masks begin at one half: the last layer starts with weights of zero.
+# One trap is worth a comment. In training, batch norm measures mean and deviation in the
+# batch. It also keeps a running average of both, which it uses later, in separation. In
+# Spleeter this average moves by 1 % a step. After a hundred steps it would still remember
+# the untrained network! So ours moves faster. And all masks begin at one half: the last
+# layer starts with weights of zero.
 
 # %%
 amounts = {
@@ -630,9 +634,9 @@ for name, values in last_losses.items():
 # > on both halves; with seed 1 they lose 2.7 dB on the second half. **A result on one excerpt is an anecdote**, and
 # > choosing the excerpt afterwards is worse.
 #
-# What is left? The training loss: on new mixtures of the *training* songs it is lower with skips for two seeds of
-# three, by 0.9 and 0.5 dB. With skips a network can fit more. That it *generalizes* better needs more songs to
-# learn from.
+# What is left? The training loss: on new mixtures of the *training* songs it is lower
+# with skips for two seeds of three, by half a decibel or more. With skips a network can
+# fit more. That it *generalizes* better needs more songs to learn from.
 #
 # Why do the skips not pay everywhere? A kick drum and a bass note look alike, and four songs are too few to learn
 # the difference. Where the guess is wrong, a blurred mistake costs less than a sharp one. Notebook 17 tells how
@@ -653,8 +657,8 @@ for name, values in last_losses.items():
 # - Transposed convolutions whose stride does not divide the kernel leave a checkerboard.
 # - An ablation changes one thing, trains again, with several seeds, and asks all that was held out.
 #
-# **What this notebook does not show.** Two songs were held out, of the same album; three seeds are
-# few; shallower U-Nets miss their skips less. Spleeter itself was trained on thousands of songs.
+# **What this notebook does not show.** Two songs were held out, of the same album, and three
+# seeds are few. Spleeter itself was trained on thousands of songs.
 # And half a decibel of `usdr` does not tell how it sounds: that is what your ears are for.
 #
 # ## Exercises

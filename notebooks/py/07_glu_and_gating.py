@@ -82,7 +82,7 @@ print(f"drums: {before:.1f} dB in the mixture, {after:.1f} dB through the fader"
 # lets only positive values through (ReLU). Can it do without faders?
 #
 # **Predict.** Two networks learn to take the drums out of a mixture. They have the same
-# number of parameters and hear the same examples. One has faders in each layer, the
+# number of parameters and the same examples. One has faders in each layer, the
 # other has ReLUs. Which one wins, and by how many dB?
 
 # %%
@@ -171,9 +171,9 @@ for at, to_a, to_b in zip(b.tolist(), a.grad, b.grad, strict=True):
 # sound is a dead channel. Let us say saturated where the gate is below 0.05 or above
 # 0.95. There, its slope is below a fifth of the largest.
 #
-# The open gate was the main idea of its authors. Older units had gates as well, but
-# also a tanh on the values, $\tanh(a) \, \sigma(b)$. If $a$ is large, its gradient is
-# then nearly zero, even if the gate is open.
+# An open gate leaves the gradient as it is: that was the main idea of its authors. Older
+# units had gates as well, but also a tanh on the values, $\tanh(a) \, \sigma(b)$. If
+# $a$ is large, its gradient is then nearly zero, even if the gate is open.
 #
 # ## The two networks
 #
@@ -236,8 +236,8 @@ for unit, width in ((nn.ReLU, 64), (nn.GLU, 64), (nn.GLU, matched)):
 # confidence interval**, which three runs make wide: $\pm 4.3$ times the deviation over
 # $\sqrt 3$.
 #
-# Each example lasts one second. Its stems come from different songs and places, at
-# random loudness.
+# Each example lasts one second. Its stems come from places drawn at random in the four
+# songs, at random loudness.
 
 # %%
 steps, width, seeds = {

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · BiLSTM and context
 #
-# > 判断一个声音属于谁，常常需要知道前后文。本章从头写出正向与反向的循环层，证明它就是 PyTorch 的 LSTM，再测量模型能看多远、每多一秒上下文值多少分。你将看到因果模型永远无法知道什么，以及等待未来会带来多少延迟；对实时演奏来说，几毫秒已能察觉。最后学习把长歌切成相互重叠的分块，使每一帧都取自离边缘最远的那一块。本章同时介绍 Open-Unmix。
+# > 判断一个声音属于谁，常常需要知道前后文。本章从头写出正向与反向的循环层，证明它就是 PyTorch 的 LSTM，再测量模型能看多远、每多一秒上下文值多少分。你将看到因果模型永远无法知道什么，以及等待未来会带来多少延迟；对实时演奏来说，几毫秒已能察觉。最后学习把长歌切成相互重叠的分块，使每一帧都取自它离边缘最远的那一块。本章同时介绍 Open-Unmix。
 #
 # **Aim.** After this notebook you can
 #
@@ -153,9 +153,9 @@ assert torch.equal(output[0, 4:], hidden[1])
 print("the last output is the state forwards, the first one the state backwards")
 
 # %% [markdown]
-# Note what the shapes do *not* contain: the length of the song. In each direction, four
-# numbers must hold everything that came before. And note where the state of the
-# backward one ends: at the *first* frame.
+# Note what the shapes do *not* contain: the length of the song. In each direction, two
+# states of four numbers, $h$ and $c$, must hold everything that came before. And note
+# where the state of the backward one ends: at the *first* frame.
 #
 # ## Open-Unmix
 #
@@ -170,7 +170,8 @@ show_source("mssedu.models.open_unmix.StemNetwork.forward")
 # Everything but the LSTM looks at one frame alone. So *all* knowledge of context
 # passes through it. Its input also goes around it (`torch.cat`): a skip, as in notebook 06.
 #
-# We take two small ones that differ in one setting only.
+# We take two small ones that differ in one setting only. `prepare` measures the mean and
+# the deviation of each bin in some mixtures, and the network removes them from its input.
 
 # %%
 sizes = {
@@ -464,9 +465,14 @@ for n_fft in (512, 1024, 4096):
     print(f"n_fft {n_fft:4} at 44100 Hz: {1000 * n_fft / 44100:3.0f} ms")
 
 # %% [markdown]
-# Singers who hear themselves over headphones notice delays of a few milliseconds (Lester and Boley
-# 2007). Low latency needs short windows, and short
-# windows blur pitch (notebook 02). That is why live separation is hard, with any network.
+# The causal output changes half a window before $t$, not a whole one. The formula is the
+# worst case. Here $t$ is where a window begins, and the window that began one hop earlier,
+# half a window, is the first one that contains the change. If $t$ were the last sample of
+# a window, the output would change from the beginning of this window on.
+#
+# Singers who hear themselves over headphones notice delays of a few milliseconds (Lester
+# and Boley 2007). Low latency needs short windows, and short windows blur pitch (notebook
+# 02). That is why live separation is hard, with any network.
 #
 # ## A separator that runs live
 #
@@ -610,10 +616,11 @@ for n_fft in (2048, 512, 128):
     print(f"{milliseconds:5.0f} ms{row}")
 
 # %% [markdown]
-# For drums against the rest, 23 ms are no worse a limit than 93 ms: one song gains half a decibel, the other
-# loses as much, because drums are short and want short windows. Only at 6 ms does it get expensive. So the price
-# depends on the stem, as everywhere in this notebook: **change one thing** and take `bass` in place of `drums` in
-# `pair`, whose notes lie closer together than a window of 23 ms can tell apart.
+# For drums against the rest, 23 ms are no worse a limit than 93 ms: one song gains half a
+# decibel, the other loses as much, because drums are short and want short windows. Only
+# at 6 ms does it get expensive. So the price depends on the stem, as everywhere in this
+# notebook: **change one thing** and exchange `bass` and `drums` in `pair`. The notes of a
+# bass lie closer together than a window of 23 ms can tell apart.
 #
 # Is it really live? A live separator gets a few samples, gives back a few samples, and keeps what
 # it needs of the past: the last window, the overlap-add sum, and the state of each LSTM.

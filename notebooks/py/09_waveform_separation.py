@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · Waveform separation: Demucs
 #
-# > 不经过频谱图，也可以直接从波形分离。本章写出带步长的卷积与转置卷积，并在其中找到短时傅里叶变换的影子。你将计算声音要多长才能完整通过网络，训练一个小型 Demucs，把它的得分与静音、混音并列阅读。接着做一个出人意料的实验：输入只移动一个样本，输出会变多少？用多次平移取平均可以减小这种误差。最后说明模型为什么希望输入的电平保持一致。
+# > 不经过频谱图，也可以直接从波形分离。本章写出带步长的卷积与转置卷积，并在其中找到短时傅里叶变换的影子。你将计算声音要多长才能完整通过网络，训练一个小型 Demucs，把它的得分与静音、混音的得分放在一起比较。接着做一个出人意料的实验：输入只移动一个样本，输出会变多少？用多次平移取平均可以减小这种误差。最后说明模型为什么希望输入的电平保持一致。
 #
 # **Aim.** After this notebook you can
 #
@@ -147,8 +147,8 @@ print(f"{len(real)} frames in, {len(back)} samples out; there were {len(x)}")
 #
 # ## How long is valid?
 #
-# It came back because 100 samples hold 24 whole steps. With 102, the last two would lie
-# under no kernel. And Demucs does this six times in a row! A length is **valid** if no
+# It came back because 24 frames cover all of the 100 samples. With 102, the last two would
+# lie under no kernel. And Demucs does this six times in a row! A length is **valid** if no
 # level leaves samples over. To find the next valid one, compute the lengths level by
 # level on the way down, rounding up, and then on the way up.
 
@@ -432,13 +432,14 @@ print(reveal(prediction_average, gain, "dB"))
 
 # %% [markdown]
 # Two things are true at once. The part of the error that depends on the grid falls with
-# the number of shifts, as independent errors do: by 3 dB with each doubling, apart from
-# chance. And the score hardly rises, because most of the error is *not* of this kind.
-# The model mistakes a bass for a drum at any shift.
+# the number of shifts, as independent errors do: by 3 dB with each doubling, so by 12 dB
+# for 16 shifts. (The curve may rise by more or by less, since each of its points comes from
+# a single random draw.) And the score hardly rises, because most of the error is *not* of
+# this kind. The model mistakes a bass for a drum at any shift.
 #
 # What one shift costs is clear: one more separation. With 16 of them, 16 times the time.
-# Whether a few tenths of a decibel are worth it depends on what you do with the stems; in a
-# table of scores, always say how many shifts there were.
+# Whether so small a gain is worth it depends on what you do with the stems; in a table of
+# scores, always say how many shifts there were.
 #
 # ## At what level?
 #

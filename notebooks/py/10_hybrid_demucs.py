@@ -24,7 +24,7 @@
 # | Symbol | Name in the code | Meaning |
 # |---|---|---|
 # | $T$ | `samples` | length of the waveform |
-# | $s = 4$ | `stride` | how much shorter a layer makes its axis |
+# | $4$ | `stride` | how much shorter a layer makes its axis |
 # | $4^5 = 1024$ | `hop_length` | samples between two frames, and between two steps |
 # | $\hat s = \text{iSTFT}(\hat S) + \hat w$ | `by_freq`, `by_time` | sum of the outputs of both branches |
 
@@ -759,9 +759,9 @@ print(f"sigmoid(-10) = {torch.tensor(-10.0).sigmoid():.5f}")
 #
 # **What this notebook does not show.** The models here have half a million parameters
 # and were trained on minutes of one artist; the published one has 84 million and was
-# trained on hundreds of songs. One seed, twenty seconds of one song and two stems
-# decide nothing about architectures. Which branch draws what may differ for another
-# seed, and will for other music.
+# trained on a hundred songs or more. One seed, twenty seconds of one song and two stems
+# decide nothing about architectures. Which branch has which part of the sound may differ
+# for another seed, and will for other music.
 #
 # ## Exercises
 #

@@ -316,8 +316,9 @@ print("You said:", prediction_longer)
 # Half as many seams are -3 dB. That is all that hard cuts can gain (and with so few
 # seams it depends on what happens to sound there: 2 dB here). Where chunks fade, the
 # crossing is twice as long, too: -6 dB more for the triangle, which makes 9, and -12 dB
-# more for Hann, which makes 15. So if you have memory to spare, take longer chunks
-# rather than more overlap. They even cost less time.
+# more for Hann, which makes 15. (They fell by 1 dB more, again because the seams are few.)
+# So if you have memory to spare, take longer chunks rather than more overlap. They even
+# cost less time.
 #
 # ## Context: no error at all
 #
@@ -513,9 +514,10 @@ print(claim("louder by", difference, above=-3, below=3, unit="dB"))
 # %% [markdown]
 # In the left column of the table the real separator behaves like the filter: between
 # -30 and -45 dB for hard cuts, below -75 for a quarter of overlap, hardly better for
-# more of it, and nothing but rounding with four grids of context: 2048 samples, and its
-# receptive field has 1921. 16384 is 32 times the grid of 512 samples, so each chunk
-# begins where the grid of the whole song has a line, too.
+# more of it, and nothing but rounding with four grids of context: 2048 samples, and the
+# model depends on 1921 at most to either side. 16384 is 32 times the grid of 512 samples,
+# and with a quarter of overlap the step to the next chunk is 24 times the grid. So each
+# chunk begins where the grid of the whole song has a line, too.
 #
 # In the right column, 14 ms more, and nothing helps. The chunks begin *between* the
 # lines, so the model sees the music as if it were moved, and its estimate of a moved

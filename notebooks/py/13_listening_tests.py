@@ -227,8 +227,8 @@ for test in ms.listening.test.QUESTIONS:
 print("You said:", prediction_pages)
 
 # %% [markdown]
-# ABX is expensive, and for a reason: one right answer proves nothing. How many of $n$
-# must be right so that guessing reaches that number in fewer than 5 of 100 cases?
+# ABX is expensive, and for a reason: one right answer proves nothing. How many
+# answers must be right so that guessing reaches that number in fewer than 5 of 100 cases?
 
 # %% tags=["nbval-check-output"]
 for n in (4, 8, 10, 12, 16, 20):
@@ -733,7 +733,7 @@ shown = {
 pd.DataFrame(shown).T
 
 # %% [markdown]
-# These decibels hold the headroom of the whole page as well. Within a line, versions that
+# These decibels include the headroom of the whole page as well. Within a line, versions that
 # need more gain than `reference` were too soft.
 #
 # ## Take it

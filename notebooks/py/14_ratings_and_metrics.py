@@ -849,7 +849,7 @@ for name in spoilers:
 
 # %% [markdown]
 # > **What to notice.** `soft` and the reference are *the same sound* once the test has
-# > matched the loudness. `late` is the same sound 23 microseconds later: lean back by 8
+# > matched the loudness. `late` is the same sound 25 microseconds later: lean back by 9
 # > millimeters. And yet the files score 10 dB, like a voice without treble. Here the
 # > metric is not inaccurate. It measures something that is not heard. (If levels are to
 # > be heard, turn the matching off: then a wrong level is an error. Decide it before

@@ -132,8 +132,8 @@ draw("d3net")
 # %% [markdown]
 # ## Build it: a dense block
 #
-# In the papers, layer $i$ reads $n + i g$ channels: the input, and $g$ from each layer
-# before. What does a convolution do with channels side by side? It adds them up, each
+# In the papers, layer $i$ reads $n + i g$ channels: the $n$ of the input, and $g$ from each
+# layer before. What does a convolution do with channels side by side? It adds them up, each
 # with weights of its own. So a layer can also compute *at once* what each later layer
 # gets from it, and the later layers add up these parts.
 
@@ -168,15 +168,16 @@ for i, layer in enumerate(block.layers):
     print(f"spacing {kernel.dilation[0]}")
 
 # %% [markdown]
-# The channels that a layer puts out become fewer, since fewer layers come after it. That is
-# why the drawing above has 22 channels at most where Spleeter has 512, and D3Net does with
-# three million parameters a stem what Spleeter does with ten.
+# The channels that a layer puts out become fewer, since fewer layers come after it, and the
+# whole block puts out $g$ of them. That is why the drawing above has 22 channels at most where
+# Spleeter has 512, and D3Net does with three million parameters a stem what Spleeter does with
+# ten.
 #
 # ## More than a mask
 #
-# A mask cannot make anything louder than the mixture, and it keeps the mixture's phase.
-# **ResUNetDecouple+** (2021) puts out four maps: a mask, a rotation of the phase, and a
-# magnitude to add. It adds **phase**, and depth: 143 layers.
+# A mask between 0 and 1 cannot make anything louder than the mixture, and it keeps the
+# mixture's phase. **ResUNetDecouple+** (2021) puts out four maps: a mask, two that rotate the
+# phase, and a magnitude to add. It adds **phase**, and depth: 143 layers.
 
 # %%
 draw("resunet_decouple_plus")
@@ -221,8 +222,8 @@ draw("demucs")
 draw("hdemucs")
 
 # %% [markdown]
-# **HTDemucs** (2022) does not add the branches up: it joins them by cross-attention
-# (notebook 11).
+# **HTDemucs** (2022) does not merge the branches at the bottom: it joins them by
+# cross-attention (notebook 11).
 
 # %%
 draw("htdemucs")
@@ -230,7 +231,8 @@ draw("htdemucs")
 # %% [markdown]
 # ## Bands
 #
-# **Band-Split RNN** (2022) has neither a U nor a skip around anything but the mask. It cuts
+# **Band-Split RNN** (2022) has no U, and so no skips from the way down to the way up. (Each
+# LSTM has a short one, which the drawing leaves out: its result is added to its input.) It cuts
 # the bins into bands, makes the *same number of features* of each, and then only does two
 # things, in turn: along time, and across bands.
 
@@ -426,11 +428,15 @@ print(f"SCNet ({small} million) is {better:.1f} dB above Demucs v2 ({large} mill
 
 # %% [markdown]
 # > **What to notice.** The score goes up by some 6.5 dB in five years, and size does not explain
-# > it: among the best are some of the smallest.
+# > it: SCNet is among the best and among the smallest.
 #
 # Read the columns before you compare two rows. Spleeter has learned from 25,000 songs and
 # HTDemucs from 800 more than the others; MUSDB18 ends at 16 kHz, its HQ version does not; and
 # `csdr` is one definition of several. A difference of 0.3 dB between two rows can be all of that.
+#
+# And look up what was scored. Three scores are of more networks than we have counted and
+# timed: HTDemucs was four, each fine-tuned for one stem; Hybrid Demucs was a weighted mean of
+# four; MDX-Net was blended with Demucs.
 #
 # ## A fair race
 #

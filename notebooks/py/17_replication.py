@@ -265,7 +265,8 @@ ms.reports.differences_figure(study)
 
 # %% [markdown]
 # Points spread for two reasons. Songs differ: a second direction may help one voice and not
-# another. And runs differ: another seed draws other first weights and other examples.
+# another. And runs differ: another seed draws other first weights and other examples. For song
+# $s$ and the run with seed $r$:
 #
 # $$ d_{s,r} = \mu + \text{song}_s + \text{seed}_r + \text{residual}_{s,r} $$
 #
@@ -481,8 +482,8 @@ print(f"other songs could move our mean by ±{(high - low) / 2:.1f} dB")
 #   MUSDB18-HQ it can. `benchmarks/error_budget.py` takes that folder, too.
 # - Rounding, which everybody suspects first, changes a hundredth of a decibel at most, and
 #   float16 keeps three bits more than this switch.
-# - Mono is a trap and no explanation: who reads songs with the defaults of a common library
-#   has it, and measures another thing.
+# - Mono is a trap and no explanation: the defaults of a common library read songs in mono, and
+#   then you measure another thing.
 #
 # The switches were measured on five clips, every sixth one, and on five pieces of *Sodium*:
 # `error_budget.json` has command, machine and date. Random shifts and more overlap are in the
@@ -501,7 +502,8 @@ for song in ms.evaluation.excerpts_by_rule(differences.to_dict(), 8):
 # %% [markdown]
 # With the runs on your disk, `mssedu separate` makes the stems of both variants, and
 # `mssedu listen create` makes a test of the two folders with equal loudness (notebook 13).
-# How many answers does it need? If listeners prefer the better one in 60 % of the pairs:
+# How many answers does it need, if listeners prefer the better one in 60 % of the pairs? (The
+# test is one-sided here, as the claim has a direction.)
 
 # %% tags=["nbval-check-output"]
 for n in (25, 50, 100, 200):

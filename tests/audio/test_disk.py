@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssedu.audio import files
-from mssedu.audio.disk import check_folder, check_room, free_bytes, room_for, size_text
+from mssedu.audio.disk import (
+    check_file,
+    check_folder,
+    check_room,
+    free_bytes,
+    room_for,
+    size_text,
+)
 from mssedu.audio.files import (
     Staged,
     misfit,
@@ -257,9 +264,15 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"file.*Not a directory"):
         check_folder(tmp_path / "file" / "a")
+    check_file(tmp_path / "a" / "b.json")
+    check_file(tmp_path / "file")
+    with pytest.raises(InputError, match="is a folder"):
+        check_file(tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match="nothing can be written there"):
         check_folder(tmp_path / "a")
+    with pytest.raises(InputError, match="nothing can be written there"):
+        check_file(tmp_path / "a")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -1,6 +1,7 @@
 """A file is written whole or not at all, whatever error there is."""
 
 import json
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from mssedu.audio.files import (
     write_text,
     written_whole,
 )
+from mssedu.errors import InputError
 
 
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -26,6 +28,12 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert [file.name for file in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path} is a folder")):
+        write_text(tmp_path, "new")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_is_written_is_read_again(tmp_path):

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import signal
 from statistics import fmean
 
 import pytest
 
 from mssedu.audio.tensors import save_audio
+from mssedu.cli import ablate as ablate_module
 from mssedu.cli import commands as cli
 from mssedu.data.loading import demo_data, load_dataset
 from mssedu.errors import InputError
@@ -145,7 +147,7 @@ def song_scores(name, folder):
 def test_three_networks_with_three_seeds(grid, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(grid, data, "-o", out, "--jobs", 2) == 0
-    assert "9 runs, 0 are finished" in capsys.readouterr().out
+    assert "9 runs, 0 finished" in capsys.readouterr().out
     rows = rows_of(out / "ablation.csv")
     assert [row["variant"] for row in rows] == ["open_unmix", "spleeter", "conv_tasnet"]
     for row in rows:
@@ -175,7 +177,7 @@ def test_three_networks_with_three_seeds(grid, data, tmp_path, capsys):
     assert run(grid, data, "-o", out, "--no-train") == 1
     assert "1 of 9 runs have not finished: spleeter/seed1" in capsys.readouterr().err
     assert run(grid, data, "-o", out) == 0
-    assert "9 runs, 8 are finished" in capsys.readouterr().out
+    assert "9 runs, 8 finished" in capsys.readouterr().out
     assert "resumed after step 2" in (manifest.parent / "train.log").read_text("utf-8")
     for before, now in zip(rows, rows_of(out / "ablation.csv"), strict=True):
         changed = {name for name in before if before[name] != now[name]}
@@ -224,3 +226,19 @@ def test_a_failed_run_is_named(grid, tmp_path, capsys):
     assert "6 of 6 runs have not finished" in capsys.readouterr().err
     assert run(grid, data, "--jobs", 0) == 2
     assert "jobs must be at least 1" in capsys.readouterr().err
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_runs_as_one_signal(
+    grid, tmp_path, monkeypatch
+):
+    """A second signal would end a run before its state is saved."""
+    ignored = []
+
+    def start(*_, **__):
+        ignored.append(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(ablate_module.subprocess, "Popen", start)
+    ablate_module._start(read_grid(grid).runs[0], ["DATA"], tmp_path, 1)
+    assert ignored == [True]
+    assert signal.getsignal(signal.SIGINT) is before

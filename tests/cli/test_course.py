@@ -19,7 +19,7 @@ def run(*words):
 def test_a_package_is_made_solved_and_graded(tmp_path, capsys, monkeypatch):
     out, handed_in = tmp_path / "out", tmp_path / "handed_in"
     assert run("student", out, "--notebooks", "00", "--seed", "7") == 0
-    assert "1 notebooks" in capsys.readouterr().out
+    assert "1 notebook;" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} >= {"README.md", "data", "notebooks"}
     (wheel,) = out.glob("mssedu-*+student-*.whl")
     assert wheel.name in (out / "README.md").read_text("utf-8")
@@ -53,7 +53,7 @@ def test_a_package_is_made_solved_and_graded(tmp_path, capsys, monkeypatch):
 
 def test_the_teacher_gets_solutions(tmp_path, capsys):
     assert run("instructor", tmp_path / "out", "--notebooks", "00", "01") == 0
-    assert "2 notebooks with their solutions" in capsys.readouterr().out
+    assert "2 notebooks, with the solutions" in capsys.readouterr().out
     text = (tmp_path / "out/notebooks/00_setup_and_listening.ipynb").read_text("utf-8")
     assert "### BEGIN SOLUTION" in text
     assert run("instructor", tmp_path / "out") == 2

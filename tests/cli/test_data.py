@@ -116,7 +116,7 @@ def test_fix_writes_a_copy(song, tmp_path, capsys):
     sf.write(song / "dizi.wav", sound[:-100], RATE)
     out = tmp_path / "fixed"
     assert run("check", song.parent, "--fix", out, "--length", "pad") == 1
-    assert "1 files changed, 0 left out, 0 faults not fixed" in capsys.readouterr().out
+    assert "1 file changed, 0 left out, 0 faults not fixed" in capsys.readouterr().out
     assert json.loads((out / "repairs.json").read_text("utf-8"))["changed"]
     assert sf.info(out / "song" / "dizi.wav").frames == 2 * RATE
     assert run("check", song.parent, "--fix", out) == 2
@@ -173,7 +173,7 @@ def test_fetch_shows_the_license_and_what_there_is(offered, tmp_path, capsys):
     assert captured.out.splitlines() == [
         "One song (https://example.org/one)",
         "License: CC0: any use",
-        f"{out}: layout songs: 1 songs without splits",
+        f"{out}: layout songs: 1 song without splits",
     ]
     assert run("fetch", "one", "-o", out) == 0
 
@@ -201,17 +201,17 @@ def test_convert_says_what_it_did(song, tmp_path, capsys):
     assert run("convert", song.parent, out, *words) == 0
     text = capsys.readouterr().out
     assert "song: all files are scaled by -" in text
-    assert f"{out}: layout songs: 1 songs without splits" in text
+    assert f"{out}: layout songs: 1 song without splits" in text
     assert sf.info(out / "song" / "dizi.flac").frames == 4 * RATE
     assert run("convert", song.parent, out, *words) == 0
-    assert "1 songs were there from an earlier run" in capsys.readouterr().out
+    assert "1 song of an earlier run, not written again" in capsys.readouterr().out
 
 
 def test_convert_says_that_a_mixture_is_left_out(song, tmp_path, capsys):
     words = ("--to", "open-unmix", "--split", "0", "0", "1", "--jobs", "1")
     assert run("convert", song.parent, tmp_path / "new", *words) == 0
     text = capsys.readouterr().out
-    assert "1 songs: the mixture is not the sum of the stems" in text
+    assert "1 song: the mixture is not the sum of the stems" in text
     assert "layout splits: 1 test" in text
 
 
@@ -332,6 +332,24 @@ def test_build_says_how_to_continue(recordings, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("mssedu.data.building.mixes.save_audio", stop)
     assert run("build", recordings, tmp_path / "mixes", *MIXES) == 130
     assert "to continue: the same command" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_written_are_named_before_the_work(
+    song, tmp_path, capsys
+):
+    file = tmp_path / "notes.txt"
+    file.touch()
+    folder = song.parent
+    for words in (
+        ("check", folder, "--json", file / "a.json"),
+        ("check", folder, "--fix", file / "copy"),
+        ("convert", folder, file / "copy"),
+        ("fetch", "musdb18-7s", "-o", file, "--yes"),
+    ):
+        assert run(*words) == 2
+        assert "nothing can be written there" in capsys.readouterr().err
+    assert run("check", folder, "--json", tmp_path) == 2
+    assert f"{tmp_path} is a folder" in capsys.readouterr().err
 
 
 def test_build_refuses_songs(song, tmp_path, capsys):

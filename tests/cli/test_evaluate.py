@@ -159,7 +159,14 @@ def test_mistakes_are_told_before_anything_is_computed(model, songs, tmp_path, c
     assert ".png, .pdf, .svg" in fails(*theirs(songs, "good", "--figure", "x.doc"))
     file = tmp_path / "scores.json"
     file.write_text("{}")
-    assert "a file per song" in fails(*theirs(songs, "good", "-o", file))
+    for option in ("-o", "--save-stems"):
+        for place in (file, file / "below"):
+            said = fails(*theirs(songs, "good", option, place))
+            assert f"{place}: nothing can be written there" in said
+    folder = tmp_path / "scores.png"
+    folder.mkdir()
+    for figure, said in ((folder, f"{folder} is a folder"), (file / "a.png", file)):
+        assert str(said) in fails(*theirs(songs, "good", "--figure", figure))
     assert "Did you mean 'usdr'" in fails(*theirs(songs, "good", "--metrics", "usd"))
     assert "no folder of estimates" in fails(*theirs(songs, "none"))
     empty = tmp_path / "empty"

@@ -89,7 +89,7 @@ def test_results_of_another_machine_are_merged(songs, capsys):
     file = elsewhere / "results" / "results.json"
     capsys.readouterr()
     assert run("export", folder, "--merge", file) == 0
-    assert "1 listeners from" in capsys.readouterr().out
+    assert "1 listener from" in capsys.readouterr().out
     assert run("report", folder, "-o", songs / "page") == 0
     assert (songs / "page" / "report.html").exists()
     assert run("report", folder, "-o", songs / "page") == 0  # its own, again
@@ -120,7 +120,7 @@ def test_one_bad_file_stops_neither_the_others_nor_the_export(songs, capsys):
     files = (bad, forged, junk, other, songs / "none.json", good)
     assert run("export", folder, "--merge", *files) == 1
     said = capsys.readouterr()
-    assert f"1 listeners from {good}" in said.out
+    assert f"1 listener from {good}" in said.out
     reasons = {bad: "was changed", junk: "no results", forged: "score"}
     for path, reason in (reasons | {other: "another test"}).items():
         (line,) = [line for line in said.err.splitlines() if str(path) in line]
@@ -131,7 +131,7 @@ def test_one_bad_file_stops_neither_the_others_nor_the_export(songs, capsys):
     assert len(rows) == 1 + 3 * 4
     assert run("export", folder, "--merge", good) == 0
     assert "0 listeners from" in (out := capsys.readouterr().out)
-    assert "1 are here already" in out
+    assert "and 1 known before" in out
 
 
 def test_a_spoiled_listener_is_named_and_the_others_are_reported(songs, capsys):
@@ -157,7 +157,7 @@ def test_a_report_without_screening(songs):
     folder = make(songs)
     with ResultStore(folder / "results.sqlite", load_design(folder)) as store:
         sit_through(Session(store), {**QUALITY, "reference": 21.0})
-    with pytest.warns(MssEduWarning, match="excludes all 1 listeners"):
+    with pytest.warns(MssEduWarning, match=r"excludes all listeners \(1\)"):
         assert run("report", folder) == 0
     assert run("report", folder, "--no-screening") == 0
     assert "no screening" in (folder / "report" / "report.html").read_text("utf-8")

@@ -157,3 +157,12 @@ def test_damaged_runs_are_named(first, tmp_path):
     (copy / "history.jsonl").write_text('{"step": "one"}')
     with pytest.raises(CheckpointError, match=r"history\.jsonl is damaged"):
         compare_runs(first, copy)
+
+
+def test_a_run_by_heart_needs_no_songs_for_validation(recipe, tmp_path, capsys):
+    data = make_songs(tmp_path / "data", ("train/a", "train/b"))
+    out = tmp_path / "run"
+    for words in (["train", recipe, data, "overfit=1", "-o", out], ["repro", out]):
+        assert run(*words) == 1  # two steps are too few
+        assert "cannot learn 1 example by heart" in capsys.readouterr().err
+    assert read_run(out)["phases"][-1]["command"]["no_valid"]

@@ -245,6 +245,53 @@ def test_one_bad_song_never_ends_a_batch(model, song, tmp_path, capsys, monkeypa
     assert "1 of 2 done" in seen.out
 
 
+@pytest.mark.parametrize("exists", ["refuse", "skip", "overwrite"])
+def test_a_song_never_replaces_the_stems_of_another(
+    model, song, tmp_path, capsys, exists
+):
+    other, out = tmp_path / "b.flac", tmp_path / "out"
+    other.write_bytes(song.read_bytes())
+    options = ("--template", "{stem}.{ext}", "--exists", exists)
+    assert run("separate", song, other, "-m", model, "-o", out, *options) == 1
+    seen = capsys.readouterr()
+    assert f"b.flac: its stems would have the same paths as those of {song}" in seen.err
+    assert "1 of 2 done" in seen.out
+    assert json.loads((out / "separation.json").read_text())["input"] == str(song)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--two-stems", "guitar"), "unknown stem 'guitar'"),
+        (("--template", "{track}.wav"), "template"),
+        (("--ext", "flac", "--bitrate", 320), "bitrate 320 is for mp3 files only"),
+        (("-o", __file__), "nothing can be written there"),
+        (("-o", f"{__file__}/out"), "nothing can be written there"),
+        (("",), "empty name"),
+    ],
+)
+def test_an_option_wrong_for_all_songs_is_one_error(
+    model, song, tmp_path, capsys, options, word
+):
+    (tmp_path / "b.flac").write_bytes(song.read_bytes())
+    names = (song, tmp_path / "b.flac", *([] if options[0] else options))
+    options = ("-o", tmp_path / "out", *(options if options[0] else ()))
+    assert run("separate", *names, "-m", model, *options) == 2
+    assert capsys.readouterr().err.count(word) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_has_gone_is_no_failed_song(
+    model, song, tmp_path, capsys, monkeypatch
+):
+    def gone(line):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("mssedu.cli.separate.say", gone)
+    assert run("separate", song, "-m", model, "-o", tmp_path / "out") == 141
+    assert "failed" not in capsys.readouterr().err
+
+
 def test_times_on_a_clock():
     expected = ["0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "25 h 0 min"]
     assert [clock(s) for s in (0.4, 59.6, 3599, 3600, 90000)] == expected

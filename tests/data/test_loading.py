@@ -209,7 +209,7 @@ def test_songs_of_another_format_are_listed(tmp_path: Path) -> None:
     ) as error:
         load_dataset(tmp_path)
     assert "odd 1 has 16000 Hz × 2 channels" in str(error.value)
-    assert "odd 2 has 8000 Hz × 1 channels" in str(error.value)
+    assert "odd 2 has 8000 Hz × 1 channel" in str(error.value)
 
 
 @pytest.fixture

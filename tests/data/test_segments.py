@@ -191,7 +191,7 @@ def test_wrong_arguments(songs: list[Track], changes: dict, words: str) -> None:
 
 def test_formats_must_agree(songs: list[Track]) -> None:
     odd = Track.from_audio("odd", {"a": torch.zeros(1, 50)}, 2 * RATE)
-    with pytest.raises(InputError, match="100 Hz × 2 channels, 200 Hz × 1 channels"):
+    with pytest.raises(InputError, match="100 Hz × 2 channels, 200 Hz × 1 channel"):
         RandomSegments([*songs, odd], ("a",), 1.0, 1, seed=0)
 
 

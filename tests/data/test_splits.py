@@ -58,6 +58,8 @@ def test_a_share_of_zero_is_no_split():
 
 
 def test_too_few_are_named():
+    with pytest.raises(DatasetError, match="1 song is too few for the splits"):
+        assign_splits({"a": ()}, (0.6, 0.2, 0.2))
     with pytest.raises(DatasetError, match="2 songs are too few for the splits"):
         assign_splits({"a": (), "b": ()}, SHARES)
     groups = {"a": ["dizi"], "b": ["dizi"], "c": ["dizi"], "d": ["pipa"], "e": ["pipa"]}

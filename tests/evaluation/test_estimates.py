@@ -85,6 +85,13 @@ def test_another_format_is_converted_and_announced(track, rate, channels):
     assert kept.abs().max() < 1e-2 * torch.fft.rfft(mixture).abs().max()
 
 
+def test_a_song_of_six_channels_is_refused_by_name():
+    sound = {stem: torch.rand(6, 100) for stem in STEMS}
+    surround = Track.from_audio("concert", sound, RATE)
+    with pytest.raises(InputError, match=r"concert has 6 channels, .* model takes 2"):
+        ModelEstimates(Halves()).check(surround, align=False)
+
+
 def test_the_rest_of_two_stems_is_exact_at_the_rate_of_the_song(track):
     model = Halves()
     model.config = Config(sample_rate=6000)
@@ -142,7 +149,7 @@ def test_other_formats_name_both_sides(track, saved):
     path = saved / track.name / "rest.wav"
     made = FileEstimates(saved, STEMS)
     save_audio(path, torch.zeros(1, 12000), RATE)
-    both = r"rest\.wav has 8000 Hz, 1 channels, .*'a song' has 8000 Hz, 2 channels"
+    both = r"rest\.wav has 8000 Hz, 1 channel, .*'a song' has 8000 Hz, 2 channels"
     with pytest.raises(InputError, match=both):
         made.check(track, align=True)
     save_audio(path, torch.zeros(2, 12000), 16000)

@@ -91,7 +91,7 @@ def test_ends_are_faded(folder):
 
 def test_the_files_of_a_trial_must_be_alike(folder):
     write(folder, "b", noise(0.1, seconds=1.2))
-    with pytest.raises(InputError, match=r"b\.wav has .* 1 channels, 16000 samples"):
+    with pytest.raises(InputError, match=r"b\.wav has .* 1 channel, 16000 samples"):
         load_stimuli(design(folder), "song")
     write(folder, "b", noise(0.1, channels=2))
     with pytest.raises(InputError, match="has 16000 Hz, 2 channels"):

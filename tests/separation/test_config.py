@@ -64,6 +64,7 @@ def test_ranges_of_a_separation(options, text):
         ({"duration_seconds": math.inf}, "duration_seconds must be finite"),
         ({"duration_seconds": 0}, "duration_seconds must be .*greater than 0"),
         ({"bitrate": 0}, "bitrate must be at least 1"),
+        ({"bitrate": 320}, "bitrate 320 is for mp3 files only, and ext is wav"),
         ({"ext": "flac", "subtype": "float32"}, "float32 is for wav files only"),
     ],
 )

@@ -47,7 +47,7 @@ def test_rate_and_channels_as_the_model_wants_them(tmp_path):
 
 
 def test_more_than_stereo_is_refused_with_its_layout(surround):
-    text = r"6 channels .*left, right, center, low frequencies.*channels=\(0, 1\)"
+    text = r"6 channels .*left, right, center, low frequencies.*--channels 0 1"
     with pytest.raises(InputError, match=text):
         _ = song_of(surround).scan
 
@@ -106,6 +106,14 @@ def test_find_files_in_folders_patterns_and_twice(tmp_path):
     # a file that exists is taken as named, even if its name looks like a pattern
     save_audio(tmp_path / "odd [1].wav", SILENCE, 44100)
     assert find_files([tmp_path / "odd [1].wav"])[0] == [tmp_path / "odd [1].wav"]
+
+
+def test_an_empty_name_is_not_the_folder_we_are_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_audio(tmp_path / "a.wav", SILENCE, 44100)
+    with pytest.raises(InputError, match="empty name"):
+        find_files(["a.wav", ""])
+    assert find_files(["."])[0] == [Path("a.wav")]
 
 
 def test_track_names_differ():
@@ -228,6 +236,13 @@ def test_what_is_finished(tmp_path):
     with pytest.raises(AudioFileError, match="unknown origin"):
         skip.is_finished()
     assert not overwrite.is_finished()
+
+
+@pytest.mark.parametrize("exists", ["refuse", "skip", "overwrite"])
+def test_a_stem_never_replaces_its_song(tmp_path, exists):
+    save_audio(tmp_path / "bass.wav", SILENCE, 44100)
+    with pytest.raises(AudioFileError, match=r"bass.wav is the song itself"):
+        song_of(tmp_path / "bass.wav", exists=exists).is_finished()
 
 
 @pytest.mark.parametrize("name", ["...wav", "..wav", ". .wav"])

@@ -91,6 +91,15 @@ def test_a_batch_must_be_shared_evenly(monkeypatch):
         together.part_of(6)
 
 
+def test_each_process_divides_its_part_of_a_batch_evenly(monkeypatch):
+    monkeypatch.setattr(together, "n_processes", lambda: 2)
+    together.check_parts(TrainConfig(batch_size=8, accumulate=4))
+    for batch_size, accumulate in ((4, 4), (12, 4)):  # 2 and 6 segments each
+        config = TrainConfig(batch_size=batch_size, accumulate=accumulate)
+        with pytest.raises(InputError, match=f"takes {batch_size // 2} .* got 4"):
+            together.check_parts(config)
+
+
 def test_each_process_needs_a_card(two, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")

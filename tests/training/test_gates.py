@@ -105,6 +105,13 @@ def test_the_costs_are_those_of_the_clock(monkeypatch):
     assert "a validation 9.00 s" in line  # 0.5 s of music took 3 s; all have 1.5 s
 
 
+def test_each_average_of_the_weights_costs_a_validation(monkeypatch):
+    monkeypatch.setattr(gates, "_measured_validation", lambda *_: 2.0)
+    config = dataclasses.replace(CONFIG, ema_decay=(0.9, 0.99, 0.999))
+    (line,) = gate(model(), config, valid=[song(1)])
+    assert "a validation 6.00 s" in line
+
+
 def test_a_first_batch_of_nan_names_the_layer():
     net = model()
     net.networks[0].output.bias.data.fill_(math.nan)
@@ -158,6 +165,18 @@ def test_a_batch_beyond_the_memory_is_told_with_the_largest_that_fits(monkeypatc
     check_memory(net, Segment(batch.sources[:3], batch.present[:3]), loss_of)
     monkeypatch.setattr(gates, "free_memory", lambda device: None)  # not known
     check_memory(net, batch, loss_of)
+
+
+def test_the_memory_is_that_of_the_examples_at_the_same_time(monkeypatch):
+    n_examples = []
+
+    def check(model, batch, loss_of):
+        n_examples.append((len(batch.sources), len(batch.present)))
+
+    monkeypatch.setattr(gates, "check_memory", check)
+    for accumulate in (1, 2, 4):
+        gate(model(), dataclasses.replace(CONFIG, batch_size=4, accumulate=accumulate))
+    assert n_examples == [(4, 4), (2, 2), (1, 1)]
 
 
 def test_what_is_kept_grows_with_the_batch():
@@ -280,7 +299,7 @@ def test_the_loss_must_fall_enough():
     assert not overfit.is_done(3, 0.41)
     assert overfit.is_done(4, 0.4)
     assert lines == [
-        "the model learns: the loss of 1 examples went from 0.8 to 0.4 in 4 steps"
+        "the model learns: the loss of 1 example went from 0.8 to 0.4 in 4 steps"
     ]
     config = overfit_config(TrainConfig(overfit=1, loss=("si_sdr_loss",)))
     overfit = Overfit(config, lines.append)

@@ -3,7 +3,8 @@
 import pytest
 
 from mssedu.errors import InputError
-from mssedu.training.grid import read_grid
+from mssedu.training.grid import _word, read_grid
+from mssedu.training.recipe import _value
 
 RECIPE = """
 title = "T"
@@ -88,3 +89,8 @@ def test_a_comparison_needs_two_variants(tmp_path):
         read_grid(write(tmp_path, text))
     with pytest.raises(InputError, match="cannot be read"):
         read_grid(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("text", [r"runs\\train", 'a "b"', "x\ty", "é"])
+def test_a_word_comes_back_as_it_was(text):
+    assert _value(_word(text)) == text

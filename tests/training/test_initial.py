@@ -82,6 +82,19 @@ def test_a_single_network_of_each_stem_is_taken_by_its_name():
     assert estimate.shape[1] == 1
 
 
+def test_a_mixer_of_all_stems_begins_new():
+    """Its columns are of the stems, too: with other rows alone, it would mix at random.
+
+    A new one leaves each stem as it is.
+    """
+    model, teacher = pair("mdx_net", ("bass", "other", "vocals", "drums"))
+    states = {o.name: o.state for o in transfer(model, teacher)}
+    assert states.pop("mixer.weight") == "reshaped"
+    assert {*states.values()} == {"matched"}
+    estimate, parts = outputs(model, teacher)  # the teacher's mixer is a new one
+    torch.testing.assert_close(estimate, parts[:, [2, 3, 0, 1]])
+
+
 def test_a_sum_of_networks_is_no_network():
     sizes = {"n_fft": 512, "hop_length": 128, "hidden": 8}
     model, teacher = pair("open_unmix", ("instrumental",), **sizes)
@@ -191,3 +204,9 @@ def test_patterns_that_cannot_be_meant_are_named():
         freeze(net, ["encoder.*"])
     with pytest.raises(InputError, match="all 4 weights"):
         freeze(net, ["*"])
+
+
+def test_constants_are_no_weights_to_train():
+    net = create_model("bs_roformer", "tiny", ("vocals",))
+    with pytest.raises(InputError, match="so there is nothing to train"):
+        freeze(net, ["*weight", "*bias", "*gain"])  # all but the rotary speeds

@@ -418,6 +418,23 @@ def test_a_signal_in_a_validation_ends_it_at_once(tmp_path, monkeypatch):
     assert more[4].startswith("step 2: loss")
 
 
+def test_a_validation_that_is_made_up_for_has_the_rate_of_its_step(
+    tmp_path, monkeypatch
+):
+    calls = iter(range(1, 100))
+
+    def stopped(*args):
+        if next(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(*args)
+
+    stop_and_go_on(tmp_path, monkeypatch, SystemExit, CONFIG, validate=stopped)
+    for folder in (tmp_path / "whole", tmp_path / "parts"):
+        text = (folder / "history.jsonl").read_text("utf-8")
+        rates = [json.loads(line)["learning_rate"] for line in text.splitlines()]
+        assert rates == [learning_rate_at(step - 1, CONFIG) for step in (2, 4, 6)]
+
+
 def test_a_signal_in_a_save_lets_it_finish(tmp_path, monkeypatch):
     class Slow(train.TrainState):
         def save(self, path):

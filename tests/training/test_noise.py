@@ -119,3 +119,11 @@ def test_bits_out_of_range(bits):
 def test_whole_numbers_are_refused():
     with pytest.raises(InputError, match=r"float type, got torch\.int64"):
         quantized(torch.zeros(8, dtype=torch.int64), 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_as_many_steps(dtype):
+    tensor = torch.randn(64).to(dtype)
+    rounded = quantized(tensor, 16)
+    assert rounded.dtype == dtype
+    assert torch.equal(rounded, tensor)  # a step is finer than the type

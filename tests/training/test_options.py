@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -201,3 +202,23 @@ def test_another_optimizer_begins_without_memory(tmp_path):
     result = run(tmp_path, config, resume=True, allow_config_change=True)
     assert [entry["step"] for entry in result.history] == [2, 4]
     assert len(TRAIN) == 2
+
+
+def test_an_infinite_loss_is_as_bad_as_one_that_is_none():
+    for loss in (math.inf, math.nan):
+        value = validation_loss(
+            model(), VALID, change(), lambda *_, loss=loss, **__: torch.tensor(loss)
+        )
+        assert value == math.inf
+
+
+def test_a_run_by_heart_reads_each_loss_on_any_device():
+    signals = SimpleNamespace(agree=lambda: False)
+    for overfit in (0, 1):
+        state = SimpleNamespace(
+            config=change(overfit=overfit),
+            step=1,
+            validation_due=False,
+            device=torch.device("cuda"),
+        )
+        assert loop._must_read(state, 1, signals) == bool(overfit)

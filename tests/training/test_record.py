@@ -175,6 +175,21 @@ def test_only_the_first_process_writes(tmp_path, state, lines, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_every_process_counts_the_minutes_since_its_last_save(
+    tmp_path, state, lines, monkeypatch
+):
+    monkeypatch.setattr(module, "is_first", lambda: False)
+    with RunRecord(tmp_path, state, lines.append) as record:
+        now = record.saved_at + 5 * 60 + 1  # save_minutes is 5
+        monkeypatch.setattr(module.time, "monotonic", lambda: now)
+        saved = []
+        for _ in range(3):
+            step(record, 1.0)
+            record.keep_state_if_due()
+            saved.append(record.saved[0])
+    assert saved == [1, 1, 1]
+
+
 def test_a_state_with_nan_is_never_saved(record, state, tmp_path):
     step(record, 1.0)
     record.validation(torch.ones(1, 2))
@@ -219,7 +234,7 @@ def test_the_description_is_the_same_for_machine_and_reader(tmp_path, state):
     assert document["model_config"]["bins"] == 64
     assert text.startswith(f"spleeter, {document['n_parameters']:,} parameters, on cpu")
     assert text.endswith(
-        "from 1 tracks (0.0 min); usdr without a model: mixture -1.00 dB"
+        "from 1 track (0.0 min); usdr without a model: mixture -1.00 dB"
     )
     alone, document = described(tmp_path, state, command={"data": "songs"})
     assert "no validation, so the weights of the last step" in alone

@@ -154,6 +154,63 @@ def test_scores_of_other_validation_songs_are_not_compared(path):
         assert other.best_score == best
 
 
+def entry(step, usdr, valid_loss=1.0):
+    return {"step": step, "usdr": usdr, "valid_loss": valid_loss}
+
+
+def test_plateaus_and_the_early_stop_begin_again_with_other_validation_songs(path):
+    config = dataclasses.replace(
+        CONFIG, early_stop=2, schedule="plateau", plateau_patience=2
+    )
+    run = state(config=config, data={"train": "a", "valid": "b"})
+    run.history = [entry(1, 9.0), entry(2, 8.0), entry(3, 7.0)]
+    assert (run.drop, run.is_stalled) == (0.3, True)
+    run.save(path)
+    other = state(config=config, data={"train": "a", "valid": "c"})
+    other.restore(path, allow_data=True)
+    for step, usdr in ((4, 3.0), (5, 4.0)):
+        assert (other.drop, other.is_stalled) == (0.3, False)
+        other.history.append(entry(step, usdr))
+    other.save(path)
+    again = state(config=config, data={"train": "a", "valid": "c"})
+    again.restore(path)  # nothing differs now
+    again.history += [entry(6, 3.0), entry(7, 3.0)]
+    assert again.drop == pytest.approx(0.09)
+    assert again.is_stalled
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "counts"),
+    [
+        ("usdr", {"best_metric": "valid_loss"}, False),
+        ("usdr", {"loss": ("waveform_mse",)}, True),
+        ("valid_loss", {"loss": ("waveform_mse",)}, False),
+        ("valid_loss", {"segment": 3.0}, False),
+        ("valid_loss", {"learning_rate": 0.1}, True),
+    ],
+)
+def test_a_score_of_another_kind_does_not_count(path, before, changes, counts):
+    config = dataclasses.replace(CONFIG, best_metric=before)
+    run = state(config=config)
+    run.history, run.best_score, run.best_step = [entry(1, -3.0)], -3.0, 1
+    run.save(path)
+    other = state(config=dataclasses.replace(config, **changes))
+    sentence = other.restore(path, allow_config=True)
+    assert other.best_score == (-3.0 if counts else -math.inf)
+    assert ("the earlier best score no longer counts" in sentence) == (not counts)
+
+
+def test_a_state_without_the_name_of_its_optimizer_was_of_adam(path):
+    trained().save(path)
+    document = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    del document["facts"]["train_config"]["optimizer"]
+    path.with_suffix(".json").write_text(json.dumps(document), "utf-8")
+    for name, is_kept in (("adam", True), ("adamw", False)):
+        other = state(config=dataclasses.replace(CONFIG, optimizer=name))
+        other.restore(path, allow_config=True)
+        assert bool(other.optimizer.state) == is_kept
+
+
 def test_fewer_steps_than_done_are_refused(path):
     trained(3).save(path)
     short = dataclasses.replace(CONFIG, steps=2)

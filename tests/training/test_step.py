@@ -9,7 +9,12 @@ from torch import nn
 
 from mssedu.models.registry import create_model
 from mssedu.training.config import TrainConfig
-from mssedu.training.losses import LOSSES, magnitude_mse, waveform_l1
+from mssedu.training.losses import (
+    LOSSES,
+    magnitude_mse,
+    thresholded_snr,
+    waveform_l1,
+)
 from mssedu.training.optimizers import create_optimizer
 from mssedu.training.step import batch_loss, train_step
 
@@ -66,6 +71,20 @@ def test_each_part_has_its_own_absent_stems():
         )
     ]
     torch.testing.assert_close(value, sum(expected) / 2)
+
+
+@pytest.mark.parametrize("present", [None, torch.tensor([[True, True, False]] * 4)])
+def test_an_error_counts_relative_to_the_mixture_with_what_is_not_estimated(present):
+    torch.manual_seed(0)
+    model = create_model("conv_tasnet", "tiny", STEMS[:1], sample_rate=8000)
+    sources = torch.cat([waves(), waves().flip(0)[:, :1]], 1)
+    sources[0, 0] = 0.0  # a pause of the stem, not of the mixture
+    config = change(loss=("thresholded_snr",))
+    value = batch_loss(model, sources, config, thresholded_snr, present)
+    with torch.no_grad():
+        error = (model(sources.sum(1))[:, 0] - sources[:, 0]).square().sum((-2, -1))
+        ratio = error / sources.sum(1).square().sum((-2, -1))
+    torch.testing.assert_close(value, 10 * (ratio + 0.1).log10().mean())
 
 
 def test_the_loss_stays_on_its_device_as_a_tensor():
@@ -136,3 +155,13 @@ def test_other_models_are_compared_by_the_spectra_of_their_waveforms():
     estimate = tasnet()(sources.sum(1))
     expected = magnitude_mse(estimate=estimate, reference=sources)
     torch.testing.assert_close(value, expected)
+
+
+def test_a_penalty_on_frozen_matrices_is_none():
+    net = tasnet()
+    for weight in net.parameters():
+        weight.requires_grad_(weight.ndim < 2)
+    plain, with_penalty = (gradients(net, change(svd_penalty=x)) for x in (0.0, 1.0))
+    assert torch.equal(plain[0], with_penalty[0])
+    assert plain[1]
+    assert all(map(torch.equal, plain[1], with_penalty[1]))

@@ -77,6 +77,13 @@ def test_other_tensors_and_facts_come_back(tmp_path):
     assert back.weights.keys() == tiny_model().state_dict().keys()
 
 
+def test_facts_with_a_name_that_is_no_utf_8_come_back(tmp_path):
+    """File names on Linux may be any bytes, such as those of --init."""
+    facts = {"init": "caf\udce9", "song": "Frühling"}
+    path = save_checkpoint(tmp_path / "a.safetensors", tiny_model(), facts=facts)
+    assert read_checkpoint(path).facts == facts
+
+
 def test_the_json_says_what_the_tensors_are(tmp_path):
     model = tiny_model()
     path = save_checkpoint(tmp_path / "a.safetensors", model)

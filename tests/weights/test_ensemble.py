@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mssedu.errors import InputError
+from mssedu.export import trace
 from mssedu.models.registry import create_model
 from mssedu.separation.tensors import separate
 from mssedu.weights.checkpoint import save_checkpoint
@@ -181,3 +182,13 @@ def test_a_bag_equals_the_original():
         apply.BagOfModels(originals, weights), mixture, shifts=0, split=False
     )
     assert (bag(mixture) - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_a_bag_is_one_graph():
+    """No value of a tensor decides which of its models run."""
+    models = [create_model("wave_u_net", "tiny", STEMS) for _ in range(2)]
+    bag = Bag(models, [[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 3.0]]).eval()
+    graph = trace(bag).module()
+    mixture = 0.1 * torch.randn(1, 2, 9000)
+    with torch.no_grad():
+        torch.testing.assert_close(graph(mixture), bag(mixture), atol=1e-5, rtol=0)

@@ -418,6 +418,16 @@ def umx_folder(tmp_path):
     return tmp_path
 
 
+def test_the_stem_of_a_file_of_open_unmix_can_be_named(tmp_path):
+    state = create_model("open_unmix", "tiny", ("vocals",)).networks[0].state_dict()
+    torch.save(state, tmp_path / "vocals-b62c91ce.pth")
+    path = tmp_path / "vocals-b62c91ce.pth"
+    assert load_model(path).config.stems == ("vocals",)
+    assert load_model(path, stems=("dizi",)).config.stems == ("dizi",)
+    with pytest.raises(CheckpointError, match=r"1 outputs .* got x, y"):
+        load_model(path, stems=("x", "y"))
+
+
 @pytest.mark.parity
 def test_a_folder_of_open_unmix(umx_folder):
     utils = import_reference("openunmix.utils")

@@ -156,6 +156,8 @@ def repaired(model, mixture, sample_rate, segment, overlap):
         ("max(samples - shared, 1)", "samples - shared", "0.5 s"),
         ("(0, 1, shared)", "(0.5, 0.5, shared)", "straight line"),
         ("round(segment *", "round(1.1 * segment *", "not 1100"),
+        ("round(segment * sample_rate)", "1000", "a chunk should have 400 samples"),
+        ("round(overlap * length)", "100", "0.2 of 8 s, 80 samples"),
     ),
     varied=lambda draw: (
         torch.tanh,
@@ -175,22 +177,26 @@ def _verify_faded(answer) -> None:
     def number(chunk: Tensor) -> Tensor:
         return torch.full_like(same(chunk), len(spans))
 
-    for samples in (2500, 500, 1000, 1900, 50):
+    long = ((2500, 100, 10.0, 0.1), (900, 50, 8.0, 0.2))
+    short = [(samples, 100, 10.0, 0.1) for samples in (500, 1000, 1900, 50)]
+    for samples, rate, segment, overlap in (*long, *short):
+        spans.clear()
         song = torch.arange(float(samples)).repeat(2, 1)
-        result = answer(same, song, 100, 10.0, 0.1)
-        case = f"{samples / 100:g} s"
+        result = answer(same, song, rate, segment, overlap)
+        case = f"{samples / rate:g} s"
         expect.tensor(result, (2, samples), f"the result for {case}")
         text = "a model that changes nothing should return the song, to the end"
         expect.close(result, song, f"{text} ({case}).", tolerance=0.01)
-        if samples == 2500:
+        length = round(segment * rate)
+        if samples > 2 * length:
             longest = max(last - first + 1 for first, last in spans)
-            text = f"a chunk should have 1000 samples, not {longest}."
-            expect.that(longest == 1000, text)
-            shared = spans[0][1] - spans[1][0] + 1
-            text = f"neighbors should share 0.1 of 10 s, 100 samples, not {shared}."
-            expect.that(shared == 100, text)
+            text = f"a chunk should have {length} samples, not {longest}."
+            expect.that(longest == length, text)
+            wanted, shared = round(overlap * length), spans[0][1] - spans[1][0] + 1
+            text = f"neighbors should share {overlap} of {segment:g} s, {wanted} "
+            expect.that(shared == wanted, f"{text}samples, not {shared}.")
     spans.clear()
     result = answer(number, torch.zeros(2, 1500), 100, 10.0, 0.1)[:, 900:1000]
     text = "one chunk should fade into the next along a straight line."
-    wanted = (1 + torch.linspace(0, 1, 100)).expand(2, 100)
-    expect.close(result, wanted, text, tolerance=0.03)
+    line = (1 + torch.linspace(0, 1, 100)).expand(2, 100)
+    expect.close(result, line, text, tolerance=0.03)

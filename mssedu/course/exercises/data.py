@@ -19,6 +19,16 @@ def _seeds(n: int) -> range:
     return range(first, first + n)
 
 
+def _global_states() -> dict[str, str]:
+    """The states of the generators that a whole program shares."""
+    numpy_state = np.random.get_state(legacy=False)["state"]
+    return {
+        "random": str(random.getstate()),
+        "NumPy": str((numpy_state["pos"], numpy_state["key"].tolist())),
+        "PyTorch": str(torch.get_rng_state().tolist()),
+    }
+
+
 def _checked_split(split, artist_of: dict[str, str], seed: int) -> list[list[str]]:
     """Train and test, sorted, of a split that passes the checks of a single split."""
     result = split(artist_of, 4, seed)
@@ -54,6 +64,18 @@ def split_songs(artist_of, n_test, seed):
     return sorted(set(artist_of) - set(test)), test
 
 
+_BY_TORCH = """
+    def split_songs(artist_of, n_test, seed):
+        torch.manual_seed(seed)
+        artists = sorted(set(artist_of.values()))
+        test = []
+        for index in torch.randperm(len(artists)):
+            if len(test) < n_test:
+                test += [s for s in artist_of if artist_of[s] == artists[index]]
+        return sorted(set(artist_of) - set(test)), test
+    """
+
+
 @checks(
     split_songs,
     hints=(
@@ -65,17 +87,20 @@ def split_songs(artist_of, n_test, seed):
         ("sorted(songs)", "sorted(songs)[:1]", "is in train and test"),
         ("= sorted(set(", "= list(dict.fromkeys(", "sort before"),
         (".Random(seed)", "", "the same seed gives another split"),
-        (".Random(seed)", ".seed(seed); random", "the global"),
+        (".Random(seed)", ".seed(seed); random", "the global generator of random"),
+        ("random.Random(seed)", "np.random.seed(seed); np.random", "of NumPy"),
+        (_BY_TORCH, "the global generator of PyTorch"),
         ("Random(seed)", "Random(0)", "one and the same split"),
         (" - set(test)", "", "exactly once"),
         ("< n_test", "< 2 * n_test", "stop as soon as"),
     ),
 )
 def _verify_split(answer) -> None:
-    state = random.getstate()
+    before = _global_states()
     splits = [_checked_split(answer, _CATALOG, seed) for seed in _seeds(8)]
-    text = "your function uses or seeds the global generator: use random.Random(seed)."
-    expect.that(random.getstate() == state, text)
+    for name, state in _global_states().items():
+        text = f"your function uses or seeds the global generator of {name}: use "
+        expect.that(state == before[name], f"{text}random.Random(seed).")
     reordered = _checked_split(answer, dict(reversed(_CATALOG.items())), _seeds(1)[0])
     text = "the same songs in another order give another split: sort before shuffling."
     expect.that(reordered == splits[0], text)

@@ -89,6 +89,15 @@ def my_trials(names, n, seed, listener):
     return chosen
 
 
+_SAME_ORDER = """
+    def my_trials(names, n, seed, listener):
+        ring = random.Random(seed).sample(names, len(names))
+        order = random.Random(seed + 1).sample(names, len(names))
+        chosen = [ring[(listener * n + i) % len(ring)] for i in range(n)]
+        return sorted(chosen, key=order.index)
+    """
+
+
 @checks(
     my_trials,
     hints=(
@@ -103,6 +112,7 @@ def my_trials(names, n, seed, listener):
         ("draw.shuffle(chosen)", "pass", "always comes first"),
         ("list(names)", "names", "shuffle a copy"),
         ("[:n]", "[:2]", "should get 3 different"),
+        (_SAME_ORDER, "in an order of its own"),
     ),
 )
 def _verify_order(answer) -> None:
@@ -121,6 +131,9 @@ def _verify_order(answer) -> None:
     rows = [
         [answer(names, 6, seed, n) for n in (0, 1)] for seed in range(first, first + 40)
     ]
+    orders = {str(answer(list(names), 7, first, number)) for number in range(6)}
+    text = "each listener should hear all 7 trials in an order of its own."
+    expect.that(len(orders) > 3, text)
     text = "my_trials should not change `names`: shuffle a copy."
     expect.that(names == list("abcdefg"), text)
     text = "other seeds should give other lists."

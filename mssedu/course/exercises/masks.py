@@ -76,7 +76,7 @@ def limited_mask(sources, mixture, highest):
     hints=(
         "`sources.angle() - mixture.angle()` is θ; `.clamp(0, highest)` comes last.",
         "Without angles: the real part of `sources / mixture` is the same number. It "
-        "is NaN where the mixture is zero: `torch.where` chooses bin by bin.",
+        "is not finite where the mixture is zero: `torch.where` chooses bin by bin.",
     ),
     noticed="Above 1 the mask restores a stem that another one cancels in part.",
     wrong=(
@@ -86,6 +86,7 @@ def limited_mask(sources, mixture, highest):
         (".clamp(0, highest)", ".abs().clamp(0, highest)", "cos(angle"),
         ("clamp(0, highest)", "clamp(0, 1)", "clamped to 0 … 2.5"),
         ("torch.where(silent, 0.0, ratio)", "ratio", "finite values"),
+        ("torch.where(silent, 0.0, ratio)", "ratio.nan_to_num(0)", "where the mixture"),
         (
             "limited_mask = lambda s, x, top: (s / x).real.clamp(0, top)",
             "the mask should have finite values",
@@ -94,6 +95,7 @@ def limited_mask(sources, mixture, highest):
 )
 def _verify_phase_sensitive(answer) -> None:
     sources = _sources()
+    sources[:, 1, 2, 3] = torch.tensor([1, -1, 0])  # two stems that cancel
     mixture = sources.sum(0)
     heard = mixture.abs() > 0
     for highest in (1.0, 2.5):

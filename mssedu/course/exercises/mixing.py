@@ -135,6 +135,7 @@ def match_loudness(audio, sample_rate, target_lufs):
     noticed="Silence has no loudness to match; a fair comparison has to allow for it.",
     wrong=(
         ("-math.inf", "None", "a silent stem should have finite"),
+        ("loudness == -math.inf", "not audio.any()", "a stem of faint noise"),
         ("target_lufs - loudness", "loudness - target_lufs", "-23.0"),
         ("/ 20", "/ 10", "for noise should have -23.0 LUFS"),
         (_BY_RMS, "the result for noise should have -23.0 LUFS"),
@@ -155,3 +156,7 @@ def _verify_match_loudness(answer) -> None:
     silence = torch.zeros(2, 8000)
     result = expect.tensor(answer(silence, 8000, -23.0), (2, 8000), "a silent stem")
     expect.that(result.equal(silence), "a silent stem should stay silent.")
+    faint = 1e-4 * noise  # at -100 dBFS, all of it below the gate
+    what = "a stem of faint noise, whose loudness is -inf,"
+    result = expect.tensor(answer(faint, 8000, -23.0), (2, 8000), what)
+    expect.that(result.abs().max() <= faint.abs().max(), f"{what} should stay silent.")

@@ -50,6 +50,7 @@ def stays(reference, anchor):
         (" & ~(fooled > 0.15)", "", "in two of ten items"),
         ("> 0.25", "> 1", "do not count"),
         ("[:, ~faulty]", " * ~faulty", "is 20 %"),
+        ("(reference < 90)", "(reference[:, ~faulty] < 90)", "the first rule counts"),
     ),
     varied=lambda draw: (
         torch.tensor([[float(draw.randint(84, 100)) for _ in range(9)]] * 4),
@@ -59,9 +60,10 @@ def stays(reference, anchor):
     ),
 )
 def _verify_screen(answer) -> None:
-    at_90, bass, half = _pages(0, 0), _pages(0, 5), _pages(0, 6)
+    at_90, bass, half, both = (_pages(0, n) for n in (0, 5, 6, 5))
     at_90[0][3] = at_90[1][3] = 90
-    bass[1][:3, :5] = half[1][:3, :5] = 95
+    bass[1][:3, :5] = half[1][:3, :5] = both[1][:3, :5] = 95
+    both[0][3, :2] = 80
     cases = (
         (_pages(1, 0), True, "one miss in ten items is 10 %, not over 15 %"),
         (_pages(2, 0), False, "two misses in ten items are 20 %; replicates count too"),
@@ -70,6 +72,7 @@ def _verify_screen(answer) -> None:
         (_pages(0, 2), False, "the anchor is above 90 in two of ten items"),
         (bass, True, "items in which all rate the anchor above 90 do not count"),
         (half, False, "one miss in the five items that count is 20 %"),
+        (both, False, "the first rule counts all items, and two of ten are 20 %"),
     )
     for (reference, anchor), wanted, why in cases:
         result = answer(reference, anchor)

@@ -16,10 +16,10 @@ from mssedu.evaluation.variance import split_variance
 
 def differing(old, new):
     """`old` and `new` are the settings of two runs: dictionaries, whose values may be
-    dictionaries again. Write `differing(old, new)`. It returns the sorted list of all
-    names whose values differ. An inner name has the outer one and a dot in front, such
-    as "model.hidden". A name that only one of the two has differs, too, whatever its
-    value is.
+    dictionaries again, and so on. Write `differing(old, new)`. It returns the sorted
+    list of all names whose values differ. An inner name has the outer one and a dot in
+    front, such as "model.hidden" or "model.stft.n_fft". A name that only one of the two
+    has differs, too, whatever its value is; the same holds inside.
     """
     names = []
     for name in {*old, *new}:
@@ -31,6 +31,25 @@ def differing(old, new):
         elif old[name] != new[name]:
             names.append(name)
     return sorted(names)
+
+
+_ONE_LEVEL = """
+    def differing(old, new):
+        names = []
+        for name in {*old, *new}:
+            if name not in old or name not in new:
+                names.append(name)
+            elif isinstance(old[name], dict):
+                a, b = old[name], new[name]
+                names += [f"{name}.{n}" for n in {*a, *b} if a.get(n) != b.get(n)]
+            elif old[name] != new[name]:
+                names.append(name)
+        return sorted(names)
+    """
+
+_COMMON = """a, b = old[name], new[name]
+            both = {*a} & {*b}
+            inner = differing({n: a[n] for n in both}, {n: b[n] for n in both})"""
 
 
 @checks(
@@ -49,16 +68,20 @@ def differing(old, new):
             "the names inside",
         ),
         ("sorted(names)", "sorted(names)[:1]", "and there is a second difference"),
+        (_ONE_LEVEL, "a model may have dictionaries inside"),
+        ("inner = differing(old[name], new[name])", _COMMON, "a name inside that only"),
     ),
 )
 def _verify_difference(answer) -> None:
     draw = random.Random(expect.variant())
     steps = draw.randint(100, 900)
-    model = {"hidden": 22, "bidirectional": False}
+    model = {"hidden": 22, "bidirectional": False, "stft": {"n_fft": 4096}}
     base: dict[str, Any] = {"steps": steps, "seed": 0, "model": model}
     wide = {**base, "model": {**model, "bidirectional": True}}
     planted = {**wide, "seed": draw.randint(1, 99)}
     extra = {**wide, "level_db": None}
+    deep = {**base, "model": {**model, "stft": {"n_fft": 2048}}}
+    inner = {**base, "model": {**model, "dropout": None}}
     fields = ["model.bidirectional"]
     cases: tuple[tuple[Any, Any, list[str], str], ...] = (
         (base, base, [], "two equal runs do not differ"),
@@ -66,6 +89,9 @@ def _verify_difference(answer) -> None:
         (base, planted, [*fields, "seed"], "and there is a second difference"),
         (base, extra, ["level_db", *fields], "a name that only one of the two has"),
         (extra, base, ["level_db", *fields], "a name that only one of the two has"),
+        (base, deep, ["model.stft.n_fft"], "a model may have dictionaries inside, too"),
+        (base, inner, ["model.dropout"], "a name inside that only one of the two has"),
+        (inner, base, ["model.dropout"], "a name inside that only one of the two has"),
     )
     for old, new, wanted, why in cases:
         result = answer(old, new)
@@ -89,8 +115,9 @@ def paired_interval(a, b, draws):
     """`a` and `b` are the scores of two variants, (seeds, songs), in the same order.
     `draws` is (n, songs): each row has the numbers of the songs that one resampling of
     the bootstrap takes. Write `paired_interval(a, b, draws)`. It returns a tensor of
-    two numbers: the 2.5 % and the 97.5 % quantile of the mean difference `b - a` of
-    those songs. A song is one unit, so take the mean over its seeds first.
+    two numbers: the 2.5 % and the 97.5 % quantile (`torch.quantile`) of the mean
+    difference `b - a` of those songs. A song is one unit, so take the mean over its
+    seeds first.
     """
     difference = (b - a).mean(0)
     means = difference[draws].mean(1)
@@ -151,8 +178,8 @@ def three_variances(scores):
     residual is Σ r² / ((songs - 1)(seeds - 1)), where r is what remains of each score
     after its song's mean and its seed's mean are taken away and the total mean is
     added. The variance of the means of the songs contains residual / seeds, and that of
-    the means of the seeds contains residual / songs: take that away. No variance is
-    below 0.
+    the means of the seeds contains residual / songs: take that away. (The variance of n
+    means divides by n - 1, as `var()` of a tensor does.) No variance is below 0.
     """
     n_songs, n_seeds = scores.shape
     songs, seeds = scores.mean(1, keepdim=True), scores.mean(0, keepdim=True)
@@ -178,7 +205,7 @@ def three_variances(scores):
         ("((n_songs - 1) * (n_seeds - 1))", "(n_songs * n_seeds)", "the residual"),
         (" + scores.mean()", "", "the residual"),
         ("[song, seed, residual]", "[seed, song, residual]", "take residual / seeds"),
-        (".var()", ".var(correction=0)", "take residual / seeds away"),
+        (".var()", ".var(correction=0)", "The variance of n means divides by n - 1"),
     ),
     varied=lambda draw: (
         torch.tensor([[draw.gauss(0, 3) for _ in range(3)] for _ in range(5)]),
@@ -199,8 +226,16 @@ def _verify_variances(answer) -> None:
         if kind == "flat":
             text = f"no variance is below 0, not {min(song, seed):.4f}."
             expect.that(min(song, seed) >= 0, text)
-        text = f"the songs should have {split.song:.4f}, not {song:.4f}: take "
-        expect.close(song, split.song, f"{text}residual / seeds away.", tolerance=1e-3)
+        text = f"the songs should have {split.song:.4f}, not {song:.4f}: take residual "
+        other = float(scores.mean(1).var(correction=0)) - split.residual / 3
+        population = {"The variance of n means divides by n - 1, not by n.": other}
+        expect.close(
+            song,
+            split.song,
+            f"{text}/ seeds away.",
+            tolerance=1e-3,
+            mistakes=population,
+        )
         text = f"the seeds should have {split.seed:.4f}, not {seed:.4f}: take "
         expect.close(seed, split.seed, f"{text}residual / songs away.", tolerance=1e-3)
 
@@ -285,7 +320,7 @@ def false_alarms(p_values):
         "`p_values.min(1).values` is the smallest p of each game.",
         "`(p < 0.05).double().mean()` is the share of games.",
     ),
-    noticed="1 - 0.95²⁰ is 64 %: who may pick finds what was never there.",
+    noticed="1 - 0.95²⁰ is 64 %: if you may pick, you find what was never there.",
     wrong=(
         ("p_values[:, 0]", "p_values", "one excerpt, chosen before"),
         (".min(1)", ".max(1)", "the smallest p"),
@@ -346,7 +381,9 @@ def verdict(low, high, margin):
             "nor was it excluded",
         ),
         ("low > 0", "low >= 0", "0 itself is not above 0"),
+        ("high < 0", "high <= 0", "0 itself is not below 0"),
         ("high < margin", "high <= margin", "it touches the margin"),
+        ("-margin < low", "-margin <= low", "it touches the margin"),
         ('"worse" if high < 0 else ', "", "all of it is below 0"),
         (
             'verdict = lambda low, high, margin: "better" if low > 0 else "unknown"',
@@ -364,7 +401,9 @@ def _verify_verdict(answer) -> None:
         (0.1, 0.9, 0.25, "all of it is above 0"),
         (-0.9, -0.1, 0.25, "all of it is below 0"),
         (0.0, 0.9, 0.25, "0 itself is not above 0"),
+        (-0.9, 0.0, 0.25, "0 itself is not below 0"),
         (-0.1, 0.25, 0.25, "it touches the margin"),
+        (-0.25, 0.1, 0.25, "it touches the margin"),
         (0.3, 0.4, 0.25, "all of it is above 0"),
     )
     for *numbers, why in cases:

@@ -62,6 +62,7 @@ def _verify_settings(answer) -> None:
 
 _SOUNDS = {
     "a sound of peak 2.0": torch.tensor([[0.3, 2.0, -0.4], [0.1, 0.2, 0.3]]),
+    "a sound of peak 0.95": torch.tensor([[0.95, -0.5], [0.1, 0.0]]),
     "a sound of peak -1.6": torch.tensor([[0.3, 0.5, -1.6], [0.1, 0.2, 0.3]]),
     "a sound of peak 0.5": torch.tensor([[0.5, -0.5], [0.1, 0.0]]),
     "silence": torch.zeros(2, 4),
@@ -90,6 +91,7 @@ def safe_gain(audio):
     wrong=(
         ("-1 / 20", "0", "above -1 dBFS"),
         (".abs()", "", "a sound of peak -1.6 is 1.000"),
+        ("if peak > 0", "if peak > 1", "a sound of peak 0.95 is 1.000"),
         ("min(1.0, ", "max(0.0, ", "its gain should be 1"),
         ("-1 / 20", "-1 / 10", "below -1 dBFS"),
         ("else 1.0", "else math.nan", "the gain for silence is nan"),

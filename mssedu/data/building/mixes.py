@@ -35,6 +35,7 @@ from mssedu.audio.disk import room_for
 from mssedu.audio.files import write_json, write_text
 from mssedu.audio.names import file_name
 from mssedu.audio.tensors import load_audio, resampled_length, save_audio
+from mssedu.audio.words import counted
 from mssedu.audio.writer import file_bytes
 from mssedu.data.building.licenses import licenses_of, warn_of_licenses
 from mssedu.data.building.recipe import (
@@ -254,8 +255,8 @@ class _Build:
             first, info = others[0].name, others[0].info
             say(
                 f"{len(others)} of {len(self.recordings)} recordings are converted to "
-                f"{c.sample_rate} Hz × {c.channels} channels, such as {first} "
-                f"({info.sample_rate} Hz × {info.channels}, {info.codec})"
+                f"{c.sample_rate} Hz × {counted(c.channels, 'channel')}, such as "
+                f"{first} ({info.sample_rate} Hz × {info.channels}, {info.codec})"
             )
         if is_new:  # from here on, the folder is known as one to go on with
             write_json(self.out / MANIFEST, self.document)

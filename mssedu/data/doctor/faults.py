@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mssedu.audio.words import counted
 from mssedu.data.doctor.alignment import Fit
 from mssedu.data.doctor.measure import SILENT_DB, FileMeasures, SongMeasures
 from mssedu.data.track import MIXTURE
@@ -78,7 +79,9 @@ def _damaged(song: SongMeasures) -> Iterator[Fault]:
         if each.damage:
             yield Fault("; ".join(each.damage), song, (each.file.stem,))
         elif each.info and not each.error and each.samples != each.info.samples:
-            seen = f"{each.samples} samples, and {each.info.samples} by its header"
+            seen = (
+                f"{counted(each.samples, 'sample')}, {each.info.samples} by its header"
+            )
             yield Fault(seen, song, (each.file.stem,))
 
 
@@ -108,7 +111,8 @@ def _odd(song: SongMeasures, form: Callable[[FileMeasures], Any], unit: str) -> 
     )
     for value, files in groups.items():
         stems = tuple(each.file.stem for each in files)
-        seen = f"{value} {unit}; most files of the song have {usual}"
+        shown = f"{value} Hz" if unit == "Hz" else counted(value, unit)
+        seen = f"{shown}; most files of the song have {usual}"
         yield Fault(seen, song, stems, values={"value": value, "usual": usual})
 
 
@@ -131,21 +135,22 @@ def _rate(song: SongMeasures) -> Iterator[Fault]:
 
 def _channels(song: SongMeasures) -> Iterator[Fault]:
     """A file with another number of channels than the others of the song."""
-    yield from _odd(song, lambda each: each.info and each.info.channels, "channels")
+    yield from _odd(song, lambda each: each.info and each.info.channels, "channel")
 
 
 def _length(song: SongMeasures) -> Iterator[Fault]:
     """A file that is shorter or longer than the others of the song."""
     rates = {each.info.sample_rate for each in song.files if each.info}
     if len(rates) == 1:
-        yield from _odd(song, lambda each: each.samples, "samples")
+        yield from _odd(song, lambda each: each.samples, "sample")
 
 
 def _nonfinite(song: SongMeasures) -> Iterator[Fault]:
     """Values that are no numbers, or infinite."""
     for each in song.files:
         if each.n_nonfinite:
-            seen = f"{each.n_nonfinite} values, from sample {each.first_nonfinite} on"
+            n = counted(each.n_nonfinite, "value")
+            seen = f"{n}, from sample {each.first_nonfinite} on"
             values = {"count": each.n_nonfinite, "first": each.first_nonfinite}
             yield Fault(seen, song, (each.file.stem,), values=values)
 
@@ -287,7 +292,7 @@ def _lag(song: SongMeasures) -> Iterator[Fault]:
             late = -fit.late if len(fit.stems) > 1 else fit.late
             ms = abs(late) / song.sample_rate * 1000
             where = "late" if late > 0 else "early"
-            seen = f"{abs(late)} samples ({ms:.1f} ms) {where}; "
+            seen = f"{counted(abs(late), 'sample')} ({ms:.1f} ms) {where}; "
             seen += _residuals(song, fit)
             values = {"late_samples": late, **_of_fit(fit)}
             yield Fault(seen, song, _who(song, fit.stems), values=values)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mssedu.audio.words import counted
 from mssedu.data.doctor.errata import known_errors
 from mssedu.data.doctor.faults import (
     Fault,
@@ -82,7 +83,8 @@ def _odd_songs(
     for song in survey.songs:
         for value, owners in groups.items():
             if id(song) in owners:
-                seen = f"{value} {unit}; most songs have {usual}"
+                shown = f"{value} Hz" if unit == "Hz" else counted(value, unit)
+                seen = f"{shown}; most songs have {usual}"
                 yield Fault(seen, song, values={"value": value, "usual": usual})
 
 
@@ -93,7 +95,7 @@ def _rates(survey: Survey) -> Iterator[Fault]:
 
 def _all_channels(survey: Survey) -> Iterator[Fault]:
     """A song with another number of channels than most songs."""
-    yield from _odd_songs(survey, lambda song: len(song.gram), "channels")
+    yield from _odd_songs(survey, lambda song: len(song.gram), "channel")
 
 
 def _names(survey: Survey) -> Iterator[Fault]:

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame
 
+from mssedu.audio.words import counted
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.evaluation.statistics import (
     PairedTest,
@@ -294,7 +295,8 @@ def power_note(n_listeners: int, n_systems: int) -> str:
         With 5 listeners no difference can be significant: p cannot fall below 0.062. At
         least 6 listeners are needed.
     """
-    panel, lowest = f"With {n_listeners} listeners", _lowest_p(n_listeners, n_systems)
+    panel = f"With {counted(n_listeners, 'listener')}"
+    lowest = _lowest_p(n_listeners, n_systems)
     if lowest < SIGNIFICANT:
         return f"{panel} p can fall to {lowest:.2g}, if they all agree."
     needed = n_listeners

@@ -20,6 +20,7 @@ from pandas import DataFrame
 
 from mssedu.audio.files import write_text, written_whole
 from mssedu.audio.names import file_names
+from mssedu.audio.words import counted
 from mssedu.errors import MssEduWarning
 from mssedu.figures.scores import boxes_figure
 from mssedu.figures.style import DescribedFigure, describe
@@ -169,9 +170,9 @@ def _counted(ratings: DataFrame, design: Design, screening: bool) -> _Counted:
     if len(kept):
         return _Counted(ratings, kept, result, "")
     text = (
-        f"Post-screening excludes all {len(result.excluded)} listeners, so the numbers "
-        "are those of all of them, and show nothing about the systems. Check the files "
-        "of the references."
+        f"Post-screening excludes all listeners ({len(result.excluded)}), so the "
+        "numbers are those of all of them, and show nothing about the systems. Check "
+        "the files of the references."
     )
     warnings.warn(text, MssEduWarning, stacklevel=3)
     return _Counted(ratings, ratings, result, text)
@@ -220,14 +221,15 @@ def _findings(
     if defined:
         text = (
             "Concordance of the first and the second ratings of a listener: "
-            f"{min(defined):.2f} … {max(defined):.2f} ({len(defined)} listeners, "
-            "systems only)."
+            f"{min(defined):.2f} … {max(defined):.2f} "
+            f"({counted(len(defined), 'listener')}, systems only)."
         )
         yield paragraph(text, note=True)
     if scores:
         order = rank_agreement(rows, scores)
         text = (
-            f"Mean ratings against usdr of the same {order.n} excerpts: Kendall's τ "
+            "Mean ratings against usdr of the same "
+            f"{counted(order.n, 'excerpt')}: Kendall's τ "
             f"{order.kendall:.2f}, Spearman's ρ {order.spearman:.2f}; systems within a "
             f"trial (mean of {order.n_trials}): τ {order.kendall_within:.2f}, ρ "
             f"{order.spearman_within:.2f}."

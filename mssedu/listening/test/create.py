@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mssedu.audio.disk import check_room
 from mssedu.audio.tensors import load_audio, save_audio
+from mssedu.audio.words import counted
 from mssedu.data.loading import load_dataset
 from mssedu.data.track import Track
 from mssedu.errors import DatasetError, InputError, MssEduWarning
@@ -205,7 +206,7 @@ def _check_size(folder: Path, design: Design, cuts: list[_Cut], seconds: float) 
         n_samples = math.ceil(length * cut.track.sample_rate) * cut.track.channels
         parts = (*cut.trial.conditions, cut.trial.reference, cut.trial.mixture)
         n_bytes += SAMPLE_BYTES * n_samples * sum(part is not None for part in parts)
-    check_room(folder, n_bytes, f"the sounds of {len(cuts)} trials")
+    check_room(folder, n_bytes, f"the sounds of {counted(len(cuts), 'trial')}")
 
 
 @contextmanager

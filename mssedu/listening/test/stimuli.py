@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
+from mssedu.audio.words import counted
 from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_finite
 from mssedu.listening.test.anchors import make_anchor
@@ -110,7 +111,8 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
         )
         check_finite(str(path), audio, sample_rate)
         channels, samples = audio.shape
-        shape = f"{sample_rate} Hz, {channels} channels, {samples} samples"
+        lengths = f"{counted(channels, 'channel')}, {counted(samples, 'sample')}"
+        shape = f"{sample_rate} Hz, {lengths}"
         first = first or shape
         if shape != first:
             raise InputError(
