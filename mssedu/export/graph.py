@@ -9,7 +9,7 @@ An operation that moves numbers without changing them, such as a reshape, is don
 both; those that compute follow the rules of complex arithmetic.
 
 So the models keep the complex spectrograms of the textbooks, and an architecture that
-somebody adds can be exported without a change. Notebook: 16.
+somebody adds can be exported without a change.
 """
 
 import logging

@@ -10,7 +10,6 @@ the rounding, group by group.
 Paper: Défossez, Adi, Synnaeve 2022, "Differentiable model compression via pseudo
     quantization noise" (TMLR), sections 3.1 and 3.2.
 Left out: learning the number of bits of each group (section 3.3); here it is given.
-Notebook: 16.
 """
 
 from collections.abc import Iterator

@@ -133,7 +133,7 @@ def test_answers_learned_by_heart_fail_with_hidden_numbers(variant):
     by_heart = """
 def safe_gain(audio):
     peak = round(float(audio.abs().max()), 3)
-    return {2.0: 0.44562547, 1.6: 0.55703184}.get(peak, 1.0)
+    return {2.0: 0.44562547, 1.6: 0.55703184, 0.95: 0.93815888}.get(peak, 1.0)
 """
     names = names_of(RIGHT[0], by_heart)
     assert judge(names, "00", 0, None)["setup.safe_gain"][0] == 2
