@@ -64,6 +64,9 @@ class RaceRow:
     def of(cls, recipe: Recipe, run_dir: Path, valid_usdr: float | None) -> Self:
         """The row of a run that has ended."""
         manifest = json.loads((run_dir / FILE).read_text("utf-8"))
+        manifest.pop(
+            "recipe", None
+        )  # with the folders of its user; the row has its own
         return cls(
             title=recipe.title,
             recipe={**recipe.facts, "path": recipe.path.name},
