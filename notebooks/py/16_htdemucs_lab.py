@@ -639,7 +639,7 @@ print(f"the same, paired: {low:+.1f} … {high:+.1f} dB")
 #   `dnf`, which have several resolutions too, are not above it; and `c`, which has one, is as good
 #   as `nn`. Each step of theirs costs more. At equal seconds and at equal operations, *all*
 #   variants with several spectrograms are below the baseline.
-# - *Of the budgets*: each crowns another variant. At equal steps and seconds it is `nc`, which has
+# - *Of the budgets*: they do not crown the same variant. At equal steps and seconds it is `nc`, which has
 #   neither spectrogram nor transformer. At equal operations it is `d`, closely followed by `d2` and
 #   `i`, whose steps are so cheap that they get 234 to 427 of them. But `i` needs four times the
 #   seconds of the baseline for the same operations: a count of operations is not a time. Only
@@ -649,8 +649,9 @@ print(f"the same, paired: {low:+.1f} … {high:+.1f} dB")
 #   one learning rate, and songs like these: a large network learns slowly at first.
 # - *Of the flaw*: `nn` and `nn_mended` differ by less than 0.02 dB in every song. The flaw is
 #   real, and explains nothing here, as the cell with Adam has said.
-# - *Of neither*: that several resolutions are better. It takes the full size, songs, steps and
-#   three seeds. The grids are ready: change `preset` and `steps`, and start them on a GPU.
+# - *What nobody has shown*: that several resolutions are better, or worse, in general. That takes
+#   the full size, songs, steps and three seeds. The grids are ready: change `preset` and `steps`,
+#   and start them on a GPU.
 
 # %% tags=["nbval-check-output"]
 means = {
