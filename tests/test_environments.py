@@ -2,12 +2,14 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mssedu.cli import doctor
@@ -86,6 +88,15 @@ def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows():
     for requirement in requirements():
         version = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), requirement
+
+
+def test_every_pin_runs_on_the_oldest_python_that_pyproject_asks_for():
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    asked = {d.name: d.metadata["Requires-Python"] for d in distributions()}
+    pins = constraints()
+    asked = {name: a for name, a in asked.items() if canonicalize_name(name) in pins}
+    assert len(asked) > 100
+    assert not {n: a for n, a in asked.items() if a and oldest not in SpecifierSet(a)}
 
 
 def test_pins_fit_every_wheel_of_torch():
