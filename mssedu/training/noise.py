@@ -5,7 +5,8 @@
 Rounding to b bits moves each number by at most half a step Δ = (max W - min W) / (2^b -
 1). The rounding itself has no useful gradient. Noise of the same size has one, and a
 network that learns to tolerate it also tolerates the rounding. `quantized` then does
-the rounding, group by group.
+the rounding, group by group. In our only trial, 200 steps with 2 bits, the noise cost
+more than it saved (benchmarks/RESULTS.md).
 
 Paper: Défossez, Adi, Synnaeve 2022, "Differentiable model compression via pseudo
     quantization noise" (TMLR), sections 3.1 and 3.2.
