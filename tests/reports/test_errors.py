@@ -102,7 +102,7 @@ def test_only_the_worst_songs_are_drawn_but_all_are_listed(page):
     assert "<h3>One &lt;&amp;&gt;</h3>" in page
     assert "<h3>Two</h3>" not in page
     folded = page.partition("<details>")[2]
-    assert "All 2 songs" in folded
+    assert "Each song (2)" in folded
     assert "<td>Two</td>" in folded
 
 
