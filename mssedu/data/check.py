@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import AudioInfo, is_source
-from mssedu.audio.words import counted
+from mssedu.audio.words import counted, sound_form
 from mssedu.data import OnLength
 from mssedu.data.track import REST, StemFile, Track
 from mssedu.errors import DatasetError
@@ -33,7 +33,7 @@ def check_stems_alike(
     path: Path, files: list[StemFile], infos: list[AudioInfo], on_length: OnLength
 ) -> None:
     """Raise DatasetError naming every file of a song that differs from the others."""
-    forms = [_form(info.sample_rate, info.channels) for info in infos]
+    forms = [sound_form(info.sample_rate, info.channels) for info in infos]
     remedy = "Convert them to one sample rate and number of channels."
     if on_length == "error":
         if len({*forms}) == 1:
@@ -49,10 +49,6 @@ def check_stems_alike(
         )
 
 
-def _form(sample_rate: int, channels: int) -> str:
-    return f"{sample_rate} Hz × {counted(channels, 'channel')}"
-
-
 def _odd_ones(names: list[str], forms: list[str]) -> tuple[str, list[str]]:
     """The most frequent form, and "NAME has FORM" for each name with another form."""
     usual = Counter(forms).most_common(1)[0][0]
@@ -62,7 +58,7 @@ def _odd_ones(names: list[str], forms: list[str]) -> tuple[str, list[str]]:
 
 def check_songs_alike(root: Path, tracks: list[Track]) -> None:
     """Raise DatasetError naming every song that differs from most others."""
-    forms = [_form(track.sample_rate, track.channels) for track in tracks]
+    forms = [sound_form(track.sample_rate, track.channels) for track in tracks]
     usual, odd = _odd_ones([track.name for track in tracks], forms)
     if odd:
         fault = f"in another format than most, which are {usual}"

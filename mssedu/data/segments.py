@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mssedu.audio.tensors import is_source
-from mssedu.audio.words import counted
+from mssedu.audio.words import counted, sound_form
 from mssedu.data import Balance
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
 from mssedu.data.effects import EFFECTS, FASTEST, apply_effects, mixup
@@ -100,9 +100,7 @@ class RandomSegments(Dataset[Segment]):
             )
         forms = sorted({(track.sample_rate, track.channels) for track in self.tracks})
         if len(forms) > 1:
-            listed = ", ".join(
-                f"{rate} Hz × {counted(n, 'channel')}" for rate, n in forms
-            )
+            listed = ", ".join(sound_form(rate, n) for rate, n in forms)
             raise InputError(
                 f"tracks differ in sample rate or number of channels: {listed}."
             )

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from mssedu.audio.files import as_json, file_sha256
 from mssedu.audio.names import file_name, name_bytes
 from mssedu.audio.tensors import audio_info, load_audio, match_channels, resample
-from mssedu.audio.words import counted
+from mssedu.audio.words import counted, sound_size
 from mssedu.data.track import Track
 from mssedu.errors import (
     AudioFileError,
@@ -205,7 +205,8 @@ class FileEstimates:
             if form[:n_compared] != wanted[:n_compared]:
                 true = str(track.files[0].path) if track.files else repr(track.name)
                 raise InputError(
-                    f"{path} has {_form(*form)}, and {true} has {_form(*wanted)}. "
+                    f"{path} has {sound_size(*form)}, and {true} has "
+                    f"{sound_size(*wanted)}. "
                     "Convert the file; if it is only longer, shorter or late, use "
                     "--align."
                 )
@@ -305,12 +306,6 @@ def _whole_hash(path: Path, size: int, time: int) -> str:
 def _format(sound: Track | ModelConfig) -> str:
     """Sample rate and channels of a track, or of the audio that a model takes."""
     return f"{sound.sample_rate} Hz × {sound.channels}"
-
-
-def _form(sample_rate: int, channels: int, samples: int) -> str:
-    """The form of a file in words."""
-    lengths = f"{counted(channels, 'channel')}, {counted(samples, 'sample')}"
-    return f"{sample_rate} Hz, {lengths}"
 
 
 Estimates = ModelEstimates | FileEstimates | FunctionEstimates

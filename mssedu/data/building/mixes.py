@@ -35,7 +35,7 @@ from mssedu.audio.disk import room_for
 from mssedu.audio.files import write_json, write_text
 from mssedu.audio.names import file_name
 from mssedu.audio.tensors import load_audio, resampled_length, save_audio
-from mssedu.audio.words import counted
+from mssedu.audio.words import sound_form
 from mssedu.audio.writer import file_bytes
 from mssedu.data.building.licenses import licenses_of, warn_of_licenses
 from mssedu.data.building.recipe import (
@@ -255,7 +255,7 @@ class _Build:
             first, info = others[0].name, others[0].info
             say(
                 f"{len(others)} of {len(self.recordings)} recordings are converted to "
-                f"{c.sample_rate} Hz × {counted(c.channels, 'channel')}, such as "
+                f"{sound_form(c.sample_rate, c.channels)}, such as "
                 f"{first} ({info.sample_rate} Hz × {info.channels}, {info.codec})"
             )
         if is_new:  # from here on, the folder is known as one to go on with

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mssedu.audio.tensors import load_audio
-from mssedu.audio.words import counted
+from mssedu.audio.words import sound_size
 from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_finite
 from mssedu.listening.test.anchors import make_anchor
@@ -110,9 +110,8 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
             duration_seconds=trial.duration_seconds,
         )
         check_finite(str(path), audio, sample_rate)
-        channels, samples = audio.shape
-        lengths = f"{counted(channels, 'channel')}, {counted(samples, 'sample')}"
-        shape = f"{sample_rate} Hz, {lengths}"
+        samples = audio.shape[-1]
+        shape = sound_size(sample_rate, len(audio), samples)
         first = first or shape
         if shape != first:
             raise InputError(
