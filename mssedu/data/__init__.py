@@ -19,7 +19,7 @@ fetch      a public data set: license, download, checksum, unpacking
 convert    write a data set in the layout of another tool; targets: their table
 segments   random excerpts for training
 augment    random gains, channel and sign flips, remixing of stems
-effects    random filters, rooms, noise, codecs …; their parts: filters, lossy
+effects    random filters, rooms, noise, codecs …; their parts: playing, filters, lossy
 matching   which songs fit together in tempo and key
 """
 
@@ -35,7 +35,9 @@ OnMissing = Literal["error", "absent", "silence", "skip"]
 # How often a song is chosen for a training example; see `RandomSegments`
 Balance = Literal["duration", "song", "stem"]
 # What is done to stems for training; see `mssedu.data.effects`
-Effect = Literal["eq", "reverb", "clip", "noise", "shift", "pitch", "tempo", "codec"]
+Effect = Literal[
+    "eq", "reverb", "clip", "noise", "shift", "pitch", "tempo", "speed", "codec"
+]
 # How a decoded copy of a song is stored; see `cached`
 CacheType = Literal["int16", "float16"]
 
@@ -79,11 +81,10 @@ _NAMES = {
         "random_codec",
         "random_eq",
         "random_noise",
-        "random_pitch",
         "random_reverb",
         "random_shift",
-        "random_tempo",
     ],
+    "playing": ["random_pitch", "random_speed", "random_tempo"],
     "filters": ["biquad", "biquad_response"],
     "matching": ["Music", "analyze_music", "songs_fit"],
 }

@@ -14,6 +14,7 @@ argument is out of range.
     random_shift   earlier or later                                    on any device
     random_pitch   higher or lower, at the same tempo                  CPU, one by one
     random_tempo   faster or slower, at the same pitch                 CPU, one by one
+    random_speed   faster and higher, or slower and lower              CPU, one by one
     random_codec   the losses of MP3 or AAC                            CPU, one by one
     mixup          two recordings of one stem at once                  on any device
 
@@ -21,8 +22,8 @@ The mixture of changed sources is their sum: compute it afterwards. A codec or a
 mixture would not be a sum of stems. Notebook: 05.
 
 Source of the choice and of most limits: the augmentations of Roman Solovyev's
-Music-Source-Separation-Training (MSST), docs/augmentations.md. Pitch, tempo and shift:
-Défossez et al. 2019, "Music source separation in the waveform domain", and its code.
+Music-Source-Separation-Training (MSST), docs/augmentations.md. Shift: Défossez et al.
+2019, "Music source separation in the waveform domain", and its code.
 """
 
 import math
@@ -36,11 +37,11 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from mssedu.data.augment import chosen_stems
+from mssedu.data.chances import Limits, changed, check_limits, drawn, each
 from mssedu.data.filters import biquad, biquad_response
 from mssedu.data.lossy import CODECS, round_trip
-from mssedu.errors import InputError, check_finite, check_name, check_range
-
-Limits = tuple[float, float]  # the lowest and the highest value that is drawn
+from mssedu.data.playing import random_pitch, random_speed, random_tempo
+from mssedu.errors import InputError, check_name, check_range
 
 # Kind and limits of the frequency of each band of `random_eq`, Hz
 _BANDS = (
@@ -52,8 +53,6 @@ _BANDS = (
 )
 _EQ_TAIL = 0.25  # seconds, after which every band has decayed by more than 60 dB
 _FLAT_HZ = 20.0  # below it pink noise is flat: its power would grow without end
-FASTEST = 1.12  # of `random_tempo`: an excerpt this much longer fills its length
-_WINDOW = 2048  # samples; librosa's windows for pitch and tempo
 
 
 # ---- filters, noise and time: whole batches on any device ----------------------------
@@ -82,26 +81,26 @@ def random_eq(
 
     Source of the filters: see `mssedu.data.filters`.
     """
-    _check_limits("gain_db", gain_db, -60, 60)
+    check_limits("gain_db", gain_db, -60, 60)
 
     def change(stems: Tensor) -> Tensor:
         n = next_fast_len(stems.shape[-1] + math.ceil(_EQ_TAIL * sample_rate), True)
         spectrum = torch.fft.rfft(stems, n)
         for kind, *hertz in _BANDS:
             logs = [math.log(min(hz, 0.45 * sample_rate)) for hz in hertz]
-            frequency = _drawn(stems, (logs[0], logs[1]), generator).exp()
-            quality = 2 ** _drawn(stems, (-1.0, 1.0), generator)
+            frequency = drawn(stems, (logs[0], logs[1]), generator).exp()
+            quality = 2 ** drawn(stems, (-1.0, 1.0), generator)
             if kind != "peak":
                 quality = torch.full_like(
                     quality, 0.5**0.5
                 )  # the steepest without peak
-            gain = _drawn(stems, gain_db, generator)
+            gain = drawn(stems, gain_db, generator)
             values = (value[..., 0] for value in (frequency, gain, quality))
             b, a = biquad(kind, sample_rate, *values)
             spectrum *= biquad_response(b, a, n, spectrum.device).to(spectrum)
         return torch.fft.irfft(spectrum, n)[..., : stems.shape[-1]]
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
 def random_reverb(
@@ -126,16 +125,16 @@ def random_reverb(
 
     Source: Moorer 1979, "About this reverberation business".
     """
-    _check_limits("decay_seconds", decay_seconds, 0.01, 20)
-    _check_limits("wet_db", wet_db, -120, 60)
+    check_limits("decay_seconds", decay_seconds, 0.01, 20)
+    check_limits("wet_db", wet_db, -120, 60)
 
     def change(stems: Tensor) -> Tensor:
         length = math.ceil(decay_seconds[1] * sample_rate)
         seconds = torch.arange(1, length + 1, device=stems.device) / sample_rate
-        decay = _drawn(stems, decay_seconds, generator)
+        decay = drawn(stems, decay_seconds, generator)
         room = _noise((*stems.shape[:-1], length), stems, generator)
         room *= 10 ** (-3 * seconds.to(stems) / decay)
-        room *= 10 ** (_drawn(stems, wet_db, generator) / 20) / room.norm(
+        room *= 10 ** (drawn(stems, wet_db, generator) / 20) / room.norm(
             dim=-1, keepdim=True
         )
         n = next_fast_len(stems.shape[-1] + length, True)
@@ -143,7 +142,7 @@ def random_reverb(
         # The response begins one sample after the direct sound.
         return stems + F.pad(wet, (1, 0))[..., : stems.shape[-1]]
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
 def random_clip(
@@ -161,15 +160,15 @@ def random_clip(
         drive_db: limits of the gain before the tangent, dB, where 0 dB brings the peak
             of the stem to 1. MSST takes 1 … 25 dB.
     """
-    _check_limits("drive_db", drive_db, -60, 60)
+    check_limits("drive_db", drive_db, -60, 60)
 
     def change(stems: Tensor) -> Tensor:
         peak = stems.abs().amax((-2, -1), keepdim=True)
-        drive = 10 ** (_drawn(stems, drive_db, generator) / 20)
+        drive = 10 ** (drawn(stems, drive_db, generator) / 20)
         clipped = (stems * (drive / _positive(peak))).tanh()
         return clipped * (_rms(stems) / _positive(_rms(clipped)))
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
 def random_noise(
@@ -191,11 +190,11 @@ def random_noise(
     Raises:
         InputError: an unknown color, and what all effects refuse.
     """
-    _check_limits("snr_db", snr_db, -120, 240)
+    check_limits("snr_db", snr_db, -120, 240)
     check_name("color", color, ("white", "pink"))
 
     def change(stems: Tensor) -> Tensor:
-        snr = _drawn(stems, snr_db, generator)
+        snr = drawn(stems, snr_db, generator)
         noise = _noise(tuple(stems.shape), stems, generator)
         if color == "pink":
             spectrum = torch.fft.rfft(noise)
@@ -204,7 +203,7 @@ def random_noise(
             noise = torch.fft.irfft(spectrum, noise.shape[-1])
         return stems + noise * (_rms(stems) / _rms(noise) * 10 ** (-snr / 20))
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
 def random_shift(
@@ -223,12 +222,12 @@ def random_shift(
     check_range("max_seconds", max_seconds, 0, 3600)
 
     def change(stems: Tensor) -> Tensor:
-        seconds = _drawn(stems, (-max_seconds, max_seconds), generator)
+        seconds = drawn(stems, (-max_seconds, max_seconds), generator)
         n = (seconds * sample_rate).round().long()
         places = torch.arange(stems.shape[-1], device=stems.device) - n
         return stems.gather(-1, (places % stems.shape[-1]).expand_as(stems))
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
 def mixup(
@@ -256,74 +255,18 @@ def mixup(
         >>> mixup(voices, other, probability=0, generator=generator).flatten()
         tensor([1., 1.])
     """
-    _check_limits("gain_db", gain_db, -120, 60)
+    check_limits("gain_db", gain_db, -120, 60)
     if others.shape != sources.shape:
         raise InputError(
             f"others must have the shape of sources, {tuple(sources.shape)}, got "
             f"{tuple(others.shape)}. Use for example sources.roll(1, 0)."
         )
     picked = chosen_stems(sources, probability, generator)
-    gain = 10 ** (_drawn(picked, gain_db, generator).to(sources) / 20)
+    gain = 10 ** (drawn(picked, gain_db, generator).to(sources) / 20)
     return torch.where(picked, sources + gain * others, sources)
 
 
-# ---- pitch, tempo and codecs: libraries that take one stem at a time -----------------
-
-
-def random_pitch(
-    sources: Tensor,
-    sample_rate: int,
-    *,
-    probability: float = 1.0,
-    semitones: Limits = (-2.0, 2.0),
-    generator: torch.Generator,
-) -> Tensor:
-    """Shift the pitch of a stem with a phase vocoder, which smears drums a little.
-
-    Args:
-        semitones: limits of the shift; the default is that of Demucs.
-    """
-    import librosa
-
-    _check_limits("semitones", semitones, -24, 24)
-
-    def shifted(audio: NDArray[np.float32], steps: float) -> NDArray[np.float32]:
-        new = librosa.effects.pitch_shift(audio, sr=sample_rate, n_steps=steps)
-        return _as_loud(new, audio)
-
-    def change(stems: Tensor) -> Tensor:
-        return _each(stems, sample_rate, _drawn(stems, semitones, generator), shifted)
-
-    return _changed(sources, sample_rate, probability, generator, change)
-
-
-def random_tempo(
-    sources: Tensor,
-    sample_rate: int,
-    *,
-    probability: float = 1.0,
-    rate: Limits = (0.88, FASTEST),
-    generator: torch.Generator,
-) -> Tensor:
-    """Change the tempo of a stem with a phase vocoder; its beginning stays in place.
-
-    A slower stem is cut at its end. Zeros follow the end of a faster one: take an
-    excerpt that is longer by the highest rate and cut it later, as RandomSegments does.
-
-    Args:
-        rate: limits of new tempo / old tempo; the default is that of Demucs.
-    """
-    import librosa
-
-    _check_limits("rate", rate, 0.25, 4)
-
-    def stretched(audio: NDArray[np.float32], by: float) -> NDArray[np.float32]:
-        return _as_loud(librosa.effects.time_stretch(audio, rate=by), audio)
-
-    def change(stems: Tensor) -> Tensor:
-        return _each(stems, sample_rate, _drawn(stems, rate, generator), stretched)
-
-    return _changed(sources, sample_rate, probability, generator, change)
+# ---- codecs: a library that takes one stem at a time ---------------------------------
 
 
 def random_codec(
@@ -348,7 +291,7 @@ def random_codec(
         InputError: an unknown codec, a sample rate or a number of channels that the
             codec does not have, and what all effects refuse.
     """
-    _check_limits("kbps", kbps, 8, 512)
+    check_limits("kbps", kbps, 8, 512)
     if not codecs:
         raise InputError("codecs must name at least one codec, got none.")
     for name in codecs:
@@ -362,69 +305,14 @@ def random_codec(
         return scale * round_trip(audio / scale, sample_rate, codec, round(bitrate))
 
     def change(stems: Tensor) -> Tensor:
-        return _each(
-            stems, sample_rate, _drawn(stems, (0, len(codecs)), generator), coded
+        return each(
+            stems, sample_rate, drawn(stems, (0, len(codecs)), generator), coded
         )
 
-    return _changed(sources, sample_rate, probability, generator, change)
+    return changed(sources, sample_rate, probability, generator, change)
 
 
-def _as_loud(new: NDArray[np.float32], old: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give back the RMS, of which the phase vocoder loses some decibels."""
-    power = float(np.square(new).mean())
-    return new * np.float32(np.square(old).mean() / power) ** 0.5 if power else new
-
-
-def _each(
-    stems: Tensor,
-    sample_rate: int,
-    values: Tensor,
-    change: Callable[[NDArray[np.float32], float], NDArray[np.float32]],
-) -> Tensor:
-    """Stems (n, channels, samples), changed one by one, each with its own value."""
-    check_finite("sources", stems, sample_rate)
-    out, samples = torch.zeros_like(stems), stems.shape[-1]
-    for row, stem, value in zip(out, stems, values.flatten().tolist(), strict=True):
-        if not stem.any():
-            continue
-        audio = F.pad(stem, (0, max(_WINDOW - samples, 0))).cpu().float().numpy()
-        new = torch.from_numpy(change(audio, value))[:, :samples]
-        row[:, : new.shape[-1]] = new.to(row)
-    return out
-
-
-# ---- what all effects share ----------------------------------------------------------
-
-
-def _changed(
-    sources: Tensor,
-    sample_rate: int,
-    probability: float,
-    generator: torch.Generator,
-    change: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """A copy of sources; chosen stems, as (n, channels, samples), are changed in it."""
-    check_range("sample_rate", sample_rate, 1)
-    picked = chosen_stems(sources, probability, generator)[..., 0, 0]
-    if not sources.is_floating_point():
-        raise InputError(
-            f"sources must be of a float type, got {sources.dtype}. Use "
-            "sources.float(), scaled to ±1."
-        )
-    out = sources.clone()
-    if sources.numel() and picked.any():
-        # A Fourier transform needs float32 at least.
-        wide = torch.promote_types(sources.dtype, torch.float32)
-        out[picked] = change(sources[picked].to(wide)).to(out.dtype)
-    return out
-
-
-def _drawn(like: Tensor, limits: Limits, generator: torch.Generator) -> Tensor:
-    """A uniform number between the limits for each stem, (…, 1, 1)."""
-    shape = (*like.shape[:-2], 1, 1)
-    share = torch.rand(shape, generator=generator, device=generator.device)
-    dtype = like.dtype if like.is_floating_point() else torch.float32
-    return (limits[0] + (limits[1] - limits[0]) * share).to(like.device, dtype)
+# ---- levels and noise ----------------------------------------------------------------
 
 
 def _noise(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
@@ -441,13 +329,6 @@ def _positive(level: Tensor) -> Tensor:
     return torch.where(level > 0, level, torch.ones_like(level))
 
 
-def _check_limits(name: str, limits: Limits, least: float, most: float) -> None:
-    if not (isinstance(limits, tuple) and len(limits) == 2):
-        raise InputError(f"{name} must be a tuple of two numbers, got {limits!r}.")
-    check_range(f"{name}[0]", limits[0], least, most)
-    check_range(f"{name}[1]", limits[1], limits[0], most)
-
-
 # ---- effects by name -----------------------------------------------------------------
 
 EFFECTS: dict[str, Callable[..., Tensor]] = {
@@ -458,6 +339,7 @@ EFFECTS: dict[str, Callable[..., Tensor]] = {
     "shift": random_shift,
     "pitch": random_pitch,
     "tempo": random_tempo,
+    "speed": random_speed,
     "codec": random_codec,
 }
 

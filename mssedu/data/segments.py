@@ -34,8 +34,9 @@ from mssedu.audio.tensors import is_source
 from mssedu.audio.words import counted, sound_form
 from mssedu.data import Balance
 from mssedu.data.augment import flip_channels, flip_sign, random_gain, random_silence
-from mssedu.data.effects import EFFECTS, FASTEST, apply_effects, mixup
+from mssedu.data.effects import EFFECTS, apply_effects, mixup
 from mssedu.data.matching import analyze_music, songs_fit
+from mssedu.data.playing import FASTEST
 from mssedu.data.track import REST, Track
 from mssedu.errors import InputError, check_name, check_range
 
@@ -122,9 +123,9 @@ class RandomSegments(Dataset[Segment]):
             )
         check_range("segment", self.segment, 1 / self.sample_rate)
         self.length = round(self.segment * self.sample_rate)  # samples of an item
-        # A faster tempo makes an excerpt shorter.
-        longer = FASTEST if "tempo" in self.effects else 1.0
-        self.n_read = math.ceil(self.length * longer)
+        # A faster tempo or speed makes an excerpt shorter.
+        longer = [FASTEST for name in self.effects if name in ("tempo", "speed")]
+        self.n_read = math.ceil(self.length * math.prod(longer))
         if self.gain_db is not None:
             check_range("gain_db[1]", self.gain_db[1], self.gain_db[0])
         check_name("balance", self.balance, get_args(Balance))

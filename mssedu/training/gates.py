@@ -100,6 +100,14 @@ def rehearse(
     if peak is not None and free is not None:
         text += f"; peak memory {peak / 1e3:.1f} GB, {free / 1e9:.1f} GB are free"
     log(text)
+    chunk = vars(config_of(model)).get("segment", 0.0)  # Spleeter has it from frames
+    if is_new and chunk > config.segment:
+        log(
+            f"the model separates chunks of {chunk:g} s and learns from "
+            f"{config.segment:g} s. Attention can score worse on longer chunks: "
+            f"compare separate --segment {config.segment:g}, or set "
+            f"model.segment={config.segment:g}"
+        )
 
 
 def _measured_step(

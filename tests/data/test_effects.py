@@ -11,23 +11,22 @@ from scipy import signal
 from mssedu.data import Effect
 from mssedu.data.effects import (
     EFFECTS,
-    FASTEST,
     apply_effects,
     mixup,
     random_clip,
     random_codec,
     random_eq,
     random_noise,
-    random_pitch,
     random_reverb,
     random_shift,
-    random_tempo,
 )
 from mssedu.data.filters import biquad, biquad_response
+from mssedu.data.playing import FASTEST, random_pitch, random_speed, random_tempo
 from mssedu.errors import InputError
 
 RATE = 22050  # Hz
 ON_DEVICE = [random_eq, random_reverb, random_clip, random_noise, random_shift]
+ONE_BY_ONE = [random_pitch, random_tempo, random_speed, random_codec]
 ALL = list(EFFECTS.values())
 
 
@@ -138,6 +137,7 @@ def test_wrong_sources(effect) -> None:
         (random_shift, "max_seconds", -1),
         (random_pitch, "semitones", (0, 99)),
         (random_tempo, "rate", (0.0, 1.0)),
+        (random_speed, "rate", (1.0, 5.0)),
         (random_codec, "kbps", (320, 64)),
     ],
 )
@@ -162,7 +162,7 @@ def test_any_length_and_rate(name, samples, channels, sample_rate, seed) -> None
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("effect", [random_pitch, random_tempo, random_codec])
+@pytest.mark.parametrize("effect", ONE_BY_ONE)
 @pytest.mark.parametrize("samples", [1, 700, 2048, 5001])
 def test_any_length_in_libraries(effect, samples) -> None:
     sources = noise(2, 2, samples)
@@ -171,7 +171,7 @@ def test_any_length_in_libraries(effect, samples) -> None:
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("effect", [random_pitch, random_tempo, random_codec])
+@pytest.mark.parametrize("effect", ONE_BY_ONE)
 def test_nan_is_named_before_a_library_gets_it(effect) -> None:
     sources = noise(1, 1, 4000)
     sources[0, 0, 7] = math.nan
@@ -413,10 +413,35 @@ def test_tempo_of_a_tone_with_a_pulse(rate) -> None:
     assert not out[..., end + 1 :].any()
 
 
-def test_the_fastest_tempo_fills_a_longer_excerpt() -> None:
+@pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
+def test_speed_of_a_tone_with_a_pulse(rate) -> None:
+    """Pitch and tempo change by the same factor, and the level stays."""
+    sources = 0.1 * tone(440)
+    sources[..., RATE : RATE + 5] += 0.9
+    out = random_speed(sources, RATE, rate=(rate, rate), generator=seeded())
+    start = out[..., : RATE // 2]
+    assert loudest_hz(start[0, 0]) == pytest.approx(440 * rate, abs=2)
+    assert rms(start).item() == pytest.approx(0.05 * 0.5**0.5, rel=0.01)
+    assert out[0, 0].argmax().item() == pytest.approx((RATE + 2) / rate, abs=3)
+    end = round(sources.shape[-1] / rate)
+    assert not out[..., end + 1 :].any()
+
+
+def test_the_speed_of_a_tone_takes_nothing_from_other_frequencies() -> None:
+    out = random_speed(tone(440), RATE, rate=(1.1, 1.1), generator=seeded())
+    n = 2**15
+    start = out[0, 0, 1000 : 1000 + n] * torch.hann_window(n)
+    power = torch.fft.rfft(start).abs().square()
+    hertz = torch.fft.rfftfreq(n, 1 / RATE)
+    near = (hertz - 484).abs() < 5
+    assert 10 * (power[~near].sum() / power.sum()).log10() < -60
+
+
+@pytest.mark.parametrize("effect", [random_tempo, random_speed])
+def test_the_fastest_tempo_fills_a_longer_excerpt(effect) -> None:
     wanted = 10000
     sources = noise(1, 1, math.ceil(wanted * FASTEST))
-    out = random_tempo(sources, RATE, rate=(FASTEST, FASTEST), generator=seeded())
+    out = effect(sources, RATE, rate=(FASTEST, FASTEST), generator=seeded())
     assert out[..., :wanted].unfold(-1, 100, 100).abs().amax(-1).min() > 0
 
 

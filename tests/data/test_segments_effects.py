@@ -60,14 +60,15 @@ def test_no_effect_by_default_and_none_with_probability_0() -> None:
     assert torch.equal(plain[1].sources, never[1].sources)
 
 
-def test_a_changed_tempo_leaves_no_gap() -> None:
+@pytest.mark.parametrize("effects", [("tempo",), ("speed",), ("speed", "tempo")])
+def test_a_changed_tempo_leaves_no_gap(effects) -> None:
     segments = RandomSegments(
         [noisy("one")],
         ("a", "b"),
         1.0,
         8,
         seed=0,
-        effects=("tempo",),
+        effects=effects,
         effect_probability=1,
     )
     for item in range(8):

@@ -86,6 +86,15 @@ def test_a_rehearsal_changes_nothing_and_says_what_the_run_costs():
     assert "; a validation " in line
 
 
+def test_chunks_longer_than_the_examples_are_told():
+    net = create_model("open_unmix", "tiny", STEMS, sample_rate=RATE, segment=0.25)
+    _, hint = gate(net)
+    assert hint.startswith("the model separates chunks of 0.25 s and learns from 0.1 s")
+    assert hint.endswith("set model.segment=0.1")
+    net = create_model("open_unmix", "tiny", STEMS, sample_rate=RATE, segment=0.1)
+    assert len(gate(net)) == 1
+
+
 def test_the_costs_are_those_of_the_clock(monkeypatch):
     now = [10.0]
 
