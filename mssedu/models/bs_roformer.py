@@ -153,9 +153,10 @@ class BSRoformer(nn.Module):
         spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
         bands = self.split(as_features(spectrogram))
         bands = self.norm(self.transformer(bands))
-        masks = [as_mask(merge(bands), spectrogram) for merge in self.masks]
-        stems = torch.stack(masks, dim=1) * spectrogram.unsqueeze(1)
-        if config.zero_dc:
-            stems = F.pad(stems[..., 1:, :], (0, 0, 1, 0))
-        estimate = istft(stems, config.hop_length, length=length)
-        return estimate[..., : mixture.shape[-1]]
+        estimates = []
+        for merge in self.masks:
+            stem = spectrogram * as_mask(merge(bands), spectrogram)
+            if config.zero_dc:
+                stem = F.pad(stem[..., 1:, :], (0, 0, 1, 0))
+            estimates.append(istft(stem, config.hop_length, length=length))
+        return torch.stack(estimates, dim=1)[..., : mixture.shape[-1]]

@@ -38,6 +38,7 @@ Left out: value residuals, hyper-connections, linear attention over all bands an
 Notebook: 15.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -194,8 +195,7 @@ class MelBandRoformer(nn.Module):
     """Band split, transformer along both axes, band merge to masks; see above."""
 
     bins: Tensor  # of one band after the other
-    first: Tensor
-    last: Tensor
+    shares: Tensor  # of a bin in the mean of its bands: 1 or 1/2, (bins, 1)
 
     def __init__(self, config: MelBandRoformerConfig) -> None:
         super().__init__()
@@ -214,12 +214,11 @@ class MelBandRoformer(nn.Module):
         sizes = (config.n_layers, width, config.n_heads, config.head_width)
         self.transformer = AxialTransformer(*sizes, config.dropout, norm=True)
         self.masks = nn.ModuleList(BandMerge(widths, out_of) for _ in config.stems)
-        bins = np.concatenate(bands)
-        # Where each bin is in the sequence of the bands: in two places, or twice in one
-        first = np.unique(bins, return_index=True)[1]
-        last = len(bins) - 1 - np.unique(bins[::-1], return_index=True)[1]
-        for name, places in (("bins", bins), ("first", first), ("last", last)):
-            self.register_buffer(name, torch.from_numpy(places), persistent=False)
+        self.bands = bands
+        bins = torch.from_numpy(np.concatenate(bands))
+        self.register_buffer("bins", bins, persistent=False)
+        shares = 1 / bins.bincount()[:, None].float()
+        self.register_buffer("shares", shares, persistent=False)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate (batch, channels, samples) to (batch, stems, channels, samples)."""
@@ -228,13 +227,36 @@ class MelBandRoformer(nn.Module):
         spectrogram, length = any_stft(mixture, config.n_fft, config.hop_length)
         bands = self.split(as_features(spectrogram[..., self.bins, :]))
         bands = self.transformer(bands)
-        masks = [as_mask(merge(bands), spectrogram) for merge in self.masks]
-        stems = self.mean(torch.stack(masks, dim=1)) * spectrogram.unsqueeze(1)
-        if config.zero_dc:
-            stems = F.pad(stems[..., 1:, :], (0, 0, 1, 0))
-        estimate = istft(stems, config.hop_length, length=length)
-        return estimate[..., : mixture.shape[-1]]
+        # Half the spectrogram times the sum of two masks is all of it times their mean.
+        spectrogram = spectrogram * self.shares
+        estimates = []
+        for merge in self.masks:
+            assert isinstance(merge, BandMerge)
+            rows = self.rows(merge.apart(bands))
+            even, odd = (row.to(spectrogram.real) for row in rows)
+            stem = spectrogram * as_mask(even + odd, spectrogram)
+            if config.zero_dc:
+                stem = F.pad(stem[..., 1:, :], (0, 0, 1, 0))
+            estimates.append(istft(stem, config.hop_length, length=length))
+        return torch.stack(estimates, dim=1)[..., : mixture.shape[-1]]
 
-    def mean(self, masks: Tensor) -> Tensor:
-        """(…, bins of all bands, frames) -> (…, bins, frames)."""
-        return (masks[..., self.first, :] + masks[..., self.last, :]) / 2
+    def rows(self, parts: list[Tensor]) -> Iterator[Tensor]:
+        """Bands 0, 2, 4 … side by side, and 1, 3, 5 …: in a row, none overlap.
+
+        Args:
+            parts: of each band, (batch, frames, bins of the band · channels · 2).
+
+        Returns:
+            both rows, (batch, frames, bins · channels · 2); zeros are beside the bands.
+        """
+
+        def zeros(n_bins: int) -> Tensor:
+            n_numbers = n_bins * self.config.channels * 2
+            return parts[0].new_zeros(*parts[0].shape[:2], n_numbers)
+
+        for first in (0, 1):
+            row, end = [], 0
+            for part, band in zip(parts[first::2], self.bands[first::2], strict=True):
+                row += [zeros(band.start - end), part]
+                end = band.stop
+            yield torch.cat([*row, zeros(len(self.shares) - end)], dim=-1)

@@ -42,17 +42,20 @@ def test_edges_are_even_below_1000_hz_and_a_ratio_apart_above():
 
 
 @torch.no_grad()
-def test_the_mask_of_a_bin_is_the_mean_of_its_bands():
-    model = create_model("mel_band_roformer", "tiny")
-    masks = noise(1, 4, 2, len(model.bins), 3)
-    total = torch.zeros(1, 4, 2, 513, 3).index_add(3, model.bins, masks)
+@pytest.mark.parametrize("n_bands", [1, 2, 7, 24])
+def test_the_mask_of_a_bin_is_the_mean_of_its_bands(n_bands):
+    model = create_model("mel_band_roformer", "tiny", n_bands=n_bands)
+    masks = noise(1, 3, len(model.bins), 4)
+    total = torch.zeros(1, 3, 513, 4).index_add(2, model.bins, masks)
     counts = torch.bincount(model.bins)[:, None]
-    torch.testing.assert_close(model.mean(masks), total / counts)
+    parts = masks.flatten(2).split([4 * len(band) for band in model.bands], -1)
+    ours = sum(model.rows(list(parts))).unflatten(2, (-1, 4)) * model.shares
+    torch.testing.assert_close(ours, total / counts)
 
 
 def test_weights_hold_no_tables():
     model = create_model("mel_band_roformer", "tiny")
-    assert not {"bins", "first", "last"} & model.state_dict().keys()
+    assert not {"bins", "shares"} & model.state_dict().keys()
 
 
 @pytest.mark.parametrize(

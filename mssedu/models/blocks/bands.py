@@ -106,8 +106,12 @@ class BandMerge(nn.Module):
 
         With axis = -2: (…, bands, features, frames) -> (…, sum of widths, frames).
         """
+        return torch.cat(self.apart(x), self.axis)
+
+    def apart(self, x: Tensor) -> list[Tensor]:
+        """The same, but each band alone, (…, frames, width)."""
         bands = zip(self.networks, x.unbind(self.axis - 1), strict=True)
-        return torch.cat([net(band) for net, band in bands], self.axis)
+        return [net(band) for net, band in bands]
 
 
 def as_features(spectrogram: Tensor) -> Tensor:
@@ -131,6 +135,9 @@ def as_features(spectrogram: Tensor) -> Tensor:
 def as_mask(features: Tensor, spectrogram: Tensor) -> Tensor:
     """The inverse of `as_features`: complex factors for the bins of a spectrogram.
 
+    Nothing is copied. Write `spectrogram * mask`, in this order: the product is then
+    stored as the spectrogram is, frame after frame, and `istft` need not turn it.
+
     Args:
         features: (batch, frames, bins · channels · 2).
         spectrogram: (batch, channels, any bins, frames), complex; gives precision and
@@ -145,8 +152,10 @@ def as_mask(features: Tensor, spectrogram: Tensor) -> Tensor:
         True
     """
     channels, precision = spectrogram.shape[1], spectrogram.real.dtype
-    parts = rearrange(features, "b m (f c r) -> b c f m r", c=channels, r=2)
-    return torch.view_as_complex(parts.to(precision).contiguous())
+    parts = rearrange(
+        features.to(precision), "b m (f c r) -> b c f m r", c=channels, r=2
+    )
+    return torch.view_as_complex(parts)
 
 
 def mask_network(width: int, n_out: int, hidden: int, n_hidden: int) -> nn.Sequential:
