@@ -126,8 +126,8 @@ def chunks_figure(
     gaps = [abs(seam / sample_rate - moment) for seam in chunks.seams]
     near = f", {min(gaps):.2f} s from a seam" if gaps else ""
     alt = (
-        f"{len(weights)} chunks with {len(gaps)} seams: error {level:.1f} dB, "
-        f"at most {levels[worst]:.1f} dB at {moment:.2f} s{near}."
+        f"{len(weights)} chunks with {len(gaps)} seams: error {level:z.1f} dB, "
+        f"at most {levels[worst]:z.1f} dB at {moment:.2f} s{near}."
     )
     return describe(figure, caption, alt)
 

@@ -188,11 +188,12 @@ def _loudest(
     row, frame = divmod(int(power.argmax()), power.shape[1])
     level = 10 * math.log10(max(float(power.max()) / loudest, 1e-30))
     share = power.double().sum(1).cumsum(0) / power.double().sum()
-    half = int((share < 0.5).sum()) * step_hz
+    # A bin reaches half a step to each side; the first one begins at 0 Hz.
+    half = min((int((share < 0.5).sum()) + 0.5) * step_hz, sample_rate / 2)
+    where = f"at {row * step_hz:.0f} Hz" if row else f"below {step_hz / 2:.0f} Hz"
     return (
-        f"{name}{level:z.1f} dB at {row * step_hz:.0f} Hz and "
-        f"{frame * hop_length / sample_rate:.2f} s, half of the power up to "
-        f"{half:.0f} Hz"
+        f"{name}{level:z.1f} dB {where} and {frame * hop_length / sample_rate:.2f} s, "
+        f"half of the power up to {half:.0f} Hz"
     )
 
 

@@ -12,6 +12,8 @@ report    the parts of an alt text as one sentence
 import math
 from collections.abc import Iterable, Sequence
 
+_DUST = 1e-12  # smaller shares of the largest value are errors of rounding
+
 
 def listed(names: Iterable[str]) -> str:
     """Names in one phrase, as a reader says them.
@@ -91,12 +93,14 @@ def measured(value: float, unit: str = "") -> str:
     """A number with its unit, no more exact than a reader of the figure needs.
 
     Example:
-        >>> measured(14.03, "dB"), measured(4096, "samples"), measured(0.0123)
+        >>> measured(14.03, "dB"), measured(4096.2, "samples"), measured(0.01234)
         ('14.0 dB', '4096 samples', '0.0123')
     """
     if unit.startswith("dB"):
         text = f"{value:z.1f}"
-    elif float(value).is_integer() and abs(value) < 1e9:
+    elif 1e9 <= abs(value) < math.inf:
+        text = f"{value / 1e9:.3g} billion"
+    elif abs(value) >= 999.5 or float(value).is_integer():
         text = f"{value:.0f}"
     else:
         text = f"{value:.3g}"
@@ -124,19 +128,27 @@ def course(
     points = [(x, y) for x, y in pairs if math.isfinite(y)]
     if not points:
         return "has no values"
-    (x, first), (end, last) = points[0], points[-1]
+    (x, _), (end, _) = points[0], points[-1]
     low = min(points, key=lambda point: point[1])
     high = max(points, key=lambda point: point[1])
-    if low[1] == high[1]:
-        return f"stays at {measured(first, unit)}"
-    ends = f"from {measured(first, unit)} at {measured(x, at)} to "
-    ends += f"{measured(last, unit)} at {measured(end, at)}"
-    if {low[1], high[1]} == {first, last}:
-        return f"{'rises' if last > first else 'falls'} {ends}"
+    # Numbers are compared as they are written: what differs less is not worth a word.
+    largest = max(abs(low[1]), abs(high[1]))
+    first, last, lowest, highest = (
+        measured(y if abs(y) > _DUST * largest else 0.0, unit)
+        for _, y in (points[0], points[-1], low, high)
+    )
+    if lowest == highest:
+        return f"stays at {first}"
+    ends = f"from {first} at {measured(x, at)} to {last} at {measured(end, at)}"
+    if {lowest, highest} == {first, last}:
+        return f"{'rises' if last == highest else 'falls'} {ends}"
     words = [
-        f"{word} at {measured(point[0], at)} with {measured(point[1], unit)}"
-        for word, point in (("highest", high), ("lowest", low))
-        if point[1] not in (first, last)
+        f"{word} at {measured(place, at)} with {value}"
+        for word, (place, _), value in (
+            ("highest", high, highest),
+            ("lowest", low, lowest),
+        )
+        if value not in (first, last)
     ]
     return f"goes {ends}, {listed(words)}"
 
