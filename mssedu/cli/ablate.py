@@ -27,7 +27,7 @@ import tyro
 from mssedu.audio.disk import check_folder
 from mssedu.audio.words import counted
 from mssedu.cli.console import bar, load_songs, say
-from mssedu.cli.train import SongOptions
+from mssedu.cli.train import SongOptions, check_songs
 from mssedu.data.options import DataOptions
 from mssedu.errors import InputError, MssEduError, check_name, check_range
 
@@ -85,6 +85,7 @@ def ablate(
         split, metric = rules.split, rules.metric
     flags = [str(data), *_flags(options), *_flags(dataset)]
     if not no_train:
+        _check_songs(found, data, options, dataset, out_dir)
         _train(found, flags, out_dir, jobs)
     if lacking := [run for run in found.runs if not _is_finished(run, out_dir)]:
         names = ", ".join(run.folder for run in lacking)
@@ -174,6 +175,17 @@ def _is_finished(run: "GridRun", out_dir: Path) -> bool:
         same = all(recipe[name] == facts[name] for name in ("sha256", "settings"))
         return same and manifest["finished"] is True
     return False
+
+
+def _check_songs(
+    grid: "Grid", data: Path, options: SongOptions, dataset: DataOptions, out_dir: Path
+) -> None:
+    """Raise DatasetError if the finished runs have learned from other songs."""
+    advice = "Give their data set, or choose another folder with --out-dir."
+    for run in grid.runs:
+        if _is_finished(run, out_dir):  # it stands for all, as each start asks here
+            check_songs(out_dir / run.folder, data, options, dataset, advice=advice)
+            return
 
 
 def _train(grid: "Grid", words: Sequence[str], out_dir: Path, jobs: int) -> None:

@@ -4,20 +4,17 @@ mssedu repro runs/train                           in runs/train-again
 mssedu repro runs/train -o again --data SONGS     if the songs are elsewhere now
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from mssedu.audio.disk import check_folder
 from mssedu.audio.files import tupled
 from mssedu.cli.console import say
-from mssedu.cli.train import SongOptions, songs_of, train
+from mssedu.cli.train import SongOptions, check_songs, train
 from mssedu.data.options import DataOptions
-from mssedu.errors import DatasetError, InputError
-from mssedu.training.config import TrainConfig
+from mssedu.errors import InputError
 from mssedu.training.runs import config_of_run, read_run
 
 
@@ -59,7 +56,13 @@ def repro(
     dataset = DataOptions(**tupled({name: command[name] for name in names}))
     place = data or Path(command["data"])
     fields = tuple(command["set"])
-    _check_songs(document, config, place, options, dataset)
+    check_songs(
+        run,
+        place,
+        options,
+        dataset,
+        advice="Restore them, or give the folder that has them with --data.",
+    )
     code = train(
         place,
         options,
@@ -89,28 +92,6 @@ def repro(
         f"{found.weights:.3g}"
     )
     return code or int(not found.is_equal)
-
-
-def _check_songs(
-    document: Mapping[str, Any],
-    config: TrainConfig,
-    data: Path,
-    options: SongOptions,
-    dataset: DataOptions,
-) -> None:
-    """Raise DatasetError if the songs for training are not those of the run."""
-    from mssedu.data.track import data_sha256
-
-    options = replace(options, in_memory=False, cache=None)
-    songs, _ = songs_of(config.stems or (), data, options, dataset)
-    found = data_sha256([song.with_stems(config.stems or ()) for song in songs])
-    wanted = document["phases"][-1].get("data")
-    if wanted not in (None, found):
-        raise DatasetError(
-            f"the {len(songs)} songs for training in {data} are not those of the run: "
-            f"their hash is {found[:12]} and was {wanted[:12]}. Restore them, or give "
-            "the folder that has them with --data."
-        )
 
 
 def _path(text: str | None) -> Path | None:

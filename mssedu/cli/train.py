@@ -294,3 +294,28 @@ def songs_of(
             "--valid-data, or train without validation: --no-valid."
         )
     return train_songs, valid_songs
+
+
+def check_songs(
+    run: Path, data: Path, options: SongOptions, dataset: DataOptions, *, advice: str
+) -> None:
+    """Raise DatasetError if the songs for training in `data` are not those of a run.
+
+    Args:
+        run: folder of a run that mssedu train has started.
+        data, options, dataset: what the command line says about the songs.
+        advice: the last sentence of the error.
+    """
+    from mssedu.data.track import data_sha256
+
+    document = read_run(run)
+    stems = config_of_run(document).stems or ()
+    options = replace(options, in_memory=False, cache=None)
+    songs, _ = songs_of(stems, data, options, dataset)
+    found = data_sha256([song.with_stems(stems) for song in songs])
+    wanted = document["phases"][-1].get("data")
+    if wanted not in (None, found):
+        raise DatasetError(
+            f"the songs for training in {data} ({len(songs)}) are not those of {run}: "
+            f"their hash is {found[:12]} and was {wanted[:12]}. {advice}"
+        )

@@ -20,6 +20,7 @@ record       the files that a run writes into its folder
 pace         one line every so many seconds: how fast it is, and how long it takes
 signals      Ctrl-C and SIGTERM, which stop a run between two steps
 distributed  several processes that train one model, each on its own card
+lock         no second process in a run folder
 runs         config.json of a run, and what may change when it goes on
 fields       fields of a model's config on the command line
 recipe       an experiment as a file: the difference from the defaults

@@ -14,6 +14,7 @@ are in its folder:
     last.safetensors  the newest state, from which `resume` goes on exactly
     best.safetensors  the weights with the best score
     tensorboard/      curves
+    run.lock          only while a process trains: a second one is refused
 
 On a GPU, Python sends the work of a step and does not wait for it. The losses stay
 there and are read together, every READ_EVERY steps and before each save.
@@ -66,6 +67,7 @@ from mssedu.training.gates import (
     rehearse,
 )
 from mssedu.training.initial import freeze, start_from, train_mode
+from mssedu.training.lock import locked
 from mssedu.training.objective import Loss, create_loss
 from mssedu.training.record import (
     BEST,
@@ -86,6 +88,7 @@ from mssedu.training.validation import (
     validate,
     with_stems_of,
 )
+from mssedu.weights.checkpoint import retire
 
 MAX_SKIPPED = 10  # steps in a row without a finite gradient; the next stops the run
 N_PREPARE = 64  # training examples for the statistics that some models start from
@@ -137,7 +140,8 @@ def fit(
         progress: is called with step, steps, loss and newest score (dB) at each step.
 
     Raises:
-        InputError, DatasetError, SetupError: what the checks before step 1 find.
+        InputError, DatasetError, SetupError: what the checks before step 1 find; or
+            another process trains in the folder.
         CheckpointError: no undamaged state to resume, or a change that is not allowed.
         DiskError: too little room for the checkpoints; those that are there stay.
         MssEduError: NaN or Inf in too many steps in a row, weights or a validation.
@@ -145,7 +149,7 @@ def fit(
     """
     log, run_dir = log or (lambda sentence: None), Path(run_dir)
     config = overfit_config(with_stems_of(model, config))
-    with joined(config):
+    with joined(config), locked(run_dir, log):
         if not is_first():
             log, progress = (lambda sentence: None), None
         resumes = of_first(goes_on(run_dir, resume))
@@ -168,13 +172,7 @@ def fit(
             log(compile_blocks(model))
         with StopSignals() as signals:
             if resumes:
-                sentence = state.restore(
-                    run_dir / LAST,
-                    allow_config=allow_config_change,
-                    allow_data=allow_data_change,
-                )
-                log(sentence)
-                wait_for_all()  # before the first process writes
+                log(_go_on(state, run_dir, allow_config_change, allow_data_change))
             log(describe_run(run_dir, state, train, valid, baselines, command))
             is_new = not resumes or allow_config_change or allow_data_change
             if is_new and is_first():
@@ -239,6 +237,19 @@ def _begin(
     if is_first() and not resumes:
         check_round_trip(model, run_dir, segments[0].sources.sum(0), log)
     join_batch_norm(model)
+
+
+def _go_on(
+    state: TrainState, run_dir: Path, allow_config: bool, allow_data: bool
+) -> str:
+    """Read the last state; a sentence on it. Best weights that lost their score go."""
+    sentence = state.restore(
+        run_dir / LAST, allow_config=allow_config, allow_data=allow_data
+    )
+    wait_for_all()  # before the first process writes
+    if is_first() and not state.best_step:
+        retire(run_dir / BEST)
+    return sentence
 
 
 def _result(

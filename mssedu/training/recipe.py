@@ -216,6 +216,8 @@ def find_recipe(name: str | Path) -> Path:
             "recipe."
         )
     found = {file.name: file for folder in reversed(folders) for file in _files(folder)}
+    if path.name not in found:  # the folders have grids and protocols, too
+        found = {name: file for name, file in found.items() if _is_recipe(file)}
     return found[check_name("recipe", path.name, found)]
 
 
@@ -244,6 +246,14 @@ def take_recipe(words: Sequence[str]) -> tuple[Recipe | None, list[str]]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"*{SUFFIX}"))
+
+
+def _is_recipe(path: Path) -> bool:
+    """Whether a file has the head of a recipe, or cannot be read."""
+    try:
+        return "ran" in tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):  # `read_recipe` says what is wrong
+        return True
 
 
 def _check_ran(ran: Any, path: Path) -> None:

@@ -280,7 +280,7 @@ class TrainState:
         self._load(checkpoint, str(path))
         note += f", with another config: {changes}" if changes else ""
         note += f", with other data: {songs}" if songs else ""
-        if "validation songs" in songs or self._scores_differ(facts["train_config"]):
+        if "validation" in songs or self._scores_differ(facts["train_config"]):
             self.best_score, self.best_step = -math.inf, 0
             self.new_scores.append(len(self.history))
             note += " (the earlier best score no longer counts)"

@@ -282,6 +282,12 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
+def retire(path: Path) -> None:
+    """Leave a checkpoint, if it is there, only as the version before, `previous`."""
+    _keep_previous(path)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
 def _keep_previous(path: Path) -> None:
     """Move the current version, if it is complete, to `previous(path)`.
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import signal
 from statistics import fmean
 
@@ -169,6 +170,14 @@ def test_three_networks_with_three_seeds(grid, data, tmp_path, capsys):
     markdown = (out / "ablation.md").read_text("utf-8")
     assert markdown.startswith("# Three small networks\n\n| variant | usdr, dB |")
     assert "Too few songs" in markdown
+
+    # Finished runs are not taken for runs on other songs.
+    other = shutil.copytree(data, tmp_path / "other songs")
+    shutil.rmtree(other / "train" / "Rubidium 0")
+    assert run(grid, other, "-o", out) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"the songs for training in {other} (1) are not those of" in error
+    assert "Give their data set, or choose another folder" in error
 
     # The same command trains nothing again; a run that is not finished is mended.
     manifest = out / "spleeter" / "seed1" / "manifest.json"

@@ -128,7 +128,7 @@ def test_songs_that_were_moved_or_changed(first, data, tmp_path, capsys):
     assert run("repro", first, "--data", moved, "-o", tmp_path / "again") == 0
     shutil.rmtree(moved / "train" / "b")
     assert run("repro", first, "--data", moved, "-o", tmp_path / "third") == 2
-    assert "are not those of the run" in capsys.readouterr().err
+    assert f"are not those of {first}: their hash is" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
 
 

@@ -683,6 +683,16 @@ def test_without_validation_the_last_weights_count(tmp_path):
     assert load_checkpoint(result.checkpoint).config.stems == STEMS
 
 
+def test_a_run_that_goes_on_without_validation_keeps_no_older_best_weights(tmp_path):
+    assert run(tmp_path).checkpoint.name == "best.safetensors"
+    more = change(steps=8)
+    changes = {"allow_config_change": True, "allow_data_change": True}
+    result = run(tmp_path, more, valid=None, resume=True, **changes)
+    assert result.checkpoint.name == "last.safetensors"
+    assert read_checkpoint(tmp_path).facts["step"] == 8
+    assert read_checkpoint(tmp_path / "best.previous.safetensors").facts["step"] <= 6
+
+
 def test_a_model_no_better_than_silence_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "validate", lambda *_: torch.full((1, 2), -5.0))
     lines = []

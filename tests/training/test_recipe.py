@@ -148,6 +148,10 @@ def test_recipes_are_found_by_name(tmp_path, monkeypatch):
     assert find_recipe("open_unmix_small.toml").parent == FOLDER / "races"
     with pytest.raises(InputError, match=r"Did you mean 'htdemucs\.toml'"):
         find_recipe("htdemuc.toml")
+    with pytest.raises(InputError) as error:
+        find_recipe("protocol")
+    others = ("protocol.toml", "songs.toml", "equal_steps.toml")
+    assert not [name for name in others if name in str(error.value)]
     monkeypatch.setattr("mssedu.training.recipe.FOLDER", "no such folder")
     with pytest.raises(InputError, match="there is no folder"):
         find_recipe("htdemucs.toml")

@@ -148,7 +148,7 @@ def test_scores_of_other_validation_songs_are_not_compared(path):
     run = state(data={"train": "a", "valid": "b"})
     run.best_score, run.best_step = 9.0, 1
     run.save(path)
-    for valid, best in (("b", 9.0), (None, 9.0), ("c", -math.inf)):
+    for valid, best in (("b", 9.0), (None, -math.inf), ("c", -math.inf)):
         other = state(data={"train": "d", "valid": valid})
         other.restore(path, allow_data=True)
         assert other.best_score == best
