@@ -78,16 +78,22 @@ def create(
         settings: Options for the test.
         out_dir: folder of the test
     """
+    from mssedu.listening.results.choices import answers_note
     from mssedu.listening.results.ratings import power_note
     from mssedu.listening.test.create import create_test
+    from mssedu.listening.test.schedule import chosen_trials, plan
 
     named = [named_run(run) for run in runs]
     remedy = "Name a system with NAME=FOLDER, such as ours=runs/7."
     check_systems([name for name, _ in named], remedy)
     design = create_test(out_dir, dict(named), excerpts, **asdict(settings))
     trials = counted(len(design.trials), "trial")
-    say(f"{trials} of {', '.join(design.stimuli)}")
-    if design.test not in CHOICES and len(named) > 1:
+    pages = counted(len(plan(design, 0)), "page")
+    say(f"{trials} of {', '.join(design.stimuli)}; {pages} for each listener")
+    if design.test in CHOICES:
+        n_answers = len(chosen_trials(design, 0)) * design.n_repetitions
+        say(answers_note(n_answers, design.test))
+    elif len(named) > 1:
         say(power_note(5, len(named)))
     say(f"You can edit it until the first listener begins: {out_dir / 'test.toml'}")
     return 0
@@ -124,16 +130,19 @@ def serve(
         open_browser: also open the link in the browser of this machine
     """
     from mssedu.listening.test.server import Server
+    from mssedu.listening.test.stimuli import check_files
 
     check_range("port", port, 0, 65535)
 
     async def run() -> None:
-        with _results(folder) as store, Server(store, host, port, token) as server:
-            say(f"Link for listeners: {server.address}")
-            say(f"Answers: {store.path}. Ctrl-C stops; a later run can continue.")
-            if open_browser:
-                webbrowser.open(server.address)
-            await asyncio.Event().wait()
+        with _results(folder) as store:
+            check_files(store.design)  # here, and not when the first listener comes
+            with Server(store, host, port, token) as server:
+                say(f"Link for listeners: {server.address}")
+                say(f"Answers: {store.path}. Ctrl-C stops; a later run can continue.")
+                if open_browser:
+                    webbrowser.open(server.address)
+                await asyncio.Event().wait()
 
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
         asyncio.run(run())
@@ -183,7 +192,12 @@ def export(
         merge: files with more results of this test, which are added to it first
         html: write the test, not the results, as one HTML file for any browser
     """
-    from mssedu.listening.results.export import FILES, write_csv, write_json
+    from mssedu.listening.results.export import (
+        FILES,
+        ratings_frame,
+        write_csv,
+        write_json,
+    )
     from mssedu.listening.test.offline import write_test_page
 
     out_dir = out_dir or folder / "results"
@@ -197,7 +211,8 @@ def export(
             return 0 if all(merged) else 1
         left_out = _left_out(store)
         with _own_files(out_dir, [FILES[store.design.test], "results.json"]):
-            say(f"CSV: {write_csv(store, out_dir, left_out)}")
+            n_ratings = counted(len(ratings_frame(store, left_out)), "rating")
+            say(f"CSV: {write_csv(store, out_dir, left_out)}, {n_ratings}")
             say(f"JSON: {write_json(store, out_dir / 'results.json', left_out)}")
     return 0 if all(merged) and not left_out else 1
 

@@ -57,14 +57,14 @@ def notebooks_folder() -> Path:
 
 
 def texts(number: str = "all", folder: Path | None = None) -> list[Path]:
-    """The paths of the texts of one notebook, such as "02", or of "all".
+    """The paths of the texts of one notebook, such as "02" or "2", or of "all".
 
     Raises:
         InputError: no notebook has that number.
     """
     paths = sorted(((folder or notebooks_folder()) / "py").glob("[0-9][0-9]_*.py"))
     by_number = {path.name[:2]: [path] for path in paths} | {"all": paths}
-    return by_number[check_name("notebook", number, by_number)]
+    return by_number[check_name("notebook", number.zfill(2), by_number)]
 
 
 def notebook_path(text: Path) -> Path:

@@ -9,7 +9,7 @@ other tracks, up to 1.5 times the height of the box away from it. Listen to the 
 beyond the whiskers first. Notebooks: 03, 04.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ def scores_figure(
     axes.margins(y=0.12)
     figure.legend(loc="outside upper center", ncols=min(len(rows), 5), frameon=False)
     caption = f"{definition} in dB of each {place}: {listed(rows)}; {zero} scores 0 dB."
-    alt = report(f"{definition} by {place}, the highest first", _ranked(rows, stems))
-    return describe(figure, caption, alt)
+    topic = f"{definition} by {place}{_order([rows])}"
+    return describe(figure, caption, report(topic, _ranked(rows, stems)))
 
 
 def _ranked(
@@ -111,6 +111,11 @@ def _ranked(
         each = [f"{row} {measured(known[row], unit)}" for row in order]
         parts.append(f"{stem}, {', '.join(each) or 'none'}")
     return parts
+
+
+def _order(panels: Iterable[Mapping[str, object]]) -> str:
+    """How `_ranked` sorts, for the topic of a text; one row has no order."""
+    return ", the highest first" if any(len(rows) > 1 for rows in panels) else ""
 
 
 def boxes_figure(panels: Mapping[str, Boxes]) -> DescribedFigure:
@@ -152,7 +157,7 @@ def boxes_figure(panels: Mapping[str, Boxes]) -> DescribedFigure:
         }
         name = f"{name_of(title)} of " if len(panels) > 1 else ""
         parts += [name + part for part in _ranked(medians, stems, unit_of(title))]
-    topic = f"Medians of {listed(map(name_of, panels))}, the highest first"
+    topic = f"Medians of {listed(map(name_of, panels))}{_order(panels.values())}"
     return describe(figure, caption, report(topic, parts))
 
 

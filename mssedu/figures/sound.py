@@ -65,7 +65,7 @@ def waveform_figure(
         axes.label_outer()
         axes.margins(x=0)
         level, moment = float(mono.abs().max()), start + int(mono.abs().argmax()) / rate
-        name = f"{label} " if label else ""
+        name = f"{label} reaches " if label else ""
         parts.append(f"{name}{measured(level)} at {measured(moment, 's')}")
     caption = f"Amplitude{_of(sounds)} over time in seconds, the mean of the channels."
     return describe(figure, caption, report("Highest amplitudes", parts))

@@ -10,8 +10,10 @@ report    the parts of an alt text as one sentence
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
+_PLURAL = re.compile("[a-z]{3,}s")  # such as "samples", but not "s" and "ms"
 _DUST = 1e-12  # smaller shares of the largest value are errors of rounding
 
 
@@ -95,6 +97,8 @@ def measured(value: float, unit: str = "") -> str:
     Example:
         >>> measured(14.03, "dB"), measured(4096.2, "samples"), measured(0.01234)
         ('14.0 dB', '4096 samples', '0.0123')
+        >>> measured(1, "samples"), measured(1, "ms")
+        ('1 sample', '1 ms')
     """
     if unit.startswith("dB"):
         text = f"{value:z.1f}"
@@ -104,6 +108,8 @@ def measured(value: float, unit: str = "") -> str:
         text = f"{value:.0f}"
     else:
         text = f"{value:.3g}"
+    if text == "1" and _PLURAL.fullmatch(unit):
+        unit = unit.removesuffix("s")
     return f"{text} {unit}".rstrip()
 
 

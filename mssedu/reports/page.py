@@ -30,6 +30,7 @@ th:first-child, td:first-child { text-align: left; }
 tr.bold td { font-weight: 600; }
 table.facts td { text-align: left; }
 div.wide { overflow-x: auto; }
+h1, h2, table.facts td { overflow-wrap: anywhere; }
 audio { max-width: 100%; vertical-align: middle; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; }
 figcaption, .note { color: inherit; opacity: .75; font-size: .9rem; }

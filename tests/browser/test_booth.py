@@ -222,6 +222,22 @@ def test_a_choice(open_page):
     assert wait_for_words(page, "choose") == [{"kind": "choose", "label": "B"}]
 
 
+def test_arrow_keys_move_among_the_answers_and_do_not_answer(open_page):
+    page = open_page("acr")
+    page.get_by_role("slider", name="Position").focus()
+    for key in ("Tab", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.locator("button:focus").get_by_text("2 Poor").wait_for()
+    assert said(page, "rate") == []
+    page.keyboard.press("Space")
+    assert wait_for_words(page, "rate")[0]["score"] == 2
+    page.evaluate("(s) => window.tell(s)", state(scores={"quality": {"A": 2}}))
+    page.keyboard.press("Tab")  # the group is one stop
+    assert page.get_by_role("textbox", name="Remarks").evaluate(
+        "(remarks) => remarks === document.activeElement"
+    )
+
+
 def test_remarks_are_no_commands(open_page):
     page = open_page("mushra")
     remarks = page.get_by_role("textbox", name="Remarks")

@@ -19,7 +19,7 @@ import tyro
 
 from mssedu.audio.tensors import save_audio
 from mssedu.cli.listen import listen, named_run
-from mssedu.errors import InputError, MssEduWarning
+from mssedu.errors import AudioFileError, InputError, MssEduWarning
 from mssedu.listening.results.export import content_sha256, write_json
 from mssedu.listening.results.simulate import sit_through
 from mssedu.listening.test.design import load_design
@@ -60,7 +60,7 @@ def test_from_folders_to_report(songs, capsys):
     assert design.stimuli == tuple(QUALITY)
     assert (design.seed, design.n_replicates) == (3, 1)
     said = capsys.readouterr().out
-    assert "2 trials of good, bad, reference, anchor35" in said
+    assert "of good, bad, reference, anchor35; 3 pages for each listener" in said
     assert "With 5 listeners no difference can be significant" in said
     with ResultStore(folder / "results.sqlite", design) as store:
         for _ in range(3):
@@ -211,11 +211,53 @@ def test_files_of_other_origin_are_left_alone(songs, words, name):
     )
 
 
-def test_a_preference_test_without_data(songs):
+def test_a_preference_test_without_data(songs, capsys):
     folder = songs / "votes"
     words = ("--test", "2afc", "-o", folder, "--n-repetitions", "4")
     assert run("create", songs / "good", songs / "bad", *words) == 0
-    assert load_design(folder).n_repetitions == 4
+    design = load_design(folder)
+    assert design.n_repetitions == 4
+    said = capsys.readouterr().out
+    assert "2 trials of good, bad; 8 pages for each listener" in said
+    assert "With 8 answers to each pair" in said
+    with ResultStore(folder / "results.sqlite", design) as store:
+        sit_through(Session(store), QUALITY)
+    with pytest.raises(InputError, match="reference, which usdr needs"):
+        run("report", folder, "--usdr")
+
+
+def test_scores_are_not_compared_with_choices(songs):
+    folder = songs / "heard"
+    words = ("--data", songs / "data", "--test", "abx", "-o", folder)
+    assert run("create", songs / "good", *words) == 0
+    with ResultStore(folder / "results.sqlite", load_design(folder)) as store:
+        sit_through(Session(store), QUALITY)
+    assert run("report", folder) == 0
+    with pytest.raises(InputError, match="abx has choices and no ratings"):
+        run("report", folder, "--usdr")
+
+
+def test_anchors_without_a_reference_name_the_flag_that_adds_it(songs):
+    words = ("--anchors", "anchor35", "-o", songs / "test")
+    with pytest.raises(InputError, match="--data SONGS, or leave out the anchors"):
+        run("create", songs / "good", songs / "bad", *words)
+
+
+def test_a_test_that_has_lost_a_sound_is_not_served(songs):
+    folder = make(songs)
+    (folder / "sounds" / "2" / "system1.wav").unlink()
+    with pytest.raises(AudioFileError, match=r"system1\.wav does not exist"):
+        run("serve", folder, "--port", "0", "--no-open-browser")
+
+
+def test_an_export_says_how_much_there_is_and_what_is_missing(songs, capsys):
+    folder = make(songs)
+    missing = songs / "none.json"
+    capsys.readouterr()
+    assert run("export", folder, "--merge", missing) == 1
+    said = capsys.readouterr()
+    assert "mushra.csv, 0 ratings" in said.out.replace("\n", "")
+    assert "none.json does not exist. Choose a file" in said.err
 
 
 def test_a_system_is_named_on_the_command_line(songs):

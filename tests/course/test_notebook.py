@@ -262,7 +262,7 @@ def test_stale_tells_why(text):
 
 def test_texts_by_number(text):
     folder = text.parents[1]
-    assert texts("07", folder) == texts("all", folder) == [text]
+    assert texts("07", folder) == texts("7", folder) == texts("all", folder) == [text]
     with pytest.raises(InputError, match="notebook '08'"):
         texts("08", folder)
 

@@ -106,6 +106,13 @@ def test_mask_picture_is_the_mask():
     assert figure.axes[1].get_ylabel() == "Mask (share kept)"
 
 
+def test_a_label_that_ends_in_a_number_is_not_read_with_the_amplitude():
+    sound = torch.zeros(1, 100)
+    sound[0, 50] = 2.0
+    alt = waveform_figure({"hop 256": sound}, 100).alt
+    assert alt == "Highest amplitudes: hop 256 reaches 2 at 0.5 s."
+
+
 def test_long_waveforms_keep_their_extremes():
     audio = torch.zeros(1, 100_000)
     audio[0, 5000], audio[0, 7000] = 0.9, -0.7

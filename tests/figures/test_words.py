@@ -13,6 +13,8 @@ from mssedu.figures.words import course, measured
     ("value", "unit", "text"),
     [
         (0.01234, "", "0.0123"),
+        (1, "samples", "1 sample"),
+        (1.0, "ms", "1 ms"),
         (999.6, "Hz", "1000 Hz"),
         (1217.4, "Hz", "1217 Hz"),
         (1234567.8, "", "1234568"),

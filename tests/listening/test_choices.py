@@ -11,6 +11,7 @@ from mssedu.listening.results.choices import (
     abx_d_prime,
     abx_share_correct,
     afc_d_prime,
+    answers_note,
     by_listener,
     count_choices,
     least_correct,
@@ -30,6 +31,20 @@ def test_minimum_counts_of_abx_tables(n, least):
 def test_four_answers_never_suffice():
     assert least_correct(4) is None
     assert count_choices(4, 4, "abx").p == 1 / 16
+
+
+@pytest.mark.parametrize(
+    ("n", "test", "words"),
+    [
+        (8, "abx", "p < 0.05 takes 7 right answers"),
+        (5, "abx", "p < 0.05 takes 5 right answers"),
+        (4, "abx", "cannot fall below 0.062. At least 5 answers"),
+        (8, "2afc", "p < 0.05 takes 8 answers for the same system"),
+        (1, "2afc", "1 answer to each pair no listener can show a preference"),
+    ],
+)
+def test_what_a_listener_can_show(n, test, words):
+    assert words in answers_note(n, test)
 
 
 def test_a_preference_may_go_either_way():

@@ -187,7 +187,7 @@ def test_json_brings_everything_to_another_machine(tmp_path):
 def test_files_that_are_no_results(tmp_path):
     store = panel(n=1)
     path = tmp_path / "results.json"
-    with pytest.raises(DatasetError, match=r"no results .*FileNot"):
+    with pytest.raises(DatasetError, match=r"results\.json does not exist"):
         read_json(path, store)
     path.write_text("[1]")
     with pytest.raises(DatasetError, match="TypeError"):

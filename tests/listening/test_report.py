@@ -80,6 +80,8 @@ def test_acr_has_a_part_per_question(tmp_path):
     assert "quality: How natural" in text
     assert "contamination: How free" in text
     assert "excluded" not in text
+    assert re.search(r"\d\.\d\d … \d\.\d\d", text)  # a tenth is coarse in 1 … 5
+    assert re.search(r"\d\.\d\d", (tmp_path / "quality.tex").read_text("utf-8"))
     files = {"report.html", "ratings.pdf", "quality.tex", "contamination.tex"}
     assert {file.name for file in tmp_path.iterdir()} == files
 

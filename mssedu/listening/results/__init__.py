@@ -33,6 +33,7 @@ _NAMES = {
         "abx_d_prime",
         "abx_share_correct",
         "afc_d_prime",
+        "answers_note",
         "by_listener",
         "count_choices",
         "least_correct",

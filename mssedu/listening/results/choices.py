@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 from pandas import DataFrame
 
+from mssedu.audio.words import counted
 from mssedu.errors import check_name, check_range
 from mssedu.evaluation.statistics import holm
-from mssedu.listening.results.ratings import check_not_empty
+from mssedu.listening.results.ratings import SIGNIFICANT, check_not_empty
 from mssedu.listening.test.design import CHOICES
 
 FARTHEST = 20.0  # above this d′, a probability is 1 in floating point
@@ -78,7 +79,7 @@ def count_choices(count: int, n: int, test: str) -> Choices:
     return Choices(count, n, p, (float(low), float(high)), d_prime)
 
 
-def least_correct(n: int, significant: float = 0.05) -> int | None:
+def least_correct(n: int, significant: float = SIGNIFICANT) -> int | None:
     """The fewest right answers of n with p < `significant`; None if n are too few.
 
     Example:
@@ -90,6 +91,41 @@ def least_correct(n: int, significant: float = 0.05) -> int | None:
     check_range("n", n, 1)
     counts = (c for c in range(n + 1) if binom.sf(c - 1, n, 0.5) < significant)
     return next(counts, None)
+
+
+def answers_note(n: int, test: str) -> str:
+    """A sentence on what a listener can show who answers each pair n times.
+
+    The arguments are those of `count_choices`.
+
+    Example:
+        >>> print(answers_note(16, "abx"))
+        With 16 answers to each pair a listener can show a difference: p < 0.05 takes 12
+        right answers.
+        >>> print(answers_note(4, "2afc"))
+        With 4 answers to each pair no listener can show a preference: p cannot fall
+        below 0.12. At least 6 answers are needed: add trials or repetitions.
+    """
+    what, answers = {
+        "abx": ("a difference", "right answers"),
+        "2afc": ("a preference", "answers for the same system"),
+    }[check_name("test", test, CHOICES)]
+    given = f"With {counted(n, 'answer')} to each pair"
+    lowest = count_choices(n, n, test).p
+    if lowest < SIGNIFICANT:
+        ps = {count: count_choices(count, n, test).p for count in range(n // 2, n + 1)}
+        least = min(count for count, p in ps.items() if p < SIGNIFICANT)
+        return (
+            f"{given} a listener can show {what}: p < {SIGNIFICANT:g} takes {least} "
+            f"{answers}."
+        )
+    needed = n
+    while count_choices(needed, needed, test).p >= SIGNIFICANT:
+        needed += 1
+    return (
+        f"{given} no listener can show {what}: p cannot fall below {lowest:.2g}. At "
+        f"least {needed} answers are needed: add trials or repetitions."
+    )
 
 
 def abx_share_correct(d_prime: float) -> float:

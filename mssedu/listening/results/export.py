@@ -39,6 +39,9 @@ from mssedu.listening.test.store import ResultStore
 from mssedu.reports.tables import csv_cell
 
 FORMAT = 2  # of the JSON
+_CHOOSE = (
+    "Choose a file that mssedu listen export has written, or that a listener has saved."
+)
 UNSIGNED = 1  # the format of older versions, without a hash
 FILES = {
     "mushra": "mushra.csv",
@@ -181,6 +184,8 @@ def merge_file(path: str | Path, store: ResultStore) -> Merged:
         ours = document["sha256"] == store.design.sha256()
     except MssEduError:
         raise
+    except FileNotFoundError as error:
+        raise DatasetError(f"{where} does not exist. {_CHOOSE}") from error
     except (OSError, *FAULTS) as error:
         raise _no_results(where, error) from error
     if not ours:
@@ -229,8 +234,7 @@ def _no_results(where: Path, error: BaseException) -> DatasetError:
     if isinstance(error, MssEduError):
         why = f"that can be read: {error}"
     return DatasetError(
-        f"{where} has no results of a listening test {why[:LONGEST_REASON]} Choose a "
-        "file that mssedu listen export has written, or that a listener has saved."
+        f"{where} has no results of a listening test {why[:LONGEST_REASON]} {_CHOOSE}"
     )
 
 

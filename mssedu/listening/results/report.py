@@ -21,7 +21,7 @@ from pandas import DataFrame
 from mssedu.audio.files import write_text, written_whole
 from mssedu.audio.names import file_names
 from mssedu.audio.words import counted
-from mssedu.errors import MssEduWarning
+from mssedu.errors import InputError, MssEduWarning
 from mssedu.figures.scores import boxes_figure
 from mssedu.figures.style import DescribedFigure, describe
 from mssedu.figures.words import listed
@@ -48,7 +48,8 @@ from mssedu.reports.tables import note, render, texts
 
 MOST_LEVEL = 6  # up to this number of stimuli, the names fit below the figure unturned
 LABEL_WIDTH = 20  # characters in a line below the figure
-_STYLE = "td, th { white-space: nowrap; }"
+_DECIMALS = {"acr": 2}  # of ratings; one in other tests
+_STYLE = ".wide td, .wide th { white-space: nowrap; }"
 _BOXES = (
     "Each point is a listener: the mean of all trials. Boxes: quartiles and median."
 )
@@ -103,12 +104,19 @@ def write_report(
         left_out: as in `ratings_frame`.
 
     Raises:
-        InputError: no listener has finished a page.
+        InputError: no listener has finished a page, or scores are given to a test
+            without ratings.
     """
     folder, design = Path(folder), store.design
+    if scores and design.test in CHOICES:
+        raise InputError(
+            f"{design.test} has choices and no ratings that usdr could be compared "
+            "with. Leave usdr out."
+        )
     ratings = ratings_frame(store, left_out)
     check_not_empty(ratings)
     counted = _counted(ratings, design, screening)
+    decimals = _DECIMALS.get(design.test, 1)
     parts, latex = [paragraph(counted.note)], {}  # name of the table -> table and note
     if design.test in CHOICES:
         table = tables.choice_table(counted.rows, design.test)
@@ -123,15 +131,18 @@ def write_report(
             if means.empty:
                 parts.append(paragraph("Nobody has rated every stimulus yet."))
                 continue
-            table = tables.rating_table(means)
+            table = tables.rating_table(means, decimals)
             latex[question] = (table, _MEANS)
-            parts += [_html(table), *_before_and_after(store, counted, question)]
+            before_and_after = _before_and_after(store, counted, question)
+            parts += [_html(table, decimals), *before_and_after]
             rows = counted.rows[counted.rows.question == question]
-            parts += _findings(means, rows, list(design.conditions), scores)
+            systems = list(design.conditions)
+            parts += _pairs(means[systems], decimals)
+            parts += _agreements(rows, systems, scores)
     names = file_names([design.test] if design.test in CHOICES else design.questions)
     for name, (table, text) in latex.items():
-        lines = (render(table, "latex", formats=tables.FORMATS), note(text, "latex"))
-        write_text(folder / f"{names[name]}.tex", "\n".join(lines) + "\n")
+        lines = render(table, "latex", formats=tables.formats(decimals))
+        write_text(folder / f"{names[name]}.tex", f"{lines}\n{note(text, 'latex')}\n")
     facts = facts_table(_facts(store, counted))
     page = [heading(design.title, 1), *parts, heading("How it was made"), facts]
     return write_page(folder / "report.html", design.title, page, style=_STYLE)
@@ -206,16 +217,19 @@ def _drawn(name: str) -> str:
     return textwrap.fill(name, LABEL_WIDTH).replace("$", r"\$")
 
 
-def _findings(
-    means: DataFrame,
+def _pairs(means: DataFrame, decimals: int) -> Iterator[str]:
+    """Tests of the differences between the systems."""
+    if len(means.columns) > 1:
+        yield _html(tables.pair_table(means, decimals), decimals)
+        yield paragraph(tables.pair_note(means), note=True)
+
+
+def _agreements(
     rows: DataFrame,
     systems: list[str],
     scores: Mapping[tuple[str, str], float] | None,
 ) -> Iterator[str]:
-    """What the ratings of one question say about the systems: tests and agreement."""
-    if len(systems) > 1:
-        yield _html(tables.pair_table(means[systems]))
-        yield paragraph(tables.pair_note(means[systems]), note=True)
+    """Whether the ratings of the systems are repeatable, and fit to the scores."""
     agreement = replicate_agreement(rows, systems).values()
     defined = [value for value in agreement if not math.isnan(value)]
     if defined:
@@ -245,8 +259,8 @@ def _means(store: ResultStore, ratings: DataFrame, question: str) -> DataFrame:
     return means[[name for name in store.design.stimuli if name in means]]
 
 
-def _html(table: DataFrame) -> str:
-    head, rows = texts(table, formats=tables.FORMATS)
+def _html(table: DataFrame, decimals: int = 1) -> str:
+    head, rows = texts(table, formats=tables.formats(decimals))
     return html_table(head, rows)
 
 

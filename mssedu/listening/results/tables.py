@@ -19,33 +19,41 @@ from mssedu.evaluation.comparison import p_text
 from mssedu.listening.results.choices import Choices, by_listener, pooled
 from mssedu.listening.results.ratings import compare, friedman, power_note, summarize
 
-# How the numbers of all three tables are printed: column -> format specification
-FORMATS = {
-    "mean": ".1f",
-    "mean, before": ".1f",
-    "mean, after": ".1f",
-    "median": ".1f",
-    "second − first": "+.1f",
-    "rank-biserial": "+.2f",
-    "d′": ".2f",
-}
+
+def formats(decimals: int = 1) -> dict[str, str]:
+    """How the numbers of all tables are printed: column -> format specification.
+
+    `decimals` are those of ratings: 1 for 0 … 100, and 2 for 1 … 5.
+    """
+    columns = ("mean", "mean, before", "mean, after", "median")
+    return {
+        **dict.fromkeys(columns, f".{decimals}f"),
+        "second − first": f"+.{decimals}f",
+        "rank-biserial": "+.2f",
+        "d′": ".2f",
+    }
 
 
-def rating_table(means: DataFrame) -> DataFrame:
+FORMATS = formats()  # of ratings of 0 … 100
+
+
+def rating_table(means: DataFrame, decimals: int = 1) -> DataFrame:
     """Mean, intervals, median and quartiles of every stimulus, as `summarize`.
 
     The columns: stimulus, listeners, mean, 95 % (t), 95 % (bootstrap), median,
-    quartiles. `means` is as `ratings.listener_means` returns it.
+    quartiles. `means` is as `ratings.listener_means` returns it, and `decimals` as in
+    `formats`.
     """
+    form = f".{decimals}f"
     return DataFrame(
         {
             "stimulus": one.stimulus,
             "listeners": one.n,
             "mean": one.mean,
-            "95 % (t)": _interval_text(one.t_interval),
-            "95 % (bootstrap)": _interval_text(one.bootstrap),
+            "95 % (t)": _interval_text(one.t_interval, form),
+            "95 % (bootstrap)": _interval_text(one.bootstrap, form),
             "median": one.median,
-            "quartiles": _interval_text(one.quartiles),
+            "quartiles": _interval_text(one.quartiles, form),
         }
         for one in summarize(means)
     )
@@ -69,18 +77,19 @@ def screening_table(before: DataFrame, after: DataFrame) -> DataFrame:
     return DataFrame(parts).reset_index()
 
 
-def pair_table(means: DataFrame) -> DataFrame:
+def pair_table(means: DataFrame, decimals: int = 1) -> DataFrame:
     """Differences between all pairs of systems, and their tests, as `compare`.
 
     The columns: first, second, second − first, 95 % interval, p, p (Holm),
-    rank-biserial. `means` is as `ratings.listener_means` returns it, for the systems.
+    rank-biserial. `means` is as `ratings.listener_means` returns it, for the systems,
+    and `decimals` as in `formats`.
     """
     return DataFrame(
         {
             "first": one.first,
             "second": one.second,
             "second − first": one.test.difference,
-            "95 % interval": _interval_text(one.test.interval, "+.1f"),
+            "95 % interval": _interval_text(one.test.interval, f"+.{decimals}f"),
             "p": p_text(one.test.p),
             "p (Holm)": p_text(one.p_holm),
             "rank-biserial": float(one.test.rank_biserial),
@@ -145,5 +154,5 @@ def choice_note(test: str) -> str:
     )
 
 
-def _interval_text(ends: tuple[float, float] | None, form: str = ".1f") -> str | None:
+def _interval_text(ends: tuple[float, float] | None, form: str) -> str | None:
     return None if ends is None else " … ".join(format(end, form) for end in ends)

@@ -8,7 +8,7 @@
    answers that Python sends. The sound of the slider with the focus is audible.
 */
 import { Timeline } from "./timeline.js";
-import { choice, h, KEYS, widget } from "./view.js";
+import { choice, h, KEYS, radios, widget } from "./view.js";
 
 const REPORT = 0.5; // seconds of listening between two messages
 const HIDDEN = 5000; // milliseconds between two reports while the page is in the background
@@ -57,19 +57,16 @@ function sliders(page, question, hear, rate) {
   return { element, show: (...state) => rows.forEach((row) => row.show(...state)) };
 }
 
-/* Buttons of which one can be chosen; `values` are sent, `names` are shown. */
+/* Buttons of which one can be chosen; `values` are sent, `names` are shown. The arrow
+   keys only move, so that a listener who passes a button does not answer with it. */
 function buttons(name, names, values, say) {
-  const all = names.map((text, i) =>
-    h("button", { role: "radio", textContent: text, onclick: () => say(values[i]) }),
-  );
-  const element = h("div", { role: "radiogroup", className: "ms-choice", "aria-label": name }, ...all);
+  const all = names.map((text, i) => h("button", { textContent: text, onclick: () => say(values[i]) }));
+  const group = radios(name, all);
   const show = (said, locked) => {
-    all.forEach((button, i) => {
-      button.setAttribute("aria-checked", values[i] === said);
-      button.disabled = locked;
-    });
+    group.show(values.indexOf(said));
+    for (const button of all) button.disabled = locked;
   };
-  return { element, show };
+  return { element: group.element, show };
 }
 
 /* 1 … 5 for one sound. */

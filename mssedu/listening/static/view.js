@@ -57,32 +57,44 @@ function transport(engine) {
   return { bar, tick, refresh, loop };
 }
 
-/* Buttons of which one is chosen: arrow keys move, as in every group of radio buttons. */
-export function choice(label, names, chosen, onchoose) {
-  const buttons = names.map((name, i) =>
-    h("button", { role: "radio", onclick: () => choose(i) }, h("kbd", {}, String(i + 1)), name),
-  );
-  const show = (place) => {
-    buttons.forEach((button, i) => {
-      button.setAttribute("aria-checked", i === place);
-      button.tabIndex = i === place ? 0 : -1;
-    });
-  };
-  const choose = (place) => {
-    chosen = (place + names.length) % names.length;
-    show(chosen);
-    onchoose(chosen);
-  };
+/* A group of radio buttons: one stop for the Tab key, and arrow keys move inside. */
+export function radios(label, buttons, onmove = () => {}) {
   const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
-  const element = h("div", { role: "radiogroup", className: "ms-choice", "aria-label": label });
-  element.append(...buttons);
+  let checked = null; // place of the chosen button, -1 if there is none
+  let stop = 0; // place of the button that the Tab key reaches
+  const reach = (place) => {
+    stop = place;
+    buttons.forEach((button, i) => (button.tabIndex = i === stop ? 0 : -1));
+  };
+  const show = (place) => {
+    if (place === checked) return;
+    checked = place;
+    buttons.forEach((button, i) => button.setAttribute("aria-checked", i === place));
+    reach(Math.max(place, 0));
+  };
+  buttons.forEach((button) => button.setAttribute("role", "radio"));
+  const element = h("div", { role: "radiogroup", className: "ms-choice", "aria-label": label }, ...buttons);
   element.addEventListener("keydown", (event) => {
     if (!(event.key in moves)) return;
-    choose(chosen + moves[event.key]);
-    buttons[chosen].focus();
+    reach((stop + moves[event.key] + buttons.length) % buttons.length);
+    buttons[stop].focus();
+    onmove(stop);
     event.preventDefault();
     event.stopPropagation();
   });
+  return { element, show };
+}
+
+/* Numbered buttons of which one is chosen: what the arrow keys reach is chosen at once. */
+export function choice(label, names, chosen, onchoose) {
+  const buttons = names.map((name, i) =>
+    h("button", { onclick: () => choose(i) }, h("kbd", {}, String(i + 1)), name),
+  );
+  const choose = (place) => {
+    show(place);
+    onchoose(place);
+  };
+  const { element, show } = radios(label, buttons, choose);
   show(chosen);
   return { element, choose, show };
 }

@@ -30,7 +30,7 @@ _NAMES = {
         "save_design",
     ],
     "create": ["create_test", "loudest_start"],
-    "stimuli": ["Stimuli", "load_excerpts", "load_stimuli"],
+    "stimuli": ["Stimuli", "check_files", "load_excerpts", "load_stimuli"],
     "anchors": ["lowpass", "make_anchor"],
     "schedule": ["Page", "chosen_trials", "pairs", "plan"],
     "session": ["Session"],

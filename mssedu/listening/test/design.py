@@ -118,6 +118,12 @@ class Trial:
     start_seconds: float = 0.0
     duration_seconds: float | None = None  # None: to the end of the file
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The audio files: system, "reference" or "mixture" -> path."""
+        others = {REFERENCE: self.reference, "mixture": self.mixture}
+        return {**self.conditions, **{k: file for k, file in others.items() if file}}
+
 
 @dataclass(frozen=True)
 class Design:
@@ -242,9 +248,11 @@ class Design:
                 )
             missing = sorted(part for part in needed if not getattr(trial, part))
             if missing:
+                less = "set reference = false and " if self.reference else ""
                 raise InputError(
                     f"trial {trial.name!r} has no file of its {' and '.join(missing)}. "
-                    "Add it, or set reference = false and leave out the anchors."
+                    "Add it, which mssedu listen create does with --data SONGS, or "
+                    f"{less}leave out the anchors."
                 )
             check_range("start_seconds", trial.start_seconds, 0, 1e6, where=trial.name)
             if (length := trial.duration_seconds) is not None:
@@ -288,9 +296,8 @@ class Design:
         for name, choices in self.questionnaire.items():
             check_names(f"answer to {shown(name)}:", choices, unique=False)
         for trial in self.trials:
-            files = (*trial.conditions.values(), trial.reference, trial.mixture)
-            for file in files:
-                texts[f"the file {shown(file)} of {shown(trial.name)}"] = file or ""
+            for file in trial.files.values():
+                texts[f"the file {shown(file)} of {shown(trial.name)}"] = file
         for what, text in texts.items():
             check_text(what, text)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mssedu.audio.tensors import load_audio
+from mssedu.audio.tensors import audio_info, load_audio
 from mssedu.audio.words import sound_size
 from mssedu.audio.writer import flac_bytes
 from mssedu.errors import InputError, check_finite
@@ -88,6 +88,13 @@ def encode_stimuli(stimuli: Stimuli) -> SoundFiles:
     return SoundFiles(files, shape)
 
 
+def check_files(design: Design) -> None:
+    """Raise AudioFileError for a file of a test that is missing, or is no audio."""
+    for trial in design.trials:
+        for file in trial.files.values():
+            audio_info(design.folder / file)
+
+
 def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]:
     """Every file of a trial without any change: systems, "reference" and "mixture".
 
@@ -97,12 +104,9 @@ def load_excerpts(design: Design, trial: Trial) -> tuple[dict[str, Tensor], int]
     Raises:
         InputError, AudioFileError: as `load_stimuli`.
     """
-    files = {**trial.conditions, REFERENCE: trial.reference, "mixture": trial.mixture}
     sounds: dict[str, Tensor] = {}
     first = ""  # what all files must have
-    for name, file in files.items():
-        if file is None:
-            continue
+    for name, file in trial.files.items():
         path = design.folder / file
         audio, sample_rate = load_audio(
             path,
