@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mssedu.cli.console import bar, say
-from mssedu.errors import InputError, check_name
+from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, render
 from mssedu.reports.tables import note as remark
 
@@ -118,6 +118,8 @@ def card(
             The record has the time for 180.
         out: With --all, draw the counts in this file, which ends in .pdf, .png or .svg.
     """
+    if segment is not None:
+        check_range("segment", segment, 0, 3600, low_open=True)
     if pattern is not None and not model:
         from mssedu.cli.cards import cards
 
@@ -133,6 +135,11 @@ def card(
     from mssedu.weights.loading import load_model
 
     path = Path(model)
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{model} is an ONNX file, and a card needs the layers of the model. Give "
+            "the run folder or checkpoint file that was exported."
+        )
     if model not in MODELS and path.exists():  # ./htdemucs is a folder, too
         options = [] if preset is None else [f"--preset {preset}"]
         options += [f"--stems {' '.join(stems)}"] if stems else []

@@ -24,7 +24,7 @@ from mssedu.audio.words import counted
 from mssedu.cli.console import bar, err, load_shown, out, report_failure, say
 from mssedu.cli.separate import ModelOptions
 from mssedu.data import OnLength
-from mssedu.data.building.recipe import BuildConfig
+from mssedu.data.building.recipe import BuildConfig, BuildOptions
 from mssedu.data.splits import SPLITS
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import render
@@ -34,7 +34,7 @@ from mssedu.separation.config import (
     SeparateConfig,
     SpeedOptions,
 )
-from mssedu.separation.label_set import MANIFEST, UNKNOWN, LabelConfig
+from mssedu.separation.label_set import MANIFEST, UNKNOWN, LabelConfig, LabelOptions
 
 if TYPE_CHECKING:
     from mssedu.data.doctor.audit import Audit, Finding
@@ -78,10 +78,13 @@ class FixOptions:
     length: Literal["pad", "cut"] | None = None
     # with --fix: sample rate in Hz for the files that have another (None: rates stay)
     resample: int | None = None
+    # with --fix: number of channels for the mono and stereo files that have another:
+    # stereo becomes the mean of both sides (None: channels stay)
+    channels: Literal[1, 2] | None = None
 
 
 def check(
-    folder: Annotated[Path, tyro.conf.Positional],
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SONGS")],
     checks: tyro.conf.OmitArgPrefixes[CheckOptions],
     result: tyro.conf.OmitArgPrefixes[ResultOptions],
     repair: tyro.conf.OmitArgPrefixes[FixOptions],
@@ -101,9 +104,11 @@ def check(
     from mssedu.data.doctor.audit import audit_dataset
     from mssedu.data.doctor.repair import repair_dataset
 
-    if repair.fix is None and (repair.length or repair.resample):
-        flag = "--length" if repair.length else "--resample"
-        raise InputError(f"{flag} changes the copy that --fix writes. Add --fix OUT.")
+    for name in ("length", "resample", "channels"):
+        if repair.fix is None and getattr(repair, name) is not None:
+            raise InputError(
+                f"--{name} changes the copy that --fix writes. Add --fix OUT."
+            )
     if repair.resample is not None:
         check_range("--resample", repair.resample, 1000, 768_000)
     if result.json is not None:
@@ -126,6 +131,7 @@ def check(
                 repair.fix,
                 length=repair.length,
                 sample_rate=repair.resample,
+                channels=repair.channels,
                 progress=update,
             )
         say(
@@ -187,7 +193,7 @@ def _summarized(findings: list["Finding"]) -> list["Finding"]:
 def build(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
     out_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
-    mix: tyro.conf.OmitArgPrefixes[BuildConfig],
+    mix: tyro.conf.OmitArgPrefixes[BuildOptions],
     layout: str | None = None,
 ) -> int:
     """Make a data set of mixes from recordings of single instruments.
@@ -203,9 +209,12 @@ def build(
     """
     from mssedu.data.building.mixes import build_dataset
 
+    config = BuildConfig(**vars(mix))
     try:
         with bar("building") as update:
-            build_dataset(folder, out_dir, mix, layout=layout, progress=update, log=say)
+            build_dataset(
+                folder, out_dir, config, layout=layout, progress=update, log=say
+            )
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM
         err.print("to continue: the same command")
         raise
@@ -213,7 +222,7 @@ def build(
 
 
 def fetch(
-    name: Annotated[str, tyro.conf.Positional],
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
     out_dir: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     archive: Path | None = None,
     yes: bool = False,
@@ -234,10 +243,12 @@ def fetch(
 
     check_name("data set", name, DATASETS)
     row, out = DATASETS[name], out_dir or Path(name)
-    check_folder(out)
+    is_there = is_fetched(name, out)
+    if not is_there:  # what was fetched before may be in a folder that is read-only
+        check_folder(out)
     say(f"{row.title} ({row.page})")
     say(f"License: {row.license}")
-    if not (yes or is_fetched(name, out)) and sys.stdin.isatty():
+    if not (yes or is_there) and sys.stdin.isatty():
         yes = input("Do you accept this license? [y/N] ").strip().lower() in (
             "y",
             "yes",
@@ -290,8 +301,8 @@ class SourceOptions:
 
 
 def convert(
-    folder: Annotated[Path, tyro.conf.Positional],
-    out_dir: Annotated[Path, tyro.conf.Positional],
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SONGS")],
+    out_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     new: tyro.conf.OmitArgPrefixes[ConvertOptions],
     source: tyro.conf.OmitArgPrefixes[SourceOptions],
     jobs: int | None = None,
@@ -345,10 +356,10 @@ def convert(
 
 
 def pseudo_label(
-    songs: Annotated[Path, tyro.conf.Positional],
+    songs: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SONGS")],
     out_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     model: tyro.conf.OmitArgPrefixes[ModelOptions],
-    label: tyro.conf.OmitArgPrefixes[LabelConfig],
+    label: tyro.conf.OmitArgPrefixes[LabelOptions],
     input: tyro.conf.OmitArgPrefixes[InputOptions],
     quality: tyro.conf.OmitArgPrefixes[QualityOptions],
     speed: tyro.conf.OmitArgPrefixes[SpeedOptions],
@@ -376,6 +387,7 @@ def pseudo_label(
         else:
             say(f"{kind:<8} {text}")
 
+    config = LabelConfig(**vars(label))
     separation = SeparateConfig(**vars(quality), **vars(speed))
     network = load_shown(*model.source, model.device)
     try:
@@ -384,7 +396,7 @@ def pseudo_label(
             [songs],
             out_dir,
             teacher=str(model.source[0]),
-            config=label,
+            config=config,
             separation=separation,
             reading=input,
             report=report,

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import tyro
 
-from mssedu.audio.disk import size_text
+from mssedu.audio.disk import check_file, size_text
 from mssedu.cli.console import load_shown, say
 from mssedu.errors import InputError
 
 
 def export(
-    model: Annotated[str, tyro.conf.Positional],
-    path: Annotated[Path, tyro.conf.Positional],
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
     weights: Path | None = None,
     int8: bool = False,
     overwrite: bool = False,
@@ -42,6 +42,7 @@ def export(
         raise InputError(
             f"{path} exists already. Choose another name, or add --overwrite."
         )
+    check_file(path)
     network = load_shown(model, weights, None, "cpu")
     license_text = PUBLISHED[model].license if model in PUBLISHED else ""
     export_onnx(network, path, int8=int8, license=license_text)

@@ -5,7 +5,7 @@ mssedu repro runs/train -o again --data SONGS     if the songs are elsewhere now
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -16,6 +16,9 @@ from mssedu.cli.train import SongOptions, check_songs, train
 from mssedu.data.options import DataOptions
 from mssedu.errors import InputError
 from mssedu.training.runs import config_of_run, read_run
+
+if TYPE_CHECKING:
+    from mssedu.training.repeat import Repetition
 
 
 def repro(
@@ -74,6 +77,11 @@ def repro(
         recipe=command.get("recipe"),
     )
     found = compare_runs(run, new)
+    _say_differences(found)
+    return code or int(not found.is_equal)
+
+
+def _say_differences(found: "Repetition") -> None:
     for cause in found.causes:
         say(f"differs: {cause}")
     for step, *numbers in found.validations:
@@ -91,7 +99,6 @@ def repro(
         else f"largest differences: loss {losses:.3g}, usdr {scores:.3g} dB, weights "
         f"{found.weights:.3g}"
     )
-    return code or int(not found.is_equal)
 
 
 def _path(text: str | None) -> Path | None:

@@ -95,7 +95,8 @@ def separate(
     if not files:
         raise InputError("FILES is empty. Name at least one song, folder or pattern.")
     songs, n_missing = find_songs(files, out_dir)
-    check_folder(out_dir)
+    if output.exists != "skip":  # finished songs may be in a folder that is read-only
+        check_folder(out_dir)
     if threads:
         import torch
 
@@ -177,6 +178,7 @@ def show_plan(song: "Song") -> int:
     if song.is_finished():
         say(f"{song.track}: finished before, skipped")
     else:
+        check_folder(song.out_dir)
         samples = song.length(song.model_config.sample_rate)
         n_chunks = len(plan_chunks(song.model_config, samples, song.settings()).starts)
         length = clock(song.scan.samples / song.scan.sample_rate)

@@ -34,7 +34,7 @@ def check_stems_alike(
 ) -> None:
     """Raise DatasetError naming every file of a song that differs from the others."""
     forms = [sound_form(info.sample_rate, info.channels) for info in infos]
-    remedy = "Convert them to one sample rate and number of channels."
+    remedy = _conversion([(info.sample_rate, info.channels) for info in infos])
     if on_length == "error":
         if len({*forms}) == 1:
             remedy = "Choose --on-length pad or cut (in Python: on_length)."
@@ -62,7 +62,17 @@ def check_songs_alike(root: Path, tracks: list[Track]) -> None:
     usual, odd = _odd_ones([track.name for track in tracks], forms)
     if odd:
         fault = f"in another format than most, which are {usual}"
-        raise faulty_songs(root, fault, odd, "Convert them.")
+        remedy = _conversion([(track.sample_rate, track.channels) for track in tracks])
+        raise faulty_songs(root, fault, odd, remedy)
+
+
+def _conversion(forms: list[tuple[int, int]]) -> str:
+    """The command for one rate in Hz and number of channels, as most files have."""
+    rates, channels = map(Counter, zip(*forms, strict=True))
+    flags = f" --resample {rates.most_common(1)[0][0]}" if len(rates) > 1 else ""
+    if len(channels) > 1:
+        flags += f" --channels {min(2, channels.most_common(1)[0][0])}"
+    return f"Convert them: mssedu data check SONGS --fix OUT{flags}."
 
 
 def faulty_songs(

@@ -132,6 +132,8 @@ def convert_dataset(
     check_range("jobs", jobs, 1)
     if sample_rate is not None:
         check_range("sample_rate", sample_rate, 1000, 768_000)
+    if channels is not None:
+        check_range("channels", channels, 1, 2)
     root, out = Path(path), Path(out_dir)
     _check_folder(root, out)
     subtype = subtype or ("float32" if ext == "wav" else "int24")
@@ -149,6 +151,11 @@ def convert_dataset(
         split_seed=split_seed,
     )
     check_tracks(root, tracks, target)
+    if channels is not None and tracks[0].channels > 2:  # all songs have as many
+        raise InputError(
+            f"{root}: the songs have {tracks[0].channels} channels, and only mono and "
+            "stereo can be converted. Leave out --channels (in Python channels)."
+        )
     names = tracks[0].stems
     settings = Settings(target, ext, subtype, sample_rate, channels, names)
     folders = song_folders(tracks, target)

@@ -162,7 +162,8 @@ def fetch_dataset(
         _root(row, out)
         document = {"name": name, "checksum": row.checksum, "license": row.license}
         write_json(out / RECORD, document | {"page": row.page})
-    (out / f"{name}.zip").unlink(missing_ok=True)
+    if (left := out / f"{name}.zip").exists():  # the folder may be read-only
+        left.unlink()
     root = _root(row, out)
     load_dataset(
         root, layout=row.layout, on_missing=row.on_missing, on_length=row.on_length

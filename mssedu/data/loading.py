@@ -141,7 +141,7 @@ def load_dataset(
         except (MssEduError, OSError) as error:
             faults.append(str(error))
     if faults:
-        remedy = "Fix or move them."
+        remedy = "Fix or move them; mssedu data check SONGS lists all faults."
         raise faulty_songs(root, "that cannot be read", faults, remedy)
     check_songs_alike(root, tracks)
     known = {song.name: "absent" for song in songs if song.single}

@@ -42,12 +42,8 @@ _FORM = {
 
 
 @dataclass(frozen=True)
-class LabelConfig:
-    """Options for the labels, and for what is left out.
-
-    Raises:
-        InputError: a value out of its range.
-    """
+class LabelOptions:
+    """Options for the labels, and for what is left out."""
 
     # number of times that each song is separated, with other shifts and with another
     # polarity or order of the channels; the labels are the mean
@@ -74,6 +70,15 @@ class LabelConfig:
     out_rate: Rate = "input"
     # write stereo files for a mono song, if the model is stereo
     keep_stereo: bool = False
+
+
+@dataclass(frozen=True)
+class LabelConfig(LabelOptions):
+    """All options of pseudo-labels.
+
+    Raises:
+        InputError: a value out of its range.
+    """
 
     def __post_init__(self) -> None:
         check_range("passes", self.passes, 2, 16)

@@ -74,6 +74,7 @@ from mssedu.training.record import (
     LAST,
     RunRecord,
     check_run_room,
+    continue_run,
     describe_run,
 )
 from mssedu.training.runs import goes_on
@@ -88,7 +89,6 @@ from mssedu.training.validation import (
     validate,
     with_stems_of,
 )
-from mssedu.weights.checkpoint import retire
 
 MAX_SKIPPED = 10  # steps in a row without a finite gradient; the next stops the run
 N_PREPARE = 64  # training examples for the statistics that some models start from
@@ -170,12 +170,12 @@ def fit(
         state = TrainState(model, config, data)
         if config.compile:
             log(compile_blocks(model))
+        changes = allow_config_change, allow_data_change
         with StopSignals() as signals:
             if resumes:
-                log(_go_on(state, run_dir, allow_config_change, allow_data_change))
+                log(continue_run(state, run_dir, *changes))
             log(describe_run(run_dir, state, train, valid, baselines, command))
-            is_new = not resumes or allow_config_change or allow_data_change
-            if is_new and is_first():
+            if is_first() and (any(changes) or not resumes):
                 # A change is accepted only once.
                 state.save(run_dir / LAST)
             record = RunRecord(run_dir, state, log, tables)
@@ -237,19 +237,6 @@ def _begin(
     if is_first() and not resumes:
         check_round_trip(model, run_dir, segments[0].sources.sum(0), log)
     join_batch_norm(model)
-
-
-def _go_on(
-    state: TrainState, run_dir: Path, allow_config: bool, allow_data: bool
-) -> str:
-    """Read the last state; a sentence on it. Best weights that lost their score go."""
-    sentence = state.restore(
-        run_dir / LAST, allow_config=allow_config, allow_data=allow_data
-    )
-    wait_for_all()  # before the first process writes
-    if is_first() and not state.best_step:
-        retire(run_dir / BEST)
-    return sentence
 
 
 def _result(

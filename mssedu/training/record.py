@@ -29,7 +29,7 @@ from mssedu.errors import DiskError, MssEduError
 from mssedu.models.contract import config_of
 from mssedu.training.config import TrainConfig
 from mssedu.training.criterion import is_better
-from mssedu.training.distributed import is_first
+from mssedu.training.distributed import is_first, wait_for_all
 from mssedu.training.manifest import write_manifest
 from mssedu.training.pace import Pace
 from mssedu.training.runs import HISTORY, RUN_FILE, read_run
@@ -47,6 +47,7 @@ from mssedu.weights.checkpoint import (
     config_fields,
     git_commit,
     model_name,
+    retire,
     save_checkpoint,
 )
 
@@ -68,6 +69,19 @@ def check_run_room(
     need = 3 * last + (2 * best if is_validated else 0) + CURVE_BYTES * config.steps
     there = sum(path.stat().st_size for path in run_dir.glob("*.safetensors"))
     check_room(run_dir, need - there, f"the files of a run of {config.steps} steps")
+
+
+def continue_run(
+    state: TrainState, run_dir: Path, allow_config: bool, allow_data: bool
+) -> str:
+    """Read the last state; a sentence on it. Best weights that lost their score go."""
+    sentence = state.restore(
+        run_dir / LAST, allow_config=allow_config, allow_data=allow_data
+    )
+    wait_for_all()  # before the first process writes
+    if is_first() and not state.best_step:
+        retire(run_dir / BEST)
+    return sentence
 
 
 class RunRecord:

@@ -321,7 +321,8 @@ def _resolve(path: Path) -> Path:
         if (path / f"{name}.json").exists():
             return path / f"{name}.safetensors"
     raise CheckpointError(
-        f"{path.absolute()} is no folder of a run: it has no best.json nor last.json."
+        f"{path.absolute()} is no folder of a run: it has no best.json nor last.json. "
+        "Give the folder that a training wrote, or a file of weights."
     )
 
 

@@ -220,7 +220,8 @@ def _state(path: Path, content: Any) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         if {"__quantized", "compressed"} & content.keys():
             _refuse_quantized(path)
-        kind = f"dict with {', '.join(map(shown, list(content)[:5]))} …"
+        names = f"{', '.join(map(shown, list(content)[:5]))} …"
+        kind = f"dict with {names if content else 'nothing in it'}"
         tensors = dict(content)
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(

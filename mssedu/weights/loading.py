@@ -20,7 +20,8 @@ from torch import nn
 from mssedu.audio.download import Progress
 from mssedu.audio.repository import data_folder
 from mssedu.errors import CheckpointError, InputError, check_name
-from mssedu.models.contract import shown
+from mssedu.models import MODELS
+from mssedu.models.contract import config_of, grouping_of, shown
 from mssedu.models.own import load_file
 from mssedu.models.registry import class_of, create_model, model_config
 from mssedu.models.sizes import outline
@@ -86,8 +87,8 @@ def load_model(
             run folder; a folder of Open-Unmix with its separator.json.
         weights: for a published name, a local file (of several files: their folder) to
             use instead of a download.
-        stems: names of the outputs, for a file that has none; for a folder of
-            Open-Unmix, the stems to load.
+        stems: names of the outputs, in order, for a file that does not name them; for a
+            folder of Open-Unmix, the stems to load.
         model_file: for a checkpoint of a model of yours, the .py file with its class,
             which is run (see `mssedu.models.own`).
         log: is called with a line on the license and the checksum of published weights.
@@ -96,19 +97,34 @@ def load_model(
     Raises:
         CheckpointError: nothing there, no connection, a damaged or unsafe file, or
             weights that no model of ours can hold.
-        InputError: neither a file nor a published name.
+        InputError: neither a file nor a published name, or other stems than those that
+            the file names.
     """
     name = str(source)
     if model_file is not None:
         load_file(model_file)
     if name in PUBLISHED:  # a file of that name is reached as ./name
-        return _load_published(name, weights, log, progress)
-    if weights is not None:
+        model = _load_published(name, weights, log, progress)
+    elif weights is not None:
         raise InputError(
             f"{name!r} is not a published name, and weights is only for these: "
             f"{', '.join(list_pretrained())}. Give the file alone, as the source."
         )
-    path = Path(source)
+    else:
+        model = _load_path(source, stems, log)
+    own = grouping_of(model)
+    if stems and tuple(stems) not in (own, config_of(model).stems):
+        raise InputError(
+            f"{name} names its stems itself: {', '.join(own)}. The stems "
+            f"{', '.join(stems)} were asked for. Leave stems out."
+        )
+    return model
+
+
+def _load_path(
+    source: str | Path, stems: Sequence[str] | None, log: Log | None
+) -> nn.Module:
+    name, path = str(source), Path(source)
     # Unlike Path.exists, it takes names that no file can have.
     exists = os.path.exists(path)  # noqa: PTH110
     if not exists and (os.sep in name or path.suffix):  # it looks like a path
@@ -116,12 +132,18 @@ def load_model(
             f"there is no file or folder {shown(name)}. Check the path, or choose a "
             f"published name: {', '.join(list_pretrained())}."
         )
+    if not exists and name in MODELS:
+        raise InputError(
+            f"{name} is a model without weights. Train it: mssedu train SONGS --model "
+            f"{name}, and give the folder of the run; or choose a published name: "
+            f"{', '.join(list_pretrained())}."
+        )
     if not exists:
         check_name("file, run folder or published name", name, list_pretrained())
-    if path.suffix == ".onnx":
-        return load_onnx(path, log)
     if path.is_dir() and (path / "separator.json").exists():
         return _build(_open_unmix_folder(path, stems), name)
+    if path.suffix == ".onnx" and not path.is_dir():
+        return load_onnx(path, log)
     has_json = path.suffix == ".safetensors" and path.with_suffix(".json").exists()
     if path.is_dir() or path.suffix == ".json" or has_json:
         return load_checkpoint(path)
@@ -250,7 +272,7 @@ def _open_unmix_folder(folder: Path, stems: Sequence[str] | None) -> Ported:
     usual = [stem for stem in ("vocals", "drums", "bass") if stem in targets]
     order = [*usual, *sorted(targets.difference(usual))]
     states = {}
-    for stem in order if stems is None else stems:
+    for stem in stems or order:
         names = sorted(f.name for f in folder.iterdir() if f.suffix == ".pth")
         paths = [folder / name for name in names if name.startswith(stem)]
         if len(paths) != 1:

@@ -112,28 +112,42 @@ class Tensors(Mapping[str, Tensor]):
 
 
 def check_archive(path: Path) -> bool:
-    """Whether a file is a zip, as torch.save writes it.
+    """Whether a file of torch.save is a zip, as of today, or a pickle, as before 2020.
 
     Raises:
-        CheckpointError: a zip that holds more than its own size, when it is inflated.
+        CheckpointError: neither, or a zip that holds more than its own size, when it is
+            inflated.
     """
     with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return False
+        start = file.read(4)
+    if start.startswith(b"\x80"):
+        return False
+    if start != b"PK\x03\x04":
+        raise _no_weights(path, "" if start else ": it is empty")
     try:
         with zipfile.ZipFile(path) as archive:
             files = archive.infolist()
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path} is no whole zip ({error}). {DAMAGED}") from error
+    pickled = [file.file_size for file in files if file.filename.endswith(".pkl")]
+    if not pickled:
+        raise _no_weights(path, ": it is a zip of other files")
     held = sum(file.file_size for file in files)
     if held > path.stat().st_size or any(file.compress_type for file in files):
         raise CheckpointError(
             f"{path} is compressed, and would take {held / 1e9:.3g} GB. torch.save "
             "compresses nothing. Get the weights from their authors."
         )
-    pickled = [file.file_size for file in files if file.filename.endswith(".pkl")]
     _check_length(f"{path} cannot be read: its pickle", sum(pickled))
     return True
+
+
+def _no_weights(path: Path, fault: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is no file of weights{fault}. Give a file of torch.save (.th, .pth, "
+        ".pt or .ckpt), or one whose name ends in .safetensors or .onnx. If it should "
+        "be such a file, copy or download it again."
+    )
 
 
 def _check_length(what: str, length: int) -> None:

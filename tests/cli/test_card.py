@@ -129,6 +129,20 @@ def test_what_is_neither_a_model_nor_a_run(tmp_path):
         card.card(str(tmp_path))
 
 
+def test_an_onnx_file_has_no_card(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"a\.onnx is an ONNX file.* was exported"):
+        card.card(str(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize("words", [("conv_tasnet",), ("--all", "conv*")])
+@pytest.mark.parametrize("segment", ["0", "-1", "1e9", "nan"])
+def test_a_segment_that_no_model_has(words, segment, capsys):
+    """1e9 s ended in the traceback of an allocator."""
+    assert cli.main(["card", *words, "--preset", "tiny", "--segment", segment]) == 2
+    assert "segment must be from 0 to 3600" in capsys.readouterr().err
+
+
 def test_a_card_of_every_model(monkeypatch, capsys):
     measured, steps = [], []
 

@@ -1,5 +1,6 @@
 """The commands `mssedu data …` as a user meets them: table, exit code, files."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -128,6 +129,8 @@ def test_flags_of_the_copy_need_the_copy(song, capsys):
     assert "--length changes the copy" in capsys.readouterr().err
     assert run("check", song.parent, "--resample", 44100) == 2
     assert "--resample changes the copy" in capsys.readouterr().err
+    assert run("check", song.parent, "--channels", 2) == 2
+    assert "--channels changes the copy" in capsys.readouterr().err
     fix = ("--fix", song.parent.parent / "out", "--resample", 1)
     assert run("check", song.parent, *fix) == 2
     assert "--resample must be from 1000" in capsys.readouterr().err
@@ -176,6 +179,21 @@ def test_fetch_shows_the_license_and_what_there_is(offered, tmp_path, capsys):
         f"{out}: layout songs: 1 song without splits",
     ]
     assert run("fetch", "one", "-o", out) == 0
+
+
+def test_a_data_set_that_is_there_may_be_read_only(
+    offered, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    assert run("fetch", "one", "-o", out, "--yes") == 0
+
+    def read_only(path, **options):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert run("fetch", "one", "-o", out) == 0
+    assert "1 song without splits" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("Yes", 0), ("", 2), ("n", 2)])
@@ -350,6 +368,22 @@ def test_places_that_cannot_be_written_are_named_before_the_work(
         assert "nothing can be written there" in capsys.readouterr().err
     assert run("check", folder, "--json", tmp_path) == 2
     assert f"{tmp_path} is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("build", "--mixes", 0), "mixes must be at least 1, got 0."),
+        (("build", "--license", "CC0"), "license must be STEM=LICENSE"),
+        (("build", "--virtual", "--mixture"), "mixture excludes virtual"),
+        (("pseudo-label", "--passes", 1), "passes must be from 2 to 16, got 1."),
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_plain_errors(words, text, tmp_path, capsys):
+    """They were in a box, with names of the code and the help of another command."""
+    assert run(*words, tmp_path, tmp_path / "out") == 2
+    assert capsys.readouterr().err.startswith(f"error    {text}")
 
 
 def test_build_refuses_songs(song, tmp_path, capsys):

@@ -18,6 +18,16 @@ def test_an_existing_file_stays(tmp_path, capfd):
     assert path.read_text() == "mine"
 
 
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    assert main(["export", "htdemucs", str(tmp_path / "file" / "a.onnx")]) == 2
+    assert "nothing can be written there" in capfd.readouterr().err
+    (tmp_path / "a.onnx").mkdir()
+    place = str(tmp_path / "a.onnx")
+    assert main(["export", "htdemucs", place, "--overwrite"]) == 2
+    assert "a.onnx is a folder" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_is_exported_and_separates_a_song(model, tmp_path, capfd):
     import torch

@@ -68,6 +68,23 @@ def test_results_are_not_overwritten_silently(model, song, tmp_path, capsys):
     assert newest > before
 
 
+def test_nothing_is_written_for_songs_that_are_finished(
+    model, song, tmp_path, capsys, monkeypatch
+):
+    """The folder may be read-only then, as one that a class shares."""
+    command = ("separate", song, "-m", model, "-o", tmp_path / "out")
+    assert run(*command) == 0
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert run(*command, "--exists", "overwrite") == 2
+    assert "nothing can be written there" in capsys.readouterr().err
+    for plan in ((), ("--dry-run",)):
+        assert run(*command, "--exists", "skip", *plan) == 0
+        assert "finished before" in capsys.readouterr().out
+    (tmp_path / "out" / "雨天 #1" / "bass.wav").unlink()
+    assert run(*command, "--exists", "skip", "--dry-run") == 1
+    assert "nothing can be written there" in capsys.readouterr().err
+
+
 def test_separate_needs_files_and_a_model(tmp_path, song, capsys):
     assert run("separate") == 2
     assert "Name at least one song" in capsys.readouterr().err

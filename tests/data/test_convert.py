@@ -448,8 +448,15 @@ def test_wrong_options(musdb, tmp_path, options, word):
 
 
 def test_channels_that_cannot_be_converted(musdb, tmp_path):
-    with pytest.raises(DatasetError, match="has 2 channels, and 3 are asked for"):
-        convert_dataset(musdb, tmp_path / "out", channels=3)
+    """0 was the same as None, and 6 an error for each song with advice in Python."""
+    for channels in (6, 3, 0, -1):
+        match = f"channels must be from 1 to 2, got {channels}"
+        with pytest.raises(InputError, match=match):
+            convert_dataset(musdb, tmp_path / "out", channels=channels)
+    write_song(tmp_path / "six" / "song", channels=6)
+    with pytest.raises(InputError, match=r"have 6 channels.* Leave out --channels"):
+        convert_dataset(tmp_path / "six", tmp_path / "out", channels=2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_songs_need_splits_where_the_tool_has_splits(tmp_path):

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mssedu.cli.commands import main
 from mssedu.data.finding import find_songs
 from mssedu.data.folders import Song
 from mssedu.data.layouts import LAYOUTS, STEMS, Layout
@@ -334,8 +335,22 @@ def test_unequal_lengths_are_padded_or_cut(unequal: Path, in_memory: bool) -> No
 
 def test_padding_is_no_way_to_join_sample_rates(unequal: Path) -> None:
     write_song(unequal / "train" / "song 0", ("erhu",), rate=2 * RATE)
-    with pytest.raises(DatasetError, match="one sample rate"):
+    with pytest.raises(DatasetError, match=rf"data check .* --resample {RATE}\."):
         load_dataset(unequal, on_length="pad")
+
+
+def test_the_command_for_songs_of_other_formats_does_it(tmp_path: Path) -> None:
+    """The error said "Convert them", and no command could."""
+    songs, out = tmp_path / "songs", tmp_path / "out"
+    for name, rate, channels in (("a", RATE, 2), ("b", RATE, 2), ("c", 2 * RATE, 1)):
+        write_song(songs / name, ("dizi",), rate=rate, channels=channels)
+    with pytest.raises(DatasetError, match="1 song in another format") as caught:
+        load_dataset(songs)
+    command = str(caught.value).split("mssedu ")[1].partition(".\n")[0]
+    assert command == f"data check SONGS --fix OUT --resample {RATE} --channels 2"
+    words = command.replace("SONGS", str(songs)).replace("OUT", str(out)).split()
+    assert main(words) == 1  # there are faults in the original
+    assert {(t.sample_rate, t.channels) for t in load_dataset(out)} == {(RATE, 2)}
 
 
 def test_unknown_policy_for_lengths(unequal: Path) -> None:

@@ -127,6 +127,49 @@ def test_one_sample_rate_if_asked(songs, tmp_path):
     assert {sf.info(p).frames for p in (tmp_path / "out").rglob("*.wav")} == {3 * RATE}
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_one_number_of_channels_if_asked(channels, songs, tmp_path):
+    """Of two songs, one is mono, and one has a mono stem."""
+    sound, _ = sf.read(songs / "A" / "z.wav")
+    sf.write(songs / "A" / "z.wav", sound[:, 0], RATE, "PCM_24")
+    for path in (songs / "B").glob("*.wav"):
+        sf.write(path, sf.read(path)[0][:, 0], RATE, "PCM_24")
+    faults = {"channels", "channel numbers"}
+    found = check(songs)
+    assert faults <= {rule for rule, *_ in rules(found)}
+    left = repair_dataset(found, tmp_path / "left")
+    assert faults <= {finding.rule for finding in left.not_fixed}
+    out = tmp_path / "out"
+    done = repair_dataset(found, out, channels=channels)
+    assert not faults & {finding.rule for finding in done.not_fixed}
+    assert not faults & {rule for rule, *_ in rules(check(out))}
+    changes = {row["path"]: row["changes"].get("channels") for row in done.changed}
+    assert changes["A/z.wav" if channels == 2 else "A/mixture.wav"] == channels
+    assert {sf.info(path).channels for path in out.rglob("*.wav")} == {channels}
+    before, _ = sf.read(songs / "A" / "mixture.wav")
+    after, _ = sf.read(out / "A" / "mixture.wav", always_2d=True)
+    wanted = before if channels == 2 else before.mean(1, keepdims=True)
+    np.testing.assert_allclose(after, wanted, atol=1e-6)
+
+
+def test_the_rate_of_the_odd_song_for_all(songs, tmp_path):
+    """The fault of a song is fixed by changes of the others, too."""
+    for path in (songs / "B").glob("*.wav"):
+        sf.write(path, sf.read(path)[0], 2 * RATE, "PCM_24")
+    done = repair_dataset(check(songs), tmp_path / "out", sample_rate=2 * RATE)
+    assert {row["path"][0] for row in done.changed} == {"A"}
+    assert done.not_fixed == []
+
+
+def test_other_numbers_of_channels(songs, tmp_path):
+    with pytest.raises(InputError, match="channels must be from 1 to 2, got 3"):
+        repair_dataset(check(songs), tmp_path / "out", channels=3)
+    for path in songs.rglob("*.wav"):
+        sf.write(path, sf.read(path)[0][:, [0, 1, 0]], RATE, "PCM_24")
+    done = repair_dataset(check(songs), tmp_path / "out", channels=2)
+    assert not any("channels" in row["changes"] for row in done.changed)
+
+
 def test_a_lossy_file_that_is_changed_becomes_wav(songs, tmp_path):
     for path in (songs / "A").glob("*.wav"):
         sound, _ = sf.read(path)

@@ -21,7 +21,7 @@ from mssedu.weights import loading as pretrained
 from mssedu.weights.checkpoint import save_checkpoint
 from mssedu.weights.ensemble import Bag
 from mssedu.weights.loading import list_pretrained, load_model, table_rows
-from mssedu.weights.published import PUBLISHED, Published, WeightFile
+from mssedu.weights.published import PUBLISHED, SHIPPED, Published, WeightFile
 from tests.file_server import serving
 from tests.parity.peers import import_reference, load_peer
 
@@ -182,6 +182,7 @@ def test_offline_the_error_tells_what_to_put_where(monkeypatch, tmp_path):
     ("name", "match"),
     [
         ("htdemuc", r"'htdemuc'.*Did you mean 'htdemucs'\?.* umxl"),
+        ("spleeter", r"spleeter is a model without weights\. Train it.* umxl"),
         ("runs/none/best.safetensors", r"runs/none/best\.safetensors.*path.* umxl"),
     ],
 )
@@ -476,6 +477,21 @@ def test_bare_safetensors(tmp_path):
 
 
 # ---- our own ------------------------------------------------------------------------
+
+
+def test_stems_other_than_those_that_a_file_names(tmp_path):
+    """They were left aside, and the user went on with other stems than asked for."""
+    model = small_tasnet(stems=("dizi", "rest=-dizi"))
+    path = save_checkpoint(tmp_path / "best.safetensors", model)
+    for stems in (("dizi", "rest"), ["dizi", "rest=-dizi"], (), None):
+        assert load_model(path, stems=stems).config.stems == ("dizi", "rest")
+    for stems in (("rest", "dizi"), ("dizi",), ("pipa", "rest")):
+        match = rf"names its stems itself: dizi, rest=-dizi.* {', '.join(stems)} were"
+        with pytest.raises(InputError, match=match):
+            load_model(path, stems=stems)
+    assert load_model(SHIPPED, stems=load_model(SHIPPED).config.stems)
+    with pytest.raises(InputError, match=f"{SHIPPED} names its stems itself"):
+        load_model(SHIPPED, stems=("vocals", "other"))
 
 
 def test_own_checkpoints_and_run_folders(tmp_path):

@@ -208,7 +208,7 @@ def test_torchscript_is_refused_without_its_advice(path):
 def test_a_file_that_ends_early_is_refused(path, n_bytes):
     torch.save(tasnet().state_dict(), path)
     path.write_bytes(path.read_bytes()[:n_bytes])
-    refused(path, "no whole zip" if n_bytes >= 4 else "cannot be read|plain values")
+    refused(path, "no whole zip" if n_bytes >= 4 else "no file of weights")
 
 
 # ---- safetensors --------------------------------------------------------------------
@@ -497,6 +497,42 @@ def test_a_folder_in_place_of_a_file(tmp_path):
     folder = tmp_path / "odd"
     (folder / "best.json").mkdir(parents=True)
     refused(folder, "there is no file")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"RIFF\x24\xac\x02\x00WAVEfmt \x10\x00\x00\x00", "weights. Give"),
+        (b"ID3\x03\x00\x00\x00\x00\x00\x00", "weights. Give"),
+        (b"a text\nof two lines\n", "weights. Give"),
+        (b"<!DOCTYPE html><html>404</html>", "weights. Give"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}", "weights. Give"),
+        (b"\x1f\x8b\x08\x00", "weights. Give"),
+        (b"PK\x05\x06" + bytes(18), "weights. Give"),
+        (bytes(1000), "weights. Give"),
+        (b"", "weights: it is empty"),
+    ],
+    ids=["wav", "mp3", "text", "page", "npy", "gz", "no files", "zeros", "nothing"],
+)
+@pytest.mark.parametrize("suffix", [".wav", ".th", ""])
+def test_what_is_no_file_of_weights(tmp_path, suffix, content, match):
+    """A wav was said to have an IndexError."""
+    file = tmp_path / f"song{suffix}"
+    file.write_bytes(content)
+    refused(file, rf"is no file of {match}.*copy or download it again")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_of_other_files(path, kind):
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("song.txt", "words " * 1000)
+    refused(path, "no file of weights: it is a zip of other files")
+
+
+@pytest.mark.parametrize("name", ["a", "a.onnx", "a.safetensors", "a.wav"])
+def test_a_folder_without_a_model(tmp_path, name):
+    (tmp_path / name).mkdir()
+    refused(tmp_path / name, "no folder of a run: .* Give the folder")
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000, "a/" * 3000], ids=len)

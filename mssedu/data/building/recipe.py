@@ -44,7 +44,7 @@ _FORM = {
 
 
 @dataclass(frozen=True)
-class BuildConfig:
+class BuildOptions:
     """Options for the mixes."""
 
     # number of mixes, of all splits together
@@ -85,6 +85,15 @@ class BuildConfig:
     # licenses of the stems, such as dizi="CC BY 4.0"; otherwise, they are read from a
     # CSV file with the columns path or stem and license, and from LICENSE and README
     license: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildConfig(BuildOptions):
+    """All options of `mssedu.data.build_dataset`.
+
+    Raises:
+        InputError: a value out of its range, or values that exclude each other.
+    """
 
     def __post_init__(self) -> None:
         check_range("mixes", self.mixes, 1)

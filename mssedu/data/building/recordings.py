@@ -144,7 +144,8 @@ def split_recordings(
     ]
     if lacking:
         raise DatasetError(f"{root}: {', '.join(lacking)}. Each split needs all stems.")
-    check_range("mixes", config.mixes, len(splits))
+    reason = "each split needs a mix"
+    check_range("mixes", config.mixes, len(splits), where=reason)
     return songs, describe_songs(found, songs)
 
 

@@ -29,6 +29,7 @@ MONO_DB = -60.0  # left and right are equal if their difference is below this le
 UNEVEN_DB = 6.0  # a residual that differs by this much between left and right
 FOREIGN = 0.1  # a stem with a smaller best gain is not in the mixture: -20 dB
 SHORT_SECONDS = 1.0
+HERTZ = ("Hz", "Hz")  # singular and plural, as `counted` takes them
 
 
 @dataclass(frozen=True)
@@ -104,16 +105,27 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().strip()
 
 
-def _odd(song: SongMeasures, form: Callable[[FileMeasures], Any], unit: str) -> Any:
+def _odd(song: SongMeasures, form: Callable[[FileMeasures], Any], *noun: str) -> Any:
     """A fault for each value that differs from that of most files of a song."""
     usual, groups = grouped(
         {each: form(each) for each in song.files if each.info and not each.error}
     )
     for value, files in groups.items():
         stems = tuple(each.file.stem for each in files)
-        shown = f"{value} Hz" if unit == "Hz" else counted(value, unit)
-        seen = f"{shown}; most files of the song have {usual}"
-        yield Fault(seen, song, stems, values={"value": value, "usual": usual})
+        yield unusual(value, usual, noun, "files of the song", song, stems)
+
+
+def unusual(
+    value: int,
+    usual: int,
+    noun: Sequence[str],
+    others: str,
+    song: SongMeasures,
+    stems: tuple[str, ...] = (),
+) -> Fault:
+    """The fault that a value differs from the usual one; `noun`: as in `counted`."""
+    seen = f"{counted(value, *noun)}; most {others} have {usual}"
+    return Fault(seen, song, stems, values={"value": value, "usual": usual})
 
 
 def grouped(values: dict[Any, Any]) -> tuple[Any, dict[Any, list[Any]]]:
@@ -130,7 +142,7 @@ def grouped(values: dict[Any, Any]) -> tuple[Any, dict[Any, list[Any]]]:
 
 def _rate(song: SongMeasures) -> Iterator[Fault]:
     """A file with another sample rate than the others of the song."""
-    yield from _odd(song, lambda each: each.info and each.info.sample_rate, "Hz")
+    yield from _odd(song, lambda each: each.info and each.info.sample_rate, *HERTZ)
 
 
 def _channels(song: SongMeasures) -> Iterator[Fault]:
@@ -344,7 +356,13 @@ SONG_RULES = (
         "one rate in a song",
         "convert it; --fix OUT --resample HZ does",
     ),
-    Rule("channels", "error", _channels, "one number in a song", "convert it"),
+    Rule(
+        "channels",
+        "error",
+        _channels,
+        "one number in a song",
+        "convert it; --fix OUT --channels 1 or 2 does",
+    ),
     Rule(
         "length",
         "error",

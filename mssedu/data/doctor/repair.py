@@ -8,7 +8,7 @@ stem or a recording in two splits, stays as it is and is listed.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,15 +19,24 @@ from torch import Tensor
 
 from mssedu.audio.disk import check_room
 from mssedu.audio.files import write_json
-from mssedu.audio.tensors import load_audio, resample, resampled_length, save_audio
+from mssedu.audio.tensors import (
+    load_audio,
+    match_channels,
+    resample,
+    resampled_length,
+    save_audio,
+)
 from mssedu.data.doctor.audit import Audit, Finding, plain, walk
 from mssedu.data.doctor.faults import has_offset, is_dangling
 from mssedu.data.doctor.measure import FileMeasures, SongMeasures
 from mssedu.data.doctor.set_faults import is_litter
 from mssedu.data.track import MIXTURE
-from mssedu.errors import InputError
+from mssedu.errors import InputError, check_range
 
 LOG = "repairs.json"
+# Faults of one song, and of the data set: what is to be the same in all files
+_OF_SONG = {"sample rate": "sample_rate", "channels": "channels"}
+_OF_SET = {"sample rates": "sample_rate", "channel numbers": "channels"}
 # Lossless formats that keep their suffix; all others become wav, 32-bit float.
 _SUBTYPES = {
     "pcm_16": "int16",
@@ -45,6 +54,7 @@ class Repair:
     offset: tuple[float, ...] = ()  # mean of each channel, to subtract
     invert: bool = False
     late: int = 0  # samples that are cut at the start; negative: zeros are added
+    channels: int = 0  # to convert to; 0: not
     sample_rate: int = 0  # Hz, to resample to; 0: not
     length: int = 0  # samples, to pad or to cut to; 0: not
     rules: list[str] = field(default_factory=list)
@@ -55,6 +65,12 @@ class Repair:
         return not self.each.error and not self.each.file.path.name.lower().endswith(
             (".mp4", ".m4a", ".mka", ".mkv")
         )
+
+    @property
+    def growth(self) -> int:
+        """How many times the size of a lossless file may become, of 32 bits."""
+        is_mono = self.each.info is not None and self.each.info.channels == 1
+        return 4 if is_mono and self.channels else 2
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,14 @@ def repair_dataset(
     *,
     length: Literal["pad", "cut"] | None = None,
     sample_rate: int | None = None,
+    channels: Literal[1, 2] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Repaired:
     """Copy a data set into a new folder, with the safe fixes, and write a log.
 
     Fixed are: litter and dangling links (left out), DC offset (subtracted), polarity
-    (inverted), lag (shifted, the length stays), and, if asked, sample rate and length.
+    (inverted), lag (shifted, the length stays), and, if asked, sample rate, number of
+    channels and length.
     A changed file of a lossy format becomes a wav file; a CSV file that lists it has to
     be edited. Containers of several stems, such as .stem.mp4, are never changed.
 
@@ -88,24 +106,29 @@ def repair_dataset(
         length: "pad": zeros up to the longest file of a song; "cut": all files get the
             length of the shortest; None: lengths stay.
         sample_rate: Hz, for all files that have another one; None: rates stay.
+        channels: 1 or 2, for all mono and stereo files: stereo becomes the mean of both
+            sides, mono both sides. None: channels stay.
         progress: called after each file with files done, files in all, name.
 
     Raises:
-        InputError: the folder is not empty, or inside the data set.
+        InputError: the folder is not empty, or inside the data set, or another number
+            of channels.
         DiskError: the disk is too full for a copy.
     """
     root, out = found.root, Path(out_dir)
     _check_folder(root, out)
+    if channels is not None:
+        check_range("channels", channels, 1, 2)
     repairs: dict[Path, Repair] = {}
     for song in found.songs:
-        for plan in _plan(song, length, sample_rate):
+        for plan in _plan(song, length, sample_rate, channels):
             if plan.rules and plan.can_be_written:
                 repairs[plan.each.file.path.absolute()] = plan
     paths = [folder / name for folder, names in walk(root) for name in names]
     left_out = [p for p in paths if is_litter(p.name) or is_dangling(p)]
     copied = [path for path in paths if path not in left_out]
-    # A file that is changed may become one of 32 bits.
-    size = sum(p.stat().st_size * (2 if p.absolute() in repairs else 1) for p in copied)
+    growths = {path: plan.growth for path, plan in repairs.items()}
+    size = sum(p.stat().st_size * growths.get(p.absolute(), 1) for p in copied)
     check_room(out, size, f"the files of {root}")
     changed = []
     for number, path in enumerate(copied, start=1):
@@ -148,7 +171,9 @@ def _check_folder(root: Path, out: Path) -> None:
 # ---- what to change -----------------------------------------------------------------
 
 
-def _plan(song: SongMeasures, length: str | None, rate: int | None) -> list[Repair]:
+def _plan(
+    song: SongMeasures, length: str | None, rate: int | None, channels: int | None
+) -> list[Repair]:
     """The changes to each file of a song."""
     plans = [Repair(each) for each in song.files if each.info and not each.error]
     for plan in plans:
@@ -167,6 +192,9 @@ def _plan(song: SongMeasures, length: str | None, rate: int | None) -> list[Repa
         if rate and info.sample_rate != rate:
             plan.sample_rate = rate
             plan.rules.append("sample rate")
+        if channels and info.channels in {1, 2} - {channels}:
+            plan.channels = channels
+            plan.rules.append("channels")
     lengths = [_length(plan) for plan in plans]
     if length and len({*lengths}) > 1:
         wanted = max(lengths) if length == "pad" else min(lengths)
@@ -190,6 +218,8 @@ def _write(plan: Repair, place: Path) -> Path:
     """Write a changed file; its path, whose suffix may be another one."""
     audio, rate = load_audio(plan.each.file.path, stream=plan.each.file.stream)
     audio = repaired_audio(audio, plan)
+    if plan.channels:
+        audio = match_channels(audio, plan.channels)
     if plan.sample_rate:
         audio, rate = resample(audio, rate, plan.sample_rate), plan.sample_rate
     if plan.length:
@@ -233,6 +263,7 @@ def _changes(plan: Repair) -> dict[str, Any]:
         "polarity": "inverted",
         "lag": plan.late,
         "sample rate": plan.sample_rate,
+        "channels": plan.channels,
         "length": plan.length,
     }
     return {rule: values[rule] for rule in plan.rules}
@@ -249,13 +280,31 @@ def _not_fixed(found: Audit, repairs: dict[Path, Repair]) -> list[Finding]:
                     done.setdefault(key, set()).add(each.file.stem)
 
     def is_fixed(finding: Finding) -> bool:
-        rule = {"sample rates": "sample rate"}.get(finding.rule, finding.rule)
-        stems = done.get((rule, finding.song, finding.split), set())
-        if rule in ("length", "sample rate"):
+        place = (finding.song, finding.split)
+        if (name := _OF_SET.get(finding.rule)) is not None:
+            return _is_alike(found.songs, repairs, name)
+        if (name := _OF_SONG.get(finding.rule)) is not None:
+            songs = [song for song in found.songs if (song.name, song.split) == place]
+            return _is_alike(songs, repairs, name)
+        stems = done.get((finding.rule, *place), set())
+        if finding.rule == "length":
             return bool(stems)
-        return rule == "litter" or (bool(stems) and stems >= {*finding.stems})
+        return finding.rule == "litter" or (bool(stems) and stems >= {*finding.stems})
 
     return [f for f in found.findings if f.severity != "note" and not is_fixed(f)]
+
+
+def _is_alike(
+    songs: Sequence[SongMeasures], repairs: dict[Path, Repair], name: str
+) -> bool:
+    """Whether all files of songs have one rate, or number of channels, in the copy."""
+    values = set()
+    for song in songs:
+        for each in song.files:
+            plan = repairs.get(each.file.path.absolute())
+            if each.info and not each.error:
+                values.add(getattr(plan, name, 0) or getattr(each.info, name))
+    return len(values) == 1
 
 
 def _write_log(repaired: Repaired, root: Path) -> None:

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mssedu.audio.words import counted
 from mssedu.data.doctor.errata import known_errors
 from mssedu.data.doctor.faults import (
+    HERTZ,
     Fault,
     Rule,
     Severity,
     folded,
     grouped,
     uneven_channels,
+    unusual,
 )
 from mssedu.data.doctor.fingerprints import Match
 from mssedu.data.doctor.measure import ALIKE_DB, FIT_SECONDS, ROUNDED_DB, SongMeasures
@@ -76,21 +77,19 @@ def _dangling(survey: Survey) -> Iterator[Fault]:
 
 
 def _odd_songs(
-    survey: Survey, form: Callable[[SongMeasures], Any], unit: str
+    survey: Survey, form: Callable[[SongMeasures], Any], *noun: str
 ) -> Iterator[Fault]:
     """A fault for each song whose value differs from that of most songs."""
     usual, groups = grouped({id(s): form(s) for s in survey.songs if s.parts})
     for song in survey.songs:
         for value, owners in groups.items():
             if id(song) in owners:
-                shown = f"{value} Hz" if unit == "Hz" else counted(value, unit)
-                seen = f"{shown}; most songs have {usual}"
-                yield Fault(seen, song, values={"value": value, "usual": usual})
+                yield unusual(value, usual, noun, "songs", song)
 
 
 def _rates(survey: Survey) -> Iterator[Fault]:
     """A song with another sample rate than most songs."""
-    yield from _odd_songs(survey, lambda song: song.sample_rate, "Hz")
+    yield from _odd_songs(survey, lambda song: song.sample_rate, *HERTZ)
 
 
 def _all_channels(survey: Survey) -> Iterator[Fault]:
@@ -244,7 +243,7 @@ SET_RULES = (
         "error",
         _all_channels,
         "one number in a data set",
-        "convert it",
+        "convert it; --fix OUT --channels 1 or 2 does",
     ),
     Rule(
         "residual",
