@@ -97,7 +97,7 @@ apart = max(
 ms.figures.describe(
     figure,
     "Amplitude by time in milliseconds of two tones; the dots are samples at 4000 Hz.",
-    f"Both tones pass through all {len(points)} samples, at a distance of {apart:.0e} at most.",
+    f"Both tones pass through all {len(points)} samples, to within {apart:.6f}.",
 )
 
 # %% [markdown]

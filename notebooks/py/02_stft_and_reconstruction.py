@@ -493,9 +493,9 @@ play(guesses[16], rate, "drums, phase guessed in 16 steps")
 # - Overlap-add is exact as long as no sample lies under zero weight.
 # - Inside a frame, time is in the phase. Without the phase, edges disappear.
 #
-# **What this notebook does not show.** It looks at one song, for five seconds. Other voices and other
-# drums have other sharpest windows. And sharpness is not yet separation: notebook 03
-# measures that.
+# **What this notebook does not show.** It looks at one song, for five seconds. Other
+# voices and other drums have other sharpest windows. And sharpness is not yet
+# separation: notebook 03 measures that.
 #
 # ## Exercises
 #

@@ -91,10 +91,11 @@ ms.figures.mask_figure(
 )
 
 # %% [markdown]
-# The brightest color is kept, black is removed; the colors between them mean that the
-# left and the right channel differ, or that several bins share a pixel. The voice gets its overtones, the drums their
-# hits. And why does the bass get everything above 10 kHz? Hardly anything sounds there,
-# but the bass has most of the little that is there. A binary mask cannot say "nobody".
+# The brightest color is kept, black is removed; the colors between them mean that the left and
+# the right channel differ, or that several bins share a pixel. The voice gets its overtones,
+# the drums their hits. And why does the bass get everything above 10 kHz? Hardly anything
+# sounds there, but the bass has most of the little that is there. A binary mask cannot say
+# "nobody".
 
 # %%
 show_source("mssedu.masks.ideal_binary_mask")

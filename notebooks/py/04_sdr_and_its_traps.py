@@ -325,9 +325,9 @@ print(f"the true voice at gain 0.5: usdr {perfect:.1f} dB")
 print("You said:", prediction_gain)
 
 # %% [markdown]
-# At half volume not even the truth scores more than 6 dB: half of every sample is wrong. The better
-# the estimate, the more a wrong gain costs. `si_sdr` first scales the
-# reference, $\alpha = \langle s, \hat s\rangle / \lVert s\rVert^2$, and sees no gain at all:
+# At half volume not even the truth scores more than 6 dB: half of every sample is wrong. The
+# better the estimate, the more a wrong gain costs. `si_sdr` first scales the reference,
+# $\alpha = \langle s, \hat s\rangle / \lVert s\rVert^2$, and sees no gain at all:
 #
 # $$ \text{si\_sdr} = 10 \log_{10} \frac{\lVert \alpha s\rVert^2}{\lVert \alpha s - \hat s\rVert^2}. $$
 #
@@ -654,8 +654,8 @@ for row in ms.evaluation.published_scores():
         print(f"{row.test}{extra}")
 
 # %% [markdown]
-# Lines 5 and 8 cannot be ranked among the others: `nsdr` of a hidden test set in line 5, `usdr` in
-# line 8.
+# Lines 5 and 8 cannot be ranked among the others: `nsdr` of a hidden test set in line 5,
+# `usdr` in line 8.
 #
 # ## Which window, by which score?
 #

@@ -118,8 +118,8 @@ song = songs["Sodium"]
 assert torch.equal(song.sources(30, 5).sum(0), song.mixture(30, 5))
 
 # %% [markdown]
-# Faults of the data show in the scores weeks later, or never. So opening a data set looks at every
-# file's header and lists **all** that is wrong at once. Here is a data set with two
+# Faults of the data show in the scores weeks later, or never. So opening a data set looks at
+# every file's header and lists **all** that is wrong at once. Here is a data set with two
 # careless songs:
 
 # %% tags=["nbval-check-output"]
@@ -483,7 +483,8 @@ print("You said:", prediction_below_silence)
 # > voice sounds the same, and gets 3 dB less than silence.
 #
 # Each effect changes a *stem*, and the mixture is summed afterwards. Take the clip: it is not
-# linear, so a clipped mixture is not the sum of clipped stems. What the sum lacks belongs to no stem.
+# linear, so a clipped mixture is not the sum of clipped stems. What the sum lacks belongs to
+# no stem.
 
 
 # %%
@@ -548,10 +549,11 @@ play(matched[0].sources.sum(0), full_rate, "drawn at random, from songs that fit
 #
 # ## First, overfit one batch
 #
-# Before a run of hours, give the loop four seconds of music and let it learn them by heart. It must
-# succeed. If it does not, more data will not help.
+# Before a run of hours, give the loop four seconds of music and let it learn them by heart. It
+# must succeed. If it does not, more data will not help.
 #
-# From here on we use two stems, mono at 8 kHz, and small models. They sound poor and learn fast.
+# From here on we use two stems, mono at 8 kHz, and small models. They sound poor and learn
+# fast.
 
 # %%
 rate = 8000  # Hz
@@ -711,9 +713,9 @@ show_source("mssedu.training.gates.rehearse")
 show_source("mssedu.training.loop._loop")
 
 # %% [markdown]
-# With `overfit=1`, or `mssedu train --overfit 1`, the loop must learn one example by heart, or the run
-# ends with an error. Here is what it logs. Look at the line "a step takes": from it you know how long
-# your run will take, before it has begun.
+# With `overfit=1`, or `mssedu train --overfit 1`, the loop must learn one example by heart, or
+# the run ends with an error. Here is what it logs. Look at the line "a step takes": from it
+# you know how long your run will take, before it has begun.
 
 # %%
 tiny = {"n_fft": 512, "hop_length": 128, "hidden": 64}
@@ -894,10 +896,10 @@ print(f"split by seconds: {by_seconds:+.1f} dB, split by song: {by_song:+.1f} dB
 # > heart is what that split rewards. With the honest one you keep it. A leak does not
 # > just raise all scores; it can choose the wrong method.
 #
-# So yes: train on what hardly sounds like music. Two words of caution. These are three songs for each model,
-# small models, seconds of training and one seed. Repeat it with `setup(seed=1)`. And with
-# many songs the effect may shrink; why it works at all was still a question in 2024 (Jeon and others,
-# see Sources).
+# So yes: train on what hardly sounds like music. Two words of caution. These are three songs
+# for each model, small models, seconds of training and one seed. Repeat it with
+# `setup(seed=1)`. And with many songs the effect may shrink; why it works at all was still a
+# question in 2024 (Jeon and others, see Sources).
 #
 # ## The validation curve
 #
@@ -1047,9 +1049,9 @@ workplace.cleanup()
 # | `n_workers` | 0: reading is fast compared with the step | enough that the card never waits |
 # | `compile` | no | for long runs; compiling takes minutes |
 #
-# If a batch is too large for the card, `accumulate=4` computes it in four parts, for the same gradient. Several
-# cards: `torchrun --nproc-per-node 8 -m mssedu train …` trains one model with a part of each batch on every
-# card; `recipes/slurm` has the file for a cluster.
+# If a batch is too large for the card, `accumulate=4` computes it in four parts, for the same
+# gradient. Several cards: `torchrun --nproc-per-node 8 -m mssedu train …` trains one model
+# with a part of each batch on every card; `recipes/slurm` has the file for a cluster.
 #
 # ### bfloat16
 #
@@ -1065,15 +1067,15 @@ for kind in (torch.float32, torch.bfloat16, torch.float16):
     print(f"{name:10}{facts.max:9.1e}{facts.eps:18.7f}{added:16.4f}")
 
 # %% [markdown]
-# In bfloat16, 1 + 0.003 is 1. A weight of 1 that gets an update of 0.003 would never move. So the *weights* and
-# their sums stay float32, and only the products inside a layer are computed in bfloat16: that is what
-# `torch.autocast` does in `train_step`, above. float16 has more digits, but its largest number
-# is 65504: gradients overflow, and need a scale.
+# In bfloat16, 1 + 0.003 is 1. A weight of 1 that gets an update of 0.003 would never move. So
+# the *weights* and their sums stay float32, and only the products inside a layer are computed
+# in bfloat16: that is what `torch.autocast` does in `train_step`, above. float16 has more
+# digits, but its largest number is 65504: gradients overflow, and need a scale.
 #
 # ### Batch and workers
 #
-# Measure a step and the reading of its batch, here and now. The card must not wait: with $r$ seconds to read a
-# batch and $s$ seconds for a step, you need at least $r / s$ workers.
+# Measure a step and the reading of its batch, here and now. The card must not wait: with $r$
+# seconds to read a batch and $s$ seconds for a step, you need at least $r / s$ workers.
 
 # %%
 pieces = ms.data.RandomSegments(lessons, tuple(pair), 2.0, 64, seed=0, level_db=-25.0)
@@ -1102,14 +1104,15 @@ for batch_size in (1, 2, 4, 8, 16):
 
 # %% [markdown]
 # On a CPU, a step of twice the batch soon takes twice as long. A GPU does thousands of
-# products at once: up to some size, a larger batch costs *nothing*. Make it as large as that, then raise the learning rate
-# with care, and compare runs by examples or by hours, never by steps.
+# products at once: up to some size, a larger batch costs *nothing*. Make it as large as that,
+# then raise the learning rate with care, and compare runs by examples or by hours, never by
+# steps.
 #
 # ### How long, and what does it cost?
 #
-# Before you rent a card, count. The backward pass costs twice the forward pass, so a step takes three forward
-# passes for each example. HTDemucs takes 335 GFLOP for 7.8 s (`benchmarks/RESULTS.md`). The settings
-# of its paper are a recipe:
+# Before you rent a card, count. The backward pass costs twice the forward pass, so a step
+# takes three forward passes for each example. HTDemucs takes 335 GFLOP for 7.8 s
+# (`benchmarks/RESULTS.md`). The settings of its paper are a recipe:
 
 
 # %% tags=["nbval-check-output"]
@@ -1149,15 +1152,15 @@ print(
 #
 # *Optional: leave out on the short path.*
 #
-# How far do these rules lead with real songs? `recipes/races` asks: which recipe separates best
-# after **one hour of training on two cores**? All entries learn from the same 87 excerpts
+# How far do these rules lead with real songs? `recipes/races` asks: which recipe separates
+# best after **one hour of training on two cores**? All entries learn from the same 87 excerpts
 # of 7 s of MUSDB18 and four CC0 songs. They choose their settings and their best step on seven
 # other excerpts, and are scored once on 25 test excerpts. Processor seconds are counted, 7200,
 # because the clock of a shared machine says little.
 #
-# The first recipe is a small Mel-Band RoFormer (notebook 15). What was tried before, and what it
-# gave, is a table in the README of the race. Here is the learning curve of its run with seed 1, and
-# the table of all runs so far:
+# The first recipe is a small Mel-Band RoFormer (notebook 15). What was tried before, and what
+# it gave, is a table in the README of the race. Here is the learning curve of its run with
+# seed 1, and the table of all runs so far:
 
 # %%
 results = ms.data.demo_data().parent / "recipes" / "races" / "results"
@@ -1180,21 +1183,21 @@ for folder in kept:
     print(f"within 0.3 dB of it after {early} of {curve.steps[-1]} steps")
 
 # %% [markdown]
-# The column *songs* is the 95 % interval over songs: other songs of this kind could give any of
-# these scores. The column ± is half the interval over seeds: what another seed would change. The two
-# runs have 2.97 and 2.57 dB, and from two numbers Student's t makes ±2.5 dB: two seeds say almost
-# nothing. That is why an entry has three. To show that another recipe is better, compare it song
-# by song (notebook 14), with as many seeds.
+# The column *songs* is the 95 % interval over songs: other songs of this kind could give any
+# of these scores. The column ± is half the interval over seeds: what another seed would
+# change. The two runs have 2.97 and 2.57 dB, and from two numbers Student's t makes ±2.5 dB:
+# two seeds say almost nothing. That is why an entry has three. To show that another recipe is
+# better, compare it song by song (notebook 14), with as many seeds.
 #
-# Look at the curve, too. The loss of training falls to the end, and the validation stands still after
-# a quarter of the steps: from then on the network learns thirteen minutes of music by heart. So
-# more steps are of little use here, and better augmentation may be of more.
+# Look at the curve, too. The loss of training falls to the end, and the validation stands
+# still after a quarter of the steps: from then on the network learns thirteen minutes of music
+# by heart. So more steps are of little use here, and better augmentation may be of more.
 #
-# The distance to the ideal mask (irm) is large. Thirteen minutes of music and an hour are little: the
-# published HTDemucs has 7.73 dB on the same excerpts, and has learned from 800 songs more. The
-# model of the first entry comes with the package: it is what `mssedu separate SONG`
-# uses. Can you do better with the same songs and the same hour? `mssedu race RECIPE musdb18-7s`
-# trains, scores and writes the row.
+# The distance to the ideal mask (irm) is large. Thirteen minutes of music and an hour are
+# little: the published HTDemucs has 7.73 dB on the same excerpts, and has learned from 800
+# songs more. The model of the first entry comes with the package: it is what `mssedu separate
+# SONG` uses. Can you do better with the same songs and the same hour? `mssedu race RECIPE
+# musdb18-7s` trains, scores and writes the row.
 #
 # ## Your own instruments
 #
@@ -1270,8 +1273,8 @@ print("errors:", audit.count("error"))
 play(built["test"][0].mixture(), rate, "a mix of two recordings")
 
 # %% [markdown]
-# From here on it is a data set like any other: train, separate, evaluate. Sixty steps of a small
-# Open-Unmix:
+# From here on it is a data set like any other: train, separate, evaluate. Sixty steps of a
+# small Open-Unmix:
 
 # %% tags=["nbval-check-output"]
 network = ms.create_model(

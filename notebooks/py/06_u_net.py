@@ -558,11 +558,11 @@ uneven = board.max() - board.min()
 print(claim("highest minus lowest mask", uneven, above=0.05, digits=2))
 
 # %% [markdown]
-# All that you see there is made by the network: a pattern that repeats after $2^5 = 32$ bins and
-# frames, one factor of 2 for each level. Two remedies are known: a kernel that is a multiple of
-# the stride, such as 4, or doubling the picture first, by repeating its values, and then an ordinary
-# convolution. Spleeter has neither. In a mask such a pattern is a fast modulation of the
-# sound in time and pitch.
+# All that you see there is made by the network: a pattern that repeats after $2^5 = 32$ bins
+# and frames, one factor of 2 for each level. Two remedies are known: a kernel that is a
+# multiple of the stride, such as 4, or doubling the picture first, by repeating its values,
+# and then an ordinary convolution. Spleeter has neither. In a mask such a pattern is a fast
+# modulation of the sound in time and pitch.
 #
 # ## Ask all excerpts, and three seeds
 #
@@ -596,10 +596,11 @@ for excerpt_name, plain_gain in by_excerpt["without skips"].items():
     print(f"{excerpt_name:13} without {plain_gain:5.1f} dB, with {skips_gain:5.1f} dB")
 
 # %% [markdown]
-# The network *without* skips is ahead on some of them! Is it the excerpts, or the luck of
-# this seed? Training six networks takes some minutes, so it was done before:
-# `python benchmarks/skips.py` trains both networks with three seeds, as above, and writes the table that is
-# read here (AMD EPYC, 2 cores shared with other work, 2026-11-30). Run it yourself, and compare.
+# The network *without* skips is ahead on some of them! Is it the excerpts, or the luck of this
+# seed? Training six networks takes some minutes, so it was done before: `python
+# benchmarks/skips.py` trains both networks with three seeds, as above, and writes the table
+# that is read here (AMD EPYC, 2 cores shared with other work, 2026-11-30). Run it yourself,
+# and compare.
 
 # %%
 table_file = ms.data.demo_data().parent / "benchmarks" / "skips.csv"
@@ -638,9 +639,9 @@ for name, values in last_losses.items():
 # with skips for two seeds of three, by half a decibel or more. With skips a network can
 # fit more. That it *generalizes* better needs more songs to learn from.
 #
-# Why do the skips not pay everywhere? A kick drum and a bass note look alike, and four songs are too few to learn
-# the difference. Where the guess is wrong, a blurred mistake costs less than a sharp one. Notebook 17 tells how
-# many songs one needs.
+# Why do the skips not pay everywhere? A kick drum and a bass note look alike, and four songs
+# are too few to learn the difference. Where the guess is wrong, a blurred mistake costs less
+# than a sharp one. Notebook 17 tells how many songs one needs.
 #
 # **Change one thing.** Train on magnitudes, with `loss="magnitude_l1"`, or give the
 # network two levels more or fewer. Do skips matter more in a deeper U-Net?

@@ -585,11 +585,12 @@ print("the past alone costs:", reveal(predicted_cost["causal"], causal_cost, "dB
 print("windows of 23 ms cost:", reveal(predicted_cost["23 ms"], wide - narrow, "dB"))
 
 # %% [markdown]
-# Surprised? When this was built (profile cpu, AMD EPYC, 2026-11-30), the three were 1.3, 1.9 and 1.9 dB above the
-# mixture: neither step cost anything. That is a result about *these* trainings, of 80 steps on four songs: all
-# three are so far from what their window allows that it does not matter yet. The melodies above
-# showed what the future is worth when a task needs it. And what a short window costs at the limit can be computed,
-# without any training: let someone who knows the answer make the mask, as in notebook 03.
+# Surprised? When this was built (profile cpu, AMD EPYC, 2026-11-30), the three were 1.3, 1.9
+# and 1.9 dB above the mixture: neither step cost anything. That is a result about *these*
+# trainings, of 80 steps on four songs: all three are so far from what their window allows that
+# it does not matter yet. The melodies above showed what the future is worth when a task needs
+# it. And what a short window costs at the limit can be computed, without any training: let
+# someone who knows the answer make the mask, as in notebook 03.
 
 
 # %%
@@ -622,8 +623,8 @@ for n_fft in (2048, 512, 128):
 # notebook: **change one thing** and exchange `bass` and `drums` in `pair`. The notes of a
 # bass lie closer together than a window of 23 ms can tell apart.
 #
-# Is it really live? A live separator gets a few samples, gives back a few samples, and keeps what
-# it needs of the past: the last window, the overlap-add sum, and the state of each LSTM.
+# Is it really live? A live separator gets a few samples, gives back a few samples, and keeps
+# what it needs of the past: the last window, the overlap-add sum, and the state of each LSTM.
 
 
 # %%
@@ -683,9 +684,10 @@ print(f"a block lasts {1000 * hop / live_rate:.1f} ms and takes {share:.1f} ms h
 # run in a thread of high priority, keep a few blocks in reserve, and pay for these in
 # latency.
 #
-# What does the field reach? HS-TasNet (2024) was made for 23 ms: its paper reports 4.65 dB on MUSDB18, where
-# its offline relatives, Demucs v2 and Hybrid Demucs, have 6.3 and 7.7 dB by csdr. RT-STT (2025), with fewer than a
-# million weights, reports 5.17 dB on MUSDB18-HQ. So live separation costs one to three decibels today.
+# What does the field reach? HS-TasNet (2024) was made for 23 ms: its paper reports 4.65 dB on
+# MUSDB18, where its offline relatives, Demucs v2 and Hybrid Demucs, have 6.3 and 7.7 dB by
+# csdr. RT-STT (2025), with fewer than a million weights, reports 5.17 dB on MUSDB18-HQ. So
+# live separation costs one to three decibels today.
 #
 # ## A song is too long: chunks
 #

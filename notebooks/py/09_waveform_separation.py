@@ -581,11 +581,11 @@ for version, changes in versions.items():
     print(f"{version}: {n_parameters:11,} parameters, {size:.2f} GiB")
 
 # %% [markdown]
-# So v2 has 0.7 dB more, with fewer than half of the weights. Two of the five changes are in the
-# network: fewer channels, and the resampling, for which the notes claim less than half of the gain.
-# The others are in the data that it learns from and in its use. When two versions differ
-# in five things at once, the score alone cannot say which one helped: that takes an ablation for each
-# (notebook 06).
+# So v2 has 0.7 dB more, with fewer than half of the weights. Two of the five changes are in
+# the network: fewer channels, and the resampling, for which the notes claim less than half of
+# the gain. The others are in the data that it learns from and in its use. When two versions
+# differ in five things at once, the score alone cannot say which one helped: that takes an
+# ablation for each (notebook 06).
 #
 # ## What to remember
 #

@@ -365,10 +365,10 @@ show_source("mssedu.models.blocks.CrossDomainTransformer.forward")
 # Note `layer(x, y), layer_t(y, x)` in one line: both look at the other as it was *before*
 # this layer.
 #
-# How long are the two sequences? The spectrogram branch divides its 2048 bins
-# by 4, four times; its frames stay, one each 1024 samples. The waveform branch shortens time by 4,
-# four times. Count for the 7.8 s of a published model, then ask a real one; the sequences do
-# not depend on its width.
+# How long are the two sequences? The spectrogram branch divides its 2048 bins by 4, four
+# times; its frames stay, one each 1024 samples. The waveform branch shortens time by 4, four
+# times. Count for the 7.8 s of a published model, then ask a real one; the sequences do not
+# depend on its width.
 
 # %% tags=["nbval-check-output"]
 samples = round(7.8 * rate)
@@ -754,9 +754,9 @@ figure
 #
 # ### Does it look at the bar?
 #
-# The eight heads of the third layer of the waveform branch, 7.8 s by 7.8 s. If a head looked for the same place
-# in another bar, its map would have lines parallel to the diagonal, as the one at the beginning of
-# this notebook has.
+# The eight heads of the third layer of the waveform branch, 7.8 s by 7.8 s. If a head looked
+# for the same place in another bar, its map would have lines parallel to the diagonal, as the
+# one at the beginning of this notebook has.
 
 # %%
 figure = None

@@ -217,8 +217,8 @@ assert torch.allclose(
 print("no overlap, no window: the hard cuts from above")
 
 # %% [markdown]
-# Below, each color is the share of one chunk in the result, and the curve tells where the error
-# lies. Dotted lines are the ends of chunks. First the hard cuts:
+# Below, each color is the share of one chunk in the result, and the curve tells where the
+# error lies. Dotted lines are the ends of chunks. First the hard cuts:
 
 
 # %%
@@ -349,8 +349,8 @@ print(f"the filter hears {1000 * 1023 / rate:.1f} ms to either side")
 #
 # ## A real separator
 #
-# Because networks are not filters. Take the tiny Demucs of notebook 09, at the same
-# low rate, without its LSTM, so that its receptive field has an end. It trains in half a minute.
+# Because networks are not filters. Take the tiny Demucs of notebook 09, at the same low rate,
+# without its LSTM, so that its receptive field has an end. It trains in half a minute.
 
 # %%
 model_rate = 11025  # Hz

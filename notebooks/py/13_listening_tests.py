@@ -118,8 +118,9 @@ for name, system in systems.items():
         write_run(name, song.stems, system(song), song)
 
 # %% [markdown]
-# Now listen to the voice of *Francium*, three times. Press space to start, 1, 2, 3 to switch.
-# All versions run in step, so a switch changes the version and nothing else. The names are hidden.
+# Now listen to the voice of *Francium*, three times. Press space to start, 1, 2, 3 to
+# switch. All versions run in step, so a switch changes the version and nothing else.
+# The names are hidden.
 
 
 # %%
@@ -236,15 +237,15 @@ for n in (4, 8, 10, 12, 16, 20):
     print(f"{n:2} answers: {'not even all' if least is None else least}")
 
 # %% [markdown]
-# So: ABX for one small difference that matters, such as two windows in notebook 12. 2AFC for two
-# systems and listeners with little time. MUSHRA for several systems that clearly differ; there a
-# page gives six or more ratings at once, all on one scale. ACR where there is no reference, as
-# with your own recordings.
+# So: ABX for one small difference that matters, such as two windows in notebook 12.
+# 2AFC for two systems and listeners with little time. MUSHRA for several systems that
+# clearly differ; there a page gives six or more ratings at once, all on one scale. ACR
+# where there is no reference, as with your own recordings.
 #
 # ## Loudness
 #
-# Two masters of the same voice. Which is clearer, more present, better sung? Decide, then press
-# *Reveal*.
+# Two masters of the same voice. Which is clearer, more present, better sung? Decide,
+# then press *Reveal*.
 
 # %%
 voice = voices["reference"]
@@ -373,7 +374,7 @@ assert torch.allclose(toy_lowpass(sodium, 401, 200), real, atol=1e-5)
 print("toy with 401 taps, from sample 200 on, and real agree")
 
 # %% [markdown]
-# Now 192 taps. That is the length of the filter in webMUSHRA, a test program that many
+# Now 192 taps. So long is the filter for 44.1 kHz in webMUSHRA, a test program that many
 # labs use; and it keeps what comes from sample $N - 1 = 191$ on. (Look it up:
 # `convolve` in its `MushraAudioControl.js`.) **Predict**: by how many samples is its
 # anchor early, and what does that cost? The voice of *Sodium* has few high frequencies:
@@ -393,9 +394,9 @@ for n_taps, kept_from in ((401, 200), (192, 0), (192, 95), (192, 96), (192, 191)
 print("You said:", prediction_early)
 
 # %% [markdown]
-# > **What to notice.** 95 samples, 2 ms, and a version that is almost the reference scores
-# > below silence. With an even number of taps there is no right place at all: half a sample costs
-# > 14 dB here. Take an odd number.
+# > **What to notice.** 95 samples, 2 ms, and a version that is almost the reference
+# > scores below silence. With an even number of taps there is no right place at all:
+# > half a sample costs 14 dB here. Take an odd number.
 #
 # Can one hear a delay of 2 ms? Not by itself. But listeners *switch*, and then they
 # hear the step. It marks the anchor like a label.
@@ -426,8 +427,9 @@ ms.listening.ABSwitch(
 )
 
 # %% [markdown]
-# There is next to nothing above 3.5 kHz to take away. These anchors were invented for codecs and whole
-# songs. For separation others were proposed, which do what separators do wrong:
+# There is next to nothing above 3.5 kHz to take away. These anchors were invented for
+# codecs and whole songs. For separation others were proposed, which do what separators
+# do wrong:
 #
 # | Anchor | Made of | Source |
 # |---|---|---|
@@ -466,8 +468,8 @@ for song in songs.values():
 # >   plays. `interference`, which makes the rest as loud as the stem, is one everywhere.
 # > - The last three lie between -2 and 5 dB on every line.
 #
-# SDR tells which anchor is *too good*. Which of two bad ones sounds worse, it cannot tell (notebook
-# 04): listen to them.
+# SDR tells which anchor is *too good*. Which of two bad ones sounds worse, it cannot
+# tell (notebook 04): listen to them.
 
 # %%
 start = ms.listening.loudest_start(songs["Sodium"].stem("bass"), rate, seconds)
@@ -499,8 +501,8 @@ ms.listening.ABSwitch(
 # | Unsteady ratings: nobody gives the same rating twice | one page comes again, a *replicate*: notebook 14 compares |
 # | Range: the scale is stretched over what is there | reference and anchors; no numbers across tests |
 #
-# Look at three of them. First, a listener who hears nothing and always says A. ABX, three pairs, 16
-# times each:
+# Look at three of them. First, a listener who hears nothing and always says A. ABX,
+# three pairs, 16 times each:
 
 # %% tags=["nbval-check-output"]
 abx = ms.listening.Design("Heard?", "abx", trials[:1], n_repetitions=16)
@@ -531,9 +533,10 @@ except ms.errors.InputError as error:
     print(error)
 
 # %% [markdown]
-# (A toy: nobody knows how lazy people are.) A slider that starts at the top gives high ratings, one
-# that starts at the bottom low ones, and either way differences shrink. The order is the same. Programs differ in where they
-# start, webMUSHRA at 100: one more reason not to compare numbers across tests.
+# (A toy: nobody knows how lazy people are.) A slider that starts at the top gives high
+# ratings, one that starts at the bottom low ones, and either way differences shrink.
+# The order is the same. Programs differ in where they start, webMUSHRA at 100: one more
+# reason not to compare numbers across tests.
 #
 # Third, ratings without listening. A **session** knows what was played:
 
@@ -624,8 +627,8 @@ order_table(some, 6)
 #
 # ## How many listeners?
 #
-# Ask before the test. Notebook 14 explains the statistics; here is what comes out. Three systems,
-# each compared with each, by the means of the listeners:
+# Ask before the test. Notebook 14 explains the statistics; here is what comes out.
+# Three systems, each compared with each, by the means of the listeners:
 
 # %% tags=["nbval-check-output"]
 for n in (5, 12):
@@ -683,8 +686,8 @@ for n in (6, 12, 24):
 #        --trials-per-listener 3 --out-dir test
 # ```
 #
-# In Python it is the function behind it. "other" is for training here, so that vocals, drums and
-# bass of both songs count.
+# In Python it is the function behind it. "other" is for training here, so that vocals,
+# drums and bass of both songs count.
 
 # %%
 consent = """You will compare versions of short pieces of music with a reference. It takes about
@@ -717,9 +720,9 @@ print("\n".join(kept))
 print("[[trials]]" + rest.partition("[[trials]]")[0].rstrip())
 
 # %% [markdown]
-# The excerpts were cut where each stem is loudest, and copied as they were: the folder can be carried
-# to another machine. Anchors, levels and orders are made when a page is shown. What matching will
-# do, you should know before:
+# The excerpts were cut where each stem is loudest, and copied as they were: the folder
+# can be carried to another machine. Anchors, levels and orders are made when a page is
+# shown. What matching will do, you should know before:
 
 # %%
 logs = {
@@ -748,10 +751,10 @@ own = ms.listening.ListeningTest(folder / "test", folder / "mine.sqlite")
 own
 
 # %% [markdown]
-# Listeners who should never see code take the same test elsewhere. `mssedu listen serve` shows it
-# as a plain page for all browsers in your network, and `mssedu listen export --html` writes it into
-# one file that you can send around; the files of answers that come back are taken in with
-# `mssedu listen export --merge`.
+# Listeners who should never see code take the same test elsewhere.
+# `mssedu listen serve` shows it as a plain page for all browsers in your network, and
+# `mssedu listen export --html` writes it into one file that you can send around; the
+# files of answers that come back are taken in with `mssedu listen export --merge`.
 
 # %%
 mine = ms.listening.ratings_frame(own.store)
@@ -780,8 +783,8 @@ path = folder / "panel.sqlite"
 # %% [markdown]
 # ### A crash
 #
-# The first one gets as far as the fifth page, rates one version, and then the power fails. Nothing
-# is closed, nothing saved.
+# The first one gets as far as the fifth page, rates one version, and then the power
+# fails. Nothing is closed, nothing saved.
 
 # %% tags=["nbval-check-output"]
 listener = ms.listening.Session(ms.listening.ResultStore(path, design))
@@ -844,9 +847,10 @@ print("JSON:", ", ".join(pd.read_json(everything, typ="series").index))
 table.head(3).T
 
 # %% [markdown]
-# A line for every slider: who, what, how much; then which letter it had on which page, how long and
-# how often it was heard, how often the slider was moved, and the gain. Why keep all that? Because
-# one day you will ask whether those who listened longer rated lower.
+# A line for every slider: who, what, how much; then which letter it had on which page,
+# how long and how often it was heard, how often the slider was moved, and the gain. Why
+# keep all that? Because one day you will ask whether those who listened longer rated
+# lower.
 #
 # And if somebody withdraws?
 
@@ -903,7 +907,8 @@ contest
 # and background noise matter more than most of the above. The panel was simulated, and
 # behaves better than people. Two songs of one artist are no sample of music. A test
 # with anchors of our own choice is *like* MUSHRA. To follow the standard you need both
-# low-pass anchors, trained listeners, and its post-screening (notebook 14).
+# low-pass anchors, experienced listeners with a training before the test, and its
+# post-screening (notebook 14).
 #
 # ## Exercises
 #
@@ -955,27 +960,30 @@ exercise("listening.quiz").check(answers)
 
 # %% [markdown]
 # **Further, not checked.** Make an ABX test of `ratio` against the reference with
-# `create_test(…, test="abx", n_repetitions=10)`, for one excerpt, and take it. Before you begin,
-# write down from how many right answers on you will believe yourself. Then invent an anchor that
-# is bad for drums and for nothing else, and prove it with a table like ours.
+# `create_test(…, test="abx", n_repetitions=10)`, for one excerpt, and take it. Before
+# you begin, write down from how many right answers on you will believe yourself. Then
+# invent an anchor that is bad for drums and for nothing else, and prove it with a table
+# like ours.
 
 # %% [markdown]
 # ## Sources
 #
-# - MUSHRA, low-pass anchors: Recommendation ITU-R BS.1534-3, *Method for the subjective assessment
-#   of intermediate quality level of audio systems*, 2015.
+# - MUSHRA, low-pass anchors: Recommendation ITU-R BS.1534-3, *Method for the subjective
+#   assessment of intermediate quality level of audio systems*, 2015.
 # - ACR: Recommendation ITU-T P.800, *Methods for subjective determination of transmission
 #   quality*, 1996. Loudness: Recommendation ITU-R BS.1770-4, 2015.
-# - Two questions on separated stems, ratings of Hybrid Demucs: A. Défossez, "Hybrid spectrogram and
-#   waveform source separation", 2021, [arXiv:2111.03600](https://arxiv.org/abs/2111.03600).
+# - Two questions on separated stems, ratings of Hybrid Demucs: A. Défossez, "Hybrid
+#   spectrogram and waveform source separation", 2021,
+#   [arXiv:2111.03600](https://arxiv.org/abs/2111.03600).
 # - Anchors for separation: V. Emiya, E. Vincent, N. Harlander and V. Hohmann, "Subjective and
 #   objective quality assessment of audio source separation", *IEEE TASLP* 19, 2011,
 #   [doi:10.1109/TASL.2011.2109381](https://doi.org/10.1109/TASL.2011.2109381).
-# - Anchors for singing voices: D. Ward, H. Wierstorf, R. Mason, E. Grais and M. Plumbley, "BSS Eval or
-#   PEASS? Predicting the perception of singing-voice separation", *ICASSP* 2018.
-# - Bias: S. Zieliński, F. Rumsey and S. Bech, "On some biases encountered in modern audio quality
-#   listening tests – a review", *J. Audio Eng. Soc.* 56, 2008.
-# - webMUSHRA: M. Schoeffler et al., "webMUSHRA – a comprehensive framework for web-based listening
-#   tests", *J. Open Research Software* 6, 2018,
+# - Anchors for singing voices: D. Ward, H. Wierstorf, R. Mason, E. Grais and M.
+#   Plumbley, "BSS Eval or PEASS? Predicting the perception of singing-voice
+#   separation", *ICASSP* 2018.
+# - Bias: S. Zieliński, F. Rumsey and S. Bech, "On some biases encountered in modern
+#   audio quality listening tests – a review", *J. Audio Eng. Soc.* 56, 2008.
+# - webMUSHRA: M. Schoeffler et al., "webMUSHRA – a comprehensive framework for
+#   web-based listening tests", *J. Open Research Software* 6, 2018,
 #   [doi:10.5334/jors.187](https://doi.org/10.5334/jors.187).
 # - Music: Software-Entwicklungskit, *Everything is Free*, 2025, CC0 1.0.

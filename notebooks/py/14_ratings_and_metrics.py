@@ -903,9 +903,9 @@ for name, row in measured.items():
     print(f"{name:7}" + "".join(f"{value.item():10.1f}" for value in row.values()))
 
 # %% [markdown]
-# The next cell shows your marks, if you have given them; if you took the test twice, their mean.
-# Else a simulated panel takes the same test, and its opinions are invented once more. Then come
-# the mean marks, and how well each metric orders them.
+# The next cell shows your marks, if you have given them; if you took the test twice, their
+# mean. Else a simulated panel takes the same test, and its opinions are invented once more.
+# Then come the mean marks, and how well each metric orders them.
 
 # %%
 answers_file = progress_file().parent / "equal_sdr" / "results.sqlite"

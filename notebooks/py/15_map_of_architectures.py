@@ -432,7 +432,8 @@ print(f"SCNet ({small} million) is {better:.1f} dB above Demucs v2 ({large} mill
 #
 # Read the columns before you compare two rows. Spleeter has learned from 25,000 songs and
 # HTDemucs from 800 more than the others; MUSDB18 ends at 16 kHz, its HQ version does not; and
-# `csdr` is one definition of several. A difference of 0.3 dB between two rows can be all of that.
+# `csdr` is one definition of several. A difference of 0.3 dB between two rows can be all of
+# that.
 #
 # And look up what was scored. Three scores are of more networks than we have counted and
 # timed: HTDemucs was four, each fine-tuned for one stem; Hybrid Demucs was a weighted mean of

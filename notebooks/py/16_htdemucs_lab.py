@@ -398,9 +398,9 @@ for name, optimizer in {
 # - `equal_seconds`: 12 processor seconds,
 # - `equal_operations`: as many operations as the baseline has in 100 steps.
 #
-# These three have all variants, `n` and `nn` also without their flaws (`n_mended`, `nn_mended`).
-# The fourth has four stems. The commands are in its README; on one core they take an hour and a
-# half. The results are stored:
+# These three have all variants, `n` and `nn` also without their flaws (`n_mended`,
+# `nn_mended`). The fourth has four stems. The commands are in its README; on one core they
+# take an hour and a half. The results are stored:
 
 # %%
 lab = ms.data.demo_data().parent / "recipes" / "htdemucs_lab"
@@ -439,9 +439,9 @@ budgets = pd.DataFrame(
 rounded(budgets)
 
 # %% [markdown]
-# The seconds are those of processors that had other work, too: the same 100 steps of the baseline
-# took 9.8 s in one grid, and 12.1 s in another. Here are the scores: a dot for each seed, and
-# the mean with its 95 % interval over seeds.
+# The seconds are those of processors that had other work, too: the same 100 steps of the
+# baseline took 9.8 s in one grid, and 12.1 s in another. Here are the scores: a dot for each
+# seed, and the mean with its 95 % interval over seeds.
 
 # %%
 equal_steps = scores_of("equal_steps")
@@ -492,8 +492,8 @@ def verdict(table):
 rounded(verdict(equal_steps))
 
 # %% [markdown]
-# And the differences from the baseline in all three budgets, side by side, with their intervals
-# over songs:
+# And the differences from the baseline in all three budgets, side by side, with their
+# intervals over songs:
 
 # %%
 grids = {
@@ -678,8 +678,8 @@ print(reveal(prediction["equal time"], gains.loc["n", "equal seconds"], "dB"))
 # ## What the fusion learned
 #
 # Does a network that may choose prefer the short window for drums? The runs with four stems
-# have learned a share of each window for each stem. This is the mean of three seeds of `nn`; its
-# windows of 512, 1024 and 2048 samples last 32, 64 and 128 ms at 16 kHz.
+# have learned a share of each window for each stem. This is the mean of three seeds of `nn`;
+# its windows of 512, 1024 and 2048 samples last 32, 64 and 128 ms at 16 kHz.
 
 # %%
 learned_shares = pd.read_csv(lab / "fusion.csv")
@@ -711,8 +711,8 @@ print(f"four stems, 60 steps: nn is {change.mean():+.2f} dB above htdemucs ({end
 # %% [markdown]
 # No. After 60 steps all shares lie near a third, and the seeds of one window differ more than
 # the windows: a preference is *not shown*. (It is not refuted either; the weights had little
-# time to move.) And a weight is not all: each window has a U-Net of its own, which can make its
-# waveform louder or softer before it is weighted. A control would switch a window off and
+# time to move.) And a weight is not all: each window has a U-Net of its own, which can make
+# its waveform louder or softer before it is weighted. A control would switch a window off and
 # measure what is lost, as in notebook 11.
 #
 # ## Attention that grows slowly
@@ -773,8 +773,9 @@ sizes = [sum(p.numel() for p in model.parameters()) for model in (before, own)]
 print(f"parameters: nn {sizes[0]:,}, yours {sizes[1]:,}")
 
 # %% [markdown]
-# Both have equally many parameters: 4 stems · 3 windows are 12 weights, and so are the 3 · 3 + 3
-# numbers of the convolution. So a comparison of the two is about the idea, not about the size.
+# Both have equally many parameters: 4 stems · 3 windows are 12 weights, and so are the 3 · 3 +
+# 3 numbers of the convolution. So a comparison of the two is about the idea, not about the
+# size.
 #
 # The variant has an entry in no table yet, and needs none: `mssedu train SONGS --model
 # gated.py:HTDemucsGated --preset tiny` trains it. A grid compares it with its baseline, with
