@@ -231,28 +231,27 @@ class MelBandRoformer(nn.Module):
         spectrogram = spectrogram * self.shares
         estimates = []
         for merge in self.masks:
-            assert isinstance(merge, BandMerge)
-            rows = self.rows(merge.apart(bands))
-            even, odd = (row.to(spectrogram.real) for row in rows)
+            even, odd = (row.to(spectrogram.real) for row in self.rows(merge(bands)))
             stem = spectrogram * as_mask(even + odd, spectrogram)
             if config.zero_dc:
                 stem = F.pad(stem[..., 1:, :], (0, 0, 1, 0))
             estimates.append(istft(stem, config.hop_length, length=length))
         return torch.stack(estimates, dim=1)[..., : mixture.shape[-1]]
 
-    def rows(self, parts: list[Tensor]) -> Iterator[Tensor]:
+    def rows(self, masks: Tensor) -> Iterator[Tensor]:
         """Bands 0, 2, 4 … side by side, and 1, 3, 5 …: in a row, none overlap.
 
         Args:
-            parts: of each band, (batch, frames, bins of the band · channels · 2).
+            masks: of all bands, (batch, frames, sum of bins · channels · 2).
 
         Returns:
             both rows, (batch, frames, bins · channels · 2); zeros are beside the bands.
         """
+        width = 2 * self.config.channels
+        parts = masks.split([width * len(band) for band in self.bands], dim=-1)
 
         def zeros(n_bins: int) -> Tensor:
-            n_numbers = n_bins * self.config.channels * 2
-            return parts[0].new_zeros(*parts[0].shape[:2], n_numbers)
+            return masks.new_zeros(*masks.shape[:2], width * n_bins)
 
         for first in (0, 1):
             row, end = [], 0

@@ -106,12 +106,8 @@ class BandMerge(nn.Module):
 
         With axis = -2: (…, bands, features, frames) -> (…, sum of widths, frames).
         """
-        return torch.cat(self.apart(x), self.axis)
-
-    def apart(self, x: Tensor) -> list[Tensor]:
-        """The same, but each band alone, (…, frames, width)."""
         bands = zip(self.networks, x.unbind(self.axis - 1), strict=True)
-        return [net(band) for net, band in bands]
+        return torch.cat([net(band) for net, band in bands], self.axis)
 
 
 def as_features(spectrogram: Tensor) -> Tensor:
