@@ -585,7 +585,7 @@ print("the past alone costs:", reveal(predicted_cost["causal"], causal_cost, "dB
 print("windows of 23 ms cost:", reveal(predicted_cost["23 ms"], wide - narrow, "dB"))
 
 # %% [markdown]
-# Surprised? When this was built (profile cpu, AMD EPYC, 2026-11-30), the three were 1.3, 1.9
+# Surprised? When this was built (profile cpu, Intel Xeon, 2026-12-01), the three were 1.3, 2.1
 # and 1.9 dB above the mixture: neither step cost anything. That is a result about *these*
 # trainings, of 80 steps on four songs: all three are so far from what their window allows that
 # it does not matter yet. The melodies above showed what the future is worth when a task needs
