@@ -71,7 +71,7 @@ def cards(
         )
     segment = SEGMENT if segment is None else segment
     if song is not None:
-        check_range("song", song, 0, low_open=True)
+        check_range("song", song, 0, 3600, low_open=True)
     if out is not None:
         check_name("format of a figure", out.suffix.lower().lstrip("."), FIGURES)
     counts, measured = [], []

@@ -1191,10 +1191,9 @@ for folder in kept:
 #
 # Look at the curve, too. The loss of training falls to the end, and the validation stands still
 # after a quarter of the steps: from then on the network learns thirteen minutes of music by
-# heart. More steps are of little use then. A larger network with more augmentation
-# (`mel_band_roformer_augmented`) was stopped half-way: it had 2.99 dB in validation after 1200
-# steps, and 2.89 after 2000. It learned faster, and soon by heart, too. More songs would help
-# most, and the race has no more.
+# heart. A larger network with more augmentation (`mel_band_roformer_augmented`) was stopped
+# half-way: 2.99 dB in validation after 1200 steps, and 2.89 after 2000. It learned faster, and
+# soon by heart, too.
 #
 # The distance to the ideal mask (irm) is large. Thirteen minutes of music and an hour are
 # little: the published HTDemucs has 7.73 dB on the same excerpts, and has learned from 800

@@ -83,8 +83,8 @@ def test_all_models_of_a_pattern_are_counted_measured_and_drawn(tmp_path, capsys
     [
         (["--all", "htdemux*"], "no model matches 'htdemux*'"),
         (["--all", "*nc", "-o", "costs.txt"], "format of a figure 'txt'"),
-        (["--all", "*nc", "--song", "0"], "song must be greater than 0"),
-        (["--all", "*nc", "--segment", "0"], "segment must be greater than 0"),
+        (["--all", "*nc", "--song", "0"], "song must be from 0 to 3600"),
+        (["--all", "*nc", "--segment", "0"], "segment must be from 0 to 3600"),
         ([], "give one model, or --all"),
         (["htdemucs", "--all", "*"], "give one model, or --all"),
         (["htdemucs", "--song", "3"], "need --all"),

@@ -67,7 +67,7 @@ def test_card_names_mistakes(capsys):
     assert run("card", "open_unmx") == 2
     assert "Did you mean 'open_unmix'?" in capsys.readouterr().err
     assert run("card", "open_unmix", "--preset", "tiny", "--segment", 0) == 2
-    assert "segment must be greater than 0" in capsys.readouterr().err
+    assert "segment must be from 0 to 3600 (0 excluded)" in capsys.readouterr().err
 
 
 def test_models_with_cards(monkeypatch, capsys):
