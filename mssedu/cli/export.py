@@ -33,11 +33,12 @@ def export(
             stay as they are.
         overwrite: Replace the file if it exists.
     """
-    from mssedu.export.onnx_file import export_onnx
+    from mssedu.export.onnx_file import check_onnx_name, export_onnx
     from mssedu.weights.published import PUBLISHED
 
     if Path(model).suffix == ".onnx":
         raise InputError(f"{model} is an ONNX file already. Give a model of mssedu.")
+    check_onnx_name(path)  # loading may take minutes
     if path.exists() and not overwrite:
         raise InputError(
             f"{path} exists already. Choose another name, or add --overwrite."

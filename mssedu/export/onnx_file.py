@@ -33,6 +33,15 @@ LARGEST = 2**31 - 2**20  # bytes; a protobuf holds no more
 INT8_OPERATIONS = ["MatMul", "Gemm", "LSTM"]
 
 
+def check_onnx_name(path: Path) -> Path:
+    """The path, or an InputError if it does not end in .onnx."""
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"the name of an ONNX file must end in .onnx, got {path.name}."
+        )
+    return path
+
+
 def export_onnx(
     model: nn.Module,
     path: str | Path,
@@ -66,9 +75,7 @@ def export_onnx(
         >>> export_onnx(model, "wave_u_net.onnx")  # doctest: +SKIP
         PosixPath('wave_u_net.onnx')
     """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise InputError(f"path must end in .onnx, got {path.name}.")
+    path = check_onnx_name(Path(path))
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _check_package(package)
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
@@ -151,7 +158,9 @@ def _save_int8(written: Any, path: Path) -> None:
             small,
             op_types_to_quantize=INT8_OPERATIONS,
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            # With signed ones, onnxruntime's sums are clipped to 16 bits on processors
+            # without VNNI: an error of -20 dB instead of -46.
+            weight_type=QuantType.QUInt8,
         )
         model = onnx.load(small)
     document = written.model.metadata_props

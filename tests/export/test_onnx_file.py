@@ -103,7 +103,7 @@ def test_int8_makes_matrices_a_quarter_as_large(tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"must end in .onnx, got model.pt"):
+    with pytest.raises(InputError, match=r"must end in .onnx, got model\.pt"):
         export_onnx(small(), tmp_path / "model.pt")
 
 
