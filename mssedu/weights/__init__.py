@@ -4,7 +4,6 @@ loading      `load_model`: from a run folder, a file or by a published name
 cached       the same without a download, for notebooks that run with weights or without
 checkpoint   our own format: tensors and JSON, saved so that no crash breaks them
 published    the table of published weights; its rows are in published.toml
-download     where downloaded weights are kept (audio/download.py downloads them)
 untrusted    the sizes in a file, and what may be wrong in it, before anything is built
 foreign      read weight files of other packages without running their code
 convert      recognize such weights, and bring them to the names of our models
@@ -32,7 +31,6 @@ _NAMES = {
         "weights_sha256",
     ],
     "published": ["PUBLISHED", "Published", "WeightFile"],
-    "download": ["cache_folder", "fetch"],
     "untrusted": [
         "Tensors",
         "check_archive",

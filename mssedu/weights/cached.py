@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch import nn
 
+from mssedu.audio.disk import cache_folder
 from mssedu.errors import CheckpointError, check_name
-from mssedu.weights.download import cache_folder
 from mssedu.weights.loading import list_pretrained, load_model
 from mssedu.weights.published import PUBLISHED
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from torch import nn
 
-from mssedu.audio.download import Progress
+from mssedu.audio.disk import cache_folder
+from mssedu.audio.download import Progress, fetch
 from mssedu.audio.repository import data_folder
-from mssedu.errors import CheckpointError, InputError, check_name
+from mssedu.errors import CheckpointError, DownloadError, InputError, check_name
 from mssedu.models import MODELS
 from mssedu.models.contract import config_of, grouping_of, shown
 from mssedu.models.own import load_file
@@ -34,7 +35,6 @@ from mssedu.weights.convert import (
     port_open_unmix,
     stem_names,
 )
-from mssedu.weights.download import cache_folder, fetch
 from mssedu.weights.ensemble import Bag
 from mssedu.weights.foreign import Weights, read_weights
 from mssedu.weights.onnx_model import load_onnx
@@ -95,8 +95,9 @@ def load_model(
         progress: is called with bytes done and total bytes of each file downloaded.
 
     Raises:
-        CheckpointError: nothing there, no connection, a damaged or unsafe file, or
-            weights that no model of ours can hold.
+        CheckpointError: nothing there, a damaged or unsafe file, or weights that no
+            model of ours can hold.
+        DownloadError: no connection, or an address that gives another file.
         InputError: neither a file nor a published name, or other stems than those that
             the file names.
     """
@@ -233,12 +234,12 @@ def _fetch_file(file: WeightFile, path: Path, progress: Progress | None) -> str:
             digest = fetch(
                 address, path, sha256=file.sha256, size=file.size, progress=progress
             )
-        except CheckpointError as error:
+        except DownloadError as error:
             errors.append(error)
             continue
         size = path.stat().st_size
         if not file.sha256 and file.size not in (None, size):
-            raise CheckpointError(
+            raise DownloadError(
                 f"{path.absolute()} has {size} bytes, but {file.size} are published. "
                 "Remove the file to download it again."
             )
@@ -246,7 +247,7 @@ def _fetch_file(file: WeightFile, path: Path, progress: Progress | None) -> str:
     if len(errors) == 1:
         raise errors[0]
     reasons = "".join(f"\n{error}" for error in errors)
-    raise CheckpointError(
+    raise DownloadError(
         f"none of the {len(errors)} addresses gives {file.name}. What they "
         f"said:{reasons}"
     ) from errors[0]

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from mssedu.audio import files
 from mssedu.audio.disk import (
+    cache_folder,
     check_file,
     check_folder,
     check_room,
@@ -319,3 +321,17 @@ def test_documents_that_have_their_form():
         document = {"a": [1, 2.5], "b": b, "c": {"x": True}, "d": [{}], "more": 1}
         assert misfit(document, form) is None
     assert misfit({}, {str: int}) is None
+
+
+def test_the_cache_is_where_the_user_or_the_platform_says(monkeypatch):
+    monkeypatch.setenv("MSSEDU_CACHE", "/a/b")
+    assert cache_folder() == Path("/a/b")
+    monkeypatch.delenv("MSSEDU_CACHE")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert cache_folder() == Path("/c/mssedu")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert re.search(r"\.cache.mssedu$", os.fspath(cache_folder()))
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "/d")
+    assert cache_folder() == Path("/d/mssedu")

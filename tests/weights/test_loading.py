@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 import mssedu
-from mssedu.errors import CheckpointError, InputError
+from mssedu.errors import CheckpointError, DownloadError, InputError
 from mssedu.models.registry import create_model
 from mssedu.weights import loading as pretrained
 from mssedu.weights.checkpoint import save_checkpoint
@@ -170,7 +170,7 @@ def test_offline_the_error_tells_what_to_put_where(monkeypatch, tmp_path):
     monkeypatch.setenv("MSSEDU_CACHE", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("no_proxy", "")
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(DownloadError) as caught:
         load_model("htdemucs")
     file = PUBLISHED["htdemucs"].files[0]
     path = tmp_path / "weights" / "955717e8-8726e21a.th"

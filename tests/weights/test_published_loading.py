@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mssedu.errors import CheckpointError, MssEduWarning
+from mssedu.errors import CheckpointError, DownloadError, MssEduWarning
 from mssedu.models.registry import create_model
 from mssedu.weights import loading
 from mssedu.weights.foreign import read_weights
@@ -74,7 +74,7 @@ def test_a_mirror_with_other_bytes_is_refused_like_any_address(content, publish)
         gone, bad = f"{server.address}/absent/a.th", f"{server.address}/b.th"
         folder = publish(WeightFile(gone, "0" * 64, len(content), (bad,)))
         match = r"(?s)none of the 2 addresses gives a\.th.*Not Found.*has the sha256"
-        with pytest.raises(CheckpointError, match=match):
+        with pytest.raises(DownloadError, match=match):
             load_model("small")
         assert not (folder / "a.th").exists()
 
@@ -89,7 +89,7 @@ def test_without_a_hash_the_size_is_checked_and_the_log_says_so(content, publish
         publish(WeightFile(f"{server.address}/b.th", size=len(content) + 1))
         with (
             pytest.warns(MssEduWarning, match="no checksum"),
-            pytest.raises(CheckpointError, match=rf"{len(content) + 1} are published"),
+            pytest.raises(DownloadError, match=rf"{len(content) + 1} are published"),
         ):
             load_model("small")
         publish(WeightFile(f"{server.address}/c.th"))
