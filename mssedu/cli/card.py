@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mssedu.cli.console import bar, say
+from mssedu.cli.console import bar, load_shown, say
 from mssedu.errors import InputError, check_name, check_range
 from mssedu.reports.tables import Format, render
 from mssedu.reports.tables import note as remark
@@ -99,8 +99,8 @@ def card(
     """Measure a model: operations, memory, time, receptive field.
 
     Args:
-        model: Measure this model of mssedu models, run folder or checkpoint file, or
-            FILE.py:CLASS.
+        model: Measure this model of mssedu models, published name, run folder or
+            checkpoint file, or FILE.py:CLASS.
         preset: Use this preset: paper, tiny, or another of the model (None: paper). A
             checkpoint has its own configuration.
         stems: Use these names of outputs; otherwise those of the preset. A checkpoint
@@ -132,7 +132,7 @@ def card(
     from mssedu.models import MODELS
     from mssedu.models.names import is_own
     from mssedu.weights.checkpoint import model_name
-    from mssedu.weights.loading import load_model
+    from mssedu.weights.published import PUBLISHED
 
     path = Path(model)
     if path.suffix == ".onnx":
@@ -140,7 +140,9 @@ def card(
             f"{model} is an ONNX file, and a card needs the layers of the model. Give "
             "the run folder or checkpoint file that was exported."
         )
-    if model not in MODELS and path.exists():  # ./htdemucs is a folder, too
+    is_published = model in PUBLISHED and not path.exists()
+    # ./htdemucs is a folder, too
+    if model not in MODELS and (path.exists() or is_published):
         options = [] if preset is None else [f"--preset {preset}"]
         options += [f"--stems {' '.join(stems)}"] if stems else []
         if options:
@@ -149,17 +151,20 @@ def card(
                 f"{' '.join(options)}, or name a model in place of the checkpoint."
             )
         # The absolute path is no published name.
-        loaded = load_model(path.absolute(), model_file=model_file)
-        measured = _card_of(model_name(loaded), model, loaded, segment, device)
+        source = model if is_published else path.absolute()
+        loaded = load_shown(source, None, model_file, "cpu")
+        # The models of a bag are of one architecture.
+        name = PUBLISHED[model].model if is_published else model_name(loaded)
+        measured = _card_of(name, model, loaded, segment, device)
     else:
         own = is_own(model)
         if not own and model not in MODELS and (path.suffix or path.name != model):
             raise InputError(
                 f"{model} does not exist. Give a run folder, a checkpoint file, or a "
-                "model of mssedu models."
+                "name of mssedu models or mssedu models --pretrained."
             )
         if not own:
-            check_name("model", model, MODELS)
+            check_name("model", model, (*MODELS, *PUBLISHED))
         measured = make_card(
             model, preset or "paper", stems or None, segment=segment, device=device
         )

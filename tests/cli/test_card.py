@@ -13,6 +13,7 @@ from mssedu.inspect.receptive import ReceptiveField
 from mssedu.models.registry import create_model, list_models, model_config
 from mssedu.reports.tables import texts
 from mssedu.weights.checkpoint import save_checkpoint
+from mssedu.weights.ensemble import Bag
 
 
 def card_of(name, past=None, future=None, **changes):
@@ -117,6 +118,27 @@ def test_a_name_is_a_model_and_no_folder(tmp_path, trained, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert card.card("open_unmix") == card.card("./open_unmix", segment=0.25) == 0
     assert [one.preset for one in made] == ["tiny", "./open_unmix"]
+
+
+def test_a_card_of_published_weights(monkeypatch):
+    made = []
+    monkeypatch.setattr(card, "say", lambda _: None)
+    monkeypatch.setattr(card, "details", made.append)
+    monkeypatch.setattr(card, "render", lambda *_: None)
+    assert card.card("mel_band_roformer_small", segment=0.5, device="cpu") == 0
+    (one,) = made
+    assert (one.name, one.preset) == ("mel_band_roformer", "mel_band_roformer_small")
+    assert one.costs.n_parameters == 4_801_428
+
+
+def test_a_card_of_a_bag(monkeypatch):
+    made, bag = [], Bag([create_model("spleeter", "tiny") for _ in range(2)])
+    monkeypatch.setattr(card, "load_shown", lambda *_: bag)
+    monkeypatch.setattr(card, "say", lambda _: None)
+    monkeypatch.setattr(card, "details", made.append)
+    monkeypatch.setattr(card, "render", lambda *_: None)
+    assert card.card("htdemucs_ft", segment=0.5, device="cpu") == 0
+    assert made[0].idea.startswith("A bag: several models")
 
 
 def test_what_is_neither_a_model_nor_a_run(tmp_path):
