@@ -215,7 +215,7 @@ def test_numbers(open_page):
 
 def test_a_choice(open_page):
     page = open_page("choice", unheard=["X"])
-    group = page.get_by_role("radiogroup", name="quality")
+    group = page.get_by_role("radiogroup", name="How good?")
     assert group.get_by_role("radio", name="B").is_disabled()
     page.evaluate("(s) => window.tell(s)", state())
     group.get_by_role("radio", name="B").click()

@@ -73,7 +73,8 @@ function buttons(name, names, values, say) {
 function numbers(page, question, rate) {
   const [label] = page.labels;
   const names = page.words.map((word, i) => `${i + 1} ${word}`);
-  const group = buttons(question, names, [1, 2, 3, 4, 5], (score) => rate(label, score, question));
+  const text = page.questions[question];
+  const group = buttons(text, names, [1, 2, 3, 4, 5], (score) => rate(label, score, question));
   const show = (scores, unheard) => group.show(scores[question]?.[label], unheard.includes(label));
   return { element: group.element, show };
 }
@@ -122,7 +123,7 @@ const booth = widget(({ model, engine, root, bar }) => {
         ? sliders(page, question, hear, rate)
         : page.kind === "acr"
           ? numbers(page, question, rate)
-          : buttons(question, page.labels, page.labels, (label) => model.send({ kind: "choose", label }));
+          : buttons(text, page.labels, page.labels, (label) => model.send({ kind: "choose", label }));
     root.append(h("p", { className: "ms-title" }, h("b", {}, text)), part.element);
     return part;
   });
