@@ -1159,8 +1159,8 @@ print(
 # because the clock of a shared machine says little.
 #
 # The first recipe is a small Mel-Band RoFormer (notebook 15). What was tried before, and what
-# it gave, is a table in the README of the race. Here is the learning curve of its run with
-# seed 1, and the table of all runs so far:
+# it gave, is a table in the README of the race. Here are the learning curves of its runs with
+# seeds 1 and 2, and the table:
 
 # %%
 results = ms.data.demo_data().parent / "recipes" / "races" / "results"
@@ -1185,19 +1185,19 @@ for folder in kept:
 # %% [markdown]
 # The column *songs* is the 95 % interval over songs: other songs of this kind could give any
 # of these scores. The column ± is half the interval over seeds: what another seed would
-# change. The two runs have 2.97 and 2.57 dB, and from two numbers Student's t makes ±2.5 dB:
-# two seeds say almost nothing. That is why an entry has three. To show that another recipe is
-# better, compare it song by song (notebook 14), with as many seeds.
+# change. The three runs have 2.97, 2.57 and 2.67 dB, and from three numbers Student's t makes
+# ±0.5 dB; from the first two alone it made ±2.5 dB. To show that another recipe is better,
+# compare it song by song (notebook 14), with as many seeds.
 #
-# Look at the curve, too. The loss of training falls to the end, and the validation stands still
-# after a quarter of the steps: from then on the network learns thirteen minutes of music by
-# heart. A larger network with more augmentation (`mel_band_roformer_augmented`) was stopped
+# Look at the curves, too. The loss of training falls to the end, and the validation stands still
+# after a quarter of the steps, or falls: from then on the network learns thirteen minutes of
+# music by heart. A larger network with more augmentation (`mel_band_roformer_augmented`) was stopped
 # half-way: 2.99 dB in validation after 1200 steps, and 2.89 after 2000. It learned faster, and
 # soon by heart, too.
 #
 # The distance to the ideal mask (irm) is large. Thirteen minutes of music and an hour are
 # little: the published HTDemucs has 7.73 dB on the same excerpts, and has learned from 800
-# songs more. The model of the first entry comes with the package: it is what `mssedu separate
+# songs more. The model of seed 0 comes with the package: it is what `mssedu separate
 # SONG` uses. Can you do better with the same songs and the same hour? `mssedu race RECIPE
 # musdb18-7s` trains, scores and writes the row.
 #
