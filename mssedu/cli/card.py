@@ -140,9 +140,9 @@ def card(
             f"{model} is an ONNX file, and a card needs the layers of the model. Give "
             "the run folder or checkpoint file that was exported."
         )
-    is_published = model in PUBLISHED and not path.exists()
+    is_published = model in PUBLISHED
     # ./htdemucs is a folder, too
-    if model not in MODELS and (path.exists() or is_published):
+    if model not in MODELS and (is_published or path.exists()):
         options = [] if preset is None else [f"--preset {preset}"]
         options += [f"--stems {' '.join(stems)}"] if stems else []
         if options:
