@@ -899,8 +899,10 @@ for name in spoilers:
         "fullness": ms.metrics.fullness(**pair),
     }
 print(" " * 7 + "".join(f"{metric:>10}" for metric in measured["soft"]))
+whole = ("bleedless", "fullness")  # of 100
 for name, row in measured.items():
-    print(f"{name:7}" + "".join(f"{value.item():10.1f}" for value in row.values()))
+    digits = {metric: 0 if metric in whole else 1 for metric in row}
+    print(f"{name:7}" + "".join(f"{row[m].item():10.{digits[m]}f}" for m in row))
 
 # %% [markdown]
 # The next cell shows your marks, if you have given them; if you took the test twice, their
