@@ -108,11 +108,17 @@ def test_a_run_has_its_own_preset_and_stems(trained, flags, capsys):
     assert " ".join(flags) in said
 
 
-def test_a_name_is_a_model_and_no_folder(tmp_path, trained, monkeypatch):
-    made = []
+@pytest.fixture
+def made(monkeypatch):
+    """The cards that a command makes, in place of its output."""
+    cards = []
     monkeypatch.setattr(card, "say", lambda _: None)
-    monkeypatch.setattr(card, "details", lambda made_card: made.append(made_card) or ())
+    monkeypatch.setattr(card, "details", cards.append)
     monkeypatch.setattr(card, "render", lambda *_: None)
+    return cards
+
+
+def test_a_name_is_a_model_and_no_folder(tmp_path, trained, made, monkeypatch):
     monkeypatch.setattr(card, "make_card", lambda name, preset, *_, **__: card_of(name))
     (tmp_path / "open_unmix").symlink_to(trained)
     monkeypatch.chdir(tmp_path)
@@ -120,23 +126,16 @@ def test_a_name_is_a_model_and_no_folder(tmp_path, trained, monkeypatch):
     assert [one.preset for one in made] == ["tiny", "./open_unmix"]
 
 
-def test_a_card_of_published_weights(monkeypatch):
-    made = []
-    monkeypatch.setattr(card, "say", lambda _: None)
-    monkeypatch.setattr(card, "details", made.append)
-    monkeypatch.setattr(card, "render", lambda *_: None)
+def test_a_card_of_published_weights(made):
     assert card.card("mel_band_roformer_small", segment=0.5, device="cpu") == 0
     (one,) = made
     assert (one.name, one.preset) == ("mel_band_roformer", "mel_band_roformer_small")
     assert one.costs.n_parameters == 4_801_428
 
 
-def test_a_card_of_a_bag(monkeypatch):
-    made, bag = [], Bag([create_model("spleeter", "tiny") for _ in range(2)])
+def test_a_card_of_a_bag(made, monkeypatch):
+    bag = Bag([create_model("spleeter", "tiny") for _ in range(2)])
     monkeypatch.setattr(card, "load_shown", lambda *_: bag)
-    monkeypatch.setattr(card, "say", lambda _: None)
-    monkeypatch.setattr(card, "details", made.append)
-    monkeypatch.setattr(card, "render", lambda *_: None)
     assert card.card("htdemucs_ft", segment=0.5, device="cpu") == 0
     assert made[0].idea.startswith("A bag: several models")
 

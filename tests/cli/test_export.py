@@ -10,6 +10,11 @@ def test_onnx_files_are_not_exported_again(tmp_path, capfd):
     assert "is an ONNX file already" in capfd.readouterr().err
 
 
+def test_another_suffix_is_refused_before_the_model_is_looked_for(tmp_path, capfd):
+    assert main(["export", "no such model", str(tmp_path / "model.pt")]) == 2
+    assert "must end in .onnx" in capfd.readouterr().err
+
+
 def test_an_existing_file_stays(tmp_path, capfd):
     path = tmp_path / "model.onnx"
     path.write_text("mine")
